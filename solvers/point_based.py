@@ -1,0 +1,369 @@
+r"""Finite-horizon point-based value iteration with certified bounds.
+
+For a belief b of a node n, with V̲ and V̄ the bounds of the children, one backup (see `solvers.model`) gives
+
+    V̲_n(b) = Σ_k max_a [ b·r[k, a]·w + γ Σ_o V̲_n'( b M[k, a, o] ),    and V̄_n(b) in the same way.
+
+* **Lower bound.** The plan that attains it (an action for each signal, then an alpha-vector of the child for
+  each observation) can be followed from any belief, so its value in each hidden state, an *alpha-vector*, is a
+  bound everywhere: V̲_n = max over alpha-vectors. Each is the exact value of a policy graph, and carries the
+  reward components of that policy beside the value.
+* **Upper bound.** V_n is convex, and so below the interpolation of upper bounds at points: linear between
+  neighbours with two hidden states, sawtooth otherwise (Hauskrecht 2000, JAIR 13). The corners of the belief
+  simplex are always among the points.
+* **Points.** Following the actions greedy in V̄ from the start belief, gather the beliefs that are reached,
+  weighted by reach probability × (V̄ - V̲). What a backup at the gathered belief would take off that gap, its
+  *excess*, does not come from the children; the excesses of all nodes sum to the gap at the start belief.
+  Points are added where the excess is largest, then one sweep backs up all points from the last node to the
+  first; repeat. Nothing is sampled, and ties go to the lowest action index: results are deterministic.
+
+Guarantee: `Solution.lower` ≤ V*(start) ≤ `Solution.upper` however the solver ended, up to rounding (each bound
+is computed in double precision without directed rounding: about 1e-13 of the largest reward for each epoch).
+`ended` says "gap reached" only if upper - lower ≤ gap. The loop ends: each round adds a point or stops, and
+rounds and points are limited.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from solvers.errors import ModelError, SolverError
+from solvers.model import EpochModel, check_belief
+from solvers.policies import AlphaVectorPolicy, PolicyGraph, kernel_model, restrict_to_reachable
+
+if TYPE_CHECKING:
+    from solvers import _kernels
+
+Ended = Literal["gap reached", "sweep limit", "point limit", "stalled"]
+_SLOTS = 512  # beliefs followed for each node, with other than two hidden states
+_BULK = 0.1  # share of the gap that a round may leave aside
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """What was found, and how good it is.
+
+    Attributes
+    ----------
+    model : EpochModel
+    weights : array, shape (D,)
+    lower, upper : float
+        Bounds on the optimal weighted value at the start. The policy graph attains `lower`.
+    components : array, shape (D,)
+        Expected reward components of the policy graph from the start: `components @ weights` is `lower`.
+    ended : str
+        "gap reached", "sweep limit", "point limit", or "stalled" (no point would help any more).
+    sweeps : int
+        Backward sweeps done.
+    n_points, n_vectors : int
+        Belief points and alpha-vectors, all nodes together.
+    """
+
+    model: EpochModel
+    weights: NDArray[np.float64]
+    lower: float
+    upper: float
+    components: NDArray[np.float64]
+    ended: Ended
+    sweeps: int
+    n_points: int
+    n_vectors: int
+    _bounds: "_kernels.Bounds"
+    _components: NDArray[np.float64]
+
+    @property
+    def gap(self) -> float:
+        """Upper - lower."""
+        return self.upper - self.lower
+
+    def points(self, node: int) -> NDArray[np.float64]:
+        """Belief points of a node, shape (P_n, S); none for a terminal node."""
+        if self.model.table_of[node] < 0:
+            return np.zeros((0, self.model.n_states))
+        return self._bounds.points[self._bounds.offset[node] : self._bounds.offset[node + 1]]
+
+    def vectors(self, node: int) -> NDArray[np.float64]:
+        """Alpha-vectors of a node, shape (V_n, S)."""
+        return self._bounds.vectors[self._rows(node)]
+
+    def vector_components(self, node: int) -> NDArray[np.float64]:
+        """Reward components of the alpha-vectors of a node, shape (V_n, S, D)."""
+        return self._components[self._rows(node)]
+
+    def bounds(self, node: int, belief: ArrayLike) -> tuple[float, float]:
+        """Lower and upper bound on the optimal value of a node at a belief (S,)."""
+        from solvers import _kernels
+
+        b = check_belief("belief", belief, self.model.n_states)
+        if self.model.table_of[node] < 0:
+            value = float(b @ self.vectors(node)[0])
+            return value, value
+        low, up = _kernels.value_at(self._bounds, node, b)
+        return low, max(low, up)
+
+    @cached_property
+    def policy(self) -> AlphaVectorPolicy:
+        """Policy that looks up beliefs."""
+        nodes = range(self.model.n_nodes)
+        return AlphaVectorPolicy(
+            self.model,
+            self.weights,
+            [self.vectors(n) for n in nodes],
+            [self.vector_components(n) for n in nodes],
+            self._bounds,
+        )
+
+    @cached_property
+    def graph(self) -> PolicyGraph:
+        """Policy graph from the start, whose exact value is `lower`. Rebuilt on first use: edges are large."""
+        from solvers import _kernels
+
+        z = _with_edges(self._bounds, self.model)
+        _kernels.replan(kernel_model(self.model, self.weights), z)
+        start = int((self.vectors(0) @ self.model.start).argmax())
+        return restrict_to_reachable(self.model, z.offset, z.action, z.follow, start)
+
+    def _rows(self, node: int) -> slice:
+        first = int(self._bounds.offset[node])
+        return slice(first, first + int(self._bounds.n_vectors[node]))
+
+
+def solve(
+    model: EpochModel,
+    weights: ArrayLike | None = None,
+    *,
+    gap: float = 1e-5,
+    max_sweeps: int = 200,
+    max_points: int = 200_000,
+    warm_start: Solution | None = None,
+) -> Solution:
+    """Bound the optimal value at the start, and find a policy that attains the lower bound.
+
+    Parameters
+    ----------
+    model : EpochModel
+    weights : array, shape (D,), optional
+        Value of each reward component; may be omitted if there is one.
+    gap : float
+        Stop when upper - lower is no larger, in units of the weighted value.
+    max_sweeps, max_points : int
+        Limits on sweeps, and on points of all nodes together.
+    warm_start : Solution, optional
+        Solution of a model with the same nodes and states, any weights: its points are used again. Bounds are
+        computed afresh, so a bad start costs time, never correctness.
+
+    Raises
+    ------
+    SolverError
+        If an argument makes no sense, or the warm start belongs to another kind of model.
+
+    Examples
+    --------
+    >>> from solvers import POMDP
+    >>> tiger = POMDP(
+    ...     transition=[[[1, 0], [0, 1]], [[.5, .5], [.5, .5]], [[.5, .5], [.5, .5]]],
+    ...     observation=[[[.85, .15], [.15, .85]], [[.5, .5], [.5, .5]], [[.5, .5], [.5, .5]]],
+    ...     reward=[[-1, -1], [-100, 10], [10, -100]], start=[.5, .5], discount=.95,
+    ...     actions=["listen", "open left", "open right"])
+    >>> solution = solve(tiger.finite_horizon(3), gap=1e-9)
+    >>> print(solution.ended, round(solution.lower, 6))
+    gap reached 2.3098
+    >>> tiger.actions[solution.policy.action(0, [.5, .5])]
+    'listen'
+    """
+    from solvers import _kernels
+
+    w = model.weigh(weights)
+    if not gap >= 0.0 or max_sweeps < 1:
+        raise SolverError(f"gap must be at least 0 and max_sweeps at least 1, got {gap} and {max_sweeps}")
+    m = kernel_model(model, w)
+    offset, points = _first_points(model) if warm_start is None else _points_of(warm_start, model)
+    sweeps = 0
+    while True:
+        z = _bounds(offset, points, model)
+        _kernels.sweep(m, z)
+        sweeps += 1
+        low, up = _kernels.value_at(z, 0, model.start)
+        if up - low <= gap:
+            ended: Ended = "gap reached"
+            break
+        if sweeps >= max_sweeps:
+            ended = "sweep limit"
+            break
+        node, belief = _new_points(m, z, model, up - low, gap, sweeps)
+        room = max_points - int(offset[-1])
+        if node.size == 0 or room <= 0:
+            ended = "stalled" if node.size == 0 else "point limit"
+            break
+        offset, points = _insert(offset, points, node[:room], belief[:room])
+    return _finish(model, w, m, z, ended, sweeps, low, up)
+
+
+def solve_many(
+    model: EpochModel,
+    weights: ArrayLike,
+    *,
+    gap: float = 1e-5,
+    max_sweeps: int = 200,
+    max_points: int = 200_000,
+    threads: int = 2,
+) -> list[Solution]:
+    """Solve for many weightings (L, D), in parallel; neighbours in the list warm-start each other.
+
+    Order the weights so that neighbours are alike. Every solution carries its own bounds, as from `solve`.
+
+    Raises
+    ------
+    SolverError
+        As for `solve`.
+    """
+    table = np.atleast_2d(np.asarray(weights, dtype=np.float64))
+    if threads < 1 or table.ndim != 2:
+        raise SolverError(f"threads must be at least 1 and weights (L, D), got {threads} and {table.shape}")
+    for w in table:
+        model.weigh(w)
+
+    def chain(part: NDArray[np.float64]) -> list[Solution]:
+        solutions: list[Solution] = []
+        for w in part:
+            before = solutions[-1] if solutions else None
+            solutions.append(
+                solve(model, w, gap=gap, max_sweeps=max_sweeps, max_points=max_points, warm_start=before)
+            )
+        return solutions
+
+    parts: Sequence[NDArray[np.float64]] = np.array_split(table, min(threads, max(1, len(table))))
+    with ThreadPoolExecutor(len(parts)) as pool:
+        return [solution for solutions in pool.map(chain, parts) for solution in solutions]
+
+
+def _bounds(offset: NDArray[np.int64], points: NDArray[np.float64], model: EpochModel) -> "_kernels.Bounds":
+    """Room for both bounds at the given points."""
+    from solvers import _kernels
+
+    P, S = points.shape
+    return _kernels.Bounds(
+        offset=offset,
+        points=points,
+        upper=np.zeros(P),
+        chord=np.zeros((P, S)),
+        n_vectors=np.zeros(model.n_nodes, np.int64),
+        vectors=np.zeros((P, S)),
+        edge=np.zeros(P),
+        witness=np.zeros(P, np.int64),
+        action=np.empty((P, model.n_signals), np.int16),
+        follow=np.empty((P, model.n_signals, model.n_observations), np.int32),
+    )
+
+
+def _with_edges(z: "_kernels.Bounds", model: EpochModel) -> "_kernels.Bounds":
+    P = z.points.shape[0]
+    return z._replace(
+        action=np.zeros((P, model.n_signals), np.int16),
+        follow=np.zeros((P, model.n_signals, model.n_observations), np.int32),
+    )
+
+
+def _first_points(model: EpochModel) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Corners of every node, and the start belief; one (unused) for a terminal node."""
+    S = model.n_states
+    corners = np.eye(S)
+    offset = np.concatenate([[0], np.cumsum(np.where(model.table_of >= 0, S, 1))])
+    points = np.concatenate([corners if t >= 0 else corners[:1] for t in model.table_of])
+    if model.start.max() == 1.0:
+        return offset, points
+    return _insert(offset, points, np.zeros(1, np.int64), model.start[None])
+
+
+def _points_of(
+    solution: Solution, model: EpochModel
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    other = solution.model
+    if other.n_states != model.n_states or not np.array_equal(other.table_of >= 0, model.table_of >= 0):
+        raise SolverError("the warm start belongs to a model with other nodes or states")
+    return solution._bounds.offset, solution._bounds.points
+
+
+def _insert(
+    offset: NDArray[np.int64],
+    points: NDArray[np.float64],
+    node: NDArray[np.int64],
+    belief: NDArray[np.float64],
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Points with new ones put in: sorted with two states, else behind the old ones."""
+    counts = np.diff(offset)
+    nodes = np.concatenate([np.repeat(np.arange(counts.size), counts), node])
+    points = np.concatenate([points, belief])
+    order = np.lexsort((points[:, 1], nodes)) if points.shape[1] == 2 else np.argsort(nodes, kind="stable")
+    offset = np.concatenate([[0], np.cumsum(counts + np.bincount(node, minlength=counts.size))])
+    return offset, np.ascontiguousarray(points[order])
+
+
+def _new_points(
+    m: "_kernels.Model",
+    z: "_kernels.Bounds",
+    model: EpochModel,
+    gap: float,
+    target: float,
+    sweeps: int,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Where to add points: nodes and beliefs, best first."""
+    from solvers import _kernels
+
+    S = model.n_states
+    first = z.offset if S == 2 else _SLOTS * np.arange(model.n_nodes + 1)
+    Q = int(first[-1])
+    mass, inflow, excess, cross = np.empty((Q, S)), np.empty(Q), np.empty(Q), np.empty(Q)
+    _kernels.explore(m, z, model.start, 1e-4 * target, first, mass, inflow, excess, cross)
+    slots = np.flatnonzero(excess > max(1e-5 * target, 100 * m.tie))
+    slots = slots[np.argsort(-excess[slots], kind="stable")]
+    remaining = excess[slots].sum() - np.cumsum(excess[slots])
+    enough = int(np.searchsorted(-remaining, -max(0.5 * target, _BULK * gap))) + 1
+    slots = slots[:enough]
+    node = np.searchsorted(first, slots, side="right") - 1
+    belief = mass[slots] / mass[slots].sum(axis=1, keepdims=True)
+    if S == 2:
+        bend = cross[slots]
+        use = (bend >= 0) & (sweeps % 2 == 0)
+        belief[use, 1] = bend[use]
+        belief[:, 0] = 1.0 - belief[:, 1]
+        left, right = z.points[slots, 1], z.points[slots + 1, 1]
+        inside = (belief[:, 1] > left + 1e-10) & (belief[:, 1] < right - 1e-10)
+        node, belief = node[inside], belief[inside]
+    return node, belief
+
+
+def _finish(
+    model: EpochModel,
+    weights: NDArray[np.float64],
+    m: "_kernels.Model",
+    z: "_kernels.Bounds",
+    ended: Ended,
+    sweeps: int,
+    low: float,
+    up: float,
+) -> Solution:
+    from solvers import _kernels
+
+    parts = np.zeros((*z.points.shape, model.n_components))
+    _kernels.evaluate(m, model.reward, model.terminal, z.offset, z.n_vectors, z.action, z.follow, parts)
+    best = int((z.vectors[: z.n_vectors[0]] @ model.start).argmax())
+    live = model.table_of >= 0
+    return Solution(
+        model=model,
+        weights=weights,
+        lower=low,
+        upper=max(low, up),
+        components=model.start @ parts[best],
+        ended=ended,
+        sweeps=sweeps,
+        n_points=int(np.diff(z.offset)[live].sum()),
+        n_vectors=int(z.n_vectors[live].sum()),
+        _bounds=z._replace(action=np.zeros((0, 0), np.int16), follow=np.zeros((0, 0, 0), np.int32)),
+        _components=parts,
+    )

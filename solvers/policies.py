@@ -1,0 +1,221 @@
+"""Policies as data: alpha-vectors that are looked up at a belief, and policy graphs that need no belief."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from solvers.errors import ModelError
+from solvers.model import EpochModel
+
+if TYPE_CHECKING:
+    from solvers import _kernels
+
+
+def kernel_model(model: EpochModel, weights: NDArray[np.float64]) -> "_kernels.Model":
+    """Model as the kernels take it, its components weighted into one value."""
+    from solvers import _kernels
+
+    reward = model.reward @ weights
+    terminal = model.terminal @ weights
+    return _kernels.Model(
+        joint=model.joint,
+        reward=reward,
+        successor=model.successor,
+        children=model.children,
+        table_of=model.table_of,
+        terminal=terminal,
+        discount=model.discount,
+        tie=1e-13 * max(float(np.abs(reward).max()), float(np.abs(terminal).max())),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class PolicyGraph:
+    """Finite-state controller: V plans, each of one node of the model, for K signals and O observations.
+
+    It starts with the first plan of node 0, takes action[v, k] after signal k, and goes on with plan
+    successor[v, k, o] of the child node that observation o leads to.
+
+    Parameters
+    ----------
+    offset : int array, shape (N + 1,)
+        Node n owns the plans offset[n]:offset[n + 1]; only plans that the start can lead to are kept.
+    action : int array, shape (V, K)
+        Action after each signal. Meaningless for plans of terminal nodes.
+    successor : int array, shape (V, K, O)
+        Index of the next plan *within* the child node.
+    """
+
+    offset: NDArray[np.int64]
+    action: NDArray[np.int16]
+    successor: NDArray[np.int32]
+
+    def values(self, model: EpochModel) -> NDArray[np.float64]:
+        """Exact expected reward components of every plan in every hidden state, shape (V, S, D).
+
+        The model may be another than the one planned with: what matters is that nodes, signals, actions and
+        observations mean the same.
+
+        Raises
+        ------
+        ModelError
+            If the model has other nodes, signals, actions or observations, or leads to a node with no plan.
+        """
+        from solvers import _kernels
+
+        self._check(model)
+        out = np.empty((self.action.shape[0], model.n_states, model.n_components))
+        _kernels.evaluate(
+            kernel_model(model, np.ones(model.n_components)),
+            model.reward,
+            model.terminal,
+            self.offset,
+            np.diff(self.offset),
+            self.action,
+            self.successor,
+            out,
+        )
+        return out
+
+    def evaluate(self, model: EpochModel) -> NDArray[np.float64]:
+        """Exact expected reward components from the model's start, shape (D,). See `values`."""
+        return np.asarray(model.start @ self.values(model)[0])
+
+    def _check(self, model: EpochModel) -> None:
+        here = (self.offset.size - 1, *self.successor.shape[1:])
+        there = (model.n_nodes, model.n_signals, model.n_observations)
+        if here != there:
+            raise ModelError(f"graph and model differ in (nodes, signals, observations): {here} and {there}")
+        count = np.diff(self.offset)
+        for node in np.flatnonzero((model.table_of >= 0) & (count > 0)):
+            plans = slice(self.offset[node], self.offset[node + 1])
+            child, possible = _children(model, int(node), self.action[plans])
+            if (possible & (self.successor[plans] >= count[child])).any():
+                raise ModelError(f"the model leads from node {node} to a node that the graph has no plan for")
+
+
+def _children(
+    model: EpochModel, node: int, action: NDArray[np.int16]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Child node of each plan, signal and observation, and whether it can be reached; shapes (V, K, O)."""
+    if action.min() < 0 or action.max() >= model.n_actions:
+        raise ModelError(f"node {node}: actions must lie in 0 … {model.n_actions - 1}")
+    table = model.table_of[node]
+    k = np.arange(model.n_signals)
+    child = model.children[node][model.successor[table, k, action]]
+    possible = model.joint[table].any(axis=(3, 4))[k, action]
+    return child, possible
+
+
+def restrict_to_reachable(
+    model: EpochModel,
+    offset: NDArray[np.int64],
+    action: NDArray[np.int16],
+    follow: NDArray[np.int32],
+    start: int,
+) -> PolicyGraph:
+    """Policy graph of what plan `start` of node 0 can lead to, from all plans; renumbers."""
+    wanted = [np.zeros(0, np.int64) for _ in range(model.n_nodes)]
+    wanted[0] = np.array([start])
+    marked = np.zeros(action.shape[0], bool)
+    new = np.zeros(action.shape[0], np.int32)
+    marked[offset[0] + start] = True
+    for node in range(model.n_nodes):
+        wanted[node] = np.flatnonzero(marked[offset[node] : offset[node + 1]])
+        rows = offset[node] + wanted[node]
+        new[rows] = np.arange(rows.size)
+        if model.table_of[node] >= 0 and rows.size:
+            child, _ = _children(model, node, action[rows])
+            marked[offset[child] + follow[rows]] = True
+    counts = np.array([w.size for w in wanted])
+    kept = np.concatenate([offset[n] + w for n, w in enumerate(wanted)])
+    new_action = action[kept]
+    new_follow = follow[kept]
+    new_offset = np.concatenate([[0], np.cumsum(counts)])
+    for node in range(model.n_nodes):
+        plans = slice(new_offset[node], new_offset[node + 1])
+        if model.table_of[node] >= 0 and counts[node]:
+            child, _ = _children(model, node, new_action[plans])
+            new_follow[plans] = new[offset[child] + new_follow[plans]]
+        else:
+            new_action[plans] = 0
+            new_follow[plans] = 0
+    return PolicyGraph(new_offset, new_action, new_follow)
+
+
+@dataclass(frozen=True, eq=False)
+class AlphaVectorPolicy:
+    """Acts by one step of lookahead in the model, with alpha-vectors for what follows.
+
+    Its value at a belief is at least the largest alpha-vector there.
+
+    Parameters
+    ----------
+    model : EpochModel
+    weights : array, shape (D,)
+    vectors : list of array, shape (V_n, S)
+        Alpha-vectors of each node.
+    components : list of array, shape (V_n, S, D)
+        Their reward components: `vectors[n] == components[n] @ weights`.
+    """
+
+    model: EpochModel
+    weights: NDArray[np.float64]
+    vectors: list[NDArray[np.float64]]
+    components: list[NDArray[np.float64]]
+    _bounds: "_kernels.Bounds"
+
+    @cached_property
+    def _kernel_model(self) -> "_kernels.Model":
+        return kernel_model(self.model, self.weights)
+
+    def value(self, node: int, belief: ArrayLike) -> NDArray[np.float64]:
+        """Largest alpha-vector at a belief (S,) or beliefs (B, S); shape () or (B,)."""
+        return np.asarray((np.asarray(belief, dtype=float) @ self.vectors[node].T).max(axis=-1))
+
+    def action_values(
+        self, node: int, belief: ArrayLike, signal: ArrayLike = 0
+    ) -> NDArray[np.float64]:
+        """Weighted value of each action after a signal, from now on and summed over the signal's probability.
+
+        Parameters
+        ----------
+        node : int
+        belief : array, shape (S,) or (B, S)
+            Before the signal. Divide the result by the probability of the signal to have the value given it.
+        signal : int or int array, shape (B,)
+
+        Returns
+        -------
+        array, shape (A,) or (B, A)
+        """
+        from solvers import _kernels
+
+        model = self.model
+        if not 0 <= node < model.n_nodes or model.table_of[node] < 0:
+            raise ModelError(f"node {node} is terminal or unknown: there is nothing to decide")
+        beliefs = np.ascontiguousarray(np.atleast_2d(np.asarray(belief, dtype=np.float64)))
+        if beliefs.ndim != 2 or beliefs.shape[1] != model.n_states or not (beliefs >= 0).all():
+            raise ModelError(f"belief must hold {model.n_states} probabilities, got shape {np.shape(belief)}")
+        signals = np.ascontiguousarray(np.broadcast_to(np.asarray(signal, dtype=np.int64), beliefs.shape[:1]))
+        if signals.size and (signals.min() < 0 or signals.max() >= model.n_signals):
+            raise ModelError(f"signal must lie in 0 … {model.n_signals - 1}")
+        out = np.empty((beliefs.shape[0], model.n_actions))
+        _kernels.action_values(self._kernel_model, self._bounds, node, beliefs, signals, out)
+        return out if np.ndim(belief) == 2 else out[0]
+
+    def action(self, node: int, belief: ArrayLike, signal: ArrayLike = 0) -> Any:
+        """Best action after a signal: an int, or an int array (B,) for beliefs (B, S).
+
+        Among actions that differ by no more than rounding, the one with the lowest index.
+        """
+        values = self.action_values(node, belief, signal)
+        mass = np.asarray(belief, dtype=np.float64).sum(axis=-1, keepdims=True)
+        good = values >= values.max(axis=-1, keepdims=True) - self._kernel_model.tie * mass
+        best = good.argmax(axis=-1)
+        return best if np.ndim(belief) == 2 else int(best)
+
+
