@@ -9,7 +9,7 @@ Arrays of all nodes lie behind each other; node n owns `offset[n]:offset[n + 1]`
 """
 # mypy: disallow-untyped-decorators=False
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -49,15 +49,15 @@ class Bounds(NamedTuple):
 
 
 @njit
-def _best_vector(z: Bounds, node: int, x: Floats, total: float, hint: int) -> int:
-    """Index of the best alpha-vector of `node` at the unnormalised belief x."""
-    first = z.offset[node]
-    n = z.n_vectors[node]
+def _best_vector(
+    vectors: Floats, edge: Floats, first: int, n: int, x: Floats, total: float, hint: int
+) -> int:
+    """Index of the best of n alpha-vectors, from row `first`, at the unnormalised belief x of mass total."""
     if x.size == 2:
         i = min(hint, n - 1)
-        while i + 1 < n and x[1] > z.edge[first + i] * total:
+        while i + 1 < n and x[1] > edge[first + i] * total:
             i += 1
-        while i > 0 and x[1] < z.edge[first + i - 1] * total:
+        while i > 0 and x[1] < edge[first + i - 1] * total:
             i -= 1
         return i
     best = 0
@@ -65,7 +65,7 @@ def _best_vector(z: Bounds, node: int, x: Floats, total: float, hint: int) -> in
     for i in range(n):
         value = 0.0
         for s in range(x.size):
-            value += x[s] * z.vectors[first + i, s]
+            value += x[s] * vectors[first + i, s]
         if value > best_value:
             best_value = value
             best = i
@@ -73,30 +73,31 @@ def _best_vector(z: Bounds, node: int, x: Floats, total: float, hint: int) -> in
 
 
 @njit
-def _upper(z: Bounds, node: int, x: Floats, total: float, hint: int) -> tuple[int, float]:
-    """Piece of the upper bound of `node` at the unnormalised belief x, and its value there."""
-    first = z.offset[node]
+def _upper(
+    points: Floats, upper: Floats, chord: Floats, first: int, last: int, x: Floats, total: float, hint: int
+) -> tuple[int, float]:
+    """Piece of the upper bound between points first:last at the unnormalised belief x, and its value there."""
     if x.size == 2:
-        n = z.offset[node + 1] - first - 1  # pieces
+        n = last - first - 1  # pieces
         i = min(hint, n - 1)
-        while i + 1 < n and x[1] > z.points[first + i + 1, 1] * total:
+        while i + 1 < n and x[1] > points[first + i + 1, 1] * total:
             i += 1
-        while i > 0 and x[1] < z.points[first + i, 1] * total:
+        while i > 0 and x[1] < points[first + i, 1] * total:
             i -= 1
-        return i, x[0] * z.chord[first + i, 0] + x[1] * z.chord[first + i, 1]
+        return i, x[0] * chord[first + i, 0] + x[1] * chord[first + i, 1]
     base = 0.0
     for s in range(x.size):
-        base += x[s] * z.upper[first + s]
+        base += x[s] * upper[first + s]
     best = 0.0
     best_at = 0
-    for j in range(first + x.size, z.offset[node + 1]):
-        drop = z.chord[j, 0]
+    for j in range(first + x.size, last):
+        drop = chord[j, 0]
         if drop * total >= best:
             continue  # the point's share of x is at most all of it
         share = np.inf
         for s in range(x.size):
-            if z.points[j, s] > 0.0:
-                share = min(share, x[s] / z.points[j, s])
+            if points[j, s] > 0.0:
+                share = min(share, x[s] / points[j, s])
                 if drop * share >= best:
                     break
         if drop * share < best:
@@ -174,97 +175,146 @@ def _order_upper(z: Bounds, node: int) -> None:
 
 
 @njit
-def _fold(m: Model, node: int, folded: Floats) -> None:
-    """Add to the rewards of `node` what follows in terminal nodes: both bounds are linear there."""
-    t = m.table_of[node]
+def _room(m: Model, components: int) -> tuple[Floats, Ints, Floats, Ints, Ints]:
+    """Room for one node's open epoch, see `_open`."""
     K, A, O, S = m.joint.shape[1:5]
-    for k in range(K):
-        for a in range(A):
-            for s in range(S):
-                folded[k, a, s] = m.reward[t, k, a, s]
-            for o in range(O):
-                child = m.children[node, m.successor[t, k, a, o]]
-                if m.table_of[child] >= 0:
-                    continue
-                for s in range(S):
-                    value = 0.0
-                    for s2 in range(S):
-                        value += m.joint[t, k, a, o, s, s2] * m.terminal[child, s2]
-                    folded[k, a, s] += m.discount * value
+    return (
+        np.empty((K, A, S, components)),
+        np.zeros(K * A + 1, np.int64),
+        np.empty((K * A * O, S, S)),
+        np.empty(K * A * O, np.int64),
+        np.empty(K * A * O, np.int64),
+    )
 
 
 @njit
-def _push(m: Model, t: int, k: int, a: int, o: int, b: Floats, x: Floats) -> float:
-    """Unnormalised next belief x = b M[k, a, o]; returns its mass."""
+def _open(
+    m: Model,
+    reward: Floats,
+    terminal: Floats,
+    node: int,
+    folded: Floats,
+    begin: Ints,
+    move: Floats,
+    child: Ints,
+    seen: Ints,
+) -> None:
+    """Lay out the epoch of a node for the loops over beliefs.
+
+    What follows in terminal nodes, where both bounds are linear, is added to the rewards: folded (K, A, S, D).
+    The other outcomes of signal k and action a are begin[k A + a]:begin[k A + a + 1]: discounted probabilities
+    move (L, S, S), next node child (L,), or -1 - node if it is impossible, and observation seen (L,).
+    """
+    t = m.table_of[node]
+    K, A, O, S = m.joint.shape[1:5]
+    D = folded.shape[3]
+    n = 0
+    for k in range(K):
+        for a in range(A):
+            for s in range(S):
+                for d in range(D):
+                    folded[k, a, s, d] = reward[t, k, a, s, d]
+            for o in range(O):
+                after = m.children[node, m.successor[t, k, a, o]]
+                if m.table_of[after] < 0:
+                    for s in range(S):
+                        for s2 in range(S):
+                            p = m.discount * m.joint[t, k, a, o, s, s2]
+                            if p > 0.0:
+                                for d in range(D):
+                                    folded[k, a, s, d] += p * terminal[after, s2, d]
+                else:
+                    total = 0.0
+                    for s in range(S):
+                        for s2 in range(S):
+                            move[n, s, s2] = m.discount * m.joint[t, k, a, o, s, s2]
+                            total += move[n, s, s2]
+                    child[n] = after if total > 0.0 else -1 - after
+                    seen[n] = o
+                    n += 1
+            begin[k * A + a + 1] = n
+
+
+@njit
+def _push(move: Floats, row: int, b: Floats, x: Floats) -> float:
+    """Unnormalised, discounted next belief x; returns its mass."""
     total = 0.0
     for s2 in range(b.size):
         value = 0.0
         for s in range(b.size):
-            value += b[s] * m.joint[t, k, a, o, s, s2]
+            value += b[s] * move[row, s, s2]
         x[s2] = value
         total += value
     return total
 
 
 @njit
-def _lookahead(
-    m: Model, z: Bounds, node: int, folded: Floats, k: int, a: int, b: Floats, x: Floats, at_low: Any, at_up: Any
-) -> tuple[float, float]:
-    """Lower and upper value of action a after signal k; at_low, at_up (A, O): where the lookups ended."""
-    t = m.table_of[node]
-    low = 0.0
-    for s in range(b.size):
-        low += b[s] * folded[k, a, s]
-    up = low
-    for o in range(m.joint.shape[3]):
-        child = m.children[node, m.successor[t, k, a, o]]
-        if m.table_of[child] < 0:
-            continue
-        total = _push(m, t, k, a, o, b, x)
-        i = _best_vector(z, child, x, total, at_low[a, o])
-        at_low[a, o] = i
-        row = z.offset[child] + i
-        value = 0.0
-        for s in range(b.size):
-            value += x[s] * z.vectors[row, s]
-        low += m.discount * value
-        at_up[a, o], value = _upper(z, child, x, total, at_up[a, o])
-        up += m.discount * value
-    return low, up
-
-
-@njit
 def _backup(
-    m: Model,
-    z: Bounds,
-    node: int,
+    tie: float,
     folded: Floats,
+    begin: Ints,
+    move: Floats,
+    child: Ints,
+    seen: Ints,
+    offset: Ints,
+    points: Floats,
+    upper: Floats,
+    chord: Floats,
+    n_vectors: Ints,
+    vectors: Floats,
+    edge: Floats,
     b: Floats,
+    signals: tuple[int, int],
     x: Floats,
-    at_low: Any,
-    at_up: Any,
-    action: Any,
-    follow: Any,
-    action_up: Any,
+    at_low: Ints,
+    at_up: Ints,
+    action: NDArray[np.int16],
+    follow: NDArray[np.int32],
+    action_up: Ints,
+    values: Floats,
 ) -> tuple[float, float]:
-    """Both bounds of `node` at b, backed up from its children; writes the plan of the lower one.
+    """Both bounds of an open epoch at b, backed up from the children; writes the plan of the lower one.
 
-    action (K,) and follow (K, O) are the plan; action_up (K,) is greedy in the upper bound. Among actions
-    that differ by no more than the tie tolerance, the one with the lowest index is taken.
+    The sums go over signals[0]:signals[1]. action (K,) and follow (K, O) are the plan; action_up (K,) is greedy
+    in the upper bound; values (A,) are the lower values after the last signal. Among actions that differ by no
+    more than the tie tolerance, the one with the lowest index is taken. at_low, at_up (A, O) remember where
+    the lookups ended: signals in order of likelihood ratio make them short.
     """
-    K, A, O = m.joint.shape[1:4]
-    tie = m.tie * b.sum()
+    A = folded.shape[1]
+    S = b.size
+    mass = 0.0
+    for s in range(S):
+        mass += b[s]
+    tie *= mass
     at_low[:] = 0
     at_up[:] = 0
     low_sum = 0.0
     up_sum = 0.0
-    for k in range(K):
+    for k in range(signals[0], signals[1]):
         best_low = -np.inf
         best_up = -np.inf
         most_up = -np.inf
         choice = 0
         for a in range(A):
-            low, up = _lookahead(m, z, node, folded, k, a, b, x, at_low, at_up)
+            low = 0.0
+            for s in range(S):
+                low += b[s] * folded[k, a, s, 0]
+            up = low
+            for j in range(begin[k * A + a], begin[k * A + a + 1]):
+                after = child[j]
+                if after < 0:
+                    continue
+                total = _push(move, j, b, x)
+                o = seen[j]
+                first = offset[after]
+                i = _best_vector(vectors, edge, first, n_vectors[after], x, total, at_low[a, o])
+                at_low[a, o] = i
+                for s in range(S):
+                    low += x[s] * vectors[first + i, s]
+                i, value = _upper(points, upper, chord, first, offset[after + 1], x, total, at_up[a, o])
+                at_up[a, o] = i
+                up += value
+            values[a] = low
             if low > best_low + tie:
                 best_low = low
                 choice = a
@@ -275,84 +325,110 @@ def _backup(
         low_sum += best_low
         up_sum += most_up
         action[k] = choice
-        t = m.table_of[node]
-        for o in range(O):
-            child = m.children[node, m.successor[t, k, choice, o]]
-            if m.table_of[child] < 0:
-                follow[k, o] = 0
-            else:  # where the belief has no mass, the vector last used there; it exists in this child
-                follow[k, o] = min(at_low[choice, o], z.n_vectors[child] - 1)
+        for o in range(follow.shape[1]):
+            follow[k, o] = 0
+        for j in range(begin[k * A + choice], begin[k * A + choice + 1]):
+            after = child[j]
+            if after < 0:  # impossible here, perhaps not in another model: the vector last used
+                after = -1 - after
+            follow[k, seen[j]] = min(at_low[choice, seen[j]], n_vectors[after] - 1)
     return low_sum, up_sum
 
 
 @njit
 def _assemble(
-    m: Model, offset: Ints, node: int, action: Any, follow: Any, reward: Floats, below: Floats, out: Floats
+    folded: Floats,
+    begin: Ints,
+    move: Floats,
+    child: Ints,
+    seen: Ints,
+    offset: Ints,
+    action: NDArray[np.int16],
+    follow: NDArray[np.int32],
+    vectors: Floats,
+    out: Floats,
 ) -> None:
-    """Value of one plan: out (S, D) from rewards (T, K, A, S, D) and the children's vectors below (P, S, D)."""
-    t = m.table_of[node]
-    K = m.joint.shape[1]
-    O, S = m.joint.shape[3:5]
-    out[:] = 0.0
+    """Value of one plan of an open epoch, out (S, D), from the children's vectors (P, S, D)."""
+    K, A, S, D = folded.shape
+    for s in range(S):
+        for d in range(D):
+            out[s, d] = 0.0
     for k in range(K):
         a = action[k]
         for s in range(S):
-            for d in range(out.shape[1]):
-                out[s, d] += reward[t, k, a, s, d]
-        for o in range(O):
-            row = offset[m.children[node, m.successor[t, k, a, o]]] + follow[k, o]
+            for d in range(D):
+                out[s, d] += folded[k, a, s, d]
+        for j in range(begin[k * A + a], begin[k * A + a + 1]):
+            if child[j] < 0:
+                continue
+            row = offset[child[j]] + follow[k, seen[j]]
             for s in range(S):
                 for s2 in range(S):
-                    p = m.discount * m.joint[t, k, a, o, s, s2]
+                    p = move[j, s, s2]
                     if p > 0.0:
-                        for d in range(out.shape[1]):
-                            out[s, d] += p * below[row, s2, d]
+                        for d in range(D):
+                            out[s, d] += p * vectors[row, s2, d]
 
 
 @njit
-def sweep(m: Model, z: Bounds) -> None:
-    """Back up both bounds at every point, from the last node to the first."""
+def sweep(m: Model, z: Bounds, improve: bool) -> None:
+    """Back up both bounds at every point, from the last node to the first.
+
+    Without `improve`, only recover the plan behind every alpha-vector from its witness; bounds stay as they are.
+    """
     K, A, O, S = m.joint.shape[1:5]
-    folded = np.empty((K, A, S))
+    reward = m.reward.reshape(m.reward.shape + (1,))
+    terminal = m.terminal.reshape(m.terminal.shape + (1,))
+    folded, begin, move, child, seen = _room(m, 1)
     x = np.empty(S)
     at_low = np.zeros((A, O), np.int64)
     at_up = np.zeros((A, O), np.int64)
     action_up = np.zeros(K, np.int64)
-    reward = m.reward.reshape(m.reward.shape + (1,))
-    vectors = z.vectors.reshape(z.vectors.shape + (1,))
+    values = np.zeros(A)
+    offset, points, upper, chord = z.offset, z.points, z.upper, z.chord
+    n_vectors, vectors, edge = z.n_vectors, z.vectors, z.edge
+    below = vectors.reshape(vectors.shape + (1,))
     for node in range(m.table_of.size - 1, -1, -1):
-        first = z.offset[node]
+        first = offset[node]
         if m.table_of[node] < 0:
-            z.vectors[first] = m.terminal[node]
+            vectors[first] = m.terminal[node]
             z.witness[first] = first
-            z.n_vectors[node] = 1
+            n_vectors[node] = 1
             continue
-        _fold(m, node, folded)
-        for p in range(first, z.offset[node + 1]):
-            z.upper[p] = _backup(
-                m, z, node, folded, z.points[p], x, at_low, at_up, z.action[p], z.follow[p], action_up
-            )[1]
-            _assemble(m, z.offset, node, z.action[p], z.follow[p], reward, vectors, vectors[p])
-            z.witness[p] = p
-        z.n_vectors[node] = z.offset[node + 1] - first
-        _order_vectors(m, z, node)
-        _order_upper(z, node)
+        _open(m, reward, terminal, node, folded, begin, move, child, seen)
+        for p in range(first, offset[node + 1] if improve else first + n_vectors[node]):
+            at = p if improve else z.witness[p]
+            both = _backup(
+                m.tie, folded, begin, move, child, seen,
+                offset, points, upper, chord, n_vectors, vectors, edge,
+                points[at], (0, K), x, at_low, at_up, z.action[p], z.follow[p], action_up, values,
+            )  # fmt: skip
+            if improve:
+                upper[p] = both[1]
+                _assemble(
+                    folded, begin, move, child, seen, offset, z.action[p], z.follow[p], below, below[p]
+                )
+                z.witness[p] = p
+        if improve:
+            n_vectors[node] = offset[node + 1] - first
+            _order_vectors(m, z, node)
+            _order_upper(z, node)
 
 
 @njit
 def value_at(z: Bounds, node: int, b: Floats) -> tuple[float, float]:
     """Both bounds of a node that is not terminal."""
-    row = z.offset[node] + _best_vector(z, node, b, b.sum(), 0)
+    first = z.offset[node]
+    total = b.sum()
+    row = first + _best_vector(z.vectors, z.edge, first, z.n_vectors[node], b, total, 0)
     low = 0.0
     for s in range(b.size):
         low += b[s] * z.vectors[row, s]
-    return low, _upper(z, node, b, b.sum(), 0)[1]
+    return low, _upper(z.points, z.upper, z.chord, first, z.offset[node + 1], b, total, 0)[1]
 
 
 @njit
-def _slot(
-    z: Bounds, child: int, x: Floats, total: float, piece: int, first: Ints, used: Ints, mass: Floats
-) -> int:
+def _slot(child: int, x: Floats, total: float, piece: int, first: Ints, used: Ints, mass: Floats) -> int:
     """Where beliefs like x are gathered: two states: the interval between points; else equal beliefs."""
     if x.size == 2:
         return first[child] + piece
@@ -366,16 +442,16 @@ def _slot(
         if same:
             return q
     q = first[child] + used[child]
-    if q == first[child + 1]:  # full: the lightest makes room, if it is lighter
-        q -= 1
-        for r in range(first[child], q):
-            if mass[r].sum() < mass[q].sum():
-                q = r
-        if mass[q].sum() >= total:
-            return -1
-        mass[q] = 0.0
+    if q < first[child + 1]:
+        used[child] += 1
         return q
-    used[child] += 1
+    q -= 1  # full: the lightest makes room, if it is lighter
+    for r in range(first[child], q):
+        if mass[r].sum() < mass[q].sum():
+            q = r
+    if mass[q].sum() >= total:
+        return -1
+    mass[q] = 0.0
     return q
 
 
@@ -399,92 +475,81 @@ def explore(
     bends in the interval, or -1.
     """
     K, A, O, S = m.joint.shape[1:5]
-    folded = np.empty((K, A, S))
+    reward = m.reward.reshape(m.reward.shape + (1,))
+    terminal = m.terminal.reshape(m.terminal.shape + (1,))
+    folded, begin, move, child, seen = _room(m, 1)
     x = np.empty(S)
     at_low = np.zeros((A, O), np.int64)
     at_up = np.zeros((A, O), np.int64)
     action = np.zeros(K, np.int16)
     follow = np.zeros((K, O), np.int32)
     action_up = np.zeros(K, np.int64)
+    values = np.zeros(A)
     used = np.zeros(m.table_of.size, np.int64)
+    offset, points, upper, chord = z.offset, z.points, z.upper, z.chord
+    n_vectors, vectors, edge = z.n_vectors, z.vectors, z.edge
     mass[:] = 0.0
     gap[:] = 0.0
     excess[:] = 0.0
     cross[:] = -1.0
-    piece = _upper(z, 0, start, 1.0, 0)[0]
-    q = _slot(z, 0, start, 1.0, piece, first, used, mass)
-    mass[q] = start
     low, up = value_at(z, 0, start)
+    piece = _upper(points, upper, chord, 0, offset[1], start, 1.0, 0)[0]
+    q = _slot(0, start, 1.0, piece, first, used, mass)
+    mass[q] = start
     gap[q] = up - low
     for node in range(m.table_of.size):
         if m.table_of[node] < 0:
             continue
-        t = m.table_of[node]
         if S == 2:
-            used[node] = z.offset[node + 1] - z.offset[node] - 1
-        _fold(m, node, folded)
+            used[node] = offset[node + 1] - offset[node] - 1
+        _open(m, reward, terminal, node, folded, begin, move, child, seen)
         for q in range(first[node], first[node] + used[node]):
             if gap[q] <= negligible:
                 continue
+            b = mass[q]
             low, up = _backup(
-                m, z, node, folded, mass[q], x, at_low, at_up, action, follow, action_up
-            )
+                m.tie, folded, begin, move, child, seen,
+                offset, points, upper, chord, n_vectors, vectors, edge,
+                b, (0, K), x, at_low, at_up, action, follow, action_up, values,
+            )  # fmt: skip
             excess[q] = gap[q] - (up - low)
             if S == 2:
-                p = z.offset[node] + q - first[node]
-                i = _best_vector(z, node, z.points[p], 1.0, 0)
-                if i + 1 < z.n_vectors[node]:
-                    bend = z.edge[z.offset[node] + i]
-                    if z.points[p, 1] < bend and bend < z.points[p + 1, 1]:
+                p = offset[node] + q - first[node]
+                i = _best_vector(vectors, edge, offset[node], n_vectors[node], points[p], 1.0, 0)
+                if i + 1 < n_vectors[node]:
+                    bend = edge[offset[node] + i]
+                    if points[p, 1] < bend and bend < points[p + 1, 1]:
                         cross[q] = bend
             at_low[:] = 0
             at_up[:] = 0
             for k in range(K):
                 a = action_up[k]
-                for o in range(O):
-                    child = m.children[node, m.successor[t, k, a, o]]
-                    if m.table_of[child] < 0:
+                for j in range(begin[k * A + a], begin[k * A + a + 1]):
+                    after = child[j]
+                    if after < 0:
                         continue
-                    total = _push(m, t, k, a, o, mass[q], x)
+                    total = _push(move, j, b, x)
                     if total <= 0.0:
                         continue
-                    at_low[a, o] = _best_vector(z, child, x, total, at_low[a, o])
-                    at_up[a, o], up = _upper(z, child, x, total, at_up[a, o])
-                    row = z.offset[child] + at_low[a, o]
+                    o = seen[j]
+                    row = offset[after]
+                    i = _best_vector(vectors, edge, row, n_vectors[after], x, total, at_low[a, o])
+                    at_low[a, o] = i
                     low = 0.0
                     for s in range(S):
-                        low += x[s] * z.vectors[row, s]
-                    weighted = m.discount * (up - low)
-                    if weighted <= 0.0:
+                        low += x[s] * vectors[row + i, s]
+                    i, up = _upper(points, upper, chord, row, offset[after + 1], x, total, at_up[a, o])
+                    at_up[a, o] = i
+                    if up <= low:
                         continue
-                    r = _slot(z, child, x, total, at_up[a, o], first, used, mass)
+                    r = _slot(after, x, total, i, first, used, mass)
                     if r < 0:
                         continue
                     if mass[r].sum() == 0.0:
                         gap[r] = 0.0
                     for s in range(S):
-                        mass[r, s] += m.discount * x[s]
-                    gap[r] += weighted
-
-
-@njit
-def replan(m: Model, z: Bounds) -> None:
-    """Recover the plan behind every alpha-vector from its witness; the vectors stay as they are."""
-    K, A, O, S = m.joint.shape[1:5]
-    folded = np.empty((K, A, S))
-    x = np.empty(S)
-    at_low = np.zeros((A, O), np.int64)
-    at_up = np.zeros((A, O), np.int64)
-    action_up = np.zeros(K, np.int64)
-    for node in range(m.table_of.size - 1, -1, -1):
-        first = z.offset[node]
-        if m.table_of[node] < 0:
-            continue
-        _fold(m, node, folded)
-        for i in range(first, first + z.n_vectors[node]):
-            _backup(
-                m, z, node, folded, z.points[z.witness[i]], x, at_low, at_up, z.action[i], z.follow[i], action_up
-            )
+                        mass[r, s] += x[s]
+                    gap[r] += up - low
 
 
 @njit
@@ -494,29 +559,40 @@ def evaluate(
     terminal: Floats,
     offset: Ints,
     n_vectors: Ints,
-    action: Any,
-    follow: Any,
+    action: NDArray[np.int16],
+    follow: NDArray[np.int32],
     out: Floats,
 ) -> None:
-    """Reward components out (P, S, D) of every plan of a policy graph: reward (T, K, A, S, D), terminal (N, S, D)."""
+    """Reward components out (P, S, D) of every plan: reward (T, K, A, S, D), terminal (N, S, D)."""
+    folded, begin, move, child, seen = _room(m, reward.shape[4])
     for node in range(m.table_of.size - 1, -1, -1):
         first = offset[node]
+        if m.table_of[node] >= 0:
+            _open(m, reward, terminal, node, folded, begin, move, child, seen)
         for i in range(first, first + n_vectors[node]):
             if m.table_of[node] < 0:
                 out[i] = terminal[node]
             else:
-                _assemble(m, offset, node, action[i], follow[i], reward, out, out[i])
+                _assemble(folded, begin, move, child, seen, offset, action[i], follow[i], out, out[i])
 
 
 @njit
 def action_values(m: Model, z: Bounds, node: int, beliefs: Floats, signals: Ints, out: Floats) -> None:
     """Lower-bound value out (B, A) of each action at beliefs (B, S) after signals (B,)."""
     K, A, O, S = m.joint.shape[1:5]
-    folded = np.empty((K, A, S))
+    reward = m.reward.reshape(m.reward.shape + (1,))
+    terminal = m.terminal.reshape(m.terminal.shape + (1,))
+    folded, begin, move, child, seen = _room(m, 1)
     x = np.empty(S)
     at_low = np.zeros((A, O), np.int64)
     at_up = np.zeros((A, O), np.int64)
-    _fold(m, node, folded)
+    action = np.zeros(K, np.int16)
+    follow = np.zeros((K, O), np.int32)
+    action_up = np.zeros(K, np.int64)
+    _open(m, reward, terminal, node, folded, begin, move, child, seen)
     for i in range(beliefs.shape[0]):
-        for a in range(A):
-            out[i, a] = _lookahead(m, z, node, folded, signals[i], a, beliefs[i], x, at_low, at_up)[0]
+        _backup(
+            m.tie, folded, begin, move, child, seen,
+            z.offset, z.points, z.upper, z.chord, z.n_vectors, z.vectors, z.edge,
+            beliefs[i], (signals[i], signals[i] + 1), x, at_low, at_up, action, follow, action_up, out[i],
+        )  # fmt: skip

@@ -124,7 +124,7 @@ class Solution:
         from solvers import _kernels
 
         z = _with_edges(self._bounds, self.model)
-        _kernels.replan(kernel_model(self.model, self.weights), z)
+        _kernels.sweep(kernel_model(self.model, self.weights), z, False)
         start = int((self.vectors(0) @ self.model.start).argmax())
         return restrict_to_reachable(self.model, z.offset, z.action, z.follow, start)
 
@@ -186,7 +186,7 @@ def solve(
     sweeps = 0
     while True:
         z = _bounds(offset, points, model)
-        _kernels.sweep(m, z)
+        _kernels.sweep(m, z, True)
         sweeps += 1
         low, up = _kernels.value_at(z, 0, model.start)
         if up - low <= gap:
