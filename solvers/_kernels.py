@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 njit = numba.njit(cache=True, nogil=True, error_model="numpy")
+bare = numba.njit(cache=True, nogil=True, error_model='numpy', _nrt=False)
+# Small functions of the inner loops: a call would count the references of every array, atomically.
+inlined = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True, _nrt=False)
 
 
 class Model(NamedTuple):
@@ -48,7 +51,7 @@ class Bounds(NamedTuple):
     follow: NDArray[np.int32]  # (P, K, O) vector of the child
 
 
-@njit
+@inlined
 def _best_vector(
     vectors: Floats, edge: Floats, first: int, n: int, x: Floats, total: float, hint: int
 ) -> int:
@@ -72,7 +75,7 @@ def _best_vector(
     return best
 
 
-@njit
+@inlined
 def _upper(
     points: Floats, upper: Floats, chord: Floats, first: int, last: int, x: Floats, total: float, hint: int
 ) -> tuple[int, float]:
@@ -235,7 +238,7 @@ def _open(
             begin[k * A + a + 1] = n
 
 
-@njit
+@inlined
 def _push(move: Floats, row: int, b: Floats, x: Floats) -> float:
     """Unnormalised, discounted next belief x; returns its mass."""
     total = 0.0
@@ -248,7 +251,7 @@ def _push(move: Floats, row: int, b: Floats, x: Floats) -> float:
     return total
 
 
-@njit
+@bare
 def _backup(
     tie: float,
     folded: Floats,
@@ -335,7 +338,7 @@ def _backup(
     return low_sum, up_sum
 
 
-@njit
+@bare
 def _assemble(
     folded: Floats,
     begin: Ints,
