@@ -11,7 +11,7 @@ ATOM_SHARE = 0.05
 def kernel_matrix(edges: FloatArray, bandwidth: float) -> FloatArray:
     """Share of bin k (column) that a Gaussian kernel moves to bin j (row); columns sum to one."""
     n = len(edges) - 1
-    if bandwidth <= 0:
+    if bandwidth <= 1e-3 * np.diff(edges).min():  # nothing would move, and the square might overflow
         return np.eye(n)
     centres = (edges[1:] + edges[:-1]) / 2
     kernel = np.exp(-0.5 * ((centres[:, None] - centres[None, :]) / bandwidth) ** 2) * np.diff(edges)[:, None]

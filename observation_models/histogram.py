@@ -49,7 +49,7 @@ class SmoothedHistogram(DensityEstimator):
     --------
     >>> import numpy as np
     >>> X, y = np.repeat([0.1, 0.9], 40), np.repeat([0, 1], 40)
-    >>> histogram = SmoothedHistogram(bins=2, pseudo_count=2.0).fit(X, y)
+    >>> histogram = SmoothedHistogram(bins=2, pseudo_count=2.0, smoothing=0.0).fit(X, y)
     >>> histogram.masses_.round(3).tolist()
     [[0.976, 0.024], [0.024, 0.976]]
     """
@@ -60,7 +60,7 @@ class SmoothedHistogram(DensityEstimator):
         bins: int | ArrayLike | Sequence[ArrayLike] = 20,
         bounds: tuple[float, float] = (0.0, 1.0),
         pseudo_count: float = 1.0,
-        smoothing: float = 0.0,
+        smoothing: float = 1.0,
         feature_names: Sequence[str] | None = None,
     ) -> None:
         self.bins = bins
