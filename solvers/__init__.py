@@ -11,6 +11,7 @@ from solvers.model import EpochModel
 from solvers.point_based import Solution, solve, solve_many
 from solvers.policies import AlphaVectorPolicy, PolicyGraph
 from solvers.pomdp import POMDP
+from solvers.pomdp_format import read_pomdp, write_pomdp
 
 __all__ = [
     "POMDP",
@@ -21,6 +22,8 @@ __all__ = [
     "PomdpFormatError",
     "Solution",
     "SolverError",
+    "read_pomdp",
     "solve",
     "solve_many",
+    "write_pomdp",
 ]

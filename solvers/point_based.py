@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 Ended = Literal["gap reached", "sweep limit", "point limit", "stalled"]
 _SLOTS = 512  # beliefs followed for each node, with other than two hidden states
+_APART = 1e-10  # least distance of points, with two hidden states
 _BULK = 0.1  # share of the gap that a round may leave aside
 
 
@@ -321,21 +322,21 @@ def _new_points(
     mass, inflow, excess, cross = np.empty((Q, S)), np.empty(Q), np.empty(Q), np.empty(Q)
     _kernels.explore(m, z, model.start, 1e-4 * target, first, mass, inflow, excess, cross)
     slots = np.flatnonzero(excess > max(1e-5 * target, 100 * m.tie))
-    slots = slots[np.argsort(-excess[slots], kind="stable")]
-    remaining = excess[slots].sum() - np.cumsum(excess[slots])
-    enough = int(np.searchsorted(-remaining, -max(0.5 * target, _BULK * gap))) + 1
-    slots = slots[:enough]
-    node = np.searchsorted(first, slots, side="right") - 1
     belief = mass[slots] / mass[slots].sum(axis=1, keepdims=True)
     if S == 2:
+        # Each round halves intervals: at the mean belief there, or every other time where the lower bound bends.
+        left, right = z.points[slots, 1] + _APART, z.points[slots + 1, 1] - _APART
         bend = cross[slots]
-        use = (bend >= 0) & (sweeps % 2 == 0)
+        use = (bend > left) & (bend < right) & (sweeps % 2 == 0)
         belief[use, 1] = bend[use]
+        inside = (belief[:, 1] > left) & (belief[:, 1] < right)
+        slots, belief = slots[inside], belief[inside]
         belief[:, 0] = 1.0 - belief[:, 1]
-        left, right = z.points[slots, 1], z.points[slots + 1, 1]
-        inside = (belief[:, 1] > left + 1e-10) & (belief[:, 1] < right - 1e-10)
-        node, belief = node[inside], belief[inside]
-    return node, belief
+    order = np.argsort(-excess[slots], kind="stable")
+    remaining = excess[slots].sum() - np.cumsum(excess[slots[order]])
+    enough = int(np.searchsorted(-remaining, -max(0.5 * target, _BULK * gap))) + 1
+    order = order[:enough]
+    return np.searchsorted(first, slots[order], side="right") - 1, belief[order]
 
 
 def _finish(
