@@ -11,9 +11,10 @@ where M[k, a, o, s, s'] is the joint probability of signal, observation and next
 r[k, a, s, :] are expected reward components, already multiplied by the probability of the signal, and w
 turns components into one value.
 """
+# ruff: noqa: E741 (O is the number of observations)
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -80,8 +81,8 @@ class EpochModel:
     children: NDArray[np.int64]
     table_of: NDArray[np.int64]
     start: NDArray[np.float64]
-    successor: NDArray[np.int64] = field(default=None)  # type: ignore[assignment]
-    terminal: NDArray[np.float64] = field(default=None)  # type: ignore[assignment]
+    successor: NDArray[np.int64] = None  # type: ignore[assignment]
+    terminal: NDArray[np.float64] = None  # type: ignore[assignment]
     discount: float = 1.0
     component_names: tuple[str, ...] = ()
     actions: tuple[str, ...] = ()
@@ -94,8 +95,10 @@ class EpochModel:
         _expect("joint", joint.shape, (T, K, A, O, S, S))
         _expect("reward", reward.shape, (T, K, A, S, D))
         if min(joint.shape) == 0 or D == 0:
-            raise ModelError(f"every dimension needs at least one entry: joint {joint.shape}, reward {reward.shape}")
-        if A > np.iinfo(np.int16).max:
+            raise ModelError(
+                f"every dimension needs at least one entry: joint {joint.shape}, reward {reward.shape}"
+            )
+        if np.iinfo(np.int16).max < A:
             raise ModelError(f"at most {np.iinfo(np.int16).max} actions, got {A}")
         table_of = _indices("table_of", self.table_of, 1, -1, T)
         children = _indices("children", self.children, 2, None, None)
@@ -224,7 +227,7 @@ def check_belief(name: str, value: ArrayLike, size: int) -> NDArray[np.float64]:
     if (b < 0).any():
         raise ModelError(f"{name} has a negative entry: {b.min()}")
     if abs(b.sum() - 1.0) > _TOLERANCE:
-        raise ModelError(f"{name} must sum to 1, not {b.sum()!r}")
+        raise ModelError(f"{name} must sum to 1, not {b.sum():.12g}")
     return np.asarray(b / b.sum())
 
 
@@ -283,7 +286,7 @@ def _check_probabilities(joint: NDArray[np.float64]) -> None:
     worst = np.unravel_index(np.abs(total - 1.0).argmax(), total.shape)
     if abs(total[worst] - 1.0) > _TOLERANCE:
         t, a, s = map(int, worst)
-        raise ModelError(f"joint must sum to 1: table {t}, action {a}, state {s} sums to {total[worst]!r}")
+        raise ModelError(f"joint must sum to 1: table {t}, action {a}, state {s} sums to {total[worst]:.12g}")
     spread = np.ptp(signal, axis=2)  # (T, K, S)
     worst = np.unravel_index(spread.argmax(), spread.shape)
     if spread[worst] > _TOLERANCE:

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from solvers.errors import ModelError, SolverError
+from solvers.errors import SolverError
 from solvers.model import EpochModel, check_belief
 from solvers.policies import AlphaVectorPolicy, PolicyGraph, kernel_model, restrict_to_reachable
 
@@ -281,9 +281,7 @@ def _first_points(model: EpochModel) -> tuple[NDArray[np.int64], NDArray[np.floa
     return _insert(offset, points, np.zeros(1, np.int64), model.start[None])
 
 
-def _points_of(
-    solution: Solution, model: EpochModel
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _points_of(solution: Solution, model: EpochModel) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     other = solution.model
     if other.n_states != model.n_states or not np.array_equal(other.table_of >= 0, model.table_of >= 0):
         raise SolverError("the warm start belongs to a model with other nodes or states")

@@ -176,9 +176,7 @@ class AlphaVectorPolicy:
         """Largest alpha-vector at a belief (S,) or beliefs (B, S); shape () or (B,)."""
         return np.asarray((np.asarray(belief, dtype=float) @ self.vectors[node].T).max(axis=-1))
 
-    def action_values(
-        self, node: int, belief: ArrayLike, signal: ArrayLike = 0
-    ) -> NDArray[np.float64]:
+    def action_values(self, node: int, belief: ArrayLike, signal: ArrayLike = 0) -> NDArray[np.float64]:
         """Weighted value of each action after a signal, from now on and summed over the signal's probability.
 
         Parameters
@@ -217,5 +215,3 @@ class AlphaVectorPolicy:
         good = values >= values.max(axis=-1, keepdims=True) - self._kernel_model.tie * mass
         best = good.argmax(axis=-1)
         return best if np.ndim(belief) == 2 else int(best)
-
-

@@ -1,4 +1,5 @@
 """Partially observable Markov decision processes in their usual form."""
+# ruff: noqa: E741 (O is the number of observations)
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -190,12 +191,14 @@ def _check_rows(name: str, rows: NDArray[np.float64]) -> None:
     worst = np.unravel_index(np.abs(total - 1.0).argmax(), total.shape)
     if abs(total[worst] - 1.0) > 1e-9:
         a, s = map(int, worst)
-        raise ModelError(f"{name} must sum to 1: action {a}, state {s} sums to {total[worst]!r}")
+        raise ModelError(f"{name} must sum to 1: action {a}, state {s} sums to {total[worst]:.12g}")
 
 
 def _check_observed(value: Sequence[int] | NDArray[np.int64], size: int) -> NDArray[np.int64]:
     observed = _array("observed", value, 1).astype(np.int64)
     _expect("observed", observed.shape, (size,))
     if set(observed.tolist()) != set(range(int(observed.max()) + 1)):
-        raise ModelError(f"observed must use each of 0, 1, … at least once, got {sorted(set(observed.tolist()))}")
+        raise ModelError(
+            f"observed must use each of 0, 1, … at least once, got {sorted(set(observed.tolist()))}"
+        )
     return observed

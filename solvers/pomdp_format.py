@@ -3,6 +3,7 @@
 Read liberally, written strictly. `T`, `O` and `R` entries expand wildcards at once and the last one wins. Costs
 (`values: cost`) become negative rewards. A file without observations is an MDP: its state is observed.
 """
+# ruff: noqa: E741 (O is the number of observations)
 
 import re
 import warnings
@@ -20,7 +21,24 @@ from solvers.pomdp import POMDP
 _TOLERANCE = 1e-5
 _MAX_CELLS = 50_000_000
 _KEYWORDS = frozenset(
-    "discount values states actions observations T O R uniform identity reward cost start include exclude reset".split()
+    [
+        "discount",
+        "values",
+        "states",
+        "actions",
+        "observations",
+        "T",
+        "O",
+        "R",
+        "uniform",
+        "identity",
+        "reward",
+        "cost",
+        "start",
+        "include",
+        "exclude",
+        "reset",
+    ]
 )
 _LEXER = re.compile(r":|\*|[^\s:*]+")
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -105,7 +123,7 @@ class _Reader:
         self.path = path
         self.tokens = [
             _Token(match, number)
-            for number, line in enumerate(text.splitlines(), start=1)
+            for number, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1)
             for match in _LEXER.findall(line.partition("#")[0])
         ]
         self.at = 0
@@ -207,7 +225,9 @@ class _Reader:
             self._colon()
             {"T": self._transition, "O": self._observation, "R": self._reward}[word]()
         else:
-            raise self._fail(f"expected a statement (discount, values, states, …, start, T, O, R), found {word!r}")
+            raise self._fail(
+                f"expected a statement (discount, values, states, …, start, T, O, R), found {word!r}"
+            )
 
     def _values(self) -> None:
         word = self._next("'reward' or 'cost'")
@@ -221,6 +241,8 @@ class _Reader:
         words = []
         while self._peek() and self._peek() not in _KEYWORDS and self._peek() not in (":", "*"):
             words.append(self._next("a name"))
+        if self._peek() in _KEYWORDS and self._peek(1) not in (":", "include", "exclude"):
+            raise self._fail(f"{self._peek()!r} is a keyword and cannot be a name in {kind}")
         if len(words) == 1 and words[0].isdigit():
             words = [f"{kind[:-1]} {i}" for i in range(int(words[0]))]
             self.names[kind] = words
@@ -305,7 +327,9 @@ class _Reader:
             self.start = np.full(S, 1.0 / S)
             return
         first = self._peek()
-        is_number = first not in self.names["states"] and _NUMBER.fullmatch(first.lstrip("+-") or "+") is not None
+        is_number = (
+            first not in self.names["states"] and _NUMBER.fullmatch(first.lstrip("+-") or "+") is not None
+        )
         alone = self._peek(1) in _KEYWORDS or self._peek(1) == ""
         if is_number and not (S > 1 and alone and first.isdigit()):
             values = self._probabilities(S)

@@ -1,0 +1,163 @@
+"""What models refuse, and the fully observed factor."""
+# ruff: noqa: E741 (O is the number of observations)
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from solvers import POMDP, EpochModel, ModelError, solve
+
+
+def parts(**changes: Any) -> dict[str, Any]:
+    """A valid two-state, two-signal, two-action model, with changes."""
+    joint = np.zeros((1, 2, 2, 1, 2, 2))
+    joint[0, :, :, 0] = 0.5 * np.eye(2)
+    base = {
+        "joint": joint,
+        "reward": np.ones((1, 2, 2, 2, 1)),
+        "children": [[1], [2], [2]],
+        "table_of": [0, 0, -1],
+        "start": [0.5, 0.5],
+    }
+    return {**base, **changes}
+
+
+def wrong_joint(index: tuple[int, ...], value: float) -> np.ndarray:
+    joint = np.array(parts()["joint"])
+    joint[index] = value
+    return joint
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"joint": np.ones((2, 2))}, "joint must have 6 dimensions"),
+        ({"joint": wrong_joint((0, 0, 0, 0, 0, 0), np.nan)}, "joint has an entry that is not finite"),
+        ({"joint": wrong_joint((0, 0, 0, 0, 0, 0), -0.5)}, "negative probability"),
+        ({"joint": wrong_joint((0, 1, 1, 0, 1, 1), 0.4)}, "table 0, action 1, state 1 sums to 0.9"),
+        ({"reward": np.ones((1, 2, 2, 3, 1))}, "reward must have shape (1, 2, 2, 2, 1)"),
+        ({"reward": np.full((1, 2, 2, 2, 1), np.inf)}, "reward has an entry that is not finite"),
+        ({"children": [[1], [1], [2]]}, "children of node 1 must lie in 2 … 2"),
+        ({"children": [[1], [3], [2]]}, "children of node 1 must lie in 2 … 2"),
+        ({"children": [[1], [2]]}, "children must have shape (3, 1)"),
+        ({"table_of": [-1, 0, -1]}, "node 0, where the process starts, must not be terminal"),
+        ({"table_of": [0, 1, -1]}, "table_of must lie in -1 … 0"),
+        ({"table_of": [0, 0.5, -1]}, "table_of must hold integers"),
+        ({"successor": np.ones((1, 2, 2, 1), int)}, "successor must lie in 0 … 0"),
+        ({"terminal": np.zeros((3, 2))}, "terminal must have 3 dimensions"),
+        ({"start": [0.5, 0.6]}, "start must sum to 1, not 1.1"),
+        ({"start": [1.5, -0.5]}, "start has a negative entry"),
+        ({"start": ["a", "b"]}, "start is not an array of numbers"),
+        ({"discount": 0.0}, "discount must lie in (0, 1], got 0.0"),
+        ({"discount": 1.1}, "discount must lie in (0, 1], got 1.1"),
+        ({"component_names": ("a", "b")}, "component_names must be 1 different names"),
+        ({"actions": ("keep", "keep")}, "actions must be 2 different names"),
+        ({"actions": "keep"}, "actions must be a sequence of names"),
+    ],
+)
+def test_epoch_model_refuses(changes: dict[str, Any], message: str) -> None:
+    EpochModel(**parts())
+    with pytest.raises(ModelError, match=re.escape(message)) as error:
+        EpochModel(**parts(**changes))
+    assert "\n" not in str(error.value)
+
+
+def test_a_signal_cannot_depend_on_the_action() -> None:
+    joint = np.array(parts()["joint"])
+    joint[0, 0, 1] *= 0.5
+    joint[0, 1, 1] *= 1.5
+    with pytest.raises(ModelError, match="seen before acting"):
+        EpochModel(**parts(joint=joint))
+
+
+def test_tables_are_frozen() -> None:
+    model = EpochModel(**parts())
+    with pytest.raises(ValueError, match="read-only"):
+        model.joint[0] = 0
+
+
+def test_update_is_bayes_rule() -> None:
+    joint = np.zeros((1, 2, 1, 1, 2, 2))
+    joint[0, :, 0, 0] = [[[0.9 * 0.5, 0.9 * 0.5], [0, 0.2]], [[0.1 * 0.5, 0.1 * 0.5], [0, 0.8]]]
+    model = EpochModel(**parts(joint=joint, reward=np.ones((1, 2, 1, 2, 1))))
+    belief, probability = model.update(0, [0.5, 0.5], 0, 0)
+    assert probability == pytest.approx(0.5 * 0.9 + 0.5 * 0.2)
+    np.testing.assert_allclose(belief, [0.225 / 0.55, 0.325 / 0.55])
+    with pytest.raises(ModelError, match="terminal"):
+        model.update(2, [0.5, 0.5], 0, 0)
+
+
+def pomdp_parts(**changes: Any) -> dict[str, Any]:
+    base = {
+        "transition": np.tile(np.eye(2), (1, 1, 1)),
+        "observation": np.full((1, 2, 3), 1 / 3),
+        "reward": np.ones((1, 2)),
+        "start": [0.5, 0.5],
+        "discount": 0.9,
+    }
+    return {**base, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"transition": np.ones((1, 2, 2))}, "transition must sum to 1: action 0, state 0 sums to"),
+        ({"observation": np.full((1, 2, 3), 0.3)}, "observation must sum to 1"),
+        ({"observation": np.full((2, 2, 3), 1 / 3)}, "observation must have shape (1, 2, 3)"),
+        ({"reward": np.ones((2, 1))}, "reward must have shape (1, 2)"),
+        ({"reward": np.ones((1, 2, 2, 2))}, "reward must have shape (1, 2, 2, 3)"),
+        ({"discount": 1.5}, "discount must lie in (0, 1]"),
+        ({"horizon": 0}, "horizon must be at least 1"),
+        ({"states": ("a",)}, "states must be 2 different names"),
+        ({"observed": [0, 2]}, "observed must use each of 0, 1, …"),
+    ],
+)
+def test_pomdp_refuses(changes: dict[str, Any], message: str) -> None:
+    POMDP(**pomdp_parts())
+    with pytest.raises(ModelError, match=re.escape(message)):
+        POMDP(**pomdp_parts(**changes))
+
+
+def test_a_horizon_is_needed() -> None:
+    with pytest.raises(ModelError, match="horizon of at least 1"):
+        POMDP(**pomdp_parts()).finite_horizon()
+    assert POMDP(**pomdp_parts(horizon=4)).finite_horizon().n_nodes == 5
+
+
+def test_outcome_rewards_become_expected_ones() -> None:
+    rng = np.random.default_rng(0)
+    outcome = rng.normal(size=(1, 2, 2, 3))
+    observation = rng.dirichlet(np.ones(3), (1, 2))
+    pomdp = POMDP(**pomdp_parts(observation=observation, reward=outcome))
+    expected = [sum(observation[0, s, o] * outcome[0, s, s, o] for o in range(3)) for s in range(2)]
+    np.testing.assert_allclose(pomdp.reward[0], expected)
+    np.testing.assert_array_equal(pomdp.outcome_reward, outcome)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_fully_observed_factor_gives_the_same_value_with_shorter_vectors(seed: int) -> None:
+    """The factored form against the flat one, in which the factor is part of the observation."""
+    rng = np.random.default_rng(seed)
+    A, O, observed = 2, 2, np.array([0, 1, 0, 1, 1])
+    S = observed.size
+    transition = rng.dirichlet(np.ones(S), (A, S))
+    observation = rng.dirichlet(np.ones(O), (A, S))
+    start = np.where(observed == 0, 0.5, 0.0)
+    common = {"transition": transition, "reward": rng.normal(size=(A, S)), "start": start, "discount": 0.9}
+    factored = POMDP(observation=observation, observed=observed, **common)
+    flat = POMDP(
+        observation=np.einsum("aso,sy->asoy", observation, np.eye(2)[observed]).reshape(A, S, -1), **common
+    )
+    end = rng.normal(size=S)
+    one = solve(factored.finite_horizon(3, terminal=end), gap=1e-9)
+    other = solve(flat.finite_horizon(3, terminal=end), gap=1e-9)
+    assert one.gap <= 1e-9
+    assert one.lower == pytest.approx(other.lower, abs=1e-8)
+    assert one.vectors(1).shape[1] == 3
+
+
+def test_the_observed_factor_must_be_known_at_the_start() -> None:
+    with pytest.raises(ModelError, match="start belief must agree"):
+        POMDP(**pomdp_parts(observed=[0, 1])).finite_horizon(2)
