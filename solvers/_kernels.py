@@ -37,6 +37,7 @@ class Model(NamedTuple):
     terminal: Floats  # (N, S), weighted
     discount: float
     tie: float  # a later action must be better by more than this, per unit of probability
+    fixed: Any  # two states: a pair, whose length the compiler knows, so that it unrolls loops; otherwise ()
 
 
 class Bounds(NamedTuple):
@@ -52,14 +53,15 @@ class Bounds(NamedTuple):
     witness: Ints  # (P,) the point whose backup gave the vector
     action: NDArray[np.int16]  # (P, K)
     follow: NDArray[np.int32]  # (P, K, O) vector of the child
+    action_up: NDArray[np.int16]  # (P, K) greedy in the upper bound
 
 
 @inlined
 def _best_vector(
-    vectors: Floats, edge: Floats, first: int, n: int, x: Floats, total: float, hint: int
+    fixed: Any, vectors: Floats, edge: Floats, first: int, n: int, x: Floats, total: float, hint: int
 ) -> int:
     """Index of the best of n alpha-vectors, from row `first`, at the unnormalised belief x of mass total."""
-    if x.size == 2:
+    if len(fixed) == 2:
         i = min(hint, n - 1)
         while i + 1 < n and x[1] > edge[first + i] * total:
             i += 1
@@ -80,10 +82,18 @@ def _best_vector(
 
 @inlined
 def _upper(
-    points: Floats, upper: Floats, chord: Floats, first: int, last: int, x: Floats, total: float, hint: int
+    fixed: Any,
+    points: Floats,
+    upper: Floats,
+    chord: Floats,
+    first: int,
+    last: int,
+    x: Floats,
+    total: float,
+    hint: int,
 ) -> tuple[int, float]:
     """Piece of the upper bound between points first:last at the unnormalised belief x, and its value there."""
-    if x.size == 2:
+    if len(fixed) == 2:
         n = last - first - 1  # pieces
         i = min(hint, n - 1)
         while i + 1 < n and x[1] > points[first + i + 1, 1] * total:
@@ -242,12 +252,13 @@ def _open(
 
 
 @inlined
-def _push(move: Floats, row: int, b: Floats, x: Floats) -> float:
+def _push(fixed: Any, move: Floats, row: int, b: Floats, x: Floats) -> float:
     """Unnormalised, discounted next belief x; returns its mass."""
+    S = len(fixed) if len(fixed) > 0 else b.size
     total = 0.0
-    for s2 in range(b.size):
+    for s2 in range(S):
         value = 0.0
-        for s in range(b.size):
+        for s in range(S):
             value += b[s] * move[row, s, s2]
         x[s2] = value
         total += value
@@ -256,6 +267,7 @@ def _push(move: Floats, row: int, b: Floats, x: Floats) -> float:
 
 @bare
 def _backup(
+    fixed: Any,
     tie: float,
     folded: Floats,
     begin: Ints,
@@ -276,7 +288,7 @@ def _backup(
     at_up: Ints,
     action: NDArray[np.int16],
     follow: NDArray[np.int32],
-    action_up: Ints,
+    action_up: NDArray[np.int16],
     values: Floats,
 ) -> tuple[float, float]:
     """Both bounds of an open epoch at b, backed up from the children; writes the plan of the lower one.
@@ -287,7 +299,7 @@ def _backup(
     the lookups ended: signals in order of likelihood ratio make them short.
     """
     A = folded.shape[1]
-    S = b.size
+    S = len(fixed) if len(fixed) > 0 else b.size
     mass = 0.0
     for s in range(S):
         mass += b[s]
@@ -310,14 +322,16 @@ def _backup(
                 after = child[j]
                 if after < 0:
                     continue
-                total = _push(move, j, b, x)
+                total = _push(fixed, move, j, b, x)
                 o = seen[j]
                 first = offset[after]
-                i = _best_vector(vectors, edge, first, n_vectors[after], x, total, at_low[a, o])
+                i = _best_vector(fixed, vectors, edge, first, n_vectors[after], x, total, at_low[a, o])
                 at_low[a, o] = i
                 for s in range(S):
                     low += x[s] * vectors[first + i, s]
-                i, value = _upper(points, upper, chord, first, offset[after + 1], x, total, at_up[a, o])
+                i, value = _upper(
+                    fixed, points, upper, chord, first, offset[after + 1], x, total, at_up[a, o]
+                )
                 at_up[a, o] = i
                 up += value
             values[a] = low
@@ -343,6 +357,7 @@ def _backup(
 
 @bare
 def _assemble(
+    fixed: Any,
     folded: Floats,
     begin: Ints,
     move: Floats,
@@ -356,6 +371,8 @@ def _assemble(
 ) -> None:
     """Value of one plan of an open epoch, out (S, D), from the children's vectors (P, S, D)."""
     K, A, S, D = folded.shape
+    if len(fixed) > 0:
+        S = len(fixed)
     for s in range(S):
         for d in range(D):
             out[s, d] = 0.0
@@ -382,18 +399,18 @@ def sweep(m: Model, z: Bounds, improve: bool) -> None:
 
     Without `improve`, only recover the plan behind every alpha-vector from its witness; bounds stay as they are.
     """
+    fixed = m.fixed
     K, A, O, S = m.joint.shape[1:5]
-    reward = m.reward.reshape(m.reward.shape + (1,))
-    terminal = m.terminal.reshape(m.terminal.shape + (1,))
+    reward = m.reward.reshape((*m.reward.shape, 1))
+    terminal = m.terminal.reshape((*m.terminal.shape, 1))
     folded, begin, move, child, seen = _room(m, 1)
     x = np.empty(S)
     at_low = np.zeros((A, O), np.int64)
     at_up = np.zeros((A, O), np.int64)
-    action_up = np.zeros(K, np.int64)
     values = np.zeros(A)
     offset, points, upper, chord = z.offset, z.points, z.upper, z.chord
     n_vectors, vectors, edge = z.n_vectors, z.vectors, z.edge
-    below = vectors.reshape(vectors.shape + (1,))
+    below = vectors.reshape((*vectors.shape, 1))
     for node in range(m.table_of.size - 1, -1, -1):
         first = offset[node]
         if m.table_of[node] < 0:
@@ -405,13 +422,15 @@ def sweep(m: Model, z: Bounds, improve: bool) -> None:
         for p in range(first, offset[node + 1] if improve else first + n_vectors[node]):
             at = p if improve else z.witness[p]
             both = _backup(
-                m.tie, folded, begin, move, child, seen,
+                fixed, m.tie, folded, begin, move, child, seen,
                 offset, points, upper, chord, n_vectors, vectors, edge,
-                points[at], (0, K), x, at_low, at_up, z.action[p], z.follow[p], action_up, values,
+                points[at], (0, K), x, at_low, at_up, z.action[p], z.follow[p], z.action_up[p], values,
             )  # fmt: skip
             if improve:
                 upper[p] = both[1]
-                _assemble(folded, begin, move, child, seen, offset, z.action[p], z.follow[p], below, below[p])
+                _assemble(
+                    fixed, folded, begin, move, child, seen, offset, z.action[p], z.follow[p], below, below[p]
+                )
                 z.witness[p] = p
         if improve:
             n_vectors[node] = offset[node + 1] - first
@@ -420,21 +439,31 @@ def sweep(m: Model, z: Bounds, improve: bool) -> None:
 
 
 @njit
-def value_at(z: Bounds, node: int, b: Floats) -> tuple[float, float]:
+def value_at(fixed: Any, z: Bounds, node: int, b: Floats) -> tuple[float, float]:
     """Both bounds of a node that is not terminal."""
     first = z.offset[node]
     total = b.sum()
-    row = first + _best_vector(z.vectors, z.edge, first, z.n_vectors[node], b, total, 0)
+    row = first + _best_vector(fixed, z.vectors, z.edge, first, z.n_vectors[node], b, total, 0)
     low = 0.0
     for s in range(b.size):
         low += b[s] * z.vectors[row, s]
-    return low, _upper(z.points, z.upper, z.chord, first, z.offset[node + 1], b, total, 0)[1]
+    return low, _upper(fixed, z.points, z.upper, z.chord, first, z.offset[node + 1], b, total, 0)[1]
 
 
 @njit
-def _slot(child: int, x: Floats, total: float, piece: int, first: Ints, used: Ints, mass: Floats) -> int:
+def _slot(
+    fixed: Any,
+    child: int,
+    x: Floats,
+    total: float,
+    piece: int,
+    first: Ints,
+    used: Ints,
+    mass: Floats,
+    gap: Floats,
+) -> int:
     """Where beliefs like x are gathered: two states: the interval between points; else equal beliefs."""
-    if x.size == 2:
+    if len(fixed) == 2:
         return first[child] + piece
     for q in range(first[child], first[child] + used[child]):
         there = mass[q].sum()
@@ -456,6 +485,7 @@ def _slot(child: int, x: Floats, total: float, piece: int, first: Ints, used: In
     if mass[q].sum() >= total:
         return -1
     mass[q] = 0.0
+    gap[q] = 0.0
     return q
 
 
@@ -474,20 +504,21 @@ def explore(
     """Follow the upper-greedy actions from the start belief and see where the bounds differ.
 
     Beliefs are gathered in slots first[n]:first[n + 1]. mass (Q, S) is their sum, weighted by discounted
-    reach probability; gap (Q,) the sum of the weighted gaps; excess (Q,) how much of it a point there would
-    remove, that is, what does not come from the children; cross (Q,) with two states: where the lower bound
+    reach probability; gap (Q,) the sum of the weighted gaps; excess (Q,) how much of it does not come from the
+    children, so that a point there would remove it; cross (Q,) with two states: where the lower bound
     bends in the interval, or -1.
     """
+    fixed = m.fixed
     K, A, O, S = m.joint.shape[1:5]
-    reward = m.reward.reshape(m.reward.shape + (1,))
-    terminal = m.terminal.reshape(m.terminal.shape + (1,))
+    reward = m.reward.reshape((*m.reward.shape, 1))
+    terminal = m.terminal.reshape((*m.terminal.shape, 1))
     folded, begin, move, child, seen = _room(m, 1)
     x = np.empty(S)
     at_low = np.zeros((A, O), np.int64)
     at_up = np.zeros((A, O), np.int64)
     action = np.zeros(K, np.int16)
     follow = np.zeros((K, O), np.int32)
-    action_up = np.zeros(K, np.int64)
+    action_up = np.zeros(K, np.int16)
     values = np.zeros(A)
     used = np.zeros(m.table_of.size, np.int64)
     offset, points, upper, chord = z.offset, z.points, z.upper, z.chord
@@ -496,9 +527,9 @@ def explore(
     gap[:] = 0.0
     excess[:] = 0.0
     cross[:] = -1.0
-    low, up = value_at(z, 0, start)
-    piece = _upper(points, upper, chord, 0, offset[1], start, 1.0, 0)[0]
-    q = _slot(0, start, 1.0, piece, first, used, mass)
+    low, up = value_at(fixed, z, 0, start)
+    piece = _upper(fixed, points, upper, chord, 0, offset[1], start, 1.0, 0)[0]
+    q = _slot(fixed, 0, start, 1.0, piece, first, used, mass, gap)
     mass[q] = start
     gap[q] = up - low
     for node in range(m.table_of.size):
@@ -511,46 +542,49 @@ def explore(
             if gap[q] <= negligible:
                 continue
             b = mass[q]
-            low, up = _backup(
-                m.tie, folded, begin, move, child, seen,
-                offset, points, upper, chord, n_vectors, vectors, edge,
-                b, (0, K), x, at_low, at_up, action, follow, action_up, values,
-            )  # fmt: skip
-            excess[q] = gap[q] - (up - low)
-            if S == 2:
+            if len(fixed) == 2:  # greedy actions of the nearer end of the interval
                 p = offset[node] + q - first[node]
-                i = _best_vector(vectors, edge, offset[node], n_vectors[node], points[p], 1.0, 0)
+                i = _best_vector(fixed, vectors, edge, offset[node], n_vectors[node], points[p], 1.0, 0)
                 if i + 1 < n_vectors[node]:
                     bend = edge[offset[node] + i]
                     if points[p, 1] < bend and bend < points[p + 1, 1]:
                         cross[q] = bend
+                nearer = b[1] * 2.0 > (points[p, 1] + points[p + 1, 1]) * (b[0] + b[1])
+                greedy = z.action_up[p + 1] if nearer else z.action_up[p]
+            else:
+                greedy = action_up
+                _backup(
+                    fixed, m.tie, folded, begin, move, child, seen,
+                    offset, points, upper, chord, n_vectors, vectors, edge,
+                    b, (0, K), x, at_low, at_up, action, follow, action_up, values,
+                )  # fmt: skip
+            excess[q] = gap[q]
             at_low[:] = 0
             at_up[:] = 0
             for k in range(K):
-                a = action_up[k]
+                a = greedy[k]
                 for j in range(begin[k * A + a], begin[k * A + a + 1]):
                     after = child[j]
                     if after < 0:
                         continue
-                    total = _push(move, j, b, x)
+                    total = _push(fixed, move, j, b, x)
                     if total <= 0.0:
                         continue
                     o = seen[j]
                     row = offset[after]
-                    i = _best_vector(vectors, edge, row, n_vectors[after], x, total, at_low[a, o])
+                    i = _best_vector(fixed, vectors, edge, row, n_vectors[after], x, total, at_low[a, o])
                     at_low[a, o] = i
                     low = 0.0
                     for s in range(S):
                         low += x[s] * vectors[row + i, s]
-                    i, up = _upper(points, upper, chord, row, offset[after + 1], x, total, at_up[a, o])
+                    i, up = _upper(fixed, points, upper, chord, row, offset[after + 1], x, total, at_up[a, o])
                     at_up[a, o] = i
                     if up <= low:
                         continue
-                    r = _slot(after, x, total, i, first, used, mass)
+                    excess[q] -= up - low
+                    r = _slot(fixed, after, x, total, i, first, used, mass, gap)
                     if r < 0:
                         continue
-                    if mass[r].sum() == 0.0:
-                        gap[r] = 0.0
                     for s in range(S):
                         mass[r, s] += x[s]
                     gap[r] += up - low
@@ -568,6 +602,7 @@ def evaluate(
     out: Floats,
 ) -> None:
     """Reward components out (P, S, D) of every plan: reward (T, K, A, S, D), terminal (N, S, D)."""
+    fixed = m.fixed
     folded, begin, move, child, seen = _room(m, reward.shape[4])
     for node in range(m.table_of.size - 1, -1, -1):
         first = offset[node]
@@ -577,26 +612,27 @@ def evaluate(
             if m.table_of[node] < 0:
                 out[i] = terminal[node]
             else:
-                _assemble(folded, begin, move, child, seen, offset, action[i], follow[i], out, out[i])
+                _assemble(fixed, folded, begin, move, child, seen, offset, action[i], follow[i], out, out[i])
 
 
 @njit
 def action_values(m: Model, z: Bounds, node: int, beliefs: Floats, signals: Ints, out: Floats) -> None:
     """Lower-bound value out (B, A) of each action at beliefs (B, S) after signals (B,)."""
+    fixed = m.fixed
     K, A, O, S = m.joint.shape[1:5]
-    reward = m.reward.reshape(m.reward.shape + (1,))
-    terminal = m.terminal.reshape(m.terminal.shape + (1,))
+    reward = m.reward.reshape((*m.reward.shape, 1))
+    terminal = m.terminal.reshape((*m.terminal.shape, 1))
     folded, begin, move, child, seen = _room(m, 1)
     x = np.empty(S)
     at_low = np.zeros((A, O), np.int64)
     at_up = np.zeros((A, O), np.int64)
     action = np.zeros(K, np.int16)
     follow = np.zeros((K, O), np.int32)
-    action_up = np.zeros(K, np.int64)
+    action_up = np.zeros(K, np.int16)
     _open(m, reward, terminal, node, folded, begin, move, child, seen)
     for i in range(beliefs.shape[0]):
         _backup(
-            m.tie, folded, begin, move, child, seen,
+            fixed, m.tie, folded, begin, move, child, seen,
             z.offset, z.points, z.upper, z.chord, z.n_vectors, z.vectors, z.edge,
             beliefs[i], (signals[i], signals[i] + 1), x, at_low, at_up, action, follow, action_up, out[i],
         )  # fmt: skip

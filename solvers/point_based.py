@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 Ended = Literal["gap reached", "sweep limit", "point limit", "stalled"]
 _SLOTS = 512  # beliefs followed for each node, with other than two hidden states
+_NO_ACTION = np.zeros((0, 0), np.int16)
 _APART = 1e-10  # least distance of points, with two hidden states
 _BULK = 0.1  # share of the gap that a round may leave aside
 
@@ -104,7 +105,7 @@ class Solution:
         if self.model.table_of[node] < 0:
             value = float(b @ self.vectors(node)[0])
             return value, value
-        low, up = _kernels.value_at(self._bounds, node, b)
+        low, up = _kernels.value_at((0, 0) if b.size == 2 else (), self._bounds, node, b)
         return low, max(low, up)
 
     @cached_property
@@ -189,7 +190,7 @@ def solve(
         z = _bounds(offset, points, model)
         _kernels.sweep(m, z, True)
         sweeps += 1
-        low, up = _kernels.value_at(z, 0, model.start)
+        low, up = _kernels.value_at(m.fixed, z, 0, model.start)
         if up - low <= gap:
             ended: Ended = "gap reached"
             break
@@ -259,6 +260,7 @@ def _bounds(offset: NDArray[np.int64], points: NDArray[np.float64], model: Epoch
         witness=np.zeros(P, np.int64),
         action=np.empty((P, model.n_signals), np.int16),
         follow=np.empty((P, model.n_signals, model.n_observations), np.int32),
+        action_up=np.empty((P, model.n_signals), np.int16),
     )
 
 
@@ -267,6 +269,7 @@ def _with_edges(z: "_kernels.Bounds", model: EpochModel) -> "_kernels.Bounds":
     return z._replace(
         action=np.zeros((P, model.n_signals), np.int16),
         follow=np.zeros((P, model.n_signals, model.n_observations), np.int32),
+        action_up=np.zeros((P, model.n_signals), np.int16),
     )
 
 
@@ -363,6 +366,6 @@ def _finish(
         sweeps=sweeps,
         n_points=int(np.diff(z.offset)[live].sum()),
         n_vectors=int(z.n_vectors[live].sum()),
-        _bounds=z._replace(action=np.zeros((0, 0), np.int16), follow=np.zeros((0, 0, 0), np.int32)),
+        _bounds=z._replace(action=_NO_ACTION, follow=np.zeros((0, 0, 0), np.int32), action_up=_NO_ACTION),
         _components=parts,
     )

@@ -29,6 +29,7 @@ def kernel_model(model: EpochModel, weights: NDArray[np.float64]) -> "_kernels.M
         terminal=terminal,
         discount=model.discount,
         tie=1e-13 * max(float(np.abs(reward).max()), float(np.abs(terminal).max())),
+        fixed=(0, 0) if model.n_states == 2 else (),
     )
 
 
