@@ -1,0 +1,178 @@
+"""Beliefs about the prefix: a recursive filter, the paper's memoryless posterior, a calibrated running minimum.
+
+The filter carries one number, q = P(the prefix before the current step is right). One epoch is three small
+functions: `class_prior` (the weak step arrives), `update` (its score is seen), `next_q` (the action is taken).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trim_pomdp.data.features import running_minimum
+from trim_pomdp.data.sequences import SequenceBatch
+from trim_pomdp.dynamics.model import MinimumCalibration, StepDynamics
+from trim_pomdp.errors import UnsetParameterError
+from trim_pomdp.observations import ObservationModel
+
+FloatArray = NDArray[np.float64]
+KEEP, REGENERATE = 0, 1
+
+
+def class_prior(q: float | FloatArray, weak_success: float) -> FloatArray:
+    """Distribution over S0, S1, S2 of a new weak step, before its score; shape (..., 3).
+
+    Examples
+    --------
+    >>> class_prior(0.5, 0.75).tolist()
+    [0.375, 0.5, 0.125]
+    """
+    q = np.asarray(q, dtype=np.float64)
+    return np.stack([q * weak_success, 1.0 - q, q * (1.0 - weak_success)], axis=-1)
+
+
+def update(prior: FloatArray, likelihood: FloatArray) -> FloatArray:
+    """Bayes: multiply by the likelihood of what was seen, and normalise.
+
+    Where the evidence is impossible under every class that the prior allows, the prior stands.
+
+    Parameters
+    ----------
+    prior, likelihood : ndarray of shape (..., 3)
+    """
+    joint = prior * likelihood
+    total = joint.sum(axis=-1, keepdims=True)
+    return np.divide(joint, total, out=np.array(np.broadcast_to(prior, joint.shape)), where=total > 0)
+
+
+def next_q(belief: FloatArray, action: int, strong_success: float = 1.0, repair: float = 1.0) -> FloatArray:
+    """Probability that the prefix is right after the action (`KEEP` or `REGENERATE`), shape (...)."""
+    if action == KEEP:
+        return np.asarray(belief[..., 0])
+    return np.asarray(belief[..., 0] * strong_success + belief[..., 2] * repair)
+
+
+def filter_states(
+    bins: NDArray[np.int64], mask: NDArray[np.bool_], emission: FloatArray, dynamics: StepDynamics
+) -> FloatArray:
+    """Run the filter over kept steps of many sequences at once.
+
+    The last step of a sequence is taken as its end. Beyond the step cap, success and hazard are those of the
+    last step before the cap, since a recorded sequence may be longer.
+
+    Parameters
+    ----------
+    bins : ndarray of shape (n, T)
+        Observation bin of every step.
+    mask : ndarray of shape (n, T)
+        True where a step exists (steps are contiguous from the first).
+    emission : ndarray of shape (3, J)
+        Probability of each bin given S0, S1, S2.
+
+    Returns
+    -------
+    ndarray of shape (n, T)
+        q after each step (repeated after the end).
+    """
+    n, T = bins.shape
+    success = dynamics.weak_success_by_step
+    ends, ends_derailed = dynamics.hazard_array, dynamics.hazard_derailed_array
+    lengths = mask.sum(axis=1)
+    before_cap = max(dynamics.max_steps - 2, 0)
+    two_hazards = dynamics.hazard_derailed is not None
+    out = np.empty((n, T))
+    q = np.ones(n)
+    for t in range(T):
+        step = min(t, before_cap)
+        likelihood = emission[:, bins[:, t]].T
+        if two_hazards:
+            likelihood = likelihood * _end_likelihood(t == lengths - 1, ends[step], ends_derailed[step])
+        after = next_q(update(class_prior(q, success[step]), likelihood), KEEP)
+        q = np.where(mask[:, t], after, q)
+        out[:, t] = q
+    return out
+
+
+def _end_likelihood(ended: NDArray[np.bool_], hazard: float, hazard_derailed: float) -> FloatArray:
+    by_class = np.array([hazard, hazard_derailed, hazard])
+    return np.where(ended[:, None], by_class, 1.0 - by_class)
+
+
+class Belief(Protocol):
+    """Anything that says how likely a finished solution is to be right."""
+
+    def probability_right(self, batch: SequenceBatch) -> FloatArray:
+        """P(right) of each sequence after its last step, shape (n,)."""
+        ...
+
+
+class FilterBelief:
+    """The recursive filter: the belief that the planner assumes and the runtime carries."""
+
+    def __init__(self, observations: ObservationModel, dynamics: StepDynamics) -> None:
+        self._observations = observations
+        self._dynamics = dynamics
+
+    def states(self, batch: SequenceBatch) -> FloatArray:
+        """q after every step, shape (n, T)."""
+        emission = self._observations.class_emission(self._dynamics)
+        return filter_states(
+            self._observations.bins(batch.scores), batch.mask, emission, self._dynamics
+        )
+
+    def probability_right(self, batch: SequenceBatch) -> FloatArray:
+        """See `Belief.probability_right`."""
+        return np.asarray(self.states(batch)[:, -1])
+
+
+class PosteriorBelief:
+    """The paper's belief: uniform prior over the classes, given (min before, current score); no memory beyond."""
+
+    def __init__(self, observations: ObservationModel) -> None:
+        self._table = observations.posterior_table
+
+    def states(self, batch: SequenceBatch) -> FloatArray:
+        """Distribution over S0, S1, S2 at every step, shape (n, T, 3)."""
+        return self._table.posterior(running_minimum(batch.scores), batch.scores)
+
+    def probability_right(self, batch: SequenceBatch) -> FloatArray:
+        """See `Belief.probability_right`."""
+        last = batch.lengths - 1
+        return np.asarray(self.states(batch)[np.arange(len(batch)), last, 0])
+
+
+class RunningMinimumBelief:
+    """Platt-calibrated running minimum: a reference for belief tables, without a planner."""
+
+    def __init__(self, calibration: MinimumCalibration | None) -> None:
+        if calibration is None:
+            raise UnsetParameterError(
+                "the dynamics hold no calibration of the running minimum; fit-dynamics --sequences makes one"
+            )
+        self._calibration = calibration
+
+    def probability_right(self, batch: SequenceBatch) -> FloatArray:
+        """See `Belief.probability_right`."""
+        calibration = self._calibration
+        minimum = batch.scores.min(axis=1)  # padding is 1.0 and never the minimum
+        logit = minimum_logit(minimum, calibration.clip)
+        return np.asarray(1.0 / (1.0 + np.exp(-(calibration.intercept + calibration.slope * logit))))
+
+
+def minimum_logit(minimum: FloatArray, clip: float) -> FloatArray:
+    """Log-odds of a minimum, clipped away from 0 and 1."""
+    clipped = np.clip(minimum, clip, 1.0 - clip)
+    return np.asarray(np.log(clipped) - np.log1p(-clipped))
+
+
+def calibrate_minimum(batch: SequenceBatch, *, fitted_on: str, clip: float = 1e-4) -> MinimumCalibration:
+    """Fit the calibration of the running minimum on outcomes (logistic regression)."""
+    from sklearn.linear_model import LogisticRegression
+
+    feature = minimum_logit(batch.scores.min(axis=1), clip)
+    model = LogisticRegression(C=1e3).fit(feature[:, None], batch.correct)
+    return MinimumCalibration(
+        intercept=float(model.intercept_[0]), slope=float(model.coef_[0, 0]), clip=clip, fitted_on=fitted_on
+    )

@@ -1,0 +1,161 @@
+"""ProcessBench: model solutions with a human label of the first wrong step, and PRM scores joined to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, model_validator
+
+from trim_pomdp.artifacts import Record, validate
+from trim_pomdp.data.features import ClassFeatures, running_minimum
+from trim_pomdp.data.jsonl import read_records
+from trim_pomdp.data.sequences import Score
+from trim_pomdp.errors import InputError
+
+HUB_NAME = "Qwen/ProcessBench"
+
+
+class LabelledSolution(Record):
+    """A solution whose first wrong step is known (`label`: 0-based, -1 if every step is right)."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: str
+    generator: str
+    problem: str
+    steps: tuple[str, ...] = Field(min_length=1)
+    label: int = Field(ge=-1)
+    final_answer_correct: bool
+
+    @model_validator(mode="after")
+    def _label_is_a_step(self) -> LabelledSolution:
+        if self.label >= len(self.steps):
+            raise ValueError(f"label {self.label} is not one of the {len(self.steps)} steps")
+        return self
+
+
+class StepScores(Record):
+    """PRM scores of a labelled solution, by PRM; `scores` may stop after the first wrong step."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    id: str
+    label: int = Field(ge=-1)
+    n_scored: int = Field(ge=1)
+    scores: dict[str, tuple[Score, ...]]
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> StepScores:
+        for name, scores in self.scores.items():
+            if len(scores) != self.n_scored:
+                raise ValueError(f"{name} has {len(scores)} scores; n_scored is {self.n_scored}")
+        if self.label >= self.n_scored:
+            raise ValueError(f"label {self.label} is beyond the {self.n_scored} scored steps")
+        return self
+
+
+def read_solutions(source: str | Path, *, split: str = "math") -> list[LabelledSolution]:
+    """Read labelled solutions with the ``datasets`` library: a local JSON(L) file, or a name on the hub.
+
+    Parameters
+    ----------
+    source : str or Path
+        Path of a ``.json``, ``.jsonl`` or ``.jsonl.gz`` file, or a hub name such as ``Qwen/ProcessBench``.
+    split : str
+        Split of a hub dataset (ignored for files).
+
+    Raises
+    ------
+    InputError
+        If ``datasets`` is not installed, nothing is found, or a record is wrong.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise InputError(
+            "reading ProcessBench needs the datasets library: pip install 'trim-pomdp[hub]'"
+        ) from None
+    path = Path(source)
+    local = path.suffix in {".json", ".jsonl", ".gz"}
+    if local and not path.is_file():
+        raise InputError(f"{source}: no such file")
+    try:
+        if local:
+            table = datasets.load_dataset("json", data_files=str(path), split="train")
+        else:
+            table = datasets.load_dataset(str(source), split=split)
+    except Exception as error:  # datasets raises many kinds; each is about what the user named
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{source}: cannot be loaded as a dataset ({reason})") from None
+    return [
+        validate(LabelledSolution, row, source=f"{source}, record {number}")
+        for number, row in enumerate(table, start=1)
+    ]
+
+
+def read_step_scores(path: str | Path) -> list[StepScores]:
+    """Read PRM step scores of labelled solutions (JSONL, one solution a line)."""
+    return read_records(path, StepScores)
+
+
+@dataclass(frozen=True)
+class LabelledScores:
+    """Scores of single steps, known to be right or a first error.
+
+    Attributes
+    ----------
+    scores, right : ndarray of shape (n,)
+        Score of each step, and whether the step is right (False: the first wrong one of its solution).
+    groups : ndarray of str, shape (n,)
+        Id of the solution.
+    """
+
+    scores: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    groups: NDArray[np.str_]
+
+
+def labelled_scores(records: Sequence[StepScores], prm: str) -> LabelledScores:
+    """Right steps and first errors of one PRM; steps after a first error have no label and are left out.
+
+    Raises
+    ------
+    InputError
+        If a record has no scores of this PRM.
+    """
+    scores: list[float] = []
+    right: list[bool] = []
+    groups: list[str] = []
+    for record in records:
+        known = _scores_of(record, prm)
+        last = len(known) if record.label < 0 else record.label + 1
+        scores += known[:last]
+        right += [step != record.label for step in range(last)]
+        groups += [record.id] * last
+    return LabelledScores(np.array(scores), np.array(right, dtype=np.bool_), np.array(groups, dtype=np.str_))
+
+
+def class_features(records: Sequence[StepScores], prm: str) -> ClassFeatures:
+    """(min, current) features of every labelled step as S0 and S2, and of later steps, where scored, as S1."""
+    rows: dict[str, list[tuple[float, float]]] = {"S0": [], "S1": [], "S2": []}
+    groups: dict[str, list[str]] = {"S0": [], "S1": [], "S2": []}
+    for record in records:
+        known = np.array(_scores_of(record, prm))
+        for step, (minimum, score) in enumerate(zip(running_minimum(known), known, strict=True)):
+            name = "S0" if record.label < 0 or step < record.label else "S2" if step == record.label else "S1"
+            rows[name].append((float(minimum), float(score)))
+            groups[name].append(record.id)
+    return ClassFeatures(
+        {name: np.array(values).reshape(-1, 2) for name, values in rows.items()},
+        {name: np.array(values, dtype=np.str_) for name, values in groups.items()},
+    )
+
+
+def _scores_of(record: StepScores, prm: str) -> tuple[float, ...]:
+    if prm not in record.scores:
+        raise InputError(f"record {record.id}: no scores of {prm!r}; it has {', '.join(record.scores)}")
+    return record.scores[prm]

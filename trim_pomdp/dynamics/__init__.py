@@ -1,0 +1,1 @@
+"""Step dynamics: everything that the two models do, apart from scores, and how it is estimated."""

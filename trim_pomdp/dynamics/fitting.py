@@ -1,0 +1,569 @@
+"""From data to `StepDynamics`: which source informs what, rival explanations, goodness of fit.
+
+* Termination hazards come from step counts, labelled solutions or the lengths of scored sequences, in closed form.
+* A pilot sweep fits everything else. Step counts, where the pilot is on other problems, describe other problems:
+  they join the likelihood only on request (`joint`), since they predicted held-out pilot rows worse.
+* Scored sequences of weak-only solutions tell p_w, p_d, e and d, and leave the strong model's parameters unset. Which
+  of the four are worth freeing is decided by cross-validation over problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trim_pomdp.artifacts import Provenance
+from trim_pomdp.belief import FilterBelief, calibrate_minimum
+from trim_pomdp.data.outcomes import PilotRow, StepCounts
+from trim_pomdp.data.processbench import LabelledSolution
+from trim_pomdp.data.sequences import SequenceBatch
+from trim_pomdp.dynamics.estimation import Estimate, bootstrap_intervals, fit, profile_intervals
+from trim_pomdp.dynamics.hazard import (
+    HazardTrials,
+    trials_from_counts,
+    trials_from_labels,
+    trials_from_lengths,
+)
+from trim_pomdp.dynamics.likelihood import (
+    Pilot,
+    Sequences,
+    Term,
+    labelled_steps,
+    per_class_tokens,
+    strong_steps,
+    weak_steps,
+)
+from trim_pomdp.dynamics.model import Check, FitReport, Interval, RivalFit, StepDynamics
+from trim_pomdp.dynamics.parameters import (
+    EXPLANATIONS,
+    LOCAL,
+    TRANSFER,
+    TRANSFER_FREE,
+    Explanation,
+    published,
+)
+from trim_pomdp.errors import InputError
+from trim_pomdp.observations import ObservationModel
+
+FloatArray = NDArray[np.float64]
+Progress = Callable[[str], None]
+MAX_STEPS = 30
+_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The data that dynamics can be fitted on; any non-empty combination.
+
+    Attributes
+    ----------
+    weak_counts, strong_counts : StepCounts, optional
+        Step counts with outcomes of the two models.
+    pilot : sequence of PilotRow
+        Measured thresholds.
+    sequences : SequenceBatch, optional
+        Scored weak-only solutions with outcomes.
+    labelled : sequence of LabelledSolution
+        Weak-only solutions with a known first error.
+    provenance : tuple of Provenance
+        The files they came from.
+    """
+
+    weak_counts: StepCounts | None = None
+    strong_counts: StepCounts | None = None
+    pilot: Sequence[PilotRow] = ()
+    sequences: SequenceBatch | None = None
+    labelled: Sequence[LabelledSolution] = ()
+    provenance: tuple[Provenance, ...] = ()
+
+
+def fit_dynamics(
+    name: str,
+    sources: Sources,
+    observations: ObservationModel,
+    *,
+    explanation: str = "best",
+    fit_thresholds: Sequence[float] | None = None,
+    joint: bool = False,
+    intervals: bool = True,
+    max_steps: int = MAX_STEPS,
+    seed: int = 0,
+    progress: Progress = lambda _: None,
+) -> StepDynamics:
+    """Estimate step dynamics by maximum likelihood.
+
+    Parameters
+    ----------
+    name : str
+        Name of the artifact.
+    sources : Sources
+        The data.
+    observations : ObservationModel
+        Score densities, before transfer.
+    explanation : str
+        One of `EXPLANATIONS`, or ``"best"``: of all, the one with the best held-out log-likelihood (or, with nothing
+        held out, the best AIC).
+    fit_thresholds : sequence of float, optional
+        Pilot rows to fit on; the others are held out and predicted. All rows by default.
+    joint : bool
+        Whether step counts join the likelihood beside a pilot.
+    intervals : bool
+        Whether to compute intervals (a minute or two).
+    max_steps : int
+        Step cap.
+    seed : int
+        Of starting points, folds and bootstrap.
+    progress : callable
+        Told what is being done.
+
+    Raises
+    ------
+    InputError
+        If the data are empty or inform too little, or an explanation or a threshold is unknown.
+    """
+    if explanation != "best" and explanation not in EXPLANATIONS:
+        raise InputError(f"unknown explanation {explanation!r}; there are best, {', '.join(EXPLANATIONS)}")
+    hazard = _hazard(sources, max_steps).estimate()
+    if sources.pilot:
+        return _fit_pilot(
+            name, sources, observations, hazard, explanation, fit_thresholds, joint, intervals, seed, progress
+        )
+    if sources.sequences is not None:
+        return _fit_sequences(name, sources, observations, hazard, intervals, seed, progress)
+    return _fit_steps(name, sources, hazard, intervals, seed)
+
+
+def _hazard(sources: Sources, max_steps: int) -> HazardTrials:
+    """The weak model's own counts first; a draft ends the solution, whoever wrote the steps before."""
+    if sources.weak_counts is not None:
+        return trials_from_counts(sources.weak_counts, max_steps)
+    if sources.labelled:
+        right, derailed = trials_from_labels(sources.labelled, max_steps)
+        return right + derailed
+    if sources.sequences is not None:
+        return trials_from_lengths(sources.sequences.lengths, max_steps)
+    if sources.strong_counts is not None:
+        return trials_from_counts(sources.strong_counts, max_steps)
+    raise InputError(
+        "nothing tells when solutions end: give step counts (--step-counts), labelled solutions or scored sequences"
+    )
+
+
+def _fit_steps(
+    name: str, sources: Sources, hazard: FloatArray, intervals: bool, seed: int
+) -> StepDynamics:
+    """Step counts or labelled solutions alone: weak success, and the strong model's next-step accuracy."""
+    terms = _step_terms(sources)
+    estimate = fit(LOCAL, [term for term in terms if "repair" not in term.informs], n_starts=1, seed=seed)
+    if "weak_success" not in estimate.free:
+        raise InputError("step counts of the strong model alone do not tell the weak model's success")
+    ranges = profile_intervals(estimate) if intervals else {}
+    notes = ["p_d tied to p_w by assumption; p_s and p_r need a pilot sweep or repair experiments"]
+    if sources.strong_counts is not None:
+        notes.append(
+            f"strong model alone: next-step accuracy {sources.strong_counts.next_step_accuracy:.4f} "
+            "= p_w·p_s + (1 − p_w)·p_r"
+        )
+    return StepDynamics(
+        name=name,
+        provenance=sources.provenance,
+        weak_success=(estimate.free["weak_success"],),
+        look_right=estimate.free["weak_success"],
+        hazard=tuple(hazard.tolist()),
+        fit=FitReport(
+            explanation="steps",
+            sources=tuple(term.name for term in terms),
+            log_likelihood=estimate.log_likelihood,
+            intervals=ranges,
+            unidentified=("strong_success", "repair", "look_right", "false_alarms", "misses"),
+            notes=tuple(notes),
+        ),
+    )
+
+
+def _step_terms(sources: Sources) -> list[Term]:
+    terms: list[Term] = []
+    if sources.weak_counts is not None:
+        terms.append(weak_steps(sources.weak_counts))
+    if sources.strong_counts is not None:
+        terms.append(strong_steps(sources.strong_counts))
+    if sources.labelled:
+        terms.append(labelled_steps(sources.labelled))
+    return terms
+
+
+# Scored sequences -------------------------------------------------------------------------------------------
+
+SEQUENCE_CANDIDATES: tuple[Explanation, ...] = (
+    Explanation(
+        "tied", "p_w free, p_d = p_w", ("weak_success",), tied={"look_right": "weak_success"}
+    ),
+    Explanation("free-pd", "p_w and p_d free", ("weak_success", "look_right")),
+    Explanation(
+        "tied-transfer",
+        "p_w, e and d free, p_d = p_w",
+        ("weak_success", "false_alarms", "misses"),
+        tied={"look_right": "weak_success"},
+    ),
+    Explanation(
+        "free-pd-transfer", "p_w, p_d, e and d free", ("weak_success", "look_right", "false_alarms", "misses")
+    ),
+)
+
+
+def cross_validate_sequences(
+    batch: SequenceBatch,
+    observations: ObservationModel,
+    explanation: Explanation,
+    hazard: tuple[float, ...],
+    *,
+    seed: int = 0,
+) -> FloatArray:
+    """Held-out P(right) of every sequence, folds by problem; shape (n,)."""
+    from sklearn.model_selection import GroupKFold
+
+    out = np.zeros(len(batch))
+    n_folds = min(_FOLDS, len(np.unique(batch.groups)))
+    if n_folds < 2:
+        raise InputError("sequences of a single problem cannot be cross-validated; give several problems")
+    folds = GroupKFold(n_folds, shuffle=True, random_state=seed)
+    for train, test in folds.split(batch.scores, groups=batch.groups):
+        term = Sequences(batch.take(train), observations, hazard)
+        estimate = fit(explanation, [term], n_starts=1)
+        dynamics = _sequence_dynamics("fold", estimate, hazard)
+        out[test] = FilterBelief(observations, dynamics).probability_right(batch.take(test))
+    return out
+
+
+def _sequence_dynamics(name: str, estimate: Estimate, hazard: tuple[float, ...]) -> StepDynamics:
+    values = estimate.parameters
+    return StepDynamics(
+        name=name,
+        weak_success=(values["weak_success"],),
+        look_right=values["look_right"],
+        false_alarms=values["false_alarms"],
+        misses=values["misses"],
+        hazard=hazard,
+    )
+
+
+def _fit_sequences(
+    name: str,
+    sources: Sources,
+    observations: ObservationModel,
+    hazard: FloatArray,
+    intervals: bool,
+    seed: int,
+    progress: Progress,
+) -> StepDynamics:
+    batch = sources.sequences
+    assert batch is not None
+    ends = tuple(hazard.tolist())
+    losses = {}
+    for candidate in SEQUENCE_CANDIDATES:
+        progress(f"cross-validating: {candidate.description}")
+        losses[candidate.name] = _log_loss(
+            cross_validate_sequences(batch, observations, candidate, ends, seed=seed), batch.correct
+        )
+    chosen = min(SEQUENCE_CANDIDATES, key=lambda candidate: losses[candidate.name])
+    step_terms = [term for term in _step_terms(sources) if "repair" not in term.informs]
+    term = Sequences(batch, observations, ends)
+    estimate = fit(chosen, [term, *step_terms], n_starts=3, seed=seed)
+    ranges: dict[str, Interval] = {}
+    if intervals:
+        progress("bootstrap over problems")
+        ranges = bootstrap_intervals(
+            lambda rng: fit(
+                chosen,
+                [replace(term, batch=resample_problems(batch, rng)), *step_terms],
+                start=estimate.free,
+                n_starts=1,
+            ).free,
+            estimate.free,
+            seed=seed,
+        )
+    dynamics = _sequence_dynamics(name, estimate, ends)
+    implied = FilterBelief(observations, dynamics).probability_right(batch)
+    report = FitReport(
+        explanation=f"sequences: {chosen.description}",
+        sources=(term.name, *(item.name for item in step_terms)),
+        log_likelihood=estimate.log_likelihood,
+        intervals=ranges,
+        unidentified=("strong_success", "repair", *(k for k, v in ranges.items() if not v.identified)),
+        checks=(
+            Check(
+                quantity="share of right solutions (mean of the filter's belief)",
+                implied=float(implied.mean()),
+                observed=float(batch.correct.mean()),
+                standard_error=float(batch.correct.std() / np.sqrt(len(batch))),
+                used_in_fit=True,
+            ),
+        ),
+        notes=tuple(
+            f"cross-validated log loss, {candidate.description}: {losses[candidate.name]:.4f}"
+            for candidate in SEQUENCE_CANDIDATES
+        ),
+    )
+    return dynamics.replace(
+        fit=report,
+        provenance=sources.provenance,
+        running_minimum=calibrate_minimum(batch, fitted_on="outcomes of the scored sequences"),
+    )
+
+
+def resample_problems(batch: SequenceBatch, rng: np.random.Generator) -> SequenceBatch:
+    """A bootstrap sample of whole problems."""
+    names, inverse = np.unique(batch.groups, return_inverse=True)
+    members = [np.flatnonzero(inverse == i) for i in range(len(names))]
+    return batch.take(np.concatenate([members[i] for i in rng.integers(len(names), size=len(names))]))
+
+
+def _log_loss(probability: FloatArray, outcome: NDArray[np.bool_]) -> float:
+    p = np.clip(np.where(outcome, probability, 1.0 - probability), 1e-12, 1.0)
+    return float(-np.log(p).mean())
+
+
+# Pilot sweeps -----------------------------------------------------------------------------------------------
+
+
+def _fit_pilot(
+    name: str,
+    sources: Sources,
+    observations: ObservationModel,
+    hazard: FloatArray,
+    explanation: str,
+    fit_thresholds: Sequence[float] | None,
+    joint: bool,
+    intervals: bool,
+    seed: int,
+    progress: Progress,
+) -> StepDynamics:
+    chosen_rows = _split(sources.pilot, fit_thresholds)
+    others = [row for row in sources.pilot if row not in chosen_rows]
+    extra = _step_terms(sources) if joint else []
+    if sources.sequences is not None:
+        extra.append(Sequences(sources.sequences, observations, tuple(hazard.tolist())))
+    estimates: dict[str, Estimate] = {}
+    rivals: dict[str, RivalFit] = {}
+    for candidate in _candidates(sources):
+        progress(f"fitting: {candidate.description}")
+        labelled = candidate.derailed_emission == "labelled"
+        pilot = Pilot.of(chosen_rows, observations, hazard, labelled=labelled)
+        estimate = fit(candidate, [pilot, *extra], n_starts=4, seed=seed)
+        estimates[candidate.name] = estimate
+        rivals[candidate.name] = _rival(
+            candidate, estimate, pilot, Pilot.of(others, observations, hazard, labelled=labelled) if others else None
+        )
+    best = _best(rivals) if explanation == "best" else explanation
+    estimate = estimates[best]
+    ranges: dict[str, Interval] = {}
+    if intervals:
+        ranges = profile_intervals(estimate, progress=lambda item: progress(f"interval: {item}"))
+    return _pilot_dynamics(
+        name,
+        sources,
+        observations,
+        hazard,
+        estimate,
+        fitted={row.threshold for row in chosen_rows},
+        report=FitReport(
+            explanation=best,
+            sources=tuple(term.name for term in estimate.terms),
+            log_likelihood=estimate.log_likelihood,
+            intervals=ranges,
+            unidentified=tuple(key for key, value in ranges.items() if not value.identified),
+            rivals=tuple(sorted(rivals.values(), key=_merit, reverse=True)),
+            notes=_pilot_notes(estimate, rivals[best]),
+        ),
+    )
+
+
+def _split(pilot: Sequence[PilotRow], thresholds: Sequence[float] | None) -> list[PilotRow]:
+    from trim_pomdp.data.outcomes import select
+
+    return list(pilot) if thresholds is None else select(pilot, thresholds)
+
+
+def _candidates(sources: Sources) -> list[Explanation]:
+    candidates = list(EXPLANATIONS.values())
+    if sources.weak_counts is not None and sources.strong_counts is not None:
+        candidates.append(
+            published(sources.weak_counts.next_step_accuracy, sources.strong_counts.next_step_accuracy)
+        )
+    return candidates
+
+
+def _rival(candidate: Explanation, estimate: Estimate, pilot: Pilot, held_out: Pilot | None) -> RivalFit:
+    fitted = pilot if held_out is None else replace(pilot, rows=pilot.rows + held_out.rows, below=np.vstack([pilot.below, held_out.below]))
+    everything = fitted.predict(estimate.parameters)
+    routed = np.array([row.threshold < 1 for row in fitted.rows])
+    outside = held_out.predict(estimate.parameters) if held_out is not None else None
+    ends = pilot.end_points(estimate.parameters)
+    return RivalFit(
+        name=candidate.name,
+        description=candidate.description,
+        parameters={key: round(value, 6) for key, value in estimate.parameters.items()},
+        log_likelihood=estimate.log_likelihood,
+        free_parameters=len(estimate.free),
+        accuracy_rmse=_rmse(everything.accuracy[routed], _observed(fitted, "accuracy")[routed]),
+        regenerations_rmse=_rmse(everything.regenerations[routed], _observed(fitted, "regenerations")[routed]),
+        held_out_accuracy_rmse=None
+        if outside is None or held_out is None
+        else _rmse(outside.accuracy, _observed(held_out, "accuracy")),
+        held_out_regenerations_rmse=None
+        if outside is None or held_out is None
+        else _rmse(outside.regenerations, _observed(held_out, "regenerations")),
+        held_out_log_likelihood=None
+        if held_out is None
+        else float(held_out.row_log_likelihoods(estimate.parameters).mean()),
+        weak_only_accuracy=float(ends.accuracy[0]),
+        strong_only_accuracy=float(ends.accuracy[1]),
+        visible_tokens_error=_visible_tokens_error(fitted, estimate.parameters),
+    )
+
+
+def _observed(pilot: Pilot, column: str) -> FloatArray:
+    return np.array([getattr(row, column) for row in pilot.rows], dtype=np.float64)
+
+
+def _rmse(a: FloatArray, b: FloatArray) -> float:
+    return float(np.sqrt(np.mean((a - b) ** 2)))
+
+
+def _visible_tokens_error(pilot: Pilot, parameters: Mapping[str, float]) -> float | None:
+    """Largest relative error of kept + strong tokens over the rows that have both columns."""
+    predicted = pilot.predict(parameters)
+    errors = [
+        abs((predicted.tokens["kept_tokens"][i] + predicted.tokens["strong_tokens"][i]) / (row.kept_tokens + row.strong_tokens) - 1)
+        for i, row in enumerate(pilot.rows)
+        if row.kept_tokens is not None and row.strong_tokens is not None
+    ]
+    return float(max(errors)) if errors else None
+
+
+def _merit(rival: RivalFit) -> float:
+    """Held-out log-likelihood, or minus AIC/2 where nothing is held out."""
+    if rival.held_out_log_likelihood is not None:
+        return rival.held_out_log_likelihood
+    return rival.log_likelihood - rival.free_parameters
+
+
+def _best(rivals: Mapping[str, RivalFit]) -> str:
+    return max((name for name in rivals if name in EXPLANATIONS and name != "difficulty-spread"), key=lambda name: _merit(rivals[name]))
+
+
+def _pilot_notes(estimate: Estimate, rival: RivalFit) -> tuple[str, ...]:
+    notes = []
+    if rival.held_out_accuracy_rmse is not None:
+        notes.append(
+            f"held-out rows: accuracy RMSE {rival.held_out_accuracy_rmse:.4f}, "
+            f"regenerations RMSE {rival.held_out_regenerations_rmse:.4f}"
+        )
+    if "look_right" in estimate.explanation.tied:
+        notes.append("p_d = p_w by assumption: thresholds alone do not identify it (see the rival with p_d free)")
+    return tuple(notes)
+
+
+def _pilot_dynamics(
+    name: str,
+    sources: Sources,
+    observations: ObservationModel,
+    hazard: FloatArray,
+    estimate: Estimate,
+    *,
+    fitted: set[float],
+    report: FitReport,
+) -> StepDynamics:
+    values = estimate.parameters
+    factor = values["derailed_hazard_factor"]
+    derailed = np.minimum(hazard * factor, 1.0)
+    derailed[-1] = 1.0
+    labelled = estimate.explanation.derailed_emission == "labelled"
+    pilot = Pilot.of(sources.pilot, observations, hazard, labelled=labelled)
+    ends = pilot.end_points(values)
+    return StepDynamics(
+        name=name,
+        provenance=sources.provenance,
+        weak_success=(values["weak_success"],),
+        strong_success=values["strong_success"],
+        repair=values["repair"],
+        look_right=values["look_right"],
+        false_alarms=values["false_alarms"],
+        misses=values["misses"],
+        hazard=tuple(hazard.tolist()),
+        hazard_derailed=tuple(derailed.tolist()) if factor != 1.0 else None,
+        derailed_emission=estimate.explanation.derailed_emission,
+        weak_tokens=per_class_tokens(values, "weak_tokens"),
+        strong_tokens=per_class_tokens(values, "strong_tokens"),
+        strong_only_tokens=float(ends.tokens["strong_tokens"][1]) or None,
+        running_minimum=None
+        if sources.sequences is None
+        else calibrate_minimum(sources.sequences, fitted_on="outcomes of the scored sequences"),
+        fit=report.model_copy(update={"checks": _pilot_checks(sources, pilot, values, fitted)}),
+    )
+
+
+def _pilot_checks(
+    sources: Sources, pilot: Pilot, values: Mapping[str, float], fitted: set[float]
+) -> tuple[Check, ...]:
+    predicted = pilot.predict(values)
+    checks = []
+    for i, row in enumerate(pilot.rows):
+        label = {0.0: "weak-only", 1.0: "strong-only"}.get(row.threshold, f"threshold {row.threshold:g}")
+        implied = float(predicted.accuracy[i])
+        columns: list[tuple[str, float, float | None, float]] = [
+            ("accuracy", implied, row.accuracy, implied * (1 - implied)),
+            (
+                "steps" if row.threshold == 1 else "regenerations",
+                float(predicted.regenerations[i]),
+                row.regenerations if row.threshold > 0 else None,
+                float(predicted.regenerations_variance[i]),
+            ),
+        ]
+        columns += [
+            (
+                column.replace("_", " "),
+                float(predicted.tokens[column][i]),
+                getattr(row, column),
+                float(predicted.tokens_variance[column][i]),
+            )
+            for column in predicted.tokens
+            if (column == "strong_tokens") == (row.threshold == 1) or 0 < row.threshold < 1
+        ]
+        checks += [
+            Check(
+                quantity=f"{label}: {quantity}",
+                implied=implied_value,
+                observed=observed,
+                standard_error=float(np.sqrt(max(variance, 0.0) / row.problems)),
+                used_in_fit=row.threshold in fitted,
+            )
+            for quantity, implied_value, observed, variance in columns
+            if observed is not None and not (row.threshold == 0 and quantity in ("strong tokens", "discarded tokens"))
+        ]
+    for who, counts, rule in (("weak", sources.weak_counts, 0), ("strong", sources.strong_counts, 1)):
+        if counts is not None:
+            checks.append(
+                Check(
+                    quantity=f"{who}-only: accuracy on the problems of the step counts",
+                    implied=float(pilot.end_points(values).accuracy[rule]),
+                    observed=counts.accuracy,
+                    standard_error=float(np.sqrt(counts.accuracy * (1 - counts.accuracy) / counts.n_solutions)),
+                    used_in_fit=False,
+                )
+            )
+    return tuple(checks)
+
+
+__all__ = [
+    "EXPLANATIONS",
+    "TRANSFER",
+    "TRANSFER_FREE",
+    "Sources",
+    "cross_validate_sequences",
+    "fit_dynamics",
+    "resample_problems",
+]

@@ -1,0 +1,89 @@
+"""Termination hazards, with censoring done properly.
+
+A solution that is right so far and goes on, or ends, is one trial of h_t. A solution whose first error is at step
+t is known to have gone on before t; whether it ended *at* t is not recorded, so t itself is no trial. The hazard
+of a step is then ends / trials (the discrete Kaplan-Meier estimate). Where trials are few the estimate leans on
+the step before, with the weight of `PRIOR_TRIALS` trials, so that one late solution does not make a certainty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trim_pomdp.data.outcomes import StepCounts
+from trim_pomdp.data.processbench import LabelledSolution
+
+FloatArray = NDArray[np.float64]
+PRIOR_TRIALS = 2.0
+
+
+@dataclass(frozen=True)
+class HazardTrials:
+    """Ends and trials at steps 1 … T (arrays of shape (T,)); sums of trials are trials of pooled data."""
+
+    ends: FloatArray
+    trials: FloatArray
+
+    def __add__(self, other: HazardTrials) -> HazardTrials:
+        return HazardTrials(self.ends + other.ends, self.trials + other.trials)
+
+    def estimate(self) -> FloatArray:
+        """Hazard at every step, 1 at the last; shape (T,)."""
+        hazard = np.zeros(len(self.ends))
+        before = 0.0
+        for t, (ends, trials) in enumerate(zip(self.ends, self.trials, strict=True)):
+            hazard[t] = before = (ends + PRIOR_TRIALS * before) / (trials + PRIOR_TRIALS)
+        hazard[-1] = 1.0
+        return hazard
+
+    def interval(self, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
+        """Clopper-Pearson bounds at every step, each of shape (T,); [0, 1] where there is no trial."""
+        from scipy.stats import beta
+
+        tail = (1.0 - level) / 2.0
+        stays = self.trials - self.ends
+        low, high = np.zeros(len(self.ends)), np.ones(len(self.ends))
+        some, left = self.ends > 0, stays > 0
+        low[some] = beta.ppf(tail, self.ends[some], stays[some] + 1.0)
+        high[left] = beta.ppf(1.0 - tail, self.ends[left] + 1.0, stays[left])
+        return low, high
+
+
+def trials_from_counts(counts: StepCounts, max_steps: int) -> HazardTrials:
+    """Trials while the solution is right: lengths of right solutions, and wrong ones up to before their error."""
+    lengths = np.array(counts.correct_steps, dtype=np.int64)
+    errors = np.array(counts.first_error_step, dtype=np.int64)
+    return _trials(lengths, errors, max_steps)
+
+
+def trials_from_lengths(lengths: NDArray[np.int64], max_steps: int) -> HazardTrials:
+    """Trials of complete solutions, right and wrong ones alike (one hazard for all)."""
+    return _trials(lengths, np.empty(0, dtype=np.int64), max_steps)
+
+
+def trials_from_labels(
+    solutions: Sequence[LabelledSolution], max_steps: int
+) -> tuple[HazardTrials, HazardTrials]:
+    """Trials while right (or at the first error), and trials while derailed.
+
+    Labelled solutions are complete, so that the step of the first error is a trial of h too; the steps after it
+    are trials of h'.
+    """
+    ends, trials = np.zeros((2, max_steps)), np.zeros((2, max_steps))
+    for item in solutions:
+        for step in range(min(len(item.steps), max_steps)):
+            derailed = int(0 <= item.label < step)
+            trials[derailed, step] += 1
+            ends[derailed, step] += step == len(item.steps) - 1
+    return HazardTrials(ends[0], trials[0]), HazardTrials(ends[1], trials[1])
+
+
+def _trials(lengths: NDArray[np.int64], errors: NDArray[np.int64], max_steps: int) -> HazardTrials:
+    steps = np.arange(1, max_steps + 1)
+    ends = (lengths[:, None] == steps).sum(axis=0)
+    trials = (lengths[:, None] >= steps).sum(axis=0) + (errors[:, None] > steps).sum(axis=0)
+    return HazardTrials(ends.astype(np.float64), trials.astype(np.float64))

@@ -1,0 +1,144 @@
+"""Parameters of the step dynamics as a flat set of names, and *explanations*: which are free, fixed or tied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+# Name → (lower bound, upper bound, start). `difficulty_spread` is the standard deviation over problems of the
+# log-odds of weak success; `derailed_hazard_factor` is h' / h.
+PARAMETERS: dict[str, tuple[float, float, float]] = {
+    "weak_success": (0.02, 1 - 1e-6, 0.88),
+    "strong_success": (0.02, 1 - 1e-6, 0.97),
+    "repair": (0.0, 1 - 1e-6, 0.8),
+    "look_right": (0.0, 1.0, 0.9),
+    "false_alarms": (0.0, 0.9, 0.05),
+    "misses": (0.0, 0.9, 0.05),
+    "derailed_hazard_factor": (0.02, 4.0, 1.0),
+    "difficulty_spread": (0.0, 5.0, 0.0),
+    "weak_tokens.right": (1.0, 2000.0, 45.0),
+    "weak_tokens.derailed": (1.0, 2000.0, 55.0),
+    "weak_tokens.wrong": (1.0, 2000.0, 80.0),
+    "strong_tokens.right": (1.0, 2000.0, 60.0),
+    "strong_tokens.derailed": (1.0, 2000.0, 60.0),
+    "strong_tokens.wrong": (1.0, 2000.0, 75.0),
+}
+TOKENS = tuple(name for name in PARAMETERS if "tokens" in name)
+DEFAULTS = {"false_alarms": 0.0, "misses": 0.0, "derailed_hazard_factor": 1.0, "difficulty_spread": 0.0}
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A family of dynamics: which parameters the data may choose.
+
+    Attributes
+    ----------
+    name, description : str
+        For tables and artifacts.
+    free : tuple of str
+        Parameters to estimate.
+    fixed : mapping
+        Parameters held at a value (besides `DEFAULTS`).
+    tied : mapping
+        Parameters that equal another one.
+    derailed_emission : {"local", "labelled"}
+        See `StepDynamics`.
+    """
+
+    name: str
+    description: str
+    free: tuple[str, ...]
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    tied: Mapping[str, str] = field(default_factory=dict)
+    derailed_emission: Literal["local", "labelled"] = "local"
+
+    def __post_init__(self) -> None:
+        unknown = ({*self.free, *self.fixed, *self.tied} | set(self.tied.values())) - set(PARAMETERS)
+        if unknown:
+            raise ValueError(f"unknown parameters {sorted(unknown)}")
+
+    def complete(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Every known parameter, given values of the free ones."""
+        known = {**DEFAULTS, **self.fixed, **values}
+        known.update({name: known[other] for name, other in self.tied.items() if other in known})
+        return known
+
+    def fixing(self, **values: float) -> Explanation:
+        """The same explanation with some free parameters held at a value."""
+        return Explanation(
+            self.name,
+            self.description,
+            tuple(name for name in self.free if name not in values),
+            {**self.fixed, **values},
+            {name: other for name, other in self.tied.items() if name not in values},
+            self.derailed_emission,
+        )
+
+
+_ACCURACY = ("weak_success", "strong_success", "repair")
+
+TRANSFER = Explanation(
+    "transfer",
+    "one hazard, p_d = p_w, scores transferred (false alarms e, misses d)",
+    (*_ACCURACY, "false_alarms", "misses", *TOKENS),
+    tied={"look_right": "weak_success"},
+)
+TRANSFER_FREE = Explanation(
+    "transfer-free-pd",
+    "one hazard, scores transferred, derailed steps look right with a free rate p_d",
+    (*_ACCURACY, "look_right", "false_alarms", "misses", *TOKENS),
+)
+LOCAL = Explanation(
+    "local",
+    "one hazard, scores as ProcessBench's, derailed steps look right with a free rate p_d",
+    (*_ACCURACY, "look_right", *TOKENS),
+)
+LATE_END = Explanation(
+    "late-end",
+    "derailed solutions end later (h' = factor · h), S1 scores as labelled",
+    (*_ACCURACY, "derailed_hazard_factor", *TOKENS),
+    fixed={"look_right": 1.0},
+    derailed_emission="labelled",
+)
+SPREAD = Explanation(
+    "difficulty-spread",
+    "weak success differs between problems (logit-normal), derailed steps look right with a free rate p_d",
+    (*_ACCURACY, "look_right", "difficulty_spread", *TOKENS),
+)
+FREE_REPAIR = Explanation(
+    "free-repair",
+    "as published, but with the repair rate and weak success free",
+    ("weak_success", "repair", *TOKENS),
+    fixed={"strong_success": 0.9704, "look_right": 1.0},
+    derailed_emission="labelled",
+)
+
+
+def published(weak_success: float, strong_success: float) -> Explanation:
+    """The published model: both next-step accuracies fixed, p_r = p_s, S1 as labelled; only tokens are free."""
+    return Explanation(
+        "as-published",
+        "published: p_w and p_r = p_s from step counts, one hazard, S1 scores as labelled",
+        TOKENS,
+        fixed={
+            "weak_success": weak_success,
+            "strong_success": strong_success,
+            "repair": strong_success,
+            "look_right": 1.0,
+        },
+        derailed_emission="labelled",
+    )
+
+
+EXPLANATIONS = {
+    item.name: item for item in (TRANSFER, TRANSFER_FREE, LOCAL, LATE_END, SPREAD, FREE_REPAIR)
+}
+
+
+def bounds_of(names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bounds of parameters, each of shape (n,)."""
+    table = np.array([PARAMETERS[name][:2] for name in names]).reshape(-1, 2)
+    return table[:, 0], table[:, 1]

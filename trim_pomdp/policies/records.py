@@ -1,0 +1,268 @@
+"""Policies as validated records: thresholds, fixed strategies, the paper's rule, alpha-vectors, mixtures of two.
+
+An alpha-vector rule carries everything that it needs at run time: the belief filter's parameters, the emission of
+every score bin, and for every step the alpha-vectors of what follows. It keeps its belief q on a grid of
+`BELIEF_CELLS` cells, so that it is a finite-state controller: its accuracy and its tokens are computed exactly, in
+the model it was planned in or in any other (`trim_pomdp.evaluation`), and the runtime executes that very policy.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+
+from trim_pomdp.artifacts import Artifact, Record
+from trim_pomdp.belief import KEEP, REGENERATE
+from trim_pomdp.dynamics.model import PerClass, Probability
+
+FloatArray = NDArray[np.float64]
+BELIEF_CELLS = 16384
+
+
+class ThresholdRule(Record):
+    """Regenerate iff the score is below the threshold; 0 never, 1 always (even at a score of 1)."""
+
+    form: Literal["threshold"] = "threshold"
+    threshold: Probability
+
+    def act(self, score: float) -> int:
+        """Action (`KEEP` or `REGENERATE`) for a score."""
+        return REGENERATE if self.threshold >= 1.0 or score < self.threshold else KEEP
+
+
+class StrategyRule(Record):
+    """Strategies that look at no score.
+
+    ``weak`` never and ``strong`` always regenerates, ``random`` regenerates each step with a fixed probability, and
+    ``oracle`` knows the true class and regenerates first errors only (it exists where truth is known).
+    """
+
+    form: Literal["strategy"] = "strategy"
+    strategy: Literal["weak", "strong", "random", "oracle"]
+    probability: Probability | None = None
+
+    @model_validator(mode="after")
+    def _random_has_a_probability(self) -> StrategyRule:
+        if (self.strategy == "random") != (self.probability is not None):
+            raise ValueError("a probability goes with the strategy 'random', and with it alone")
+        return self
+
+    @property
+    def regenerate(self) -> FloatArray:
+        """Probability of regenerating a step of class S0, S1, S2; shape (3,)."""
+        return {
+            "weak": np.zeros(3),
+            "strong": np.ones(3),
+            "random": np.full(3, self.probability or 0.0),
+            "oracle": np.array([0.0, 0.0, 1.0]),
+        }[self.strategy]
+
+
+class PosteriorRule(Record):
+    """The paper's memoryless rule: with b the posterior given (min, current), keep iff max(b) − b(S2) ≥ closeness."""
+
+    form: Literal["posterior"] = "posterior"
+    closeness: Annotated[float, Field(ge=0.0, le=1.0)]
+
+    def act(self, belief: FloatArray) -> NDArray[np.int64]:
+        """Action for posteriors of shape (..., 3)."""
+        keep = belief.max(axis=-1) - belief[..., 2] >= self.closeness
+        return np.where(keep, KEEP, REGENERATE)
+
+
+class AlphaVectorRule(Record):
+    """A planned policy: regenerate iff the gain of intervening exceeds its price.
+
+    At step t, after the score, with belief b over S0, S1, S2: q_keep = b0, q_regenerate = b0·p_s + b2·p_r. The gain
+    is V(q_regenerate) − V(q_keep), where V(q) is the largest of the step's alpha-vectors at (q, 1 − q), or
+    reward·q where the step ends the solution; the price is tradeoff × Σ_class b_class·strong_tokens_class.
+
+    Attributes
+    ----------
+    tradeoff : float
+        λ, price of one strong token.
+    reward : float
+        Reward of a right answer.
+    alpha_vectors : tuple of tuples of (float, float)
+        For each step t = 1 … max_steps, vectors of the value *after* it: value if the prefix is right, if derailed.
+        Empty at the last step, which ends every solution.
+    weak_success : tuple of float
+        p_w by step, one value or max_steps.
+    strong_success, repair : float
+        p_s and p_r.
+    hazard, hazard_derailed : tuple of float or None
+        Only where they differ, since then an end (or none) is evidence.
+    score_edges : tuple of float or None
+        Lower edges of the score bins; None for bins of (min, current), which only models know.
+    emission_right, emission_derailed, emission_wrong : tuple of float
+        Probability of each bin, by class.
+    strong_tokens : PerClass
+        Mean strong tokens of a regenerated step.
+    """
+
+    form: Literal["alpha_vectors"] = "alpha_vectors"
+    tradeoff: NonNegativeFloat
+    reward: PositiveFloat
+    alpha_vectors: tuple[tuple[tuple[float, float], ...], ...] = Field(min_length=1)
+    weak_success: tuple[Probability, ...]
+    strong_success: Probability
+    repair: Probability
+    hazard: tuple[Probability, ...] | None = None
+    hazard_derailed: tuple[Probability, ...] | None = None
+    score_edges: tuple[float, ...] | None
+    emission_right: tuple[Probability, ...]
+    emission_derailed: tuple[Probability, ...]
+    emission_wrong: tuple[Probability, ...]
+    strong_tokens: PerClass
+    belief_cells: Literal[16384] = BELIEF_CELLS
+
+    @model_validator(mode="after")
+    def _shapes_agree(self) -> AlphaVectorRule:
+        T = len(self.alpha_vectors)
+        if len(self.weak_success) not in (1, T):
+            raise ValueError(f"weak_success has {len(self.weak_success)} values; expected 1 or {T}")
+        if (self.hazard is None) != (self.hazard_derailed is None):
+            raise ValueError("hazard and hazard_derailed go together")
+        for name in ("hazard", "hazard_derailed"):
+            value = getattr(self, name)
+            if value is not None and len(value) != T:
+                raise ValueError(f"{name} has {len(value)} values; expected {T}")
+        sizes = {len(self.emission_right), len(self.emission_derailed), len(self.emission_wrong)}
+        if len(sizes) != 1 or (self.score_edges is not None and len(self.score_edges) not in sizes):
+            raise ValueError("the emissions and score_edges must have one length")
+        if any(not vectors for vectors in self.alpha_vectors[:-1]):
+            raise ValueError("every step but the last needs at least one alpha-vector")
+        return self
+
+    @property
+    def max_steps(self) -> int:
+        """Step cap."""
+        return len(self.alpha_vectors)
+
+    @cached_property
+    def emission(self) -> FloatArray:
+        """P(bin | S0, S1, S2), shape (3, J)."""
+        return np.array([self.emission_right, self.emission_derailed, self.emission_wrong])
+
+    @cached_property
+    def tables(self) -> RuleTables:
+        """The rule as arrays, for the kernels."""
+        return RuleTables.of(self)
+
+
+class RuleTables:
+    """An alpha-vector rule as plain arrays.
+
+    Attributes
+    ----------
+    vectors : ndarray of shape (V, 2); offset : ndarray of shape (T + 1,)
+        Alpha-vectors of all steps (the last step's are those of the reward itself) and where each step's begin.
+    success : ndarray of shape (T,)
+        p_w.
+    end : ndarray of shape (T, 2)
+        Hazards h and h' if they are evidence, else both 1/2, which cancel.
+    emission : ndarray of shape (3, J)
+    after : ndarray of shape (2, 3)
+        P(right after the step | action, class).
+    price : ndarray of shape (3,)
+        λ × strong tokens, by class.
+    """
+
+    def __init__(
+        self,
+        vectors: FloatArray,
+        offset: NDArray[np.int64],
+        success: FloatArray,
+        end: FloatArray,
+        emission: FloatArray,
+        after: FloatArray,
+        price: FloatArray,
+        reward: float,
+    ) -> None:
+        self.vectors, self.offset, self.success, self.end = vectors, offset, success, end
+        self.emission, self.after, self.price, self.reward = emission, after, price, reward
+
+    @classmethod
+    def of(cls, rule: AlphaVectorRule) -> RuleTables:
+        """Arrays of a rule."""
+        T = rule.max_steps
+        by_step = [np.array(vectors or ((rule.reward, 0.0),)) for vectors in rule.alpha_vectors]
+        end = np.full((T, 2), 0.5)
+        if rule.hazard is not None and rule.hazard_derailed is not None:
+            end = np.stack([rule.hazard, rule.hazard_derailed], axis=1)
+        return cls(
+            vectors=np.concatenate(by_step),
+            offset=np.concatenate([[0], np.cumsum([len(item) for item in by_step])]),
+            success=np.broadcast_to(np.array(rule.weak_success), (T,)).copy(),
+            end=end,
+            emission=rule.emission,
+            after=np.array([[1.0, 0.0, 0.0], [rule.strong_success, 0.0, rule.repair]]),
+            price=rule.tradeoff * rule.strong_tokens.array,
+            reward=rule.reward,
+        )
+
+
+Rule = Annotated[
+    ThresholdRule | StrategyRule | PosteriorRule | AlphaVectorRule, Field(discriminator="form")
+]
+
+
+class MixedRule(Record):
+    """Draw one of two policies for each problem: `second` with the given probability, else `first`."""
+
+    form: Literal["mixed"] = "mixed"
+    first: Rule
+    second: Rule
+    probability: Probability
+
+
+class PlannedPoint(Record):
+    """What a policy is expected to do, per problem; None where the dynamics know too little."""
+
+    tradeoff: float | None = None
+    accuracy: float
+    strong_tokens: float
+    regenerations: float
+    budget: float
+    kept_tokens: float | None = None
+    discarded_tokens: float | None = None
+    steps: float | None = None
+
+
+class PolicyArtifact(Artifact):
+    """A policy, what it was made for, and what it is expected to do.
+
+    Attributes
+    ----------
+    policy : rule or mixture
+        What is executed.
+    planned : PlannedPoint
+        Exact expectation of that policy in the model it was planned in.
+    model : str
+        Names of observations and dynamics.
+    asked_budget, asked_tradeoff : float or None
+        What it was made for.
+    value_lower, value_upper : float or None
+        Certified bounds on the optimal value at the tradeoff (None for a mixture).
+    added_variance : float or None
+        Variance of strong tokens per problem that mixing adds to the average variance of the two policies.
+    notes : tuple of str
+        Whatever the user should know, such as a budget that cannot be spent.
+    """
+
+    kind: Literal["policy"] = "policy"
+    model: str
+    policy: Annotated[
+        ThresholdRule | StrategyRule | PosteriorRule | AlphaVectorRule | MixedRule, Field(discriminator="form")
+    ]
+    planned: PlannedPoint
+    asked_budget: float | None = None
+    asked_tradeoff: float | None = None
+    value_lower: float | None = None
+    value_upper: float | None = None
+    added_variance: float | None = None
+    notes: tuple[str, ...] = ()
