@@ -1,7 +1,7 @@
 """Compiled kernels of point-based value iteration; see `solvers.point_based` for the mathematics.
 
 One backup (`_backup`) serves both bounds, every model and the execution of policies. The number of hidden
-states enters only where a bound is *looked up* at a belief (`_best_vector`, `_upper`, `_slot`) and where a
+states enters only where a bound is *looked up* at a belief (`_look`, `_slot`) and where a
 node's bounds are put in order for that (`_order_vectors`, `_order_upper`): with two states both bounds are
 piecewise linear on [0, 1], and a lookup walks from where the last one ended; otherwise it scans.
 
@@ -49,7 +49,10 @@ class Bounds(NamedTuple):
     chord: Floats  # (P, S) two states: linear piece from this point to the next; else [0]: sawtooth drop
     n_vectors: Ints  # (N,)
     vectors: Floats  # (P, S)
-    edge: Floats  # (P,) two states: share of state 1 above which the next vector is better
+    left: Ints  # (P,) two states: vector that is best at the point
+    bend: (
+        Floats  # (P,) two states: share of state 1 above which, before the next point, the next one is; or 2
+    )
     witness: Ints  # (P,) the point whose backup gave the vector
     action: NDArray[np.int16]  # (P, K)
     follow: NDArray[np.int32]  # (P, K, O) vector of the child
@@ -57,69 +60,63 @@ class Bounds(NamedTuple):
 
 
 @inlined
-def _best_vector(
-    fixed: Any, vectors: Floats, edge: Floats, first: int, n: int, x: Floats, total: float, hint: int
-) -> int:
-    """Index of the best of n alpha-vectors, from row `first`, at the unnormalised belief x of mass total."""
-    if len(fixed) == 2:
-        i = min(hint, n - 1)
-        while i + 1 < n and x[1] > edge[first + i] * total:
-            i += 1
-        while i > 0 and x[1] < edge[first + i - 1] * total:
-            i -= 1
-        return i
-    best = 0
-    best_value = -np.inf
-    for i in range(n):
-        value = 0.0
-        for s in range(x.size):
-            value += x[s] * vectors[first + i, s]
-        if value > best_value:
-            best_value = value
-            best = i
-    return best
-
-
-@inlined
-def _upper(
+def _look(
     fixed: Any,
     points: Floats,
     upper: Floats,
     chord: Floats,
+    vectors: Floats,
+    left: Ints,
+    bend: Floats,
     first: int,
     last: int,
+    n: int,
     x: Floats,
     total: float,
     hint: int,
-) -> tuple[int, float]:
-    """Piece of the upper bound between points first:last at the unnormalised belief x, and its value there."""
+) -> tuple[int, int, float]:
+    """Look up both bounds of a node at the unnormalised belief x of mass total.
+
+    The node owns points first:last and n alpha-vectors. Returns the index of the best vector, the piece of the
+    upper bound, where the next lookup should start, and the upper bound.
+    """
     if len(fixed) == 2:
-        n = last - first - 1  # pieces
-        i = min(hint, n - 1)
-        while i + 1 < n and x[1] > points[first + i + 1, 1] * total:
-            i += 1
-        while i > 0 and x[1] < points[first + i, 1] * total:
-            i -= 1
-        return i, x[0] * chord[first + i, 0] + x[1] * chord[first + i, 1]
+        piece = min(hint, last - first - 2)
+        while piece < last - first - 2 and x[1] > points[first + piece + 1, 1] * total:
+            piece += 1
+        while piece > 0 and x[1] < points[first + piece, 1] * total:
+            piece -= 1
+        j = first + piece
+        best = left[j] + (1 if x[1] > bend[j] * total else 0)
+        return best, piece, x[0] * chord[j, 0] + x[1] * chord[j, 1]
+    best = 0
+    highest = -np.inf
+    for i in range(n):
+        value = 0.0
+        for s in range(x.size):
+            value += x[s] * vectors[first + i, s]
+        if value > highest:
+            highest = value
+            best = i
     base = 0.0
     for s in range(x.size):
         base += x[s] * upper[first + s]
-    best = 0.0
-    best_at = 0
+    lowest = 0.0
+    piece = 0
     for j in range(first + x.size, last):
         drop = chord[j, 0]
-        if drop * total >= best:
+        if drop * total >= lowest:
             continue  # the point's share of x is at most all of it
         share = np.inf
         for s in range(x.size):
             if points[j, s] > 0.0:
                 share = min(share, x[s] / points[j, s])
-                if drop * share >= best:
+                if drop * share >= lowest:
                     break
-        if drop * share < best:
-            best = drop * share
-            best_at = j - first
-    return best_at, base + best
+        if drop * share < lowest:
+            lowest = drop * share
+            piece = j - first
+    return best, piece, base + lowest
 
 
 @njit
@@ -129,6 +126,7 @@ def _order_vectors(m: Model, z: Bounds, node: int) -> None:
     n = z.n_vectors[node]
     S = z.points.shape[1]
     kept = 0
+    edge = np.empty(n)  # two states: where the next vector becomes better
     for i in range(first, first + n):
         keep = True
         if S == 2:
@@ -143,13 +141,13 @@ def _order_vectors(m: Model, z: Bounds, node: int) -> None:
                     keep = False
                     break
                 cross = (z.vectors[t, 0] - z.vectors[i, 0]) / turn
-                if cross <= (z.edge[t - 1] if kept > 1 else 0.0):
+                if cross <= (edge[kept - 2] if kept > 1 else 0.0):
                     kept -= 1
                     continue
                 if cross >= 1.0:
                     keep = False
                 else:
-                    z.edge[t] = cross
+                    edge[kept - 1] = cross
                 break
         else:
             for j in range(first, first + kept):
@@ -169,6 +167,13 @@ def _order_vectors(m: Model, z: Bounds, node: int) -> None:
             z.follow[k] = z.follow[i]
             kept += 1
     z.n_vectors[node] = kept
+    if S == 2:
+        i = 0
+        for p in range(first, z.offset[node + 1] - 1):
+            while i + 1 < kept and z.points[p, 1] > edge[i]:
+                i += 1
+            z.left[p] = i
+            z.bend[p] = edge[i] if i + 1 < kept and edge[i] < z.points[p + 1, 1] else 2.0
 
 
 @njit
@@ -280,7 +285,8 @@ def _backup(
     chord: Floats,
     n_vectors: Ints,
     vectors: Floats,
-    edge: Floats,
+    left: Ints,
+    bend: Floats,
     b: Floats,
     signals: tuple[int, int],
     x: Floats,
@@ -325,14 +331,14 @@ def _backup(
                 total = _push(fixed, move, j, b, x)
                 o = seen[j]
                 first = offset[after]
-                i = _best_vector(fixed, vectors, edge, first, n_vectors[after], x, total, at_low[a, o])
-                at_low[a, o] = i
+                best, piece, value = _look(
+                    fixed, points, upper, chord, vectors, left, bend,
+                    first, offset[after + 1], n_vectors[after], x, total, at_up[a, o],
+                )  # fmt: skip
+                at_low[a, o] = best
+                at_up[a, o] = piece
                 for s in range(S):
-                    low += x[s] * vectors[first + i, s]
-                i, value = _upper(
-                    fixed, points, upper, chord, first, offset[after + 1], x, total, at_up[a, o]
-                )
-                at_up[a, o] = i
+                    low += x[s] * vectors[first + best, s]
                 up += value
             values[a] = low
             if low > best_low + tie:
@@ -409,7 +415,7 @@ def sweep(m: Model, z: Bounds, improve: bool) -> None:
     at_up = np.zeros((A, O), np.int64)
     values = np.zeros(A)
     offset, points, upper, chord = z.offset, z.points, z.upper, z.chord
-    n_vectors, vectors, edge = z.n_vectors, z.vectors, z.edge
+    n_vectors, vectors, left, bend = z.n_vectors, z.vectors, z.left, z.bend
     below = vectors.reshape((*vectors.shape, 1))
     for node in range(m.table_of.size - 1, -1, -1):
         first = offset[node]
@@ -423,7 +429,7 @@ def sweep(m: Model, z: Bounds, improve: bool) -> None:
             at = p if improve else z.witness[p]
             both = _backup(
                 fixed, m.tie, folded, begin, move, child, seen,
-                offset, points, upper, chord, n_vectors, vectors, edge,
+                offset, points, upper, chord, n_vectors, vectors, left, bend,
                 points[at], (0, K), x, at_low, at_up, z.action[p], z.follow[p], z.action_up[p], values,
             )  # fmt: skip
             if improve:
@@ -443,11 +449,14 @@ def value_at(fixed: Any, z: Bounds, node: int, b: Floats) -> tuple[float, float]
     """Both bounds of a node that is not terminal."""
     first = z.offset[node]
     total = b.sum()
-    row = first + _best_vector(fixed, z.vectors, z.edge, first, z.n_vectors[node], b, total, 0)
+    best, _, up = _look(
+        fixed, z.points, z.upper, z.chord, z.vectors, z.left, z.bend,
+        first, z.offset[node + 1], z.n_vectors[node], b, total, 0,
+    )  # fmt: skip
     low = 0.0
     for s in range(b.size):
-        low += b[s] * z.vectors[row, s]
-    return low, _upper(fixed, z.points, z.upper, z.chord, first, z.offset[node + 1], b, total, 0)[1]
+        low += b[s] * z.vectors[first + best, s]
+    return low, up
 
 
 @njit
@@ -499,14 +508,12 @@ def explore(
     mass: Floats,
     gap: Floats,
     excess: Floats,
-    cross: Floats,
 ) -> None:
     """Follow the upper-greedy actions from the start belief and see where the bounds differ.
 
     Beliefs are gathered in slots first[n]:first[n + 1]. mass (Q, S) is their sum, weighted by discounted
     reach probability; gap (Q,) the sum of the weighted gaps; excess (Q,) how much of it does not come from the
-    children, so that a point there would remove it; cross (Q,) with two states: where the lower bound
-    bends in the interval, or -1.
+    children, so that a point there would remove it.
     """
     fixed = m.fixed
     K, A, O, S = m.joint.shape[1:5]
@@ -522,13 +529,14 @@ def explore(
     values = np.zeros(A)
     used = np.zeros(m.table_of.size, np.int64)
     offset, points, upper, chord = z.offset, z.points, z.upper, z.chord
-    n_vectors, vectors, edge = z.n_vectors, z.vectors, z.edge
+    n_vectors, vectors, left, bend = z.n_vectors, z.vectors, z.left, z.bend
     mass[:] = 0.0
     gap[:] = 0.0
     excess[:] = 0.0
-    cross[:] = -1.0
     low, up = value_at(fixed, z, 0, start)
-    piece = _upper(fixed, points, upper, chord, 0, offset[1], start, 1.0, 0)[0]
+    piece = 0
+    while len(fixed) == 2 and piece < offset[1] - 2 and start[1] > points[piece + 1, 1]:
+        piece += 1
     q = _slot(fixed, 0, start, 1.0, piece, first, used, mass, gap)
     mass[q] = start
     gap[q] = up - low
@@ -544,22 +552,16 @@ def explore(
             b = mass[q]
             if len(fixed) == 2:  # greedy actions of the nearer end of the interval
                 p = offset[node] + q - first[node]
-                i = _best_vector(fixed, vectors, edge, offset[node], n_vectors[node], points[p], 1.0, 0)
-                if i + 1 < n_vectors[node]:
-                    bend = edge[offset[node] + i]
-                    if points[p, 1] < bend and bend < points[p + 1, 1]:
-                        cross[q] = bend
                 nearer = b[1] * 2.0 > (points[p, 1] + points[p + 1, 1]) * (b[0] + b[1])
                 greedy = z.action_up[p + 1] if nearer else z.action_up[p]
             else:
                 greedy = action_up
                 _backup(
                     fixed, m.tie, folded, begin, move, child, seen,
-                    offset, points, upper, chord, n_vectors, vectors, edge,
+                    offset, points, upper, chord, n_vectors, vectors, left, bend,
                     b, (0, K), x, at_low, at_up, action, follow, action_up, values,
                 )  # fmt: skip
             excess[q] = gap[q]
-            at_low[:] = 0
             at_up[:] = 0
             for k in range(K):
                 a = greedy[k]
@@ -572,17 +574,18 @@ def explore(
                         continue
                     o = seen[j]
                     row = offset[after]
-                    i = _best_vector(fixed, vectors, edge, row, n_vectors[after], x, total, at_low[a, o])
-                    at_low[a, o] = i
+                    best, piece, up = _look(
+                        fixed, points, upper, chord, vectors, left, bend,
+                        row, offset[after + 1], n_vectors[after], x, total, at_up[a, o],
+                    )  # fmt: skip
+                    at_up[a, o] = piece
                     low = 0.0
                     for s in range(S):
-                        low += x[s] * vectors[row + i, s]
-                    i, up = _upper(fixed, points, upper, chord, row, offset[after + 1], x, total, at_up[a, o])
-                    at_up[a, o] = i
+                        low += x[s] * vectors[row + best, s]
                     if up <= low:
                         continue
                     excess[q] -= up - low
-                    r = _slot(fixed, after, x, total, i, first, used, mass, gap)
+                    r = _slot(fixed, after, x, total, piece, first, used, mass, gap)
                     if r < 0:
                         continue
                     for s in range(S):
@@ -633,6 +636,6 @@ def action_values(m: Model, z: Bounds, node: int, beliefs: Floats, signals: Ints
     for i in range(beliefs.shape[0]):
         _backup(
             fixed, m.tie, folded, begin, move, child, seen,
-            z.offset, z.points, z.upper, z.chord, z.n_vectors, z.vectors, z.edge,
+            z.offset, z.points, z.upper, z.chord, z.n_vectors, z.vectors, z.left, z.bend,
             beliefs[i], (signals[i], signals[i] + 1), x, at_low, at_up, action, follow, action_up, out[i],
         )  # fmt: skip

@@ -256,7 +256,8 @@ def _bounds(offset: NDArray[np.int64], points: NDArray[np.float64], model: Epoch
         chord=np.zeros((P, S)),
         n_vectors=np.zeros(model.n_nodes, np.int64),
         vectors=np.zeros((P, S)),
-        edge=np.zeros(P),
+        left=np.zeros(P, np.int64),
+        bend=np.full(P, 2.0),
         witness=np.zeros(P, np.int64),
         action=np.empty((P, model.n_signals), np.int16),
         follow=np.empty((P, model.n_signals, model.n_observations), np.int32),
@@ -320,14 +321,14 @@ def _new_points(
     S = model.n_states
     first = z.offset if S == 2 else _SLOTS * np.arange(model.n_nodes + 1)
     Q = int(first[-1])
-    mass, inflow, excess, cross = np.empty((Q, S)), np.empty(Q), np.empty(Q), np.empty(Q)
-    _kernels.explore(m, z, model.start, 1e-4 * target, first, mass, inflow, excess, cross)
+    mass, inflow, excess = np.empty((Q, S)), np.empty(Q), np.empty(Q)
+    _kernels.explore(m, z, model.start, 1e-4 * target, first, mass, inflow, excess)
     slots = np.flatnonzero(excess > max(1e-5 * target, 100 * m.tie))
     belief = mass[slots] / mass[slots].sum(axis=1, keepdims=True)
     if S == 2:
         # Each round halves intervals: at the mean belief there, or every other time where the lower bound bends.
         left, right = z.points[slots, 1] + _APART, z.points[slots + 1, 1] - _APART
-        bend = cross[slots]
+        bend = z.bend[slots]
         use = (bend > left) & (bend < right) & (sweeps % 2 == 0)
         belief[use, 1] = bend[use]
         inside = (belief[:, 1] > left) & (belief[:, 1] < right)
