@@ -197,11 +197,13 @@ def solve(
         if sweeps >= max_sweeps:
             ended = "sweep limit"
             break
-        node, belief = _new_points(m, z, model, up - low, gap, sweeps)
+        node, belief, inflow = _new_points(m, z, model, up - low, gap, sweeps)
         room = max_points - int(offset[-1])
         if node.size == 0 or room <= 0:
             ended = "stalled" if node.size == 0 else "point limit"
             break
+        if warm_start is not None and sweeps == 1 and model.n_states == 2:
+            offset, points = _drop_idle(z, model, inflow, 0.1 * gap)
         offset, points = _insert(offset, points, node[:room], belief[:room])
     return _finish(model, w, m, z, ended, sweeps, low, up)
 
@@ -314,8 +316,8 @@ def _new_points(
     gap: float,
     target: float,
     sweeps: int,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Where to add points: nodes and beliefs, best first."""
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Where to add points: nodes and beliefs, best first; and the gap that flows into each slot."""
     from solvers import _kernels
 
     S = model.n_states
@@ -338,7 +340,29 @@ def _new_points(
     remaining = excess[slots].sum() - np.cumsum(excess[slots[order]])
     enough = int(np.searchsorted(-remaining, -max(0.5 * target, _BULK * gap))) + 1
     order = order[:enough]
-    return np.searchsorted(first, slots[order], side="right") - 1, belief[order]
+    return np.searchsorted(first, slots[order], side="right") - 1, belief[order], inflow
+
+
+def _drop_idle(
+    z: "_kernels.Bounds", model: EpochModel, inflow: NDArray[np.float64], allowance: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Points without those that a warm start no longer needs, with two states.
+
+    Without a point, its two intervals become one of about twice the width and four times the gap. Points are
+    dropped while that adds no more than `allowance` in all, and never two neighbours at once.
+    """
+    counts = np.diff(z.offset)
+    node = np.repeat(np.arange(counts.size), counts)
+    place = np.arange(node.size) - z.offset[node]
+    eligible = (place % 2 == 1) & (place < counts[node] - 1) & ~(z.points == model.start).all(axis=1)
+    candidates = np.flatnonzero(eligible)
+    cost = 3.0 * (inflow[candidates - 1] + inflow[candidates])
+    order = np.argsort(cost, kind="stable")
+    dropped = candidates[order[np.cumsum(cost[order]) <= allowance]]
+    keep = np.ones(node.size, bool)
+    keep[dropped] = False
+    offset = np.concatenate([[0], np.cumsum(np.bincount(node[keep], minlength=counts.size))])
+    return offset, z.points[keep]
 
 
 def _finish(
