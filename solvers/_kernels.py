@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
-njit = numba.njit(**_OPTIONS)
-# The inner loops allocate nothing. Without the runtime that counts references to arrays (atomically, at each call)
-# they are ten times as fast.
-bare = numba.njit(**_OPTIONS, _nrt=False)
-inlined = numba.njit(**_OPTIONS, _nrt=False, forceinline=True)
+_compile: Any = numba.njit  # its type stubs do not know `_nrt`
+njit = _compile(cache=True, nogil=True, error_model="numpy")
+# The inner loops allocate nothing. Without the runtime that counts references to arrays (atomically, at each
+# call) they are ten times as fast.
+bare = _compile(cache=True, nogil=True, error_model="numpy", _nrt=False)
+inlined = _compile(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
 
 
 class Model(NamedTuple):
@@ -50,9 +50,7 @@ class Bounds(NamedTuple):
     n_vectors: Ints  # (N,)
     vectors: Floats  # (P, S)
     left: Ints  # (P,) two states: vector that is best at the point
-    bend: (
-        Floats  # (P,) two states: share of state 1 above which, before the next point, the next one is; or 2
-    )
+    bend: Floats  # (P,) two states: share of state 1 above which, before the next point, the next one is; or 2
     witness: Ints  # (P,) the point whose backup gave the vector
     action: NDArray[np.int16]  # (P, K)
     follow: NDArray[np.int32]  # (P, K, O) vector of the child
@@ -434,9 +432,7 @@ def sweep(m: Model, z: Bounds, improve: bool) -> None:
             )  # fmt: skip
             if improve:
                 upper[p] = both[1]
-                _assemble(
-                    fixed, folded, begin, move, child, seen, offset, z.action[p], z.follow[p], below, below[p]
-                )
+                _assemble(fixed, folded, begin, move, child, seen, offset, z.action[p], z.follow[p], below, below[p])
                 z.witness[p] = p
         if improve:
             n_vectors[node] = offset[node + 1] - first
@@ -459,43 +455,28 @@ def value_at(fixed: Any, z: Bounds, node: int, b: Floats) -> tuple[float, float]
     return low, up
 
 
-@njit
-def _slot(
-    fixed: Any,
-    child: int,
-    x: Floats,
-    total: float,
-    piece: int,
-    first: Ints,
-    used: Ints,
-    mass: Floats,
-    gap: Floats,
-) -> int:
-    """Where beliefs like x are gathered: two states: the interval between points; else equal beliefs."""
+@bare
+def _slot(fixed: Any, child: int, x: Floats, total: float, piece: int, first: Ints, used: Ints, mass: Floats) -> int:
+    """Where beliefs like x are gathered: two states: the interval between points; else (nearly) equal beliefs."""
     if len(fixed) == 2:
-        return first[child] + piece
+        return int(first[child] + piece)
+    nearest = -1
+    least = np.inf
     for q in range(first[child], first[child] + used[child]):
-        there = mass[q].sum()
-        same = True
+        there = 0.0
         for s in range(x.size):
-            if abs(x[s] * there - mass[q, s] * total) > 1e-10 * there * total:
-                same = False
-                break
-        if same:
-            return q
-    q = first[child] + used[child]
-    if q < first[child + 1]:
+            there += mass[q, s]
+        distance = 0.0
+        for s in range(x.size):
+            distance += abs(x[s] / total - mass[q, s] / there)
+        if distance < least:
+            least = distance
+            nearest = q
+    q = int(first[child] + used[child])
+    if least > 1e-10 and q < first[child + 1]:
         used[child] += 1
         return q
-    q -= 1  # full: the lightest makes room, if it is lighter
-    for r in range(first[child], q):
-        if mass[r].sum() < mass[q].sum():
-            q = r
-    if mass[q].sum() >= total:
-        return -1
-    mass[q] = 0.0
-    gap[q] = 0.0
-    return q
+    return nearest
 
 
 @njit
@@ -537,7 +518,7 @@ def explore(
     piece = 0
     while len(fixed) == 2 and piece < offset[1] - 2 and start[1] > points[piece + 1, 1]:
         piece += 1
-    q = _slot(fixed, 0, start, 1.0, piece, first, used, mass, gap)
+    q = _slot(fixed, 0, start, 1.0, piece, first, used, mass)
     mass[q] = start
     gap[q] = up - low
     for node in range(m.table_of.size):
@@ -585,9 +566,7 @@ def explore(
                     if up <= low:
                         continue
                     excess[q] -= up - low
-                    r = _slot(fixed, after, x, total, piece, first, used, mass, gap)
-                    if r < 0:
-                        continue
+                    r = _slot(fixed, after, x, total, piece, first, used, mass)
                     for s in range(S):
                         mass[r, s] += x[s]
                     gap[r] += up - low

@@ -95,9 +95,7 @@ class EpochModel:
         _expect("joint", joint.shape, (T, K, A, O, S, S))
         _expect("reward", reward.shape, (T, K, A, S, D))
         if min(joint.shape) == 0 or D == 0:
-            raise ModelError(
-                f"every dimension needs at least one entry: joint {joint.shape}, reward {reward.shape}"
-            )
+            raise ModelError(f"every dimension needs at least one entry: joint {joint.shape}, reward {reward.shape}")
         if np.iinfo(np.int16).max < A:
             raise ModelError(f"at most {np.iinfo(np.int16).max} actions, got {A}")
         table_of = _indices("table_of", self.table_of, 1, -1, T)
@@ -130,6 +128,13 @@ class EpochModel:
         object.__setattr__(self, "discount", float(self.discount))
         object.__setattr__(self, "component_names", names)
         object.__setattr__(self, "actions", actions)
+
+    def __repr__(self) -> str:
+        return (
+            f"EpochModel({self.n_nodes} nodes, {len(self.joint)} tables, {self.n_signals} signals, "
+            f"{self.n_actions} actions, {self.n_observations} observations, {self.n_states} hidden states, "
+            f"components {', '.join(self.component_names)})"
+        )
 
     @property
     def n_nodes(self) -> int:

@@ -25,7 +25,7 @@ rounds and points are limited.
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from solvers import _kernels
 
 Ended = Literal["gap reached", "sweep limit", "point limit", "stalled"]
-_SLOTS = 512  # beliefs followed for each node, with other than two hidden states
+_WORK = 4e6  # bounds the beliefs followed for each node, with other than two hidden states
 _NO_ACTION = np.zeros((0, 0), np.int16)
 _APART = 1e-10  # least distance of points, with two hidden states
 _BULK = 0.1  # share of the gap that a round may leave aside
@@ -75,8 +75,8 @@ class Solution:
     sweeps: int
     n_points: int
     n_vectors: int
-    _bounds: "_kernels.Bounds"
-    _components: NDArray[np.float64]
+    _bounds: "_kernels.Bounds" = field(repr=False)
+    _components: NDArray[np.float64] = field(repr=False)
 
     @property
     def gap(self) -> float:
@@ -236,9 +236,7 @@ def solve_many(
         solutions: list[Solution] = []
         for w in part:
             before = solutions[-1] if solutions else None
-            solutions.append(
-                solve(model, w, gap=gap, max_sweeps=max_sweeps, max_points=max_points, warm_start=before)
-            )
+            solutions.append(solve(model, w, gap=gap, max_sweeps=max_sweeps, max_points=max_points, warm_start=before))
         return solutions
 
     parts: Sequence[NDArray[np.float64]] = np.array_split(table, min(threads, max(1, len(table))))
@@ -321,7 +319,11 @@ def _new_points(
     from solvers import _kernels
 
     S = model.n_states
-    first = z.offset if S == 2 else _SLOTS * np.arange(model.n_nodes + 1)
+    if S == 2:
+        first = z.offset
+    else:  # each belief has K·O successors, and each of those is compared to all beliefs of its node
+        slots_each = int(np.clip((_WORK / (model.n_signals * model.n_observations * S)) ** 0.5, 32, 512))
+        first = slots_each * np.arange(model.n_nodes + 1)
     Q = int(first[-1])
     mass, inflow, excess = np.empty((Q, S)), np.empty(Q), np.empty(Q)
     _kernels.explore(m, z, model.start, 1e-4 * target, first, mass, inflow, excess)

@@ -1,6 +1,6 @@
 """Policies as data: alpha-vectors that are looked up at a belief, and policy graphs that need no belief."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +50,9 @@ class PolicyGraph:
         Index of the next plan *within* the child node.
     """
 
-    offset: NDArray[np.int64]
-    action: NDArray[np.int16]
-    successor: NDArray[np.int32]
+    offset: NDArray[np.int64] = field(repr=False)
+    action: NDArray[np.int16] = field(repr=False)
+    successor: NDArray[np.int32] = field(repr=False)
 
     def values(self, model: EpochModel) -> NDArray[np.float64]:
         """Exact expected reward components of every plan in every hidden state, shape (V, S, D).
@@ -98,9 +98,7 @@ class PolicyGraph:
                 raise ModelError(f"the model leads from node {node} to a node that the graph has no plan for")
 
 
-def _children(
-    model: EpochModel, node: int, action: NDArray[np.int16]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _children(model: EpochModel, node: int, action: NDArray[np.int16]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Child node of each plan, signal and observation, and whether it can be reached; shapes (V, K, O)."""
     if action.min() < 0 or action.max() >= model.n_actions:
         raise ModelError(f"node {node}: actions must lie in 0 … {model.n_actions - 1}")
@@ -165,9 +163,9 @@ class AlphaVectorPolicy:
 
     model: EpochModel
     weights: NDArray[np.float64]
-    vectors: list[NDArray[np.float64]]
-    components: list[NDArray[np.float64]]
-    _bounds: "_kernels.Bounds"
+    vectors: list[NDArray[np.float64]] = field(repr=False)
+    components: list[NDArray[np.float64]] = field(repr=False)
+    _bounds: "_kernels.Bounds" = field(repr=False)
 
     @cached_property
     def _kernel_model(self) -> "_kernels.Model":

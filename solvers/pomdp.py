@@ -143,7 +143,7 @@ class POMDP:
         )
 
     def _factored(self, h: int, end: NDArray[np.float64], observed: NDArray[np.int64]) -> EpochModel:
-        A, S, O = self.observation.shape
+        A, _, O = self.observation.shape
         Y = int(observed.max()) + 1
         groups = [np.flatnonzero(observed == y) for y in range(Y)]
         H = max(group.size for group in groups)
@@ -198,7 +198,5 @@ def _check_observed(value: Sequence[int] | NDArray[np.int64], size: int) -> NDAr
     observed = _array("observed", value, 1).astype(np.int64)
     _expect("observed", observed.shape, (size,))
     if set(observed.tolist()) != set(range(int(observed.max()) + 1)):
-        raise ModelError(
-            f"observed must use each of 0, 1, … at least once, got {sorted(set(observed.tolist()))}"
-        )
+        raise ModelError(f"observed must use each of 0, 1, … at least once, got {sorted(set(observed.tolist()))}")
     return observed

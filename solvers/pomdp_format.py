@@ -144,7 +144,8 @@ class _Reader:
         A, S, O = (self.sizes[k] for k in ("actions", "states", "observations"))
         for letter, table in self.tables.items():
             self._normalise(letter, table)
-        assert self.start is not None and self.discount is not None and self.sign is not None
+        assert self.start is not None
+        assert self.discount is not None
         try:
             return POMDP(
                 transition=self.tables["T"],
@@ -225,9 +226,7 @@ class _Reader:
             self._colon()
             {"T": self._transition, "O": self._observation, "R": self._reward}[word]()
         else:
-            raise self._fail(
-                f"expected a statement (discount, values, states, …, start, T, O, R), found {word!r}"
-            )
+            raise self._fail(f"expected a statement (discount, values, states, …, start, T, O, R), found {word!r}")
 
     def _values(self) -> None:
         word = self._next("'reward' or 'cost'")
@@ -327,9 +326,7 @@ class _Reader:
             self.start = np.full(S, 1.0 / S)
             return
         first = self._peek()
-        is_number = (
-            first not in self.names["states"] and _NUMBER.fullmatch(first.lstrip("+-") or "+") is not None
-        )
+        is_number = first not in self.names["states"] and _NUMBER.fullmatch(first.lstrip("+-") or "+") is not None
         alone = self._peek(1) in _KEYWORDS or self._peek(1) == ""
         if is_number and not (S > 1 and alone and first.isdigit()):
             values = self._probabilities(S)
@@ -369,9 +366,7 @@ class _Reader:
         S, width = table.shape[1:]
         a = _span(self._choice("actions"))
         if not self._more():
-            words: dict[str, Callable[[], NDArray[np.float64]]] = {
-                "uniform": lambda: np.full((S, width), 1.0 / width)
-            }
+            words: dict[str, Callable[[], NDArray[np.float64]]] = {"uniform": lambda: np.full((S, width), 1.0 / width)}
             if identity:
                 words["identity"] = lambda: np.eye(S)
             table[a] = self._word_or(words, lambda: self._probabilities(S * width).reshape(S, width), letter)
