@@ -492,8 +492,8 @@ def explore(
 ) -> None:
     """Follow the upper-greedy actions from the start belief and see where the bounds differ.
 
-    Beliefs are gathered in slots first[n]:first[n + 1]. mass (Q, S) is their sum, weighted by discounted
-    reach probability; gap (Q,) the sum of the weighted gaps; excess (Q,) how much of it does not come from the
+    Beliefs are gathered in slots first[n]:first[n + 1]. mass (Q, S) is, with two states, their sum, weighted by
+    discounted reach probability, and otherwise the total weight on the one with the largest weighted gap; gap (Q,) the sum of the weighted gaps; excess (Q,) how much of it does not come from the
     children, so that a point there would remove it.
     """
     fixed = m.fixed
@@ -514,6 +514,7 @@ def explore(
     mass[:] = 0.0
     gap[:] = 0.0
     excess[:] = 0.0
+    widest = np.zeros(gap.size)
     low, up = value_at(fixed, z, 0, start)
     piece = 0
     while len(fixed) == 2 and piece < offset[1] - 2 and start[1] > points[piece + 1, 1]:
@@ -567,8 +568,17 @@ def explore(
                         continue
                     excess[q] -= up - low
                     r = _slot(fixed, after, x, total, piece, first, used, mass)
-                    for s in range(S):
-                        mass[r, s] += x[s]
+                    if len(fixed) == 2:
+                        mass[r, 0] += x[0]
+                        mass[r, 1] += x[1]
+                    else:  # off the points themselves sawtooth is loose: go on with a belief that is reached
+                        there = 0.0
+                        for s in range(S):
+                            there += mass[r, s]
+                        replace = up - low > widest[r]
+                        for s in range(S):
+                            mass[r, s] = (x[s] / total if replace else mass[r, s] / there) * (there + total)
+                        widest[r] = max(widest[r], up - low)
                     gap[r] += up - low
 
 
