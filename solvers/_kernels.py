@@ -492,9 +492,10 @@ def explore(
 ) -> None:
     """Follow the upper-greedy actions from the start belief and see where the bounds differ.
 
-    Beliefs are gathered in slots first[n]:first[n + 1]. mass (Q, S) is, with two states, their sum, weighted by
-    discounted reach probability, and otherwise the total weight on the one with the largest weighted gap; gap (Q,) the sum of the weighted gaps; excess (Q,) how much of it does not come from the
-    children, so that a point there would remove it.
+    Beliefs are gathered in slots first[n]:first[n + 1]. mass (Q, S), weighted by discounted reach probability, is
+    their sum with two states; otherwise all their weight lies on the one with the largest weighted gap. gap (Q,)
+    is the sum of the weighted gaps; excess (Q,) how much of it does not come from the children, so that a point
+    there would remove it.
     """
     fixed = m.fixed
     K, A, O, S = m.joint.shape[1:5]

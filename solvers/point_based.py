@@ -239,8 +239,10 @@ def solve_many(
             solutions.append(solve(model, w, gap=gap, max_sweeps=max_sweeps, max_points=max_points, warm_start=before))
         return solutions
 
-    parts: Sequence[NDArray[np.float64]] = np.array_split(table, min(threads, max(1, len(table))))
-    with ThreadPoolExecutor(len(parts)) as pool:
+    # Several parts for each thread, since neighbouring weights may take much more time than others.
+    count = min(4 * threads, max(threads, len(table) // 25), max(1, len(table)))
+    parts: Sequence[NDArray[np.float64]] = np.array_split(table, count)
+    with ThreadPoolExecutor(threads) as pool:
         return [solution for solutions in pool.map(chain, parts) for solution in solutions]
 
 

@@ -147,9 +147,7 @@ def test_a_fully_observed_factor_gives_the_same_value_with_shorter_vectors(seed:
     start = np.where(observed == 0, 0.5, 0.0)
     common = {"transition": transition, "reward": rng.normal(size=(A, S)), "start": start, "discount": 0.9}
     factored = POMDP(observation=observation, observed=observed, **common)
-    flat = POMDP(
-        observation=np.einsum("aso,sy->asoy", observation, np.eye(2)[observed]).reshape(A, S, -1), **common
-    )
+    flat = POMDP(observation=np.einsum("aso,sy->asoy", observation, np.eye(2)[observed]).reshape(A, S, -1), **common)
     end = rng.normal(size=S)
     one = solve(factored.finite_horizon(3, terminal=end), gap=1e-9)
     other = solve(flat.finite_horizon(3, terminal=end), gap=1e-9)

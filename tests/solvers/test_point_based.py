@@ -22,9 +22,7 @@ def weights_for(model: EpochModel, seed: int) -> np.ndarray:
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6))
-def test_bounds_enclose_brute_force_at_every_node(
-    make_model: Make, optimal_value: Optimal, seed: int
-) -> None:
+def test_bounds_enclose_brute_force_at_every_node(make_model: Make, optimal_value: Optimal, seed: int) -> None:
     model = make_model(seed)
     w = weights_for(model, seed)
     solution = solve(model, w, gap=1e-8)
@@ -44,9 +42,7 @@ def test_bounds_enclose_brute_force_at_every_node(
 
 @pytest.mark.parametrize("sweeps", [1, 2, 3])
 @pytest.mark.parametrize("seed", range(20))
-def test_bounds_are_sound_when_stopped_early(
-    make_model: Make, optimal_value: Optimal, seed: int, sweeps: int
-) -> None:
+def test_bounds_are_sound_when_stopped_early(make_model: Make, optimal_value: Optimal, seed: int, sweeps: int) -> None:
     model = make_model(seed)
     w = weights_for(model, seed)
     solution = solve(model, w, gap=0.0, max_sweeps=sweeps)
@@ -169,9 +165,7 @@ def test_many_weights_agree_with_single_solves(make_model: Make, optimal_value: 
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_warm_start_from_anything_is_never_wrong(
-    make_model: Make, optimal_value: Optimal, seed: int
-) -> None:
+def test_a_warm_start_from_anything_is_never_wrong(make_model: Make, optimal_value: Optimal, seed: int) -> None:
     model = make_model(seed)
     w = weights_for(model, seed)
     warm = solve(model, w, gap=1e-8, warm_start=solve(model, -w))

@@ -93,9 +93,7 @@ def test_the_last_rule_wins_even_if_more_general(tmp_path: Path) -> None:
 
 
 def test_reward_rows_and_matrices(tmp_path: Path) -> None:
-    pomdp = parse(
-        tmp_path, HEAD + BODY + "R: go : a 1 2 3 4 - 5 6\nR: stay : b : * 7 8 9\nR: 0 : 1 : 0 : 2 -.5"
-    )
+    pomdp = parse(tmp_path, HEAD + BODY + "R: go : a 1 2 3 4 - 5 6\nR: stay : b : * 7 8 9\nR: 0 : 1 : 0 : 2 -.5")
     assert pomdp.outcome_reward is not None
     assert pomdp.outcome_reward[0, 0].tolist() == [[1, 2, 3], [4, -5, 6]]
     assert pomdp.outcome_reward[1, 1].tolist() == [[7, 8, 9], [7, 8, 9]]
@@ -130,9 +128,7 @@ def test_start(tmp_path: Path, start: str, belief: list[float]) -> None:
 
 
 def test_a_single_state_has_probability_one(tmp_path: Path) -> None:
-    text = (
-        "discount: 1 values: reward states: 1 actions: 1 observations: 1 start: 1 T: 0 identity O: 0 uniform"
-    )
+    text = "discount: 1 values: reward states: 1 actions: 1 observations: 1 start: 1 T: 0 identity O: 0 uniform"
     assert parse(tmp_path, text).start.tolist() == [1]
 
 
