@@ -27,9 +27,7 @@ def as_matrix(X: Features, names: Sequence[str] | None = None) -> tuple[FloatArr
         columns = [np.asarray(X[name], dtype=float) for name in names]
         for name, column in zip(names, columns, strict=True):
             if column.ndim != 1 or len(column) != len(columns[0]):
-                raise ObservationModelError(
-                    f"feature {name!r} has shape {column.shape}, expected ({columns[0].size},)"
-                )
+                raise ObservationModelError(f"feature {name!r} has shape {column.shape}, expected ({columns[0].size},)")
         matrix = np.column_stack(columns) if columns else np.empty((0, 0))
     else:
         matrix = np.asarray(X, dtype=float)
@@ -43,9 +41,7 @@ def as_matrix(X: Features, names: Sequence[str] | None = None) -> tuple[FloatArr
     bad = np.argwhere(~np.isfinite(matrix))
     if len(bad):
         row, column_index = bad[0]
-        raise ObservationModelError(
-            f"feature {names[column_index]!r} is {matrix[row, column_index]} in row {row}"
-        )
+        raise ObservationModelError(f"feature {names[column_index]!r} is {matrix[row, column_index]} in row {row}")
     return matrix, names
 
 
@@ -103,9 +99,7 @@ def check_edges(edges: Edges, d: int) -> list[FloatArray]:
         raise ObservationModelError(f"{len(arrays)} edge arrays given for {d} features")
     for j, edge in enumerate(arrays):
         if edge.ndim != 1 or len(edge) < 2 or not np.all(np.diff(edge) > 0):
-            raise ObservationModelError(
-                f"edges of feature {j} must be an increasing 1-D array of at least two"
-            )
+            raise ObservationModelError(f"edges of feature {j} must be an increasing 1-D array of at least two")
     return arrays
 
 

@@ -105,9 +105,7 @@ class DensityEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         used = weights > 0
         self.feature_names_, self.classes_ = names, classes
         self.class_prior_ = totals / totals.sum()
-        self._fit(
-            matrix[used], codes[used], weights[used], None if checked_groups is None else checked_groups[used]
-        )
+        self._fit(matrix[used], codes[used], weights[used], None if checked_groups is None else checked_groups[used])
         return self
 
     def log_likelihood(self, X: Features) -> FloatArray:

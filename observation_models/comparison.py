@@ -123,9 +123,7 @@ class Comparison:
         lines = [["", *(column.replace("_", " ") for column in columns)]]
         lines += [[row.name, *(_cell(getattr(row, column)) for column in columns)] for row in self.rows]
         widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-        text = [
-            "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]) for cells in lines
-        ]
+        text = ["  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]) for cells in lines]
         units = "rows" if self.n_groups == self.n_samples else f"rows, {self.n_groups} groups"
         text.append(
             f"Held out, {self.n_folds} folds, {self.n_samples} {units}. Smaller is better, except for AUC "
@@ -191,9 +189,7 @@ def compare(
     with _collected() as messages:
         folds = stratified_folds(codes, ids, n_folds, seed)
         held_out = {
-            name: _held_out(
-                estimator, columns if columns is not None else matrix, codes, labels, ids, folds, shared
-            )
+            name: _held_out(estimator, columns if columns is not None else matrix, codes, labels, ids, folds, shared)
             for name, estimator in estimators.items()
         }
     clusters = np.arange(len(codes)) if ids is None else np.unique(ids, return_inverse=True)[1]
@@ -205,8 +201,7 @@ def compare(
     )
     reliability = {
         name: {
-            label: reliability_curve(result.probabilities[:, c], codes == c)
-            for c, label in enumerate(classes.tolist())
+            label: reliability_curve(result.probabilities[:, c], codes == c) for c, label in enumerate(classes.tolist())
         }
         for name, result in held_out.items()
     }
@@ -242,9 +237,7 @@ def _held_out(
     n, n_classes = len(codes), int(codes.max()) + 1
     result = _HeldOut(np.empty((n, n_classes)), np.empty(n), np.full(n, np.nan))
     for train, test in folds:
-        fitted = clone(estimator).fit(
-            _rows(X, train), labels[train], groups=None if groups is None else groups[train]
-        )
+        fitted = clone(estimator).fit(_rows(X, train), labels[train], groups=None if groups is None else groups[train])
         features = as_matrix(_rows(X, test), fitted.feature_names_)[0]
         own = (np.arange(len(test)), codes[test])
         result.probabilities[test] = fitted.predict_proba(features)

@@ -88,9 +88,7 @@ class SmoothedHistogram(DensityEstimator):
 
     def _smooth(self, values: FloatArray, weights: FloatArray) -> FloatArray:
         """Masses (B_1, ..., B_d) of one class; the kernel counts in bins, whatever their widths."""
-        positions = np.column_stack(
-            [bin_index(v, e) + 0.5 for v, e in zip(values.T, self.edges_, strict=True)]
-        )
+        positions = np.column_stack([bin_index(v, e) + 0.5 for v, e in zip(values.T, self.edges_, strict=True)])
         steps = [np.arange(float(len(edge))) for edge in self.edges_]
         return smoothed_masses(positions, weights, steps, self.smoothing, self.pseudo_count)
 
@@ -126,8 +124,7 @@ class SmoothedHistogram(DensityEstimator):
         for axis, (name, old, new) in enumerate(zip(self.feature_names_, self.edges_, edges, strict=True)):
             if new[0] > old[0] or new[-1] < old[-1]:
                 raise ObservationModelError(
-                    f"edges of {name!r} run from {new[0]:g} to {new[-1]:g}, "
-                    f"less than {old[0]:g} to {old[-1]:g}"
+                    f"edges of {name!r} run from {new[0]:g} to {new[-1]:g}, less than {old[0]:g} to {old[-1]:g}"
                 )
             overlap = np.minimum(new[1:, None], old[None, 1:]) - np.maximum(new[:-1, None], old[None, :-1])
             share = np.maximum(overlap, 0.0) / np.diff(old)
@@ -144,14 +141,9 @@ def cell_log_density(values: FloatArray, masses: FloatArray, edges: list[FloatAr
     return np.asarray(np.log(masses / volume).reshape(len(masses), -1)[:, cells].T)
 
 
-def sample_cells(
-    masses: FloatArray, edges: list[FloatArray], n: int, generator: np.random.Generator
-) -> FloatArray:
+def sample_cells(masses: FloatArray, edges: list[FloatArray], n: int, generator: np.random.Generator) -> FloatArray:
     """Draw (n, d) points of a piecewise constant density."""
     cells = generator.choice(masses.size, size=n, p=masses.ravel() / masses.sum())
     where = np.unravel_index(cells, masses.shape)
-    columns = [
-        edge[cell] + generator.random(n) * np.diff(edge)[cell]
-        for edge, cell in zip(edges, where, strict=True)
-    ]
+    columns = [edge[cell] + generator.random(n) * np.diff(edge)[cell] for edge, cell in zip(edges, where, strict=True)]
     return np.column_stack(columns)

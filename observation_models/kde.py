@@ -65,9 +65,7 @@ class ReflectedKDE(DensityEstimator):
     [1.0, 1.0]
     """
 
-    def __init__(
-        self, *, bandwidth: str | float = "scott", feature_names: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, *, bandwidth: str | float = "scott", feature_names: Sequence[str] | None = None) -> None:
         self.bandwidth = bandwidth
         self.feature_names = feature_names
 
@@ -100,9 +98,7 @@ class ReflectedKDE(DensityEstimator):
             elif self.bandwidth == "silverman":
                 factor = (n_effective * (d + 2) / 4) ** (-1 / (d + 4))
             else:
-                raise ObservationModelError(
-                    f"unknown bandwidth {self.bandwidth!r}: 'scott', 'silverman' or a number"
-                )
+                raise ObservationModelError(f"unknown bandwidth {self.bandwidth!r}: 'scott', 'silverman' or a number")
         elif np.isfinite(self.bandwidth) and self.bandwidth > 0:
             return np.eye(d) * float(self.bandwidth) ** 2
         else:
@@ -116,9 +112,7 @@ class ReflectedKDE(DensityEstimator):
         covariance = np.atleast_2d(np.cov(X.T, aweights=weights)) * factor**2
         scale = np.sqrt(np.diag(covariance))
         if np.abs(np.triu(covariance / np.outer(scale, scale), 1)).max() > MAX_CORRELATION:
-            raise ObservationModelError(
-                f"features are collinear in class {label}: give the bandwidth as a number"
-            )
+            raise ObservationModelError(f"features are collinear in class {label}: give the bandwidth as a number")
         return np.asarray(covariance)
 
     def _can_tabulate(self) -> bool:
@@ -179,13 +173,9 @@ class ReflectedKDE(DensityEstimator):
     def _tabulate(self, edges: list[FloatArray]) -> FloatArray:
         for name, edge in zip(self.feature_names_, edges, strict=True):
             if edge[0] != 0 or edge[-1] != 1:
-                raise ObservationModelError(
-                    f"edges of {name!r} run from {edge[0]:g} to {edge[-1]:g}, expected 0 to 1"
-                )
+                raise ObservationModelError(f"edges of {name!r} run from {edge[0]:g} to {edge[-1]:g}, expected 0 to 1")
         if not self._can_tabulate():
-            raise ObservationModelError(
-                "bin masses of correlated kernels need d <= 2: give the bandwidth as a number"
-            )
+            raise ObservationModelError("bin masses of correlated kernels need d <= 2: give the bandwidth as a number")
         return np.array([self._class_masses(c, edges) for c in range(len(self.classes_))])
 
     def _class_masses(self, c: int, edges: list[FloatArray]) -> FloatArray:
@@ -193,9 +183,7 @@ class ReflectedKDE(DensityEstimator):
         scale = np.sqrt(np.diag(self.covariance_[c]))
         d = len(scale)
         rho = float(self.covariance_[c][0, 1] / (scale[0] * scale[1])) if d == 2 else 0.0
-        n_terms = (
-            0 if rho == 0 else int(np.ceil(np.log(SERIES_TOLERANCE * (1 - abs(rho))) / np.log(abs(rho))))
-        )
+        n_terms = 0 if rho == 0 else int(np.ceil(np.log(SERIES_TOLERANCE * (1 - abs(rho))) / np.log(abs(rho))))
         shape = tuple(len(edge) - 1 for edge in edges)
         masses = np.zeros(shape)
         for rows in _chunks(len(self.points_[c]), 3 * max(shape) + 1):

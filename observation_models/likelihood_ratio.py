@@ -156,23 +156,19 @@ class LikelihoodRatio(DensityEstimator):
         self._scores = distinct_rows(X, weights) if X.shape[1] == 1 and self.transform_.log_odds else None
         self.masses_ = self._tabulate(self.edges_)
         share = np.log(self._shares(self.edges_)[1])
-        self.offset_ = (np.log(self.class_prior_) - share)[self._ratio_indices] - (
-            np.log(self.class_prior_) - share
-        )[reference]
+        self.offset_ = (np.log(self.class_prior_) - share)[self._ratio_indices] - (np.log(self.class_prior_) - share)[
+            reference
+        ]
 
     def _check_parameters(self) -> None:
         if not 0 < self.clip < 0.5:
             raise ObservationModelError(f"clip {self.clip} must be in (0, .5)")
         if self.calibrate not in ("none", "sigmoid", "isotonic"):
-            raise ObservationModelError(
-                f"unknown calibrate {self.calibrate!r}: 'none', 'sigmoid' or 'isotonic'"
-            )
+            raise ObservationModelError(f"unknown calibrate {self.calibrate!r}: 'none', 'sigmoid' or 'isotonic'")
         if self.calibrate != "none" and len(self.classes_) > 2:
             raise ObservationModelError(f"calibrate={self.calibrate!r} is for two classes")
         if self.smoothing < 0 or (self.n_bins is not None and self.n_bins < 2):
-            raise ObservationModelError(
-                f"smoothing {self.smoothing} must be >= 0 and n_bins {self.n_bins} at least 2"
-            )
+            raise ObservationModelError(f"smoothing {self.smoothing} must be >= 0 and n_bins {self.n_bins} at least 2")
 
     def _reference(self) -> int:
         if self.positive is None:
@@ -184,9 +180,7 @@ class LikelihoodRatio(DensityEstimator):
     def _learn_transform(self, X: FloatArray, weights: FloatArray) -> FeatureTransform:
         names = self.feature_names_
         if self.log_odds is None and len(names) > 1:
-            raise ObservationModelError(
-                f"say which of {names} are probabilities: log_odds=(...), () for none"
-            )
+            raise ObservationModelError(f"say which of {names} are probabilities: log_odds=(...), () for none")
         scores = names if self.log_odds is None else tuple(self.log_odds)
         unknown = set(scores) - set(names)
         if unknown:
@@ -196,9 +190,7 @@ class LikelihoodRatio(DensityEstimator):
         scale[scale == 0] = 1.0
         is_score = np.isin(names, scores)
         centre[is_score], scale[is_score] = 0.0, 1.0
-        return FeatureTransform(
-            names, scores, float(self.clip), tuple(centre.tolist()), tuple(scale.tolist())
-        )
+        return FeatureTransform(names, scores, float(self.clip), tuple(centre.tolist()), tuple(scale.tolist()))
 
     def _train(self, features: FloatArray, codes: IntArray, weights: FloatArray) -> Any:
         classifier = LogisticRegression(C=RIDGE_C, max_iter=1000, tol=1e-8)
@@ -223,9 +215,7 @@ class LikelihoodRatio(DensityEstimator):
             logits = self._logits(fold, features[test])
             held_out[test] = logits[:, 1] - logits[:, 0]
         if self.calibrate == "sigmoid":
-            return LogisticRegression(C=RIDGE_C, max_iter=1000, tol=1e-8).fit(
-                held_out[:, None], codes, weights
-            )
+            return LogisticRegression(C=RIDGE_C, max_iter=1000, tol=1e-8).fit(held_out[:, None], codes, weights)
         return IsotonicRegression(out_of_bounds="clip").fit(held_out, codes, weights)
 
     def _logits(self, classifier: Any, features: FloatArray) -> FloatArray:
@@ -370,14 +360,10 @@ class LikelihoodRatio(DensityEstimator):
         """
         self._fitted("classes_")
         if self._scores is None:
-            raise ObservationModelError(
-                f"tabulate_scores is for a single score, this model has {self.feature_names_}"
-            )
+            raise ObservationModelError(f"tabulate_scores is for a single score, this model has {self.feature_names_}")
         checked = check_edges([edges], 1)[0]
         if checked[0] != 0 or checked[-1] != 1:
-            raise ObservationModelError(
-                f"score edges run from {checked[0]} to {checked[-1]}, expected 0 to 1"
-            )
+            raise ObservationModelError(f"score edges run from {checked[0]} to {checked[-1]}, expected 0 to 1")
         representatives = representative_scores(checked)
         shares, totals = self._divide(
             _pooled_score_masses(*self._scores, checked, self.smoothing),
@@ -428,9 +414,7 @@ class LikelihoodRatio(DensityEstimator):
         return sample_cells(self.masses_[self._class_index(label)], self.edges_, n, as_generator(rng))
 
 
-def _pooled_score_masses(
-    scores: FloatArray, weights: FloatArray, edges: FloatArray, bandwidth: float
-) -> FloatArray:
+def _pooled_score_masses(scores: FloatArray, weights: FloatArray, edges: FloatArray, bandwidth: float) -> FloatArray:
     """Pooled masses of score bins, smoothed in log-odds; an atom at 1 stays apart."""
     check_within(scores, ("score",), np.array([[0.0, 1.0]]))
     representatives = representative_scores(edges)

@@ -91,9 +91,7 @@ class LinearEvidence:
         names = [field.name for field in fields(FeatureTransform)]
         expected = {*names, "coefficients", "intercept"}
         if set(data) != expected:
-            raise ObservationModelError(
-                f"linear evidence: unexpected or missing keys {sorted(set(data) ^ expected)}"
-            )
+            raise ObservationModelError(f"linear evidence: unexpected or missing keys {sorted(set(data) ^ expected)}")
         transform = FeatureTransform(
             tuple(data["feature_names"]),
             tuple(data["log_odds"]),

@@ -38,18 +38,14 @@ class ReliabilityCurve:
         return float(np.sum(self.weight * np.abs(self.predicted - self.observed)))
 
 
-def _checked(
-    p: ArrayLike, y: ArrayLike, weights: ArrayLike | None
-) -> tuple[FloatArray, IntArray, FloatArray]:
+def _checked(p: ArrayLike, y: ArrayLike, weights: ArrayLike | None) -> tuple[FloatArray, IntArray, FloatArray]:
     probabilities, outcomes = np.asarray(p, dtype=float), np.asarray(y)
     if probabilities.ndim not in (1, 2) or outcomes.shape != probabilities.shape[:1] or not len(outcomes):
         raise ObservationModelError(
             f"probabilities {probabilities.shape} and outcomes {outcomes.shape} do not fit: "
             "expected (n,) or (n, C), and (n,)"
         )
-    bad = np.flatnonzero(
-        ~np.all((np.atleast_2d(probabilities.T) >= 0) & (np.atleast_2d(probabilities.T) <= 1), axis=0)
-    )
+    bad = np.flatnonzero(~np.all((np.atleast_2d(probabilities.T) >= 0) & (np.atleast_2d(probabilities.T) <= 1), axis=0))
     if len(bad):
         raise ObservationModelError(f"probability {probabilities[bad[0]]} in row {bad[0]} is not in [0, 1]")
     if probabilities.ndim == 2 and not np.allclose(probabilities.sum(axis=1), 1.0, atol=1e-6):

@@ -59,16 +59,6 @@ class Artifact(Record):
     package_version: str = Field(default_factory=package_version)
     provenance: tuple[Provenance, ...] = ()
 
-    registry: ClassVar[dict[str, type[Artifact]]] = {}
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Register each concrete artifact under its kind, so that `load` can tell files apart."""
-        super().__pydantic_init_subclass__(**kwargs)
-        kind = cls.model_fields["kind"].default
-        if isinstance(kind, str):
-            Artifact.registry[kind] = cls
-
     def save(self, path: str | Path) -> Path:
         """Write the artifact as JSON; an interrupted write leaves no half a file behind."""
         return write_text(path, self.model_dump_json(indent=1) + "\n")

@@ -44,7 +44,9 @@ def update(prior: FloatArray, likelihood: FloatArray) -> FloatArray:
     """
     joint = prior * likelihood
     total = joint.sum(axis=-1, keepdims=True)
-    return np.divide(joint, total, out=np.array(np.broadcast_to(prior, joint.shape)), where=total > 0)
+    out: FloatArray = np.array(np.broadcast_to(prior, joint.shape))
+    np.divide(joint, total, out=out, where=total > 0)
+    return out
 
 
 def next_q(belief: FloatArray, action: int, strong_success: float = 1.0, repair: float = 1.0) -> FloatArray:
@@ -118,9 +120,7 @@ class FilterBelief:
     def states(self, batch: SequenceBatch) -> FloatArray:
         """q after every step, shape (n, T)."""
         emission = self._observations.class_emission(self._dynamics)
-        return filter_states(
-            self._observations.bins(batch.scores), batch.mask, emission, self._dynamics
-        )
+        return filter_states(self._observations.bins(batch.scores), batch.mask, emission, self._dynamics)
 
     def probability_right(self, batch: SequenceBatch) -> FloatArray:
         """See `Belief.probability_right`."""

@@ -14,15 +14,11 @@ Memory states of probability below 1e-14 are dropped, which costs at most about 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from trim_pomdp.belief import KEEP, REGENERATE
 from trim_pomdp.dynamics.propagation import routing_moments
 from trim_pomdp.errors import InputError
-from trim_pomdp.policies.alpha import cell_of, filtered, gain_and_price
 from trim_pomdp.policies.records import (
-    BELIEF_CELLS,
     AlphaVectorRule,
     MixedRule,
     PlannedPoint,
@@ -35,7 +31,6 @@ from trim_pomdp.routing import RoutingModel
 
 FloatArray = NDArray[np.float64]
 AnyRule = ThresholdRule | StrategyRule | PosteriorRule | AlphaVectorRule | MixedRule
-_DROP = 1e-14
 
 
 def evaluate(policy: AnyRule | PolicyArtifact, model: RoutingModel) -> PlannedPoint:
@@ -94,9 +89,7 @@ def regenerate_by_bin(rule: ThresholdRule | StrategyRule | PosteriorRule, model:
     return np.tile(act.astype(np.float64), (3, 1))
 
 
-def regenerate_by_class(
-    rule: ThresholdRule | StrategyRule | PosteriorRule, model: RoutingModel
-) -> FloatArray:
+def regenerate_by_class(rule: ThresholdRule | StrategyRule | PosteriorRule, model: RoutingModel) -> FloatArray:
     """P(regenerate | class) of a memoryless rule, shape (3,)."""
     return np.asarray((regenerate_by_bin(rule, model) * model.emission).sum(axis=1))
 
@@ -146,78 +139,19 @@ def check_bins(rule: AlphaVectorRule, model: RoutingModel) -> None:
 
 
 def _evaluate_alpha(rule: AlphaVectorRule, model: RoutingModel) -> FloatArray:
+    from trim_pomdp import _kernels
+
     check_bins(rule, model)
-    tables = rule.tables
     dynamics = model.dynamics
     true_end = np.stack([dynamics.hazard_array, dynamics.hazard_derailed_array], axis=1)
-    return _propagate_alpha(
-        tables.success, tables.end, tables.emission, tables.vectors, tables.offset, tables.after, tables.price,
-        tables.reward, dynamics.weak_success_by_step, true_end, np.ascontiguousarray(model.emission),
+    arrays: FloatArray = _kernels.propagate_alpha(
+        rule.tables.arguments,
+        dynamics.weak_success_by_step,
+        true_end,
+        np.ascontiguousarray(model.emission),
         model.success_after,
-    )  # fmt: skip
-
-
-@njit(cache=True, nogil=True)
-def _propagate_alpha(  # type: ignore[no-untyped-def]
-    success, end, emission, vectors, offset, after, price, reward, true_success, true_end, true_emission, true_after
-):
-    T, J = len(true_success), emission.shape[1]
-    cap = max(len(success) - 2, 0)
-    totals = np.zeros(7)
-    mass = np.zeros((2, BELIEF_CELLS + 1))
-    mass[0, BELIEF_CELLS] = 1.0
-    b = np.empty(3)
-    e = np.empty(3)
-    flow = np.empty(3)
-    by_bin = np.ascontiguousarray(emission.T)
-    for t in range(T):
-        step = min(t, cap)
-        new = np.zeros((2, BELIEF_CELLS + 1))
-        h, h_derailed = true_end[t, 0], true_end[t, 1]
-        evidence = end[step, 0] != end[step, 1]
-        for g in range(BELIEF_CELLS + 1):
-            right_mass, derailed_mass = mass[0, g], mass[1, g]
-            if right_mass + derailed_mass < 1e-14:
-                continue
-            q = g / BELIEF_CELLS
-            prior0 = right_mass * true_success[t]
-            prior2 = right_mass - prior0
-            for j in range(J):
-                flow0 = prior0 * true_emission[0, j]
-                flow1 = derailed_mass * true_emission[1, j]
-                flow2 = prior2 * true_emission[2, j]
-                if flow0 + flow1 + flow2 == 0.0:
-                    continue
-                for ended in range(2):
-                    ends = ended == 1
-                    flow[0] = flow0 * (h if ends else 1.0 - h)
-                    flow[1] = flow1 * (h_derailed if ends else 1.0 - h_derailed)
-                    flow[2] = flow2 * (h if ends else 1.0 - h)
-                    if flow[0] + flow[1] + flow[2] == 0.0:
-                        continue
-                    if evidence or ended == 0 or h == 1.0:
-                        e[0] = end[step, 0] if ends else 1.0 - end[step, 0]
-                        e[1] = end[step, 1] if ends else 1.0 - end[step, 1]
-                        e[2] = e[0]
-                        filtered(q, success[step], by_bin[j], e, b)
-                    gain, cost, keep, redo = gain_and_price(
-                        b, ends, step, vectors, offset, after, price, reward
-                    )
-                    action = 1 if gain > cost else 0
-                    right = 0.0
-                    total = 0.0
-                    for c in range(3):
-                        totals[1 + 3 * action + c] += flow[c]
-                        right += flow[c] * true_after[action, c]
-                        total += flow[c]
-                    if ends:
-                        totals[0] += right
-                    else:
-                        cell = cell_of(redo if action == 1 else keep)
-                        new[0, cell] += right
-                        new[1, cell] += total - right
-        mass = new
-    return totals
+    )
+    return arrays
 
 
 # The paper's rule on fine score bins ------------------------------------------------------------------------
@@ -233,63 +167,14 @@ def posterior_actions(rule: PosteriorRule, model: RoutingModel) -> NDArray[np.in
 
 
 def _evaluate_posterior(rule: PosteriorRule, model: RoutingModel) -> FloatArray:
+    from trim_pomdp import _kernels
+
     dynamics = model.dynamics
-    return _propagate_posterior(
+    totals: FloatArray = _kernels.propagate_posterior(
         posterior_actions(rule, model),
         dynamics.weak_success_by_step,
         np.stack([dynamics.hazard_array, dynamics.hazard_derailed_array], axis=1),
         model.emission,
         model.success_after,
     )
-
-
-@njit(cache=True, nogil=True)
-def _propagate_posterior(act, success, end, emission, after):  # type: ignore[no-untyped-def]
-    T, J = len(success), emission.shape[1]
-    totals = np.zeros(7)
-    mass = np.zeros((2, J + 1))
-    mass[0, J] = 1.0
-    # P(score bin ≥ j) by class, to move the minimum of a regenerated step.
-    tail = np.zeros((3, J + 1))
-    for c in range(3):
-        for j in range(J - 1, -1, -1):
-            tail[c, j] = tail[c, j + 1] + emission[c, j]
-    for t in range(T):
-        new = np.zeros((2, J + 1))
-        # redone[s, m]: regenerated and going on, by minimum before; s: came out right, wrong, was derailed
-        redone = np.zeros((3, J + 1))
-        for m in range(J + 1):
-            for c in range(3):
-                s = 1 if c == 1 else 0
-                if mass[s, m] == 0.0:
-                    continue
-                share = success[t] if c == 0 else (1.0 - success[t] if c == 2 else 1.0)
-                h = end[t, s]
-                for j in range(J):
-                    flow = mass[s, m] * share * emission[c, j]
-                    if flow == 0.0:
-                        continue
-                    action = act[m, j]
-                    totals[1 + 3 * action + c] += flow
-                    right = flow * after[action, c]
-                    totals[0] += right * h
-                    if action == 0:
-                        low = min(m, j)
-                        new[0, low] += right * (1.0 - h)
-                        new[1, low] += (flow - right) * (1.0 - h)
-                    else:
-                        redone[0, m] += right * (1.0 - h)
-                        redone[2 if c != 1 else 1, m] += (flow - right) * (1.0 - h)
-        for m in range(J + 1):
-            for c in range(3):
-                if redone[c, m] == 0.0:
-                    continue
-                s = 0 if c == 0 else 1
-                new[s, m] += redone[c, m] * tail[c, m]
-                for j in range(m):
-                    new[s, j] += redone[c, m] * emission[c, j]
-        mass = new
     return totals
-
-
-__all__ = ["KEEP", "REGENERATE", "evaluate", "mix", "posterior_actions", "regenerate_by_class"]

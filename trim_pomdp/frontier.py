@@ -148,9 +148,7 @@ def solve_frontier(
     ]
     points, dominated = split_dominated(items)
     weak, strong = end_points(model)
-    return Frontier(
-        model, tuple(points), tuple(dominated), weak, strong, time.perf_counter() - begin, gap
-    )
+    return Frontier(model, tuple(points), tuple(dominated), weak, strong, time.perf_counter() - begin, gap)
 
 
 def end_points(model: RoutingModel) -> tuple[PlannedPoint, PlannedPoint]:
@@ -214,9 +212,7 @@ def largest_tradeoff(model: RoutingModel, *, gap: float = 1e-4) -> float:
     low, solution = 0.0, None
     for _ in range(12):
         middle = 0.5 * (low + high)
-        solution = solve(
-            model.epoch_model, model.weights(middle), gap=gap * model.reward, warm_start=solution
-        )
+        solution = solve(model.epoch_model, model.weights(middle), gap=gap * model.reward, warm_start=solution)
         if solution.components[1] > 0.0:
             low = middle
         else:
@@ -259,6 +255,7 @@ def _budgets(model: RoutingModel, tradeoffs: FloatArray, threads: int) -> FloatA
 def rule_from_solution(solution: Solution, model: RoutingModel, tradeoff: float) -> AlphaVectorRule:
     """The executable rule of a solution: alpha-vectors of what follows each step, and the filter's parameters."""
     dynamics, observations = model.dynamics, model.observations
+    assert dynamics.strong_tokens is not None  # RoutingModel sees to it
     T = dynamics.max_steps
     two = dynamics.hazard_derailed is not None
     return AlphaVectorRule(
@@ -281,9 +278,7 @@ def rule_from_solution(solution: Solution, model: RoutingModel, tradeoff: float)
     )
 
 
-def policy_for_tradeoff(
-    model: RoutingModel, tradeoff: float, *, gap: float = DEFAULT_GAP
-) -> PolicyArtifact:
+def policy_for_tradeoff(model: RoutingModel, tradeoff: float, *, gap: float = DEFAULT_GAP) -> PolicyArtifact:
     """Plan for one price of a strong token.
 
     Raises
@@ -347,9 +342,7 @@ def policy_for_budget(
         if spread <= _BUDGET_RESOLUTION or low_tradeoff - high_tradeoff <= 1e-9 * low_tradeoff:
             break
         middle = 0.5 * (low_tradeoff + high_tradeoff)
-        solution = solve(
-            model.epoch_model, model.weights(middle), gap=gap * model.reward, warm_start=high
-        )
+        solution = solve(model.epoch_model, model.weights(middle), gap=gap * model.reward, warm_start=high)
         if solution.components[1] > wanted:
             high, high_tradeoff = solution, middle
         else:
@@ -362,9 +355,7 @@ def policy_for_budget(
     )
 
 
-def _mixture(
-    model: RoutingModel, cheap: AlphaVectorRule, dear: AlphaVectorRule, budget: float
-) -> PolicyArtifact:
+def _mixture(model: RoutingModel, cheap: AlphaVectorRule, dear: AlphaVectorRule, budget: float) -> PolicyArtifact:
     """Draw between two rules so that the expected tokens are the budget's."""
     first, second = evaluate(cheap, model), evaluate(dear, model)
     wanted = budget * model.strong_only_tokens
@@ -384,9 +375,7 @@ def _mixture(
     )
 
 
-def _largest_useful(
-    model: RoutingModel, solution: Solution, point: PlannedPoint, budget: float
-) -> PolicyArtifact:
+def _largest_useful(model: RoutingModel, solution: Solution, point: PlannedPoint, budget: float) -> PolicyArtifact:
     strong = evaluate(StrategyRule(strategy="strong"), model)
     note = (
         f"budget {budget:g} cannot be spent to advantage: at a price of 0 the best policy uses {point.budget:.4f} of "

@@ -147,9 +147,7 @@ def _normalised(values: FloatArray) -> tuple[float, ...]:
     return tuple((values / values.sum()).tolist())
 
 
-def _diagnostics(
-    features: ClassFeatures, comparison: Comparison
-) -> dict[str, float | int | str | tuple[str, ...]]:
+def _diagnostics(features: ClassFeatures, comparison: Comparison) -> dict[str, float | int | str | tuple[str, ...]]:
     row = comparison.rows[0]
     out: dict[str, float | int | str | tuple[str, ...]] = {
         f"n_{name}": len(features.features[name]) for name in CLASSES

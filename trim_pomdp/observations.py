@@ -67,7 +67,7 @@ class StepEmission(Record):
     def evidence(self) -> FloatArray:
         """z = log f_right / f_wrong of every bin, shape (J,); ±inf where only one class can emit it."""
         with np.errstate(divide="ignore"):
-            return np.log(self.table[0]) - np.log(self.table[2])
+            return np.asarray(np.log(self.table[0]) - np.log(self.table[2]))
 
     def bins(self, scores: FloatArray) -> NDArray[np.int64]:
         """Bin of every score, same shape."""
@@ -79,7 +79,7 @@ class StepEmission(Record):
             return np.ones(self.size)
         edges = np.array(self.score_edges)
         width = np.append(np.diff(edges), 1.0)
-        return np.clip((threshold - edges) / width, 0.0, 1.0) * (edges < threshold)
+        return np.asarray(np.clip((threshold - edges) / width, 0.0, 1.0) * (edges < threshold))
 
 
 class ClassTable(Record):

@@ -58,9 +58,7 @@ def test_excess_is_paired_and_zero_for_the_best():
     rows = {row.name: row for row in result.rows}
     assert rows[result.best].excess_log_loss == (0.0, 0.0)
     for row in result.rows:
-        assert row.excess_log_loss.value == pytest.approx(
-            row.log_loss.value - rows[result.best].log_loss.value
-        )
+        assert row.excess_log_loss.value == pytest.approx(row.log_loss.value - rows[result.best].log_loss.value)
         assert row.excess_log_loss.standard_error <= row.log_loss.standard_error * 1.5
 
 
@@ -69,17 +67,13 @@ def test_common_bins_make_log_likelihoods_comparable():
     edges = np.linspace(0, 1, 21)
     rows = compare(CANDIDATES, score, y, groups, edges=edges).rows
     # On its own 20 bins the histogram's density is mass / .05, so both columns tell the same.
-    assert rows[1].bin_log_likelihood.value == pytest.approx(
-        rows[1].log_likelihood.value + np.log(0.05), abs=1e-3
-    )
+    assert rows[1].bin_log_likelihood.value == pytest.approx(rows[1].log_likelihood.value + np.log(0.05), abs=1e-3)
     assert all(-4 < row.bin_log_likelihood.value < -2 for row in rows)
 
 
 def test_standard_errors_count_problems_not_rows():
     score, y, _ = data()
-    copies = compare(
-        {"h": SmoothedHistogram()}, np.repeat(score, 4), np.repeat(y, 4), np.repeat(np.arange(len(y)), 4)
-    )
+    copies = compare({"h": SmoothedHistogram()}, np.repeat(score, 4), np.repeat(y, 4), np.repeat(np.arange(len(y)), 4))
     by_row = np.std(-np.log(copies.probabilities["h"][np.arange(4 * len(y)), np.repeat(y, 4)]))
     by_row /= np.sqrt(4 * len(y))
     assert copies.rows[0].log_loss.standard_error == pytest.approx(2 * by_row, rel=0.02)

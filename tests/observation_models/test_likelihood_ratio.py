@@ -131,9 +131,7 @@ def test_linear_parameters_are_the_evidence():
         np.testing.assert_allclose(parameters(X), ratio.evidence(X))
     assert parameters.transform.log_odds == ("score",)
     with pytest.raises(ObservationModelError, match="isotonic"):
-        LikelihoodRatio(calibrate="isotonic").fit(
-            score, y, groups=y * 0 + np.arange(len(y))
-        ).linear_parameters()
+        LikelihoodRatio(calibrate="isotonic").fit(score, y, groups=y * 0 + np.arange(len(y))).linear_parameters()
 
 
 def test_more_features_help_when_they_tell_something():
@@ -198,9 +196,9 @@ def test_calibration_mends_an_overconfident_classifier(calibrate):
     test = np.column_stack([fresh, rng.standard_normal((len(outcome), 30))])
     loss = {}
     for how in ("none", calibrate):
-        ratio = LikelihoodRatio(
-            classifier=overgrown, calibrate=how, log_odds=("score",), feature_names=names
-        ).fit(features, y, groups=np.arange(len(y)))
+        ratio = LikelihoodRatio(classifier=overgrown, calibrate=how, log_odds=("score",), feature_names=names).fit(
+            features, y, groups=np.arange(len(y))
+        )
         p = ratio.predict_proba(test)[np.arange(len(outcome)), outcome]
         loss[how] = -np.log(p).mean()
         assert np.all(np.isfinite(ratio.evidence(test)))
@@ -243,8 +241,7 @@ def test_three_classes():
     assert table.shape == (3, 64, 64)
     np.testing.assert_allclose(table.sum(axis=(1, 2)), 1)
     cells = tuple(
-        np.clip(np.searchsorted(e, v, side="right") - 1, 0, 63)
-        for v, e in zip(z.T, ratio.edges_, strict=True)
+        np.clip(np.searchsorted(e, v, side="right") - 1, 0, 63) for v, e in zip(z.T, ratio.edges_, strict=True)
     )
     for j in (1, 2):
         got = np.log(table[j][cells] / table[0][cells])
@@ -275,9 +272,7 @@ def test_transform():
     [{"extra": 1}, {"clip": None}, {"intercept": [0, 1]}, {"centre": []}, {"coefficients": [[1, 2]]}],
 )
 def test_linear_evidence_refuses_what_it_does_not_know(change):
-    data = LinearEvidence(
-        FeatureTransform(("s",), ("s",), 1e-3, (0.0,), (1.0,)), ((2.0,),), (-1.0,)
-    ).to_dict()
+    data = LinearEvidence(FeatureTransform(("s",), ("s",), 1e-3, (0.0,), (1.0,)), ((2.0,),), (-1.0,)).to_dict()
     if change == {"clip": None}:
         del data["clip"]
     else:

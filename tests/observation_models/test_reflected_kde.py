@@ -78,9 +78,7 @@ def test_equals_scipy_with_explicit_reflection(d, rule, weighted):
     points = np.random.default_rng(2).random((40, d))
     for c, label in enumerate(kde.classes_):
         own = y == label
-        reference = stats.gaussian_kde(
-            X[own].T, bw_method=rule, weights=None if weights is None else weights[own]
-        )
+        reference = stats.gaussian_kde(X[own].T, bw_method=rule, weights=None if weights is None else weights[own])
         total = sum(
             reference(np.stack([(u, -u, 2 - u)[k] for u, k in zip(points.T, image, strict=True)]))
             for image in product(range(3), repeat=d)
@@ -112,9 +110,7 @@ def test_strong_correlation_still_sums_to_one():
     x, w = gauss_legendre(np.linspace(0, 1, 21), 8)
     points = np.stack(np.meshgrid(x, x, indexing="ij"), -1).reshape(-1, 2)
     density = np.exp(kde.log_likelihood(points)[:, 0]) * np.multiply.outer(w, w).ravel()
-    np.testing.assert_allclose(
-        table[0], np.histogram2d(*points.T, bins=[GRID, GRID], weights=density)[0], atol=1e-8
-    )
+    np.testing.assert_allclose(table[0], np.histogram2d(*points.T, bins=[GRID, GRID], weights=density)[0], atol=1e-8)
 
 
 def test_more_features_with_a_fixed_bandwidth():
@@ -125,9 +121,7 @@ def test_more_features_with_a_fixed_bandwidth():
     weights = np.multiply.outer(np.multiply.outer(w, w), w).ravel()
     density = np.exp(kde.log_likelihood(points)[:, 1]) * weights
     edges = [np.linspace(0, 1, 3)] * 3
-    np.testing.assert_allclose(
-        kde.tabulate(edges)[1], np.histogramdd(points, edges, weights=density)[0], atol=1e-6
-    )
+    np.testing.assert_allclose(kde.tabulate(edges)[1], np.histogramdd(points, edges, weights=density)[0], atol=1e-6)
 
 
 def test_weights_are_repetitions_at_a_fixed_bandwidth():

@@ -15,9 +15,7 @@ def data(seed, d, n=80):
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    seed=st.integers(0, 10**6), d=st.sampled_from([1, 2, 3]), bins=st.integers(1, 12), smooth=st.floats(0, 3)
-)
+@given(seed=st.integers(0, 10**6), d=st.sampled_from([1, 2, 3]), bins=st.integers(1, 12), smooth=st.floats(0, 3))
 def test_density_and_any_table_sum_to_one(seed, d, bins, smooth):
     histogram = SmoothedHistogram(bins=bins, smoothing=smooth).fit(*data(seed, d))
     centres = (np.arange(bins) + 0.5) / bins

@@ -111,7 +111,5 @@ def _checked(arrays: dict[str, NDArray[np.generic]], name: str, path: str | Path
     wrong = ~((values >= 0) & (values <= 1))
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
-        raise InputError(
-            f"{path}: {name} row {row}, column {column} is {values[row, column]}; scores lie in [0, 1]"
-        )
+        raise InputError(f"{path}: {name} row {row}, column {column} is {values[row, column]}; scores lie in [0, 1]")
     return values

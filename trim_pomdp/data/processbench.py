@@ -76,9 +76,7 @@ def read_solutions(source: str | Path, *, split: str = "math") -> list[LabelledS
     try:
         import datasets
     except ImportError:
-        raise InputError(
-            "reading ProcessBench needs the datasets library: pip install 'trim-pomdp[hub]'"
-        ) from None
+        raise InputError("reading ProcessBench needs the datasets library: pip install 'trim-pomdp[hub]'") from None
     path = Path(source)
     local = path.suffix in {".json", ".jsonl", ".gz"}
     if local and not path.is_file():

@@ -76,9 +76,7 @@ class SequenceBatch:
 
     def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> SequenceBatch:
         """The sequences at `index` (repeats allowed, as a bootstrap needs)."""
-        return SequenceBatch(
-            self.scores[index], self.lengths[index], self.correct[index], self.groups[index]
-        )
+        return SequenceBatch(self.scores[index], self.lengths[index], self.correct[index], self.groups[index])
 
     @classmethod
     def of(cls, sequences: Sequence[ScoredSequence]) -> SequenceBatch:

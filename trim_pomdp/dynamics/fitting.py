@@ -152,9 +152,7 @@ def _hazard(sources: Sources, max_steps: int) -> HazardTrials:
     )
 
 
-def _fit_steps(
-    name: str, sources: Sources, hazard: FloatArray, intervals: bool, seed: int
-) -> StepDynamics:
+def _fit_steps(name: str, sources: Sources, hazard: FloatArray, intervals: bool, seed: int) -> StepDynamics:
     """Step counts or labelled solutions alone: weak success, and the strong model's next-step accuracy."""
     terms = _step_terms(sources)
     estimate = fit(LOCAL, [term for term in terms if "repair" not in term.informs], n_starts=1, seed=seed)
@@ -198,9 +196,7 @@ def _step_terms(sources: Sources) -> list[Term]:
 # Scored sequences -------------------------------------------------------------------------------------------
 
 SEQUENCE_CANDIDATES: tuple[Explanation, ...] = (
-    Explanation(
-        "tied", "p_w free, p_d = p_w", ("weak_success",), tied={"look_right": "weak_success"}
-    ),
+    Explanation("tied", "p_w free, p_d = p_w", ("weak_success",), tied={"look_right": "weak_success"}),
     Explanation("free-pd", "p_w and p_d free", ("weak_success", "look_right")),
     Explanation(
         "tied-transfer",
@@ -208,9 +204,7 @@ SEQUENCE_CANDIDATES: tuple[Explanation, ...] = (
         ("weak_success", "false_alarms", "misses"),
         tied={"look_right": "weak_success"},
     ),
-    Explanation(
-        "free-pd-transfer", "p_w, p_d, e and d free", ("weak_success", "look_right", "false_alarms", "misses")
-    ),
+    Explanation("free-pd-transfer", "p_w, p_d, e and d free", ("weak_success", "look_right", "false_alarms", "misses")),
 )
 
 
@@ -276,12 +270,14 @@ def _fit_sequences(
     if intervals:
         progress("bootstrap over problems")
         ranges = bootstrap_intervals(
-            lambda rng: fit(
-                chosen,
-                [replace(term, batch=resample_problems(batch, rng)), *step_terms],
-                start=estimate.free,
-                n_starts=1,
-            ).free,
+            lambda rng: (
+                fit(
+                    chosen,
+                    [replace(term, batch=resample_problems(batch, rng)), *step_terms],
+                    start=estimate.free,
+                    n_starts=1,
+                ).free
+            ),
             estimate.free,
             seed=seed,
         )
@@ -355,7 +351,10 @@ def _fit_pilot(
         estimate = fit(candidate, [pilot, *extra], n_starts=4, seed=seed)
         estimates[candidate.name] = estimate
         rivals[candidate.name] = _rival(
-            candidate, estimate, pilot, Pilot.of(others, observations, hazard, labelled=labelled) if others else None
+            candidate,
+            estimate,
+            pilot,
+            Pilot.of(others, observations, hazard, labelled=labelled) if others else None,
         )
     best = _best(rivals) if explanation == "best" else explanation
     estimate = estimates[best]
@@ -390,14 +389,16 @@ def _split(pilot: Sequence[PilotRow], thresholds: Sequence[float] | None) -> lis
 def _candidates(sources: Sources) -> list[Explanation]:
     candidates = list(EXPLANATIONS.values())
     if sources.weak_counts is not None and sources.strong_counts is not None:
-        candidates.append(
-            published(sources.weak_counts.next_step_accuracy, sources.strong_counts.next_step_accuracy)
-        )
+        candidates.append(published(sources.weak_counts.next_step_accuracy, sources.strong_counts.next_step_accuracy))
     return candidates
 
 
 def _rival(candidate: Explanation, estimate: Estimate, pilot: Pilot, held_out: Pilot | None) -> RivalFit:
-    fitted = pilot if held_out is None else replace(pilot, rows=pilot.rows + held_out.rows, below=np.vstack([pilot.below, held_out.below]))
+    fitted = (
+        pilot
+        if held_out is None
+        else replace(pilot, rows=pilot.rows + held_out.rows, below=np.vstack([pilot.below, held_out.below]))
+    )
     everything = fitted.predict(estimate.parameters)
     routed = np.array([row.threshold < 1 for row in fitted.rows])
     outside = held_out.predict(estimate.parameters) if held_out is not None else None
@@ -437,7 +438,11 @@ def _visible_tokens_error(pilot: Pilot, parameters: Mapping[str, float]) -> floa
     """Largest relative error of kept + strong tokens over the rows that have both columns."""
     predicted = pilot.predict(parameters)
     errors = [
-        abs((predicted.tokens["kept_tokens"][i] + predicted.tokens["strong_tokens"][i]) / (row.kept_tokens + row.strong_tokens) - 1)
+        abs(
+            (predicted.tokens["kept_tokens"][i] + predicted.tokens["strong_tokens"][i])
+            / (row.kept_tokens + row.strong_tokens)
+            - 1
+        )
         for i, row in enumerate(pilot.rows)
         if row.kept_tokens is not None and row.strong_tokens is not None
     ]
@@ -452,7 +457,10 @@ def _merit(rival: RivalFit) -> float:
 
 
 def _best(rivals: Mapping[str, RivalFit]) -> str:
-    return max((name for name in rivals if name in EXPLANATIONS and name != "difficulty-spread"), key=lambda name: _merit(rivals[name]))
+    return max(
+        (name for name in rivals if name in EXPLANATIONS and name != "difficulty-spread"),
+        key=lambda name: _merit(rivals[name]),
+    )
 
 
 def _pilot_notes(estimate: Estimate, rival: RivalFit) -> tuple[str, ...]:
@@ -506,13 +514,10 @@ def _pilot_dynamics(
     )
 
 
-def _pilot_checks(
-    sources: Sources, pilot: Pilot, values: Mapping[str, float], fitted: set[float]
-) -> tuple[Check, ...]:
+def _pilot_checks(sources: Sources, pilot: Pilot, values: Mapping[str, float], fitted: set[float]) -> tuple[Check, ...]:
     predicted = pilot.predict(values)
     checks = []
     for i, row in enumerate(pilot.rows):
-        label = {0.0: "weak-only", 1.0: "strong-only"}.get(row.threshold, f"threshold {row.threshold:g}")
         implied = float(predicted.accuracy[i])
         columns: list[tuple[str, float, float | None, float]] = [
             ("accuracy", implied, row.accuracy, implied * (1 - implied)),
@@ -535,7 +540,8 @@ def _pilot_checks(
         ]
         checks += [
             Check(
-                quantity=f"{label}: {quantity}",
+                quantity=quantity,
+                threshold=row.threshold,
                 implied=implied_value,
                 observed=observed,
                 standard_error=float(np.sqrt(max(variance, 0.0) / row.problems)),

@@ -65,9 +65,7 @@ def trials_from_lengths(lengths: NDArray[np.int64], max_steps: int) -> HazardTri
     return _trials(lengths, np.empty(0, dtype=np.int64), max_steps)
 
 
-def trials_from_labels(
-    solutions: Sequence[LabelledSolution], max_steps: int
-) -> tuple[HazardTrials, HazardTrials]:
+def trials_from_labels(solutions: Sequence[LabelledSolution], max_steps: int) -> tuple[HazardTrials, HazardTrials]:
     """Trials while right (or at the first error), and trials while derailed.
 
     Labelled solutions are complete, so that the step of the first error is a trial of h too; the steps after it

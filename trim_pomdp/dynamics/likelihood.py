@@ -214,7 +214,10 @@ class Pilot:
         return self._combine(
             parameters,
             [
-                (weight / weights.sum(), self._moments(parameters, float(1.0 / (1.0 + np.exp(-centre - spread * node)))))
+                (
+                    weight / weights.sum(),
+                    self._moments(parameters, float(1.0 / (1.0 + np.exp(-centre - spread * node)))),
+                )
                 for node, weight in zip(nodes, weights, strict=True)
             ],
         )
@@ -238,15 +241,18 @@ class Pilot:
             derailed,
         )
 
-    def _combine(
-        self, parameters: Parameters, parts: Sequence[tuple[float, RoutingMoments]]
-    ) -> PilotPrediction:
-        accuracy = sum(weight * part.accuracy for weight, part in parts)
-        steps = sum(weight * part.steps for weight, part in parts)
-        kept = sum(weight * part.kept for weight, part in parts)
-        regenerated = sum(weight * part.regenerated for weight, part in parts)
-        kept_square = sum(w * (p.kept_variance + p.kept.sum(axis=1) ** 2) for w, p in parts)
-        regenerated_square = sum(w * (p.regenerated_variance + p.regenerations**2) for w, p in parts)
+    def _combine(self, parameters: Parameters, parts: Sequence[tuple[float, RoutingMoments]]) -> PilotPrediction:
+        weights = np.array([weight for weight, _ in parts])
+
+        def average(values: Sequence[FloatArray]) -> FloatArray:
+            return np.asarray(np.tensordot(weights, np.stack(values), axes=1))
+
+        accuracy = average([part.accuracy for _, part in parts])
+        steps = average([part.steps for _, part in parts])
+        kept = average([part.kept for _, part in parts])
+        regenerated = average([part.regenerated for _, part in parts])
+        kept_square = average([p.kept_variance + p.kept.sum(axis=1) ** 2 for _, p in parts])
+        regenerated_square = average([p.regenerated_variance + p.regenerations**2 for _, p in parts])
         n_kept, n_regenerated = kept.sum(axis=1), regenerated.sum(axis=1)
         kept_variance = kept_square - n_kept**2
         regenerated_variance = regenerated_square - n_regenerated**2
@@ -260,9 +266,7 @@ class Pilot:
             per_step = mean / np.maximum(total, _TINY)
             tokens[column] = mean
             variance[column] = per_step**2 * (spread + STEP_TOKENS_CV**2 * total)
-        return PilotPrediction(
-            np.asarray(accuracy), np.asarray(steps), n_regenerated, regenerated_variance, tokens, variance
-        )
+        return PilotPrediction(accuracy, steps, n_regenerated, regenerated_variance, tokens, variance)
 
     def end_points(self, parameters: Parameters) -> PilotPrediction:
         """What the parameters imply for weak-only and strong-only (always regenerate), in this order."""

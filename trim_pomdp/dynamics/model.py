@@ -45,13 +45,25 @@ class Interval(Record):
 
 
 class Check(Record):
-    """One quantity of the goodness of fit: what the dynamics imply against what was observed."""
+    """One quantity of the goodness of fit: what the dynamics imply against what was observed.
+
+    `threshold` names the row of a pilot sweep (0: weak-only, 1: strong-only), None anything else.
+    """
 
     quantity: str
+    threshold: Probability | None = None
     implied: float
     observed: float
     standard_error: NonNegativeFloat | None = None
     used_in_fit: bool
+
+    @property
+    def label(self) -> str:
+        """Quantity and row, for tables."""
+        if self.threshold is None:
+            return self.quantity
+        row = {0.0: "weak-only", 1.0: "strong-only"}.get(self.threshold, f"threshold {self.threshold:g}")
+        return f"{row}: {self.quantity}"
 
     @property
     def z_score(self) -> float | None:

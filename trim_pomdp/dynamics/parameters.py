@@ -133,9 +133,7 @@ def published(weak_success: float, strong_success: float) -> Explanation:
     )
 
 
-EXPLANATIONS = {
-    item.name: item for item in (TRANSFER, TRANSFER_FREE, LOCAL, LATE_END, SPREAD, FREE_REPAIR)
-}
+EXPLANATIONS = {item.name: item for item in (TRANSFER, TRANSFER_FREE, LOCAL, LATE_END, SPREAD, FREE_REPAIR)}
 
 
 def bounds_of(names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,8 @@ the model it was planned in or in any other (`trim_pomdp.evaluation`), and the r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -20,7 +22,7 @@ from trim_pomdp.belief import KEEP, REGENERATE
 from trim_pomdp.dynamics.model import PerClass, Probability
 
 FloatArray = NDArray[np.float64]
-BELIEF_CELLS = 16384
+BELIEF_CELLS = 1024
 
 
 class ThresholdRule(Record):
@@ -102,6 +104,8 @@ class AlphaVectorRule(Record):
         Probability of each bin, by class.
     strong_tokens : PerClass
         Mean strong tokens of a regenerated step.
+    belief_cells : int
+        The belief is kept as a multiple of 1 / belief_cells.
     """
 
     form: Literal["alpha_vectors"] = "alpha_vectors"
@@ -118,7 +122,7 @@ class AlphaVectorRule(Record):
     emission_derailed: tuple[Probability, ...]
     emission_wrong: tuple[Probability, ...]
     strong_tokens: PerClass
-    belief_cells: Literal[16384] = BELIEF_CELLS
+    belief_cells: Annotated[int, Field(ge=16, le=1 << 16)] = BELIEF_CELLS
 
     @model_validator(mode="after")
     def _shapes_agree(self) -> AlphaVectorRule:
@@ -154,13 +158,17 @@ class AlphaVectorRule(Record):
         return RuleTables.of(self)
 
 
+@dataclass(frozen=True)
 class RuleTables:
     """An alpha-vector rule as plain arrays.
 
     Attributes
     ----------
-    vectors : ndarray of shape (V, 2); offset : ndarray of shape (T + 1,)
-        Alpha-vectors of all steps (the last step's are those of the reward itself) and where each step's begin.
+    vectors : ndarray of shape (V, 3)
+        Upper envelope of each step's alpha-vectors, by rising slope: value if derailed, slope in q, and the q from
+        which the vector is the largest.
+    offset : ndarray of shape (T + 1,)
+        Where each step's vectors begin; the last step has the reward itself.
     success : ndarray of shape (T,)
         p_w.
     end : ndarray of shape (T, 2)
@@ -170,27 +178,43 @@ class RuleTables:
         P(right after the step | action, class).
     price : ndarray of shape (3,)
         λ × strong tokens, by class.
+    reward : float
+    cells : int
+        Number of belief cells.
     """
 
-    def __init__(
-        self,
-        vectors: FloatArray,
-        offset: NDArray[np.int64],
-        success: FloatArray,
-        end: FloatArray,
-        emission: FloatArray,
-        after: FloatArray,
-        price: FloatArray,
-        reward: float,
-    ) -> None:
-        self.vectors, self.offset, self.success, self.end = vectors, offset, success, end
-        self.emission, self.after, self.price, self.reward = emission, after, price, reward
+    success: FloatArray
+    end: FloatArray
+    emission: FloatArray
+    vectors: FloatArray
+    offset: NDArray[np.int64]
+    after: FloatArray
+    price: FloatArray
+    reward: float
+    cells: int
+
+    @property
+    def arguments(self) -> tuple[object, ...]:
+        """What the kernels take, in their order."""
+        return (
+            self.success, self.end, self.emission, self.vectors, self.offset, self.after, self.price, self.reward,
+            self.cells,
+        )  # fmt: skip
+
+    @classmethod
+    def none(cls) -> RuleTables:
+        """Stand-in for kernels that also serve rules without tables."""
+        empty = np.zeros((1, 3))
+        return cls(
+            np.zeros(1), np.zeros((1, 2)), np.zeros((3, 1)), empty, np.zeros(2, dtype=np.int64), np.zeros((2, 3)),
+            np.zeros(3), 0.0, 1,
+        )  # fmt: skip
 
     @classmethod
     def of(cls, rule: AlphaVectorRule) -> RuleTables:
         """Arrays of a rule."""
         T = rule.max_steps
-        by_step = [np.array(vectors or ((rule.reward, 0.0),)) for vectors in rule.alpha_vectors]
+        by_step = [upper_envelope(vectors or ((rule.reward, 0.0),)) for vectors in rule.alpha_vectors]
         end = np.full((T, 2), 0.5)
         if rule.hazard is not None and rule.hazard_derailed is not None:
             end = np.stack([rule.hazard, rule.hazard_derailed], axis=1)
@@ -203,12 +227,43 @@ class RuleTables:
             after=np.array([[1.0, 0.0, 0.0], [rule.strong_success, 0.0, rule.repair]]),
             price=rule.tradeoff * rule.strong_tokens.array,
             reward=rule.reward,
+            cells=rule.belief_cells,
         )
 
 
-Rule = Annotated[
-    ThresholdRule | StrategyRule | PosteriorRule | AlphaVectorRule, Field(discriminator="form")
-]
+def upper_envelope(vectors: Sequence[tuple[float, float]]) -> FloatArray:
+    """Vectors that are the largest somewhere on q in [0, 1], as rows (intercept, slope, q from which it leads).
+
+    Parameters
+    ----------
+    vectors : sequence of (float, float)
+        Values if the prefix is right, and if it is derailed.
+
+    Examples
+    --------
+    >>> upper_envelope([(1.0, 0.0), (0.4, 0.4), (0.3, 0.3)]).tolist()
+    [[0.4, 0.0, 0.0], [0.0, 1.0, 0.4]]
+    """
+    lines = sorted((right - derailed, derailed) for right, derailed in vectors)
+    hull: list[tuple[float, float, float]] = []
+    for slope, intercept in lines:
+        start = 0.0
+        while hull:
+            above, other, since = hull[-1]
+            if slope == other:
+                start = np.inf if intercept <= above else since
+            else:
+                start = max((above - intercept) / (slope - other), 0.0)
+            if start > since:
+                break
+            hull.pop()
+            start = 0.0 if not hull else start
+        if start < 1.0:
+            hull.append((intercept, slope, start))
+    return np.array(hull)
+
+
+Rule = Annotated[ThresholdRule | StrategyRule | PosteriorRule | AlphaVectorRule, Field(discriminator="form")]
 
 
 class MixedRule(Record):
@@ -257,7 +312,8 @@ class PolicyArtifact(Artifact):
     kind: Literal["policy"] = "policy"
     model: str
     policy: Annotated[
-        ThresholdRule | StrategyRule | PosteriorRule | AlphaVectorRule | MixedRule, Field(discriminator="form")
+        ThresholdRule | StrategyRule | PosteriorRule | AlphaVectorRule | MixedRule,
+        Field(discriminator="form"),
     ]
     planned: PlannedPoint
     asked_budget: float | None = None

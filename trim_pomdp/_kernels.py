@@ -1,0 +1,303 @@
+"""Compiled loops of the routing model: propagation, decisions, exact evaluation, simulation.
+
+They stand in one module because Numba's on-disk cache follows the file that a function is in, not the functions
+that it calls: a kernel that calls into another file would go on running that file's old code after an update.
+Their Python callers document what goes in and out.
+
+Throughout, actions are 0 (keep) and 1 (regenerate), classes 0, 1, 2 are S0 (right), S1 (derailed), S2 (first error),
+hidden states 0 and 1 are a right and a derailed prefix.
+"""
+
+import numpy as np
+from numba import njit
+
+MEMORYLESS, POSTERIOR, ALPHA = 0, 1, 2
+
+
+@njit(cache=True, nogil=True)
+def propagate_memoryless(regenerate, p_w, p_s, p_r, h, h_derailed):
+    n, T, _ = regenerate.shape
+    accuracy = np.zeros(n)
+    steps = np.zeros(n)
+    kept = np.zeros((n, 3))
+    regenerated = np.zeros((n, 3))
+    # Sums over finished problems of (kept steps)^2 and (regenerated steps)^2.
+    square = np.zeros((n, 2))
+    end = np.empty(2)
+    for i in range(n):
+        # mass[s], first[s, m] = E[count m; s], second[s, m] = E[count m ^ 2; s]; s: prefix right, derailed
+        mass = np.array([1.0, 0.0])
+        first = np.zeros((2, 2))
+        second = np.zeros((2, 2))
+        for t in range(T):
+            end[0] = h[t]
+            end[1] = h_derailed[t]
+            new_mass = np.zeros(2)
+            new_first = np.zeros((2, 2))
+            new_second = np.zeros((2, 2))
+            steps[i] += mass[0] + mass[1]
+            for c in range(3):
+                s = 1 if c == 1 else 0
+                share = p_w[t] if c == 0 else (1.0 - p_w[t] if c == 2 else 1.0)
+                for a in range(2):
+                    act = regenerate[i, t, c] if a == 1 else 1.0 - regenerate[i, t, c]
+                    weight = share * act
+                    if weight == 0.0:
+                        continue
+                    if c == 0:
+                        right = p_s if a == 1 else 1.0
+                    elif c == 2:
+                        right = p_r if a == 1 else 0.0
+                    else:
+                        right = 0.0
+                    flow = mass[s] * weight
+                    if a == 1:
+                        regenerated[i, c] += flow
+                    else:
+                        kept[i, c] += flow
+                    accuracy[i] += flow * right * end[s]
+                    for m in range(2):
+                        # Action a adds one to the counter m == a: kept steps first, regenerated second.
+                        one = 1.0 if m == a else 0.0
+                        f = weight * (first[s, m] + one * mass[s])
+                        g = weight * (second[s, m] + 2.0 * one * first[s, m] + one * mass[s])
+                        square[i, m] += g * end[s]
+                        new_first[0, m] += f * right * (1.0 - end[s])
+                        new_first[1, m] += f * (1.0 - right) * (1.0 - end[s])
+                        new_second[0, m] += g * right * (1.0 - end[s])
+                        new_second[1, m] += g * (1.0 - right) * (1.0 - end[s])
+                    new_mass[0] += flow * right * (1.0 - end[s])
+                    new_mass[1] += flow * (1.0 - right) * (1.0 - end[s])
+            mass, first, second = new_mass, new_first, new_second
+    kept_variance = square[:, 0] - kept.sum(axis=1) ** 2
+    regenerated_variance = square[:, 1] - regenerated.sum(axis=1) ** 2
+    return accuracy, steps, kept, regenerated, kept_variance, regenerated_variance
+
+
+@njit(cache=True, nogil=True, inline="always")
+def filtered(q, success, likelihood, end, out):
+    """Belief over S0, S1, S2 after a score; `likelihood` and `end` are by class. Writes `out` (3,)."""
+    b0 = q * success * likelihood[0] * end[0]
+    b1 = (1.0 - q) * likelihood[1] * end[1]
+    b2 = q * (1.0 - success) * likelihood[2] * end[2]
+    total = b0 + b1 + b2
+    if total > 0.0:
+        out[0] = b0 / total
+        out[1] = b1 / total
+        out[2] = b2 / total
+    else:
+        out[0] = q * success
+        out[1] = 1.0 - q
+        out[2] = q * (1.0 - success)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def value_of(vectors, first, last, q):
+    """Largest alpha-vector at (q, 1 − q): the last one of the envelope that leads from a q below."""
+    low, high = first, last - 1
+    while low < high:
+        middle = (low + high + 1) >> 1
+        if vectors[middle, 2] <= q:
+            low = middle
+        else:
+            high = middle - 1
+    return vectors[low, 0] + q * vectors[low, 1]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def gain_and_price(b, ended, step, vectors, offset, after, price, reward):
+    """Gain of intervening, its price, and q after keeping and after regenerating."""
+    keep = b[0]
+    redo = b[0] * after[1, 0] + b[2] * after[1, 2]
+    cost = b[0] * price[0] + b[1] * price[1] + b[2] * price[2]
+    if ended:
+        gain = reward * (redo - keep)
+    else:
+        first, last = offset[step], offset[step + 1]
+        gain = value_of(vectors, first, last, redo) - value_of(vectors, first, last, keep)
+    return gain, cost, keep, redo
+
+
+@njit(cache=True, nogil=True, inline="always")
+def rule_step(t, n_steps, ended):
+    """Step whose tables a rule uses at step index t: beyond its cap, those of the last step before the cap."""
+    if t < n_steps - 1 or (ended and t == n_steps - 1):
+        return t
+    return max(n_steps - 2, 0)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def cell_of(q, cells):
+    """Belief cell of a probability."""
+    return int(q * cells + 0.5)
+
+
+@njit(cache=True, nogil=True)
+def decide(q, bins, ended, steps, rule, out):
+    success, end, emission, vectors, offset, after, price, reward, _ = rule
+    b = np.empty(3)
+    e = np.empty(3)
+    n_steps = len(success)
+    for i in range(len(q)):
+        t = rule_step(steps[i], n_steps, ended[i])
+        h = end[t, 0] if ended[i] else 1.0 - end[t, 0]
+        e[0] = e[2] = h
+        e[1] = end[t, 1] if ended[i] else 1.0 - end[t, 1]
+        filtered(q[i], success[t], emission[:, bins[i]], e, b)
+        gain, cost, _, _ = gain_and_price(b, ended[i], t, vectors, offset, after, price, reward)
+        out[i] = gain > cost
+
+
+@njit(cache=True, nogil=True)
+def propagate_alpha(rule, true_success, true_end, true_emission, true_after):
+    success, end, emission, vectors, offset, after, price, reward, cells = rule
+    T, J = len(true_success), emission.shape[1]
+    n_steps = len(success)
+    totals = np.zeros(7)
+    mass = np.zeros((2, cells + 1))
+    mass[0, cells] = 1.0
+    b = np.empty(3)
+    e = np.empty(3)
+    flow = np.empty(3)
+    by_bin = np.ascontiguousarray(emission.T)
+    for t in range(T):
+        new = np.zeros((2, cells + 1))
+        h, h_derailed = true_end[t, 0], true_end[t, 1]
+        for g in range(cells + 1):
+            right_mass, derailed_mass = mass[0, g], mass[1, g]
+            if right_mass + derailed_mass < 1e-14:
+                continue
+            q = g / cells
+            prior0 = right_mass * true_success[t]
+            prior2 = right_mass - prior0
+            for j in range(J):
+                flow0 = prior0 * true_emission[0, j]
+                flow1 = derailed_mass * true_emission[1, j]
+                flow2 = prior2 * true_emission[2, j]
+                if flow0 + flow1 + flow2 == 0.0:
+                    continue
+                known_step = -1
+                for ended in range(2):
+                    ends = ended == 1
+                    flow[0] = flow0 * (h if ends else 1.0 - h)
+                    flow[1] = flow1 * (h_derailed if ends else 1.0 - h_derailed)
+                    flow[2] = flow2 * (h if ends else 1.0 - h)
+                    if flow[0] + flow[1] + flow[2] == 0.0:
+                        continue
+                    step = rule_step(t, n_steps, ends)
+                    # Equal hazards say nothing, so the belief is the same whether the step ends or not.
+                    if step != known_step or end[step, 0] != end[step, 1]:
+                        known_step = step
+                        e[0] = end[step, 0] if ends else 1.0 - end[step, 0]
+                        e[1] = end[step, 1] if ends else 1.0 - end[step, 1]
+                        e[2] = e[0]
+                        filtered(q, success[step], by_bin[j], e, b)
+                    gain, cost, keep, redo = gain_and_price(b, ends, step, vectors, offset, after, price, reward)
+                    action = 1 if gain > cost else 0
+                    right = 0.0
+                    total = 0.0
+                    for c in range(3):
+                        totals[1 + 3 * action + c] += flow[c]
+                        right += flow[c] * true_after[action, c]
+                        total += flow[c]
+                    if ends:
+                        totals[0] += right
+                    else:
+                        cell = cell_of(redo if action == 1 else keep, cells)
+                        new[0, cell] += right
+                        new[1, cell] += total - right
+        mass = new
+    return totals
+
+
+@njit(cache=True, nogil=True)
+def propagate_posterior(act, success, end, emission, after):
+    T, J = len(success), emission.shape[1]
+    totals = np.zeros(7)
+    mass = np.zeros((2, J + 1))
+    mass[0, J] = 1.0
+    # P(score bin ≥ j) by class, to move the minimum of a regenerated step.
+    tail = np.zeros((3, J + 1))
+    for c in range(3):
+        for j in range(J - 1, -1, -1):
+            tail[c, j] = tail[c, j + 1] + emission[c, j]
+    for t in range(T):
+        new = np.zeros((2, J + 1))
+        # redone[s, m]: regenerated and going on, by minimum before; s: came out right, wrong, was derailed
+        redone = np.zeros((3, J + 1))
+        for m in range(J + 1):
+            for c in range(3):
+                s = 1 if c == 1 else 0
+                if mass[s, m] == 0.0:
+                    continue
+                share = success[t] if c == 0 else (1.0 - success[t] if c == 2 else 1.0)
+                h = end[t, s]
+                for j in range(J):
+                    flow = mass[s, m] * share * emission[c, j]
+                    if flow == 0.0:
+                        continue
+                    action = act[m, j]
+                    totals[1 + 3 * action + c] += flow
+                    right = flow * after[action, c]
+                    totals[0] += right * h
+                    if action == 0:
+                        low = min(m, j)
+                        new[0, low] += right * (1.0 - h)
+                        new[1, low] += (flow - right) * (1.0 - h)
+                    else:
+                        redone[0, m] += right * (1.0 - h)
+                        redone[2 if c != 1 else 1, m] += (flow - right) * (1.0 - h)
+        for m in range(J + 1):
+            for c in range(3):
+                if redone[c, m] == 0.0:
+                    continue
+                s = 0 if c == 0 else 1
+                new[s, m] += redone[c, m] * tail[c, m]
+                for j in range(m):
+                    new[s, j] += redone[c, m] * emission[c, j]
+        mass = new
+    return totals
+
+
+@njit(cache=True, nogil=True)
+def simulate(rng, out, kind, table, act, rule, true_success, true_end, cumulative, true_after):
+    success, end, emission, vectors, offset, after, price, reward, cells = rule
+    T, J = len(true_success), cumulative.shape[1]
+    n_steps = len(success)
+    b = np.empty(3)
+    e = np.empty(3)
+    for i in range(len(out)):
+        right = True
+        cell = cells
+        minimum = J
+        for t in range(T):
+            c = 1
+            if right:
+                c = 0 if rng.random() < true_success[t] else 2
+            j = np.searchsorted(cumulative[c], rng.random(), side="right")
+            ends = rng.random() < true_end[t, 1 if c == 1 else 0]
+            keep = redo = 0.0
+            if kind == ALPHA:
+                step = rule_step(t, n_steps, ends)
+                e[0] = end[step, 0] if ends else 1.0 - end[step, 0]
+                e[1] = end[step, 1] if ends else 1.0 - end[step, 1]
+                e[2] = e[0]
+                filtered(cell / cells, success[step], emission[:, j], e, b)
+                gain, cost, keep, redo = gain_and_price(b, ends, step, vectors, offset, after, price, reward)
+                action = 1 if gain > cost else 0
+            elif kind == POSTERIOR:
+                action = act[minimum, j]
+            else:
+                action = 1 if rng.random() < table[c, j] else 0
+            out[i, 1 + 3 * action + c] += 1.0
+            right = rng.random() < true_after[action, c]
+            if ends:
+                break
+            if kind == ALPHA:
+                cell = cell_of(redo if action == 1 else keep, cells)
+            elif kind == POSTERIOR:
+                if action == 1:
+                    came_out = 0 if right else (1 if c == 1 else 2)
+                    j = np.searchsorted(cumulative[came_out], rng.random(), side="right")
+                minimum = min(minimum, j)
+        out[i, 0] = 1.0 if right else 0.0

@@ -1,0 +1,124 @@
+"""The demo: plan from a preset, print what each budget buys, draw what the plan looks like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trim_pomdp.cli.models import JsonOption
+from trim_pomdp.cli.output import emit_json, progress, say
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from trim_pomdp.frontier import Frontier
+    from trim_pomdp.policies import PlannedPoint, PolicyArtifact
+    from trim_pomdp.routing import RoutingModel
+
+DEFAULT_PRESET = "qwen2.5-1.5b-7b-math"
+_BUDGET = 0.2
+
+
+def demo(
+    preset: Annotated[str, typer.Option("--preset", help="Name of a preset.")] = DEFAULT_PRESET,
+    tradeoffs: Annotated[int, typer.Option(help="How many tradeoffs to plan for.")] = 300,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("trim-pomdp-demo"),
+    seed: Annotated[int, typer.Option(help="Of the drawn example sequences.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Plan from a preset, print a table of budgets, and write the frontier, a policy and pictures."""
+    from trim_pomdp.cli.planning import show_budgets, show_points
+    from trim_pomdp.frontier import compile_kernels, solve_frontier
+    from trim_pomdp.frontier_artifact import FrontierArtifact
+    from trim_pomdp.presets import load_preset
+    from trim_pomdp.thresholds import threshold_curve
+
+    item = load_preset(preset)
+    model = item.routing_model()
+    with progress("demo") as tell:
+        tell("compiling the kernels (once per installation)")
+        compile_s = compile_kernels(model)
+        tell(f"planning {tradeoffs} tradeoffs")
+        planned = solve_frontier(model, tradeoffs)
+        thresholds = threshold_curve(model)
+        policy = planned.policy_for_budget(_BUDGET)
+        tell("drawing")
+        pictures = _pictures(model, planned, thresholds, policy, seed)
+    folder = _make_folder(out)
+    FrontierArtifact.of(planned, thresholds, compile_s).save(folder / "frontier.json")
+    policy.save(folder / f"policy-budget-{_BUDGET:g}.json")
+    for name, figure in pictures.items():
+        from trim_pomdp.plots import save_figure
+
+        save_figure(figure, folder / f"{name}.png")
+    written = sorted(path.name for path in folder.iterdir())
+    if as_json:
+        emit_json(
+            {
+                "preset": preset,
+                "out": str(out),
+                "files": written,
+                "compile_s": compile_s,
+                "elapsed_s": planned.elapsed_s,
+                "policy": policy.planned.model_dump(mode="json"),
+            }
+        )
+        return
+    say(item.description)
+    say("")
+    show_budgets(planned, thresholds)
+    show_points(
+        f"policy for a budget of {_BUDGET:g}",
+        [("planned", policy.planned), ("weak-only", planned.weak_only), ("strong-only", planned.strong_only)],
+    )
+    say(
+        f"planned {tradeoffs} tradeoffs in {planned.elapsed_s:.1f} s, each certified within {planned.gap:g} of the reward "
+        f"(Numba compiled or loaded its kernels in {compile_s:.1f} s before that)"
+    )
+    say(f"wrote {out}/: {', '.join(written)}")
+
+
+def _make_folder(out: Path) -> Path:
+    from trim_pomdp.errors import InputError
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be made a folder ({error.strerror or error})") from None
+    return out
+
+
+def _pictures(
+    model: RoutingModel, planned: Frontier, thresholds: tuple[PlannedPoint, ...], policy: PolicyArtifact, seed: int
+) -> dict[str, Figure]:
+    import numpy as np
+
+    from trim_pomdp import plots
+    from trim_pomdp.belief import FilterBelief
+    from trim_pomdp.data.sequences import ScoredSequence, SequenceBatch
+    from trim_pomdp.policies import AlphaVectorRule, MixedRule
+    from trim_pomdp.thresholds import THRESHOLDS
+
+    out = {
+        "frontier": plots.plot_frontier(planned, thresholds, model.dynamics),
+        "densities": plots.plot_densities(model),
+    }
+    rule = policy.policy.first if isinstance(policy.policy, MixedRule) else policy.policy
+    if isinstance(rule, AlphaVectorRule) and rule.score_edges is not None:
+        out["policy_map"] = plots.plot_policy_map(rule)
+    fit = plots.plot_fit(model, thresholds, THRESHOLDS)
+    if fit is not None:
+        out["fit"] = fit
+    scores, outcomes = plots.draw_sequences(model, np.random.default_rng(seed))
+    batch = SequenceBatch.of(
+        [
+            ScoredSequence(id=str(i), scores=tuple(s.tolist()), correct=right)
+            for i, (s, right) in enumerate(zip(scores, outcomes, strict=True))
+        ]
+    )
+    states = FilterBelief(model.observations, model.dynamics).states(batch)
+    beliefs = [row[: len(s)] for row, s in zip(states, scores, strict=True)]
+    out["beliefs"] = plots.plot_beliefs(scores, beliefs, outcomes, "Weak-only solutions drawn from the model")
+    return out

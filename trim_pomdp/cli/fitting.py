@@ -1,0 +1,264 @@
+"""Verbs that fit, and the one that judges beliefs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from trim_pomdp.cli.models import DynamicsOption, JsonOption, ObservationsOption, PresetOption, read_parts
+from trim_pomdp.cli.output import emit_json, parse_numbers, progress, say, show_table, warn
+from trim_pomdp.errors import InputError
+
+if TYPE_CHECKING:
+    from trim_pomdp.dynamics.fitting import Sources
+    from trim_pomdp.dynamics.model import StepDynamics
+
+OutOption = Annotated[Path, typer.Option("--out", help="File to write.")]
+
+
+def fit_observations(
+    out: OutOption,
+    features: Annotated[
+        Optional[Path], typer.Option(help="npz with S0, S1, S2 of shape (n, 2): minimum before, current score.")
+    ] = None,
+    scores: Annotated[Optional[Path], typer.Option(help="PRM scores of labelled solutions (JSONL).")] = None,
+    prm: Annotated[Optional[str], typer.Option(help="Which PRM of the --scores file.")] = None,
+    estimator: Annotated[str, typer.Option(help="likelihood-ratio, histogram or reflected-kde.")] = "likelihood-ratio",
+    name: Annotated[Optional[str], typer.Option(help="Name of the artifact (default: the file's).")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Also compare all estimators on held-out data.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the held-out folds.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit score densities of right and first wrong steps (and derailed ones, where labelled)."""
+    from trim_pomdp import observation_fitting as fitting
+    from trim_pomdp.artifacts import hashes
+    from trim_pomdp.data.features import read_class_features
+    from trim_pomdp.data.processbench import class_features, read_step_scores
+
+    if (features is None) == (scores is None):
+        raise InputError("give --features FILE.npz, or --scores FILE.jsonl with --prm NAME")
+    if features is not None:
+        source, data = features, read_class_features(features)
+    else:
+        assert scores is not None
+        if prm is None:
+            raise InputError("--scores needs --prm NAME, since the file can hold several PRMs")
+        source, data = scores, class_features(read_step_scores(scores), prm)
+    chosen = next((item for item in fitting.ESTIMATORS if item == estimator), None)
+    if chosen is None:
+        raise InputError(f"unknown estimator {estimator!r}; there are {', '.join(fitting.ESTIMATORS)}")
+    if data.groups is None:
+        warn(f"{source}: no ids (S0_id, S1_id, S2_id); held-out folds are by row, which is optimistic")
+    with progress("fitting observations"):
+        model = fitting.fit_observations(
+            name or prm or source.name.split(".")[0],
+            data,
+            estimator=chosen,
+            provenance=hashes([source]),
+            seed=seed,
+        )
+    model.save(out)
+    comparison = fitting.compare_estimators(data, seed=seed) if compare else None
+    if as_json:
+        document: dict[str, Any] = {"out": str(out), "estimator": model.estimator, "diagnostics": model.diagnostics}
+        if comparison is not None:
+            document["comparison"] = [{"name": row.name, **_estimates(row)} for row in comparison.rows]
+        emit_json(document)
+        return
+    show_table(
+        f"{model.name}: {model.estimator}", ["diagnostic", "value"], [[k, v] for k, v in model.diagnostics.items()]
+    )
+    if comparison is not None:
+        say(comparison.to_table())
+    say(f"wrote {out}")
+
+
+def _estimates(row: object) -> dict[str, float | None]:
+    metrics = ("log_loss", "brier", "ece", "auc", "bin_log_likelihood")
+    out: dict[str, float | None] = {}
+    for metric in metrics:
+        estimate = getattr(row, metric)
+        out[metric] = None if estimate is None else float(estimate.value)
+        out[f"{metric}_se"] = None if estimate is None else float(estimate.standard_error)
+    return out
+
+
+def fit_dynamics(
+    out: OutOption,
+    observations: Annotated[Path, typer.Option(help="Observation model (JSON).")],
+    step_counts: Annotated[Optional[Path], typer.Option(help="Step counts with outcomes (JSON, .gz).")] = None,
+    weak: Annotated[Optional[str], typer.Option(help="Weak model in the step-count file.")] = None,
+    strong: Annotated[Optional[str], typer.Option(help="Strong model in the step-count file.")] = None,
+    pilot: Annotated[Optional[Path], typer.Option(help="Measured thresholds (JSONL).")] = None,
+    sequences: Annotated[Optional[Path], typer.Option(help="Scored weak-only solutions (JSONL, .gz).")] = None,
+    labelled: Annotated[Optional[Path], typer.Option(help="Labelled solutions (ProcessBench form).")] = None,
+    generator: Annotated[Optional[str], typer.Option(help="Generator in the labelled file (default: all).")] = None,
+    explanation: Annotated[str, typer.Option(help="Explanation of a pilot, or best.")] = "best",
+    fit_thresholds: Annotated[
+        Optional[str], typer.Option(help="Pilot thresholds to fit on, by commas; the others are held out.")
+    ] = None,
+    joint: Annotated[bool, typer.Option("--joint", help="Let step counts join the likelihood of a pilot.")] = False,
+    intervals: Annotated[bool, typer.Option(help="Compute intervals (a minute or two).")] = True,
+    max_steps: Annotated[int, typer.Option(min=1, help="Step cap.")] = 30,
+    name: Annotated[Optional[str], typer.Option(help="Name of the artifact.")] = None,
+    seed: Annotated[int, typer.Option(help="Of starting points, folds and bootstrap.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit what the two models do, from any of: step counts, a pilot sweep, scored sequences, labelled solutions."""
+    from trim_pomdp.dynamics import fitting
+    from trim_pomdp.observations import ObservationModel
+
+    model = ObservationModel.read(observations)
+    sources = _sources(step_counts, weak, strong, pilot, sequences, labelled, generator)
+    thresholds = None if fit_thresholds is None else parse_numbers(fit_thresholds, "--fit-thresholds")
+    with progress("fitting dynamics") as tell:
+        dynamics = fitting.fit_dynamics(
+            name or (f"{weak} → {strong}" if weak and strong else out.stem),
+            sources,
+            model,
+            explanation=explanation,
+            fit_thresholds=thresholds,
+            joint=joint,
+            intervals=intervals,
+            max_steps=max_steps,
+            seed=seed,
+            progress=tell,
+        )
+    dynamics.save(out)
+    if as_json:
+        emit_json({"out": str(out), **dynamics.model_dump(mode="json", exclude={"hazard", "hazard_derailed"})})
+        return
+    show_dynamics(dynamics)
+    say(f"wrote {out}")
+
+
+def _sources(
+    step_counts: Path | None,
+    weak: str | None,
+    strong: str | None,
+    pilot: Path | None,
+    sequences: Path | None,
+    labelled: Path | None,
+    generator: str | None,
+) -> Sources:
+    from trim_pomdp.artifacts import hashes
+    from trim_pomdp.data.outcomes import read_pilot, read_step_counts
+    from trim_pomdp.data.processbench import read_solutions
+    from trim_pomdp.data.sequences import SequenceBatch, read_sequences
+    from trim_pomdp.dynamics.fitting import Sources
+
+    files = [path for path in (step_counts, pilot, sequences, labelled) if path is not None]
+    if not files:
+        raise InputError("nothing to fit on: give --step-counts, --pilot, --sequences or --labelled")
+    if step_counts is None and (weak or strong):
+        raise InputError("--weak and --strong name models of a --step-counts file, and none is given")
+    if step_counts is not None and not (weak or strong):
+        raise InputError("--step-counts needs --weak NAME, --strong NAME or both")
+    counts = None if step_counts is None else read_step_counts(step_counts)
+    solutions = [] if labelled is None else read_solutions(labelled)
+    if generator is not None:
+        known = sorted({item.generator for item in solutions})
+        solutions = [item for item in solutions if item.generator == generator]
+        if not solutions:
+            raise InputError(f"{labelled}: no generator {generator!r}; there are {', '.join(known)}")
+    return Sources(
+        weak_counts=counts.of(weak, source=str(step_counts)) if counts and weak else None,
+        strong_counts=counts.of(strong, source=str(step_counts)) if counts and strong else None,
+        pilot=[] if pilot is None else read_pilot(pilot),
+        sequences=None if sequences is None else SequenceBatch.of(read_sequences(sequences)),
+        labelled=solutions,
+        provenance=hashes(files),
+    )
+
+
+def show_dynamics(dynamics: StepDynamics) -> None:
+    """Tables of parameters with intervals, rival explanations, and goodness of fit."""
+    report = dynamics.fit
+    intervals = report.intervals if report else {}
+    values: dict[str, float | None] = {
+        "weak_success": dynamics.weak_success[0] if len(dynamics.weak_success) == 1 else None,
+        **{key: getattr(dynamics, key) for key in ("strong_success", "repair", "look_right", "false_alarms", "misses")},
+    }
+    for kind in ("weak_tokens", "strong_tokens"):
+        tokens = getattr(dynamics, kind)
+        if tokens is not None:
+            values.update({f"{kind}.{key}": value for key, value in tokens.model_dump().items()})
+    values["strong_only_tokens"] = dynamics.strong_only_tokens
+    rows = []
+    for key, value in values.items():
+        interval = intervals.get(key)
+        span = f"{interval.low:.4g} … {interval.high:.4g}" if interval else ""
+        rows.append([key, value, span, "" if interval is None or interval.identified else "not identified"])
+    show_table(f"{dynamics.name} (step cap {dynamics.max_steps})", ["parameter", "estimate", "95 %", ""], rows)
+    if report is None:
+        return
+    if report.rivals:
+        show_table(
+            f"explanations of the pilot (chosen: {report.explanation})",
+            [
+                "explanation",
+                "log-lik.",
+                "held out",
+                "acc. RMSE",
+                "regen. RMSE",
+                "weak-only",
+                "strong-only",
+                "tokens off",
+            ],
+            [
+                [
+                    rival.name,
+                    rival.log_likelihood,
+                    rival.held_out_log_likelihood,
+                    rival.held_out_accuracy_rmse or rival.accuracy_rmse,
+                    rival.held_out_regenerations_rmse or rival.regenerations_rmse,
+                    rival.weak_only_accuracy,
+                    rival.strong_only_accuracy,
+                    rival.visible_tokens_error,
+                ]
+                for rival in report.rivals
+            ],
+        )
+    if report.checks:
+        show_table(
+            "goodness of fit",
+            ["quantity", "implied", "observed", "z", "fitted"],
+            [
+                [item.label, item.implied, item.observed, item.z_score, "yes" if item.used_in_fit else "no"]
+                for item in report.checks
+            ],
+        )
+    if report.unidentified:
+        say(f"not identified by these data: {', '.join(report.unidentified)}")
+    for note in report.notes:
+        say(f"note: {note}")
+
+
+def assess_beliefs(
+    sequences: Annotated[Path, typer.Option(help="Scored solutions with outcomes (JSONL, .gz).")],
+    observations: ObservationsOption = None,
+    dynamics: DynamicsOption = None,
+    preset: PresetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Log loss, Brier score, AUC and calibration error of each belief on scored sequences."""
+    from trim_pomdp.assessment import assess
+    from trim_pomdp.data.sequences import SequenceBatch, read_sequences
+
+    model, step_dynamics, _ = read_parts(preset, observations, dynamics)
+    batch = SequenceBatch.of(read_sequences(sequences))
+    scores, missing = assess(batch, model, step_dynamics)
+    for message in missing:
+        warn(message)
+    beliefs = {name: score.model_dump() for name, score in scores.items()}
+    if as_json:
+        emit_json({"sequences": len(batch), "beliefs": beliefs})
+        return
+    columns = ["log_loss", "brier", "auc", "ece"]
+    show_table(
+        f"beliefs on {len(batch)} sequences",
+        ["belief", *columns],
+        [[name, *(values[column] for column in columns)] for name, values in beliefs.items()],
+    )

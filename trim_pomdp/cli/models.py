@@ -1,0 +1,53 @@
+"""Where a routing model comes from: a preset, or two artifacts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from trim_pomdp.errors import InputError
+
+if TYPE_CHECKING:
+    from trim_pomdp.dynamics.model import StepDynamics
+    from trim_pomdp.observations import ObservationModel
+    from trim_pomdp.routing import RoutingModel
+
+PresetOption = Annotated[Optional[str], typer.Option("--preset", help="Name of a preset.")]
+ObservationsOption = Annotated[Optional[Path], typer.Option("--observations", help="Observation model (JSON).")]
+DynamicsOption = Annotated[Optional[Path], typer.Option("--dynamics", help="Step dynamics (JSON).")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")]
+
+
+def read_parts(
+    preset: str | None, observations: Path | None, dynamics: Path | None
+) -> tuple[ObservationModel, StepDynamics, float]:
+    """Observation model, dynamics and reward named by the options.
+
+    Raises
+    ------
+    InputError
+        Unless exactly one source is given: a preset, or both files.
+    """
+    from trim_pomdp.dynamics.model import StepDynamics
+    from trim_pomdp.observations import ObservationModel
+    from trim_pomdp.presets import load_preset, presets
+
+    if preset is not None:
+        if observations is not None or dynamics is not None:
+            raise InputError("--preset stands alone; give it, or --observations and --dynamics")
+        item = load_preset(preset)
+        return item.observations, item.dynamics, item.reward
+    if observations is None or dynamics is None:
+        raise InputError(
+            f"no model given: use --preset ({', '.join(presets())}), or --observations FILE and --dynamics FILE"
+        )
+    return ObservationModel.read(observations), StepDynamics.read(dynamics), 100.0
+
+
+def read_model(preset: str | None, observations: Path | None, dynamics: Path | None) -> RoutingModel:
+    """The routing model named by the options; see `read_parts`."""
+    from trim_pomdp.routing import RoutingModel
+
+    return RoutingModel(*read_parts(preset, observations, dynamics))

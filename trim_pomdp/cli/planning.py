@@ -1,0 +1,303 @@
+"""Verbs that plan, evaluate and look into artifacts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from trim_pomdp.cli.models import DynamicsOption, JsonOption, ObservationsOption, PresetOption, read_model, read_parts
+from trim_pomdp.cli.output import emit_json, progress, say, show_table, warn
+from trim_pomdp.errors import InputError
+
+if TYPE_CHECKING:
+    from trim_pomdp.artifacts import Artifact
+    from trim_pomdp.evaluation import AnyRule
+    from trim_pomdp.policies import PlannedPoint
+    from trim_pomdp.routing import RoutingModel
+
+_COLUMNS = ("budget", "accuracy", "strong_tokens", "regenerations", "kept_tokens", "discarded_tokens")
+_GAP_HELP = "Certified gap at the start, as a share of the reward."
+
+
+def frontier(
+    preset: PresetOption = None,
+    observations: ObservationsOption = None,
+    dynamics: DynamicsOption = None,
+    tradeoffs: Annotated[int, typer.Option(help="How many tradeoffs, budgets evenly covered.")] = 200,
+    gap: Annotated[float, typer.Option(help=_GAP_HELP)] = 1e-5,
+    threads: Annotated[int, typer.Option(min=1, help="Solver threads.")] = 2,
+    out: Annotated[Optional[Path], typer.Option("--out", help="Frontier file (JSON) to write.")] = None,
+    plot: Annotated[Optional[Path], typer.Option("--plot", help="Picture (PNG) to write.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Plan every budget at once: accuracy against strong tokens over all tradeoffs."""
+    from trim_pomdp.frontier import compile_kernels, solve_frontier
+    from trim_pomdp.frontier_artifact import FrontierArtifact
+    from trim_pomdp.thresholds import threshold_curve
+
+    model = read_model(preset, observations, dynamics)
+    with progress("planning"):
+        compile_s = compile_kernels(model)
+        planned = solve_frontier(model, tradeoffs, gap=gap, threads=threads)
+        artifact = FrontierArtifact.of(planned, threshold_curve(model), compile_s)
+    if out is not None:
+        artifact.save(out)
+    if plot is not None:
+        from trim_pomdp.plots import plot_frontier, save_figure
+
+        save_figure(plot_frontier(planned, artifact.threshold_rule, model.dynamics), plot)
+    if as_json:
+        emit_json(artifact.model_dump(mode="json"))
+        return
+    show_budgets(planned, artifact.threshold_rule)
+    say(
+        f"{tradeoffs} tradeoffs in {planned.elapsed_s:.2f} s "
+        f"(compiling or loading the kernels took {compile_s:.2f} s before)"
+    )
+    for path in (out, plot):
+        if path is not None:
+            say(f"wrote {path}")
+
+
+def show_budgets(planned: Any, thresholds: tuple[PlannedPoint, ...]) -> None:
+    """Table of budgets: the plan's accuracy and regenerations, the threshold rule's beside it."""
+    from trim_pomdp.thresholds import hull_at
+
+    budgets = [0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0]
+    last = planned.points[-1].point.budget
+    shown = [budget for budget in budgets if budget <= last] + [last]
+    accuracy = planned.accuracy_at(shown)
+    regenerations = _interpolate(planned, shown)
+    rule = hull_at(thresholds, shown)
+    show_table(
+        "budget (share of strong-only's tokens) → accuracy",
+        ["budget", "planned accuracy", "regenerations", "threshold rule", "gain"],
+        [
+            [budget, float(a), float(r), float(t), float(a - t)]
+            for budget, a, r, t in zip(shown, accuracy, regenerations, rule, strict=True)
+        ],
+    )
+    say(
+        f"weak-only {planned.weak_only.accuracy:.4f}; strong-only {planned.strong_only.accuracy:.4f} at "
+        f"{planned.strong_only.strong_tokens:.1f} strong tokens per problem (budget 1)"
+    )
+
+
+def _interpolate(planned: Any, budgets: list[float]) -> list[float]:
+    import numpy as np
+
+    points = [planned.weak_only, *(item.point for item in planned.points)]
+    x = [point.budget for point in points]
+    return [float(v) for v in np.interp(budgets, x, [point.regenerations for point in points])]
+
+
+def policy(
+    preset: PresetOption = None,
+    observations: ObservationsOption = None,
+    dynamics: DynamicsOption = None,
+    budget: Annotated[Optional[float], typer.Option(help="Share of strong-only's tokens, 0 to 1.")] = None,
+    tradeoff: Annotated[Optional[float], typer.Option(help="Price of one strong token, at least 0.")] = None,
+    gap: Annotated[float, typer.Option(help=_GAP_HELP)] = 1e-5,
+    out: Annotated[Optional[Path], typer.Option("--out", help="Policy file (JSON) to write.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a policy for one budget or one price, and say what it will do."""
+    from trim_pomdp.frontier import policy_for_budget, policy_for_tradeoff
+
+    if (budget is None) == (tradeoff is None):
+        raise InputError("give --budget (a share of strong-only's tokens) or --tradeoff (a price), one of the two")
+    model = read_model(preset, observations, dynamics)
+    with progress("planning"):
+        if budget is not None:
+            artifact = policy_for_budget(model, budget, gap=gap)
+        else:
+            assert tradeoff is not None
+            artifact = policy_for_tradeoff(model, tradeoff, gap=gap)
+    if out is not None:
+        artifact.save(out)
+    if as_json:
+        document = artifact.model_dump(mode="json", exclude={"policy"})
+        emit_json({"out": None if out is None else str(out), "form": artifact.policy.form, **document})
+        return
+    show_points("policy", [("planned", artifact.planned)])
+    for note in artifact.notes:
+        say(note)
+    if artifact.value_lower is not None and artifact.value_upper is not None:
+        say(f"optimal value certified between {artifact.value_lower:.5f} and {artifact.value_upper:.5f}")
+    if artifact.added_variance:
+        say(f"the draw adds {artifact.added_variance:.3g} to the variance of strong tokens per problem")
+    if out is not None:
+        say(f"wrote {out}")
+
+
+def show_points(title: str, points: list[tuple[str, PlannedPoint]]) -> None:
+    """Table of expected values per problem."""
+    show_table(title, ["", *_COLUMNS], [[name, *(getattr(p, column) for column in _COLUMNS)] for name, p in points])
+
+
+def simulate(
+    preset: PresetOption = None,
+    observations: ObservationsOption = None,
+    dynamics: DynamicsOption = None,
+    policy: Annotated[Optional[Path], typer.Option("--policy", help="Policy file.")] = None,
+    threshold: Annotated[Optional[float], typer.Option(help="Threshold rule instead of a policy.")] = None,
+    strategy: Annotated[
+        Optional[str], typer.Option(help="weak, strong, oracle or random:P instead of a policy.")
+    ] = None,
+    belief: Annotated[str, typer.Option(help="filter, or posterior for the paper's rule.")] = "filter",
+    closeness: Annotated[Optional[float], typer.Option(help="Closeness c of the paper's rule.")] = None,
+    problems: Annotated[int, typer.Option(help="How many problems to draw.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="Source of chance.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Route problems drawn from the model: a cross-check of what was planned, with standard errors."""
+    from trim_pomdp.evaluation import evaluate
+    from trim_pomdp.simulation import simulate as run
+
+    rule = _rule(policy, threshold, strategy, belief, closeness)
+    model = read_model(preset, observations, dynamics)
+    with progress("simulating"):
+        point = run(rule, model, problems, seed)
+    if as_json:
+        emit_json(point.model_dump(mode="json"))
+        return
+    exact = evaluate(rule, model)
+    show_table(
+        f"{problems} simulated problems",
+        ["quantity", "simulated", "standard error", "exact"],
+        [
+            [name, getattr(point, name), getattr(point, f"{name}_se"), getattr(exact, name)]
+            for name in (*_COLUMNS, "steps")
+            if getattr(point, name) is not None
+        ],
+    )
+
+
+def _rule(
+    policy: Path | None, threshold: float | None, strategy: str | None, belief: str, closeness: float | None
+) -> AnyRule:
+    from trim_pomdp.artifacts import validate
+    from trim_pomdp.policies import PolicyArtifact, PosteriorRule, ThresholdRule
+
+    if belief not in ("filter", "posterior"):
+        raise InputError(f"unknown belief {belief!r}; there are filter and posterior")
+    if (belief == "posterior") != (closeness is not None):
+        raise InputError("--belief posterior and --closeness C go together")
+    given = [item is not None for item in (policy, threshold, strategy, closeness)]
+    if sum(given) != 1:
+        raise InputError(
+            "give one of --policy FILE, --threshold K, --strategy NAME, or --belief posterior with --closeness C"
+        )
+    if policy is not None:
+        return PolicyArtifact.read(policy).policy
+    if threshold is not None:
+        return validate(ThresholdRule, {"threshold": threshold}, source="--threshold")
+    if strategy is not None:
+        return _strategy(strategy)
+    return validate(PosteriorRule, {"closeness": closeness}, source="--closeness")
+
+
+def _strategy(text: str) -> AnyRule:
+    from trim_pomdp.artifacts import validate
+    from trim_pomdp.policies import StrategyRule
+
+    name, _, probability = text.partition(":")
+    document: dict[str, Any] = {"strategy": name}
+    if probability:
+        document["probability"] = probability
+    return validate(StrategyRule, document, source=f"--strategy {text}")
+
+
+def inspect(
+    path: Annotated[Optional[Path], typer.Argument(help="Any artifact.")] = None,
+    preset: PresetOption = None,
+    observations: ObservationsOption = None,
+    dynamics: DynamicsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what an artifact holds, or what a model implies: end points, threshold rule, fit diagnostics."""
+    from trim_pomdp.loading import load
+
+    if path is not None:
+        if preset or observations or dynamics:
+            raise InputError("give a file, or a model by --preset or --observations and --dynamics, not both")
+        artifact = load(path)
+        _inspect_artifact(artifact, as_json)
+        return
+    model = read_model(*_one_source(preset, observations, dynamics))
+    _inspect_model(model, as_json)
+
+
+def _one_source(
+    preset: str | None, observations: Path | None, dynamics: Path | None
+) -> tuple[str | None, Path | None, Path | None]:
+    read_parts(preset, observations, dynamics)
+    return preset, observations, dynamics
+
+
+def _inspect_artifact(artifact: Artifact, as_json: bool) -> None:
+    from trim_pomdp.cli.fitting import show_dynamics
+    from trim_pomdp.dynamics.model import StepDynamics
+    from trim_pomdp.observations import ObservationModel
+    from trim_pomdp.policies import PolicyArtifact
+    from trim_pomdp.presets import Preset
+
+    if as_json:
+        emit_json(artifact.model_dump(mode="json"))
+        return
+    say(f"{artifact.kind}, schema {artifact.schema_version}, written by trim-pomdp {artifact.package_version}")
+    for item in artifact.provenance:
+        say(f"from {item.file} (sha256 {item.sha256[:12]}…)")
+    if isinstance(artifact, Preset):
+        say(artifact.description)
+        _inspect_model(artifact.routing_model(), as_json=False)
+    elif isinstance(artifact, StepDynamics):
+        show_dynamics(artifact)
+    elif isinstance(artifact, ObservationModel):
+        rows = [[key, value] for key, value in artifact.diagnostics.items()]
+        show_table(f"{artifact.name}: {artifact.estimator}", ["diagnostic", "value"], rows)
+    elif isinstance(artifact, PolicyArtifact):
+        say(f"{artifact.policy.form} policy for {artifact.model}")
+        show_points("per problem", [("planned", artifact.planned)])
+        for note in artifact.notes:
+            say(note)
+    else:
+        points = getattr(artifact, "points", ())
+        shown = points[:: max(1, len(points) // 20)]
+        show_points("frontier", [(f"λ {point.tradeoff:.5g}", point) for point in shown])
+
+
+def _inspect_model(model: RoutingModel, as_json: bool) -> None:
+    from trim_pomdp.cli.fitting import show_dynamics
+    from trim_pomdp.frontier import end_points
+    from trim_pomdp.thresholds import threshold_curve
+
+    weak, strong = end_points(model)
+    thresholds = threshold_curve(model)
+    if as_json:
+        emit_json(
+            {
+                "observations": model.observations.name,
+                "dynamics": model.dynamics.model_dump(mode="json"),
+                "reward": model.reward,
+                "weak_only": weak.model_dump(mode="json"),
+                "strong_only": strong.model_dump(mode="json"),
+                "threshold_rule": [point.model_dump(mode="json") for point in thresholds],
+            }
+        )
+        return
+    say(f"observations: {model.observations.name} ({model.observations.estimator}, {model.observations.n_bins} bins)")
+    show_dynamics(model.dynamics)
+    show_points(
+        "what the model implies",
+        [
+            ("weak-only", weak),
+            *((f"threshold {i / 20:g}", p) for i, p in enumerate(thresholds) if i % 4 == 2),
+            ("strong-only", strong),
+        ],
+    )
+
+
+__all__ = ["frontier", "inspect", "policy", "simulate", "warn"]

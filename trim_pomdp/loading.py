@@ -1,0 +1,33 @@
+"""Reading any artifact by its path, whatever its kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trim_pomdp.artifacts import Artifact, read_json
+from trim_pomdp.dynamics.model import StepDynamics
+from trim_pomdp.errors import InputError
+from trim_pomdp.frontier_artifact import FrontierArtifact
+from trim_pomdp.observations import ObservationModel
+from trim_pomdp.policies.records import PolicyArtifact
+from trim_pomdp.presets import Preset
+
+KINDS: dict[str, type[Artifact]] = {
+    model.model_fields["kind"].default: model
+    for model in (ObservationModel, StepDynamics, FrontierArtifact, PolicyArtifact, Preset)
+}
+
+
+def load(path: str | Path) -> Artifact:
+    """Read an artifact: observations, dynamics, frontier, policy or preset.
+
+    Raises
+    ------
+    InputError
+        Naming file, field and reason.
+    """
+    document = read_json(path)
+    kind = document.get("kind")
+    if kind not in KINDS:
+        raise InputError(f"{path}: kind is {kind!r}; expected one of {', '.join(KINDS)}")
+    return KINDS[kind].from_mapping(document, source=str(path))

@@ -1,0 +1,301 @@
+"""Pictures made for reading: labelled axes, units, legible at half size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from trim_pomdp.artifacts import write_bytes
+from trim_pomdp.belief import class_prior, next_q, update
+from trim_pomdp.policies.records import AlphaVectorRule, PlannedPoint
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from trim_pomdp.dynamics.model import StepDynamics
+    from trim_pomdp.frontier import Frontier
+    from trim_pomdp.routing import RoutingModel
+
+FloatArray = NDArray[np.float64]
+BLUE, ORANGE, GREY, GREEN, RED = "#1f5fa8", "#d9720b", "#6b6b6b", "#2a8a4a", "#b3282d"
+_STYLE = {
+    "font.size": 14,
+    "axes.titlesize": 15,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "lines.linewidth": 2.2,
+}
+_SCORE_TICKS = (0.001, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 0.999)
+
+
+def save_figure(figure: Figure, path: str | Path, *, dpi: int = 130) -> Path:
+    """Write a figure as PNG, whole or not at all."""
+    import io
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return write_bytes(path, buffer.getvalue())
+
+
+def _figure(columns: int = 1, *, width: float = 8.4, height: float = 5.6) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(np.atleast_1d(figure.subplots(1, columns)))
+
+
+def measured_points(dynamics: StepDynamics) -> tuple[FloatArray, FloatArray] | None:
+    """Budget and accuracy of the measured thresholds kept in a fit's checks, or None."""
+    if dynamics.fit is None or dynamics.strong_only_tokens is None:
+        return None
+    rows: dict[float, dict[str, float]] = {}
+    for check in dynamics.fit.checks:
+        if check.threshold is not None:
+            rows.setdefault(check.threshold, {})[check.quantity] = check.observed
+    points = [
+        (row.get("strong tokens", 0.0) / dynamics.strong_only_tokens, row["accuracy"])
+        for threshold, row in sorted(rows.items())
+        if "accuracy" in row and ("strong tokens" in row or threshold == 0)
+    ]
+    if len(points) < 2:
+        return None
+    budget, accuracy = np.array(points).T
+    return budget, accuracy
+
+
+def plot_frontier(frontier: Frontier, thresholds: Sequence[PlannedPoint], dynamics: StepDynamics) -> Figure:
+    """Planned frontier, the threshold rule in the same model, and measured points where the fit kept them."""
+    with mpl.rc_context(_STYLE):
+        figure, (axis,) = _figure()
+        points = [frontier.weak_only, *(item.point for item in frontier.points)]
+        axis.plot([p.budget for p in points], [p.accuracy for p in points], color=BLUE, label="planned (every budget)")
+        axis.plot(
+            [p.budget for p in thresholds],
+            [p.accuracy for p in thresholds],
+            "o--",
+            color=ORANGE,
+            markersize=5,
+            linewidth=1.6,
+            label="threshold rule, same model",
+        )
+        measured = measured_points(dynamics)
+        if measured is not None:
+            axis.plot(
+                *measured, "D", color=GREY, markersize=6, markerfacecolor="white", label="threshold rule, measured"
+            )
+        axis.axhline(frontier.strong_only.accuracy, color=GREEN, linewidth=1.2, linestyle=":")
+        axis.annotate(
+            f"strong-only {frontier.strong_only.accuracy:.3f}",
+            (1.0, frontier.strong_only.accuracy),
+            ha="right",
+            va="bottom",
+            color=GREEN,
+        )
+        axis.annotate(
+            f"weak-only {frontier.weak_only.accuracy:.3f}",
+            (0.012, frontier.weak_only.accuracy),
+            ha="left",
+            va="top",
+            color=GREY,
+        )
+        axis.set(
+            xlabel=f"budget: strong tokens per problem ÷ {frontier.strong_only.strong_tokens:.0f} (strong-only)",
+            ylabel="accuracy",
+            title=dynamics.name,
+            xlim=(-0.01, 1.02),
+        )
+        axis.legend(loc="lower right")
+        return figure
+
+
+def plot_densities(model: RoutingModel) -> Figure:
+    """Class-conditional score densities, as fitted and as transferred to this weak model."""
+    step = model.observations.step_emission
+    edges = np.array(step.score_edges)
+    inner = slice(1, len(edges) - 1)
+    low, high = _logit(edges[:-1][1:]), _logit(np.append(edges[2:-1], 1 - 2.0**-12))
+    width, middle = high - low, 0.5 * (low + high)
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(2, width=12.5)
+        from trim_pomdp.observations import transferred
+
+        dynamics = model.dynamics
+        moved = transferred(
+            step.table, look_right=dynamics.look_right, false_alarms=dynamics.false_alarms, misses=dynamics.misses,
+            labelled=dynamics.derailed_emission == "labelled",
+        )  # fmt: skip
+        for row, color, label in ((0, BLUE, "right step"), (2, RED, "first wrong step")):
+            atom = step.table[row, -1]
+            axes[0].plot(
+                middle, step.table[row, inner] / width, color=color, label=f"{label} (at exactly 1: {atom:.2f})"
+            )
+            axes[1].plot(edges, 1.0 - np.cumsum(step.table[row][::-1])[::-1], color=color, linestyle=":", linewidth=1.6)
+            axes[1].plot(edges, 1.0 - np.cumsum(moved[row][::-1])[::-1], color=color, label=f"{label}, this weak model")
+        axes[0].set_xticks([_logit(np.array(tick)) for tick in _SCORE_TICKS], [f"{tick:g}" for tick in _SCORE_TICKS])
+        axes[0].tick_params(axis="x", labelrotation=45)
+        axes[0].set(
+            xlabel="PRM score (log-odds scale)",
+            ylabel="density per unit of log-odds",
+            title="Score densities as fitted",
+        )
+        axes[1].set(
+            xlabel="threshold k on the score",
+            ylabel="P(score < k)",
+            title="Share regenerated by a threshold",
+            ylim=(0, 1),
+        )
+        axes[1].plot([], [], color=GREY, linestyle=":", linewidth=1.6, label="before transfer")
+        for axis in axes:
+            axis.legend(loc="upper left", fontsize=12)
+        return figure
+
+
+def _logit(p: FloatArray) -> FloatArray:
+    return np.asarray(np.log(p) - np.log1p(-p))
+
+
+def gains(rule: AlphaVectorRule, step: int, q: FloatArray, *, ended: bool = False) -> tuple[FloatArray, FloatArray]:
+    """Gain of intervening and its price, for beliefs q and every observation bin.
+
+    Parameters
+    ----------
+    step : int
+        Step index from 0.
+    q : ndarray of shape (n,)
+        Probability that the prefix is right.
+
+    Returns
+    -------
+    gain, price : ndarray of shape (n, J)
+    """
+    tables = rule.tables
+    belief = update(class_prior(q, tables.success[step])[:, None, :], rule.emission.T[None])
+    keep = next_q(belief, 0)
+    redo = next_q(belief, 1, rule.strong_success, rule.repair)
+    price = belief @ tables.price
+    if ended:
+        return rule.reward * (redo - keep), price
+    vectors = tables.vectors[tables.offset[step] : tables.offset[step + 1]]
+
+    def value(p: FloatArray) -> FloatArray:
+        return np.asarray((vectors[:, 0] + p[..., None] * vectors[:, 1]).max(axis=-1))
+
+    return value(redo) - value(keep), price
+
+
+def plot_policy_map(rule: AlphaVectorRule, steps: Sequence[int] = (1, 3, 7)) -> Figure:
+    """Where the policy intervenes, over (q, score), at a few steps: gain minus price, zero line drawn."""
+    if rule.score_edges is None:
+        raise ValueError("a policy map needs bins of the score")
+    edges = np.array(rule.score_edges)
+    centres = np.append(0.5 * (edges[:-1] + edges[1:]), 1.0)
+    q = np.linspace(0.0, 1.0, 201)
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(len(steps), width=13.5, height=5.2)
+        surfaces = [np.subtract(*gains(rule, step, q)) for step in steps]
+        limit = max(float(np.abs(surface).max()) for surface in surfaces)
+        for axis, step, surface in zip(axes, steps, surfaces, strict=True):
+            mesh = axis.pcolormesh(q, centres, surface.T, cmap="RdBu", vmin=-limit, vmax=limit, rasterized=True)
+            axis.contour(q, centres, surface.T, levels=[0.0], colors="black", linewidths=1.8)
+            axis.set(xlabel="q: P(prefix is right)", title=f"step {step + 1}", xlim=(0, 1), ylim=(0, 1))
+            axis.grid(visible=False)
+        axes[0].set_ylabel("PRM score of the step")
+        bar = figure.colorbar(mesh, ax=axes, pad=0.01)
+        bar.set_label(f"gain − price (reward {rule.reward:g});\nblue: regenerate")
+        figure.suptitle(
+            f"Policy at λ = {rule.tradeoff:.4g} per strong token (solution goes on)", fontsize=15, x=0.01, ha="left"
+        )
+        return figure
+
+
+def plot_beliefs(
+    scores: Sequence[FloatArray], beliefs: Sequence[FloatArray], right: Sequence[bool], title: str
+) -> Figure:
+    """q over the steps of a few solutions, with the scores that moved it."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(2, width=12.5, height=5.0)
+        shades = {True: ["#1f5fa8", "#4f8fd0", "#8db9e6"], False: ["#b3282d", "#d9720b", "#e8a34f"]}
+        counters = {True: 0, False: 0}
+        for sequence, belief, outcome in zip(scores, beliefs, right, strict=True):
+            index = counters[outcome]
+            counters[outcome] += 1
+            color = shades[outcome][index % 3]
+            label = f"{'right' if outcome else 'wrong'} answer {index + 1}"
+            steps = np.arange(1, len(sequence) + 1)
+            axes[0].plot(steps, sequence, "o-", color=color, label=label, markersize=5)
+            axes[1].plot(np.arange(len(belief) + 1), np.concatenate([[1.0], belief]), "o-", color=color, markersize=5)
+        axes[0].set(ylabel="PRM score", title="Scores", ylim=(-0.03, 1.05))
+        axes[1].set(ylabel="q: P(prefix is right)", title="What the filter makes of them", ylim=(-0.03, 1.05))
+        for axis in axes:
+            axis.set_xlabel("step")
+            axis.xaxis.get_major_locator().set_params(integer=True)
+        axes[0].legend(loc="lower left", fontsize=11)
+        figure.suptitle(title, fontsize=15, x=0.01, ha="left")
+        return figure
+
+
+def plot_fit(model: RoutingModel, thresholds: Sequence[PlannedPoint], grid: Sequence[float]) -> Figure | None:
+    """Threshold curve implied by the dynamics against the measured one, fitted and held-out rows apart; or None."""
+    report = model.dynamics.fit
+    checks = [] if report is None else [c for c in report.checks if c.threshold is not None and 0 <= c.threshold < 1]
+    if not checks:
+        return None
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(2, width=12.5, height=5.0)
+        for axis, quantity, label in (
+            (axes[0], "accuracy", "accuracy"),
+            (axes[1], "regenerations", "regenerated steps per problem"),
+        ):
+            inside = [(k, point) for k, point in zip(grid, thresholds, strict=True) if k < 1]
+            axis.plot([k for k, _ in inside], [getattr(p, quantity) for _, p in inside], color=BLUE, label="implied")
+            for fitted, marker, name in ((True, "s", "measured, fitted"), (False, "D", "measured, held out")):
+                rows = [c for c in checks if c.quantity == quantity and c.used_in_fit == fitted]
+                axis.errorbar(
+                    [c.threshold for c in rows],
+                    [c.observed for c in rows],
+                    [1.96 * (c.standard_error or 0.0) for c in rows],
+                    fmt=marker,
+                    color=ORANGE if fitted else GREY,
+                    markerfacecolor="white",
+                    markersize=6,
+                    linewidth=1.2,
+                    label=f"{name} (± 1.96 s.e.)",
+                )
+            axis.set(xlabel="threshold k (regenerate iff score < k)", ylabel=label, xlim=(-0.02, 1.0))
+        axes[0].legend(loc="lower right", fontsize=12)
+        figure.suptitle("Goodness of fit: threshold routing", fontsize=15, x=0.01, ha="left")
+        return figure
+
+
+def draw_sequences(
+    model: RoutingModel, rng: np.random.Generator, *, per_outcome: int = 3
+) -> tuple[list[FloatArray], list[bool]]:
+    """A few weak-only solutions drawn from the model: score sequences, and whether the answer was right."""
+    step = model.observations.step_emission
+    edges = np.append(np.array(step.score_edges), 1.0)
+    dynamics = model.dynamics
+    scores: list[FloatArray] = []
+    outcomes: list[bool] = []
+    while min(outcomes.count(True), outcomes.count(False)) < per_outcome:
+        right, sequence = True, []
+        for t in range(dynamics.max_steps):
+            c = 1
+            if right:
+                c = 0 if rng.random() < dynamics.weak_success_by_step[t] else 2
+            right = c == 0
+            j = int(rng.choice(step.size, p=model.emission[c]))
+            sequence.append(rng.uniform(edges[j], edges[j + 1]))
+            if rng.random() < (dynamics.hazard_derailed_array if c == 1 else dynamics.hazard_array)[t]:
+                break
+        if outcomes.count(right) < per_outcome and len(sequence) >= 4:
+            scores.append(np.array(sequence))
+            outcomes.append(right)
+    return scores, outcomes
