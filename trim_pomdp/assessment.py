@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from trim_pomdp.artifacts import Record
@@ -51,7 +53,7 @@ def assess(
     missing : list of str
         Why a belief is left out.
     """
-    makers = {
+    makers: dict[str, Callable[[], Belief]] = {
         "filter": lambda: FilterBelief(observations, dynamics),
         "posterior": lambda: PosteriorBelief(observations),
         "running_minimum": lambda: RunningMinimumBelief(dynamics.running_minimum),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from trim_pomdp.artifacts import write_bytes
 from trim_pomdp.belief import class_prior, next_q, update
+from trim_pomdp.observations import StepEmission, transferred
 from trim_pomdp.policies.records import AlphaVectorRule, PlannedPoint
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 BLUE, ORANGE, GREY, GREEN, RED = "#1f5fa8", "#d9720b", "#6b6b6b", "#2a8a4a", "#b3282d"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 14,
     "axes.titlesize": 15,
     "axes.titlelocation": "left",
@@ -35,7 +38,7 @@ _STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 2.2,
 }
-_SCORE_TICKS = (0.001, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 0.999)
+_DISPLAY_EDGES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
 def save_figure(figure: Figure, path: str | Path, *, dpi: int = 130) -> Path:
@@ -94,7 +97,7 @@ def plot_frontier(frontier: Frontier, thresholds: Sequence[PlannedPoint], dynami
         axis.axhline(frontier.strong_only.accuracy, color=GREEN, linewidth=1.2, linestyle=":")
         axis.annotate(
             f"strong-only {frontier.strong_only.accuracy:.3f}",
-            (1.0, frontier.strong_only.accuracy),
+            (0.965, frontier.strong_only.accuracy),
             ha="right",
             va="bottom",
             color=GREEN,
@@ -117,49 +120,46 @@ def plot_frontier(frontier: Frontier, thresholds: Sequence[PlannedPoint], dynami
 
 
 def plot_densities(model: RoutingModel) -> Figure:
-    """Class-conditional score densities, as fitted and as transferred to this weak model."""
-    step = model.observations.step_emission
-    edges = np.array(step.score_edges)
-    inner = slice(1, len(edges) - 1)
-    low, high = _logit(edges[:-1][1:]), _logit(np.append(edges[2:-1], 1 - 2.0**-12))
-    width, middle = high - low, 0.5 * (low + high)
+    """Score distributions of right and first wrong steps, and what a threshold does to this weak model's steps."""
+    step, dynamics = model.observations.step_emission, model.dynamics
+    moved = transferred(
+        step.table,
+        look_right=dynamics.look_right,
+        false_alarms=dynamics.false_alarms,
+        misses=dynamics.misses,
+        labelled=dynamics.derailed_emission == "labelled",
+    )
+    shown = ((0, BLUE, "right step"), (2, RED, "first wrong step"))
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(2, width=12.5)
-        from trim_pomdp.observations import transferred
-
-        dynamics = model.dynamics
-        moved = transferred(
-            step.table, look_right=dynamics.look_right, false_alarms=dynamics.false_alarms, misses=dynamics.misses,
-            labelled=dynamics.derailed_emission == "labelled",
-        )  # fmt: skip
-        for row, color, label in ((0, BLUE, "right step"), (2, RED, "first wrong step")):
-            atom = step.table[row, -1]
-            axes[0].plot(
-                middle, step.table[row, inner] / width, color=color, label=f"{label} (at exactly 1: {atom:.2f})"
-            )
-            axes[1].plot(edges, 1.0 - np.cumsum(step.table[row][::-1])[::-1], color=color, linestyle=":", linewidth=1.6)
-            axes[1].plot(edges, 1.0 - np.cumsum(moved[row][::-1])[::-1], color=color, label=f"{label}, this weak model")
-        axes[0].set_xticks([_logit(np.array(tick)) for tick in _SCORE_TICKS], [f"{tick:g}" for tick in _SCORE_TICKS])
-        axes[0].tick_params(axis="x", labelrotation=45)
-        axes[0].set(
-            xlabel="PRM score (log-odds scale)",
-            ylabel="density per unit of log-odds",
-            title="Score densities as fitted",
-        )
+        below = np.stack([step.share_below(k) for k in _DISPLAY_EDGES[:-1]] + [np.ones(step.size)])
+        below[-1, -1] = 0.0  # the atom at exactly 1 has a bar of its own
+        names = [f"{low:g}–{high:g}" for low, high in itertools.pairwise(_DISPLAY_EDGES)]
+        place = np.arange(len(names) + 1)
+        for (row, color, label), shift in zip(shown, (-0.2, 0.2), strict=True):
+            mass = np.append(np.diff(below @ step.table[row]), step.table[row, -1])
+            axes[0].bar(place + shift, mass, width=0.4, color=color, label=label)
+            axes[1].plot(*_distribution(step, step.table[row]), color=color, linestyle=":", linewidth=1.6)
+            axes[1].plot(*_distribution(step, moved[row]), color=color, label=f"{label}, this weak model")
+        axes[0].set_xticks(place, [*names, "exactly 1"], rotation=45, ha="right", fontsize=12)
+        axes[0].set(xlabel="PRM score", ylabel="share of steps", title="Scores as labelled (before transfer)")
+        axes[0].grid(axis="x", visible=False)
+        axes[1].plot([], [], color=GREY, linestyle=":", linewidth=1.6, label="before transfer")
         axes[1].set(
-            xlabel="threshold k on the score",
-            ylabel="P(score < k)",
-            title="Share regenerated by a threshold",
+            xlabel="threshold k",
+            ylabel="share of steps with score < k",
+            title="What a threshold regenerates",
+            xlim=(0, 1),
             ylim=(0, 1),
         )
-        axes[1].plot([], [], color=GREY, linestyle=":", linewidth=1.6, label="before transfer")
-        for axis in axes:
-            axis.legend(loc="upper left", fontsize=12)
+        axes[0].legend(loc="upper center", fontsize=13)
+        axes[1].legend(loc="upper left", fontsize=12)
         return figure
 
 
-def _logit(p: FloatArray) -> FloatArray:
-    return np.asarray(np.log(p) - np.log1p(-p))
+def _distribution(step: StepEmission, row: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Thresholds and P(score < threshold), for scores below 1."""
+    return np.array(step.score_edges), np.concatenate([[0.0], np.cumsum(row)[:-1]])
 
 
 def gains(rule: AlphaVectorRule, step: int, q: FloatArray, *, ended: bool = False) -> tuple[FloatArray, FloatArray]:
@@ -221,7 +221,7 @@ def plot_beliefs(
 ) -> Figure:
     """q over the steps of a few solutions, with the scores that moved it."""
     with mpl.rc_context(_STYLE):
-        figure, axes = _figure(2, width=12.5, height=5.0)
+        figure, axes = _figure(2, width=14.0, height=5.0)
         shades = {True: ["#1f5fa8", "#4f8fd0", "#8db9e6"], False: ["#b3282d", "#d9720b", "#e8a34f"]}
         counters = {True: 0, False: 0}
         for sequence, belief, outcome in zip(scores, beliefs, right, strict=True):
@@ -236,8 +236,8 @@ def plot_beliefs(
         axes[1].set(ylabel="q: P(prefix is right)", title="What the filter makes of them", ylim=(-0.03, 1.05))
         for axis in axes:
             axis.set_xlabel("step")
-            axis.xaxis.get_major_locator().set_params(integer=True)
-        axes[0].legend(loc="lower left", fontsize=11)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize=12)
         figure.suptitle(title, fontsize=15, x=0.01, ha="left")
         return figure
 
@@ -259,7 +259,7 @@ def plot_fit(model: RoutingModel, thresholds: Sequence[PlannedPoint], grid: Sequ
             for fitted, marker, name in ((True, "s", "measured, fitted"), (False, "D", "measured, held out")):
                 rows = [c for c in checks if c.quantity == quantity and c.used_in_fit == fitted]
                 axis.errorbar(
-                    [c.threshold for c in rows],
+                    [c.threshold or 0.0 for c in rows],
                     [c.observed for c in rows],
                     [1.96 * (c.standard_error or 0.0) for c in rows],
                     fmt=marker,
@@ -276,7 +276,7 @@ def plot_fit(model: RoutingModel, thresholds: Sequence[PlannedPoint], grid: Sequ
 
 
 def draw_sequences(
-    model: RoutingModel, rng: np.random.Generator, *, per_outcome: int = 3
+    model: RoutingModel, rng: np.random.Generator, *, per_outcome: int = 2
 ) -> tuple[list[FloatArray], list[bool]]:
     """A few weak-only solutions drawn from the model: score sequences, and whether the answer was right."""
     step = model.observations.step_emission
@@ -298,4 +298,5 @@ def draw_sequences(
         if outcomes.count(right) < per_outcome and len(sequence) >= 4:
             scores.append(np.array(sequence))
             outcomes.append(right)
-    return scores, outcomes
+    order = sorted(range(len(outcomes)), key=lambda i: not outcomes[i])
+    return [scores[i] for i in order], [outcomes[i] for i in order]

@@ -74,8 +74,8 @@ def demo(
         [("planned", policy.planned), ("weak-only", planned.weak_only), ("strong-only", planned.strong_only)],
     )
     say(
-        f"planned {tradeoffs} tradeoffs in {planned.elapsed_s:.1f} s, each certified within {planned.gap:g} of the reward "
-        f"(Numba compiled or loaded its kernels in {compile_s:.1f} s before that)"
+        f"planned {tradeoffs} tradeoffs in {planned.elapsed_s:.1f} s, each certified within {planned.gap:g} of the "
+        f"reward (Numba compiled or loaded its kernels in {compile_s:.1f} s before that)"
     )
     say(f"wrote {out}/: {', '.join(written)}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,12 +21,12 @@ OutOption = Annotated[Path, typer.Option("--out", help="File to write.")]
 def fit_observations(
     out: OutOption,
     features: Annotated[
-        Optional[Path], typer.Option(help="npz with S0, S1, S2 of shape (n, 2): minimum before, current score.")
+        Path | None, typer.Option(help="npz with S0, S1, S2 of shape (n, 2): minimum before, current score.")
     ] = None,
-    scores: Annotated[Optional[Path], typer.Option(help="PRM scores of labelled solutions (JSONL).")] = None,
-    prm: Annotated[Optional[str], typer.Option(help="Which PRM of the --scores file.")] = None,
+    scores: Annotated[Path | None, typer.Option(help="PRM scores of labelled solutions (JSONL).")] = None,
+    prm: Annotated[str | None, typer.Option(help="Which PRM of the --scores file.")] = None,
     estimator: Annotated[str, typer.Option(help="likelihood-ratio, histogram or reflected-kde.")] = "likelihood-ratio",
-    name: Annotated[Optional[str], typer.Option(help="Name of the artifact (default: the file's).")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the artifact (default: the file's).")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Also compare all estimators on held-out data.")] = False,
     seed: Annotated[int, typer.Option(help="Of the held-out folds.")] = 0,
     as_json: JsonOption = False,
@@ -88,21 +88,21 @@ def _estimates(row: object) -> dict[str, float | None]:
 def fit_dynamics(
     out: OutOption,
     observations: Annotated[Path, typer.Option(help="Observation model (JSON).")],
-    step_counts: Annotated[Optional[Path], typer.Option(help="Step counts with outcomes (JSON, .gz).")] = None,
-    weak: Annotated[Optional[str], typer.Option(help="Weak model in the step-count file.")] = None,
-    strong: Annotated[Optional[str], typer.Option(help="Strong model in the step-count file.")] = None,
-    pilot: Annotated[Optional[Path], typer.Option(help="Measured thresholds (JSONL).")] = None,
-    sequences: Annotated[Optional[Path], typer.Option(help="Scored weak-only solutions (JSONL, .gz).")] = None,
-    labelled: Annotated[Optional[Path], typer.Option(help="Labelled solutions (ProcessBench form).")] = None,
-    generator: Annotated[Optional[str], typer.Option(help="Generator in the labelled file (default: all).")] = None,
+    step_counts: Annotated[Path | None, typer.Option(help="Step counts with outcomes (JSON, .gz).")] = None,
+    weak: Annotated[str | None, typer.Option(help="Weak model in the step-count file.")] = None,
+    strong: Annotated[str | None, typer.Option(help="Strong model in the step-count file.")] = None,
+    pilot: Annotated[Path | None, typer.Option(help="Measured thresholds (JSONL).")] = None,
+    sequences: Annotated[Path | None, typer.Option(help="Scored weak-only solutions (JSONL, .gz).")] = None,
+    labelled: Annotated[Path | None, typer.Option(help="Labelled solutions (ProcessBench form).")] = None,
+    generator: Annotated[str | None, typer.Option(help="Generator in the labelled file (default: all).")] = None,
     explanation: Annotated[str, typer.Option(help="Explanation of a pilot, or best.")] = "best",
     fit_thresholds: Annotated[
-        Optional[str], typer.Option(help="Pilot thresholds to fit on, by commas; the others are held out.")
+        str | None, typer.Option(help="Pilot thresholds to fit on, by commas; the others are held out.")
     ] = None,
     joint: Annotated[bool, typer.Option("--joint", help="Let step counts join the likelihood of a pilot.")] = False,
     intervals: Annotated[bool, typer.Option(help="Compute intervals (a minute or two).")] = True,
     max_steps: Annotated[int, typer.Option(min=1, help="Step cap.")] = 30,
-    name: Annotated[Optional[str], typer.Option(help="Name of the artifact.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the artifact.")] = None,
     seed: Annotated[int, typer.Option(help="Of starting points, folds and bootstrap.")] = 0,
     as_json: JsonOption = False,
 ) -> None:

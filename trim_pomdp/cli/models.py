@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from trim_pomdp.observations import ObservationModel
     from trim_pomdp.routing import RoutingModel
 
-PresetOption = Annotated[Optional[str], typer.Option("--preset", help="Name of a preset.")]
-ObservationsOption = Annotated[Optional[Path], typer.Option("--observations", help="Observation model (JSON).")]
-DynamicsOption = Annotated[Optional[Path], typer.Option("--dynamics", help="Step dynamics (JSON).")]
+PresetOption = Annotated[str | None, typer.Option("--preset", help="Name of a preset.")]
+ObservationsOption = Annotated[Path | None, typer.Option("--observations", help="Observation model (JSON).")]
+DynamicsOption = Annotated[Path | None, typer.Option("--dynamics", help="Step dynamics (JSON).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")]
 
 

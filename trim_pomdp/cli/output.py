@@ -47,6 +47,7 @@ def _cell(value: object) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
+        value += 0.0  # no negative zeros
         return f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
     return str(value)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,8 +28,8 @@ def frontier(
     tradeoffs: Annotated[int, typer.Option(help="How many tradeoffs, budgets evenly covered.")] = 200,
     gap: Annotated[float, typer.Option(help=_GAP_HELP)] = 1e-5,
     threads: Annotated[int, typer.Option(min=1, help="Solver threads.")] = 2,
-    out: Annotated[Optional[Path], typer.Option("--out", help="Frontier file (JSON) to write.")] = None,
-    plot: Annotated[Optional[Path], typer.Option("--plot", help="Picture (PNG) to write.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Frontier file (JSON) to write.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Picture (PNG) to write.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Plan every budget at once: accuracy against strong tokens over all tradeoffs."""
@@ -97,10 +97,10 @@ def policy(
     preset: PresetOption = None,
     observations: ObservationsOption = None,
     dynamics: DynamicsOption = None,
-    budget: Annotated[Optional[float], typer.Option(help="Share of strong-only's tokens, 0 to 1.")] = None,
-    tradeoff: Annotated[Optional[float], typer.Option(help="Price of one strong token, at least 0.")] = None,
+    budget: Annotated[float | None, typer.Option(help="Share of strong-only's tokens, 0 to 1.")] = None,
+    tradeoff: Annotated[float | None, typer.Option(help="Price of one strong token, at least 0.")] = None,
     gap: Annotated[float, typer.Option(help=_GAP_HELP)] = 1e-5,
-    out: Annotated[Optional[Path], typer.Option("--out", help="Policy file (JSON) to write.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Policy file (JSON) to write.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a policy for one budget or one price, and say what it will do."""
@@ -141,13 +141,11 @@ def simulate(
     preset: PresetOption = None,
     observations: ObservationsOption = None,
     dynamics: DynamicsOption = None,
-    policy: Annotated[Optional[Path], typer.Option("--policy", help="Policy file.")] = None,
-    threshold: Annotated[Optional[float], typer.Option(help="Threshold rule instead of a policy.")] = None,
-    strategy: Annotated[
-        Optional[str], typer.Option(help="weak, strong, oracle or random:P instead of a policy.")
-    ] = None,
+    policy: Annotated[Path | None, typer.Option("--policy", help="Policy file.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Threshold rule instead of a policy.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="weak, strong, oracle or random:P instead of a policy.")] = None,
     belief: Annotated[str, typer.Option(help="filter, or posterior for the paper's rule.")] = "filter",
-    closeness: Annotated[Optional[float], typer.Option(help="Closeness c of the paper's rule.")] = None,
+    closeness: Annotated[float | None, typer.Option(help="Closeness c of the paper's rule.")] = None,
     problems: Annotated[int, typer.Option(help="How many problems to draw.")] = 100_000,
     seed: Annotated[int, typer.Option(help="Source of chance.")] = 0,
     as_json: JsonOption = False,
@@ -211,7 +209,7 @@ def _strategy(text: str) -> AnyRule:
 
 
 def inspect(
-    path: Annotated[Optional[Path], typer.Argument(help="Any artifact.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="Any artifact.")] = None,
     preset: PresetOption = None,
     observations: ObservationsOption = None,
     dynamics: DynamicsOption = None,

@@ -52,7 +52,7 @@ def fitted_preset(data: Path) -> Preset:
     observations = _observations(data)
     counts = read_step_counts(data / COUNTS)
     dynamics = fit_dynamics(
-        f"{WEAK} → {STRONG} on MATH-500",
+        "Qwen2.5-1.5B-Instruct → Qwen2.5-7B-Instruct, MATH-500",
         Sources(
             weak_counts=counts.of(WEAK),
             strong_counts=counts.of(STRONG),
