@@ -31,6 +31,7 @@ FloatArray = NDArray[np.float64]
 DEFAULT_GAP = 1e-5  # of the reward
 THREADS = 2
 _SCOUTS = 25
+_SCOUT_ROUNDS = 6
 _BUDGET_RESOLUTION = 0.002
 _MAX_BISECTIONS = 40
 
@@ -87,13 +88,8 @@ class Frontier:
         return np.interp(np.asarray(budgets, dtype=np.float64), budget, accuracy)
 
     def policy_for_budget(self, budget: float) -> PolicyArtifact:
-        """See `policy_for_budget`; starts from the neighbouring points."""
-        check_budget(budget)
-        below = [item.tradeoff for item in self.points if item.point.budget <= budget]
-        above = [item.tradeoff for item in self.points if item.point.budget > budget]
-        low = min(below, default=None)
-        high = max(above, default=None)
-        return policy_for_budget(self.model, budget, gap=self.gap, cheap=low, dear=high)
+        """See `policy_for_budget`."""
+        return policy_for_budget(self.model, budget, gap=self.gap)
 
 
 def compile_kernels(model: RoutingModel) -> float:
@@ -227,8 +223,8 @@ def even_tradeoffs(model: RoutingModel, n: int, *, threads: int = THREADS) -> Fl
         return np.array([0.5 * top])
     scouts = np.concatenate([[0.0], np.geomspace(top * 1e-4, top, _SCOUTS)])
     budgets = _budgets(model, scouts, threads)
-    for _ in range(2):  # halve the widest gaps between neighbours
-        wide = np.flatnonzero(np.diff(-budgets) > budgets[0] / _SCOUTS)
+    for _ in range(_SCOUT_ROUNDS):  # halve the gaps between neighbours that are too wide
+        wide = np.flatnonzero(np.diff(-budgets) > max(1.5 / n, 1.0 / _SCOUTS**2) * budgets[0])
         if len(wide) == 0:
             break
         extra = 0.5 * (scouts[wide] + scouts[wide + 1])
@@ -298,14 +294,7 @@ def policy_for_tradeoff(model: RoutingModel, tradeoff: float, *, gap: float = DE
     )
 
 
-def policy_for_budget(
-    model: RoutingModel,
-    budget: float,
-    *,
-    gap: float = DEFAULT_GAP,
-    cheap: float | None = None,
-    dear: float | None = None,
-) -> PolicyArtifact:
+def policy_for_budget(model: RoutingModel, budget: float, *, gap: float = DEFAULT_GAP) -> PolicyArtifact:
     """Plan for an expected share of strong-only's tokens: one policy, or a draw between two neighbouring ones.
 
     Parameters
@@ -314,8 +303,6 @@ def policy_for_budget(
         In [0, 1].
     gap : float
         As in `solve_frontier`.
-    cheap, dear : float, optional
-        Tradeoffs known to spend at most, and more than, the budget; where to begin.
 
     Raises
     ------
@@ -323,36 +310,49 @@ def policy_for_budget(
         If the budget lies outside [0, 1].
     """
     check_budget(budget)
-    weak = StrategyRule(strategy="weak")
     if budget == 0.0:
+        weak = StrategyRule(strategy="weak")
         note = "budget 0: the weak model alone"
         return PolicyArtifact(
             model=_name(model), policy=weak, planned=evaluate(weak, model), asked_budget=0.0, notes=(note,)
         )
     wanted = budget * model.strong_only_tokens
-    high = solve(model.epoch_model, model.weights(dear or 0.0), gap=gap * model.reward)
-    high_tradeoff = dear or 0.0
-    most = evaluate(rule_from_solution(high, model, high_tradeoff), model)
-    if most.strong_tokens <= wanted and high_tradeoff == 0.0:
-        return _largest_useful(model, high, most, budget)
-    low_tradeoff = largest_tradeoff(model) if cheap is None else cheap
-    low = solve(model.epoch_model, model.weights(low_tradeoff), gap=gap * model.reward, warm_start=high)
+    free = solve(model.epoch_model, model.weights(0.0), gap=gap * model.reward)
+    most = evaluate(rule_from_solution(free, model, 0.0), model)
+    if most.strong_tokens <= wanted:
+        return _largest_useful(model, free, most, budget)
+    return _mixture(model, *_neighbours(model, free, wanted, gap), budget)
+
+
+def _neighbours(
+    model: RoutingModel, free: Solution, wanted: float, gap: float
+) -> tuple[AlphaVectorRule, AlphaVectorRule]:
+    """Rules at two close tradeoffs that spend at most, and at least, the wanted strong tokens; by bisection."""
+    top = largest_tradeoff(model)
+    none = solve(model.epoch_model, model.weights(top), gap=gap * model.reward, warm_start=free)
+    cheap, dear = [(top, none)], [(0.0, free)]
     for _ in range(_MAX_BISECTIONS):
-        spread = (high.components[1] - low.components[1]) / model.strong_only_tokens
-        if spread <= _BUDGET_RESOLUTION or low_tradeoff - high_tradeoff <= 1e-9 * low_tradeoff:
+        (low, less), (high, more) = cheap[-1], dear[-1]
+        if more.components[1] - less.components[1] <= _BUDGET_RESOLUTION * model.strong_only_tokens:
             break
-        middle = 0.5 * (low_tradeoff + high_tradeoff)
-        solution = solve(model.epoch_model, model.weights(middle), gap=gap * model.reward, warm_start=high)
-        if solution.components[1] > wanted:
-            high, high_tradeoff = solution, middle
-        else:
-            low, low_tradeoff = solution, middle
-    return _mixture(
-        model,
-        rule_from_solution(low, model, low_tradeoff),
-        rule_from_solution(high, model, high_tradeoff),
-        budget,
-    )
+        middle = 0.5 * (low + high)
+        if not high < middle < low:
+            break
+        solution = solve(model.epoch_model, model.weights(middle), gap=gap * model.reward, warm_start=more)
+        (dear if solution.components[1] > wanted else cheap).append((middle, solution))
+
+    # A rule spends almost, not exactly, what the policy graph of its solution does: step back where that matters.
+    def rule_of(item: tuple[float, Solution]) -> tuple[AlphaVectorRule, float]:
+        rule = rule_from_solution(item[1], model, item[0])
+        return rule, evaluate(rule, model).strong_tokens
+
+    first, tokens = rule_of(cheap.pop())
+    while tokens > wanted and cheap:
+        first, tokens = rule_of(cheap.pop())
+    second, tokens = rule_of(dear.pop())
+    while tokens < wanted and dear:
+        second, tokens = rule_of(dear.pop())
+    return first, second
 
 
 def _mixture(model: RoutingModel, cheap: AlphaVectorRule, dear: AlphaVectorRule, budget: float) -> PolicyArtifact:

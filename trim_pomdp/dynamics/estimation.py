@@ -24,8 +24,10 @@ from trim_pomdp.errors import InputError
 FloatArray = NDArray[np.float64]
 _GRADIENT_STEP = 1e-6
 # Not identified: a probability with an interval wider than this, or a positive number known to less than a factor.
-_WIDE_PROBABILITY = 0.4
+_WIDE_PROBABILITY = 0.25
 _WIDE_FACTOR = 3.0
+# How well the end of an interval is located, as a share of its distance from the estimate.
+_END_TOLERANCE = 0.03
 
 
 @dataclass(frozen=True)
@@ -142,18 +144,24 @@ def _log_likelihood(explanation: Explanation, terms: Sequence[Term], free: dict[
 
 
 def profile_intervals(
-    estimate: Estimate, *, level: float = 0.95, progress: Callable[[str], None] | None = None
+    estimate: Estimate,
+    *,
+    names: Sequence[str] | None = None,
+    level: float = 0.95,
+    progress: Callable[[str], None] | None = None,
 ) -> dict[str, Interval]:
     """Profile-likelihood interval of every free parameter.
 
     Parameters
     ----------
+    names : sequence of str, optional
+        Only these parameters.
     progress : callable, optional
         Called with the name of each parameter before its interval is computed.
     """
     drop = float(chi2.ppf(level, 1)) / 2.0
     out = {}
-    for name in estimate.explanation.free:
+    for name in estimate.explanation.free if names is None else names:
         if progress is not None:
             progress(name)
         low, high = (_profile_end(estimate, name, drop, side) for side in (-1, 1))
@@ -201,9 +209,7 @@ def _profile_end(estimate: Estimate, name: str, drop: float, side: int) -> float
         if outside == bound:
             return bound
         inside, step = outside, 2.0 * step
-    for _ in range(12):
-        if abs(outside - inside) <= 1e-3 * max(abs(centre), 0.1):
-            break
+    while abs(outside - inside) > _END_TOLERANCE * max(abs(outside - centre), 1e-3):
         middle = 0.5 * (inside + outside)
         if loss(middle) >= drop:
             outside = middle

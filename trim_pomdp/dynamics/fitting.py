@@ -37,14 +37,7 @@ from trim_pomdp.dynamics.likelihood import (
     weak_steps,
 )
 from trim_pomdp.dynamics.model import Check, FitReport, Interval, RivalFit, StepDynamics
-from trim_pomdp.dynamics.parameters import (
-    EXPLANATIONS,
-    LOCAL,
-    TRANSFER,
-    TRANSFER_FREE,
-    Explanation,
-    published,
-)
+from trim_pomdp.dynamics.parameters import EXPLANATIONS, LOCAL, SPREAD, WIDER, Explanation, published
 from trim_pomdp.errors import InputError
 from trim_pomdp.observations import ObservationModel
 
@@ -52,6 +45,8 @@ FloatArray = NDArray[np.float64]
 Progress = Callable[[str], None]
 MAX_STEPS = 30
 _FOLDS = 5
+# Held-out log-likelihoods per row that differ by less say nothing about which explanation is better.
+_ALIKE_PER_ROW = 0.1
 
 
 @dataclass(frozen=True)
@@ -359,8 +354,11 @@ def _fit_pilot(
     best = _best(rivals) if explanation == "best" else explanation
     estimate = estimates[best]
     ranges: dict[str, Interval] = {}
+    notes = list(_pilot_notes(estimate, rivals[best]))
     if intervals:
-        ranges = profile_intervals(estimate, progress=lambda item: progress(f"interval: {item}"))
+        wider = estimates[WIDER.get(best, best)]
+        ranges = _intervals(estimate, wider, progress)
+        notes += _conditional_notes(estimate, wider, progress)
     return _pilot_dynamics(
         name,
         sources,
@@ -373,9 +371,9 @@ def _fit_pilot(
             sources=tuple(term.name for term in estimate.terms),
             log_likelihood=estimate.log_likelihood,
             intervals=ranges,
-            unidentified=tuple(key for key, value in ranges.items() if not value.identified),
+            unidentified=_unidentified(estimate, ranges),
             rivals=tuple(sorted(rivals.values(), key=_merit, reverse=True)),
-            notes=_pilot_notes(estimate, rivals[best]),
+            notes=tuple(notes),
         ),
     )
 
@@ -457,10 +455,55 @@ def _merit(rival: RivalFit) -> float:
 
 
 def _best(rivals: Mapping[str, RivalFit]) -> str:
-    return max(
-        (name for name in rivals if name in EXPLANATIONS and name != "difficulty-spread"),
-        key=lambda name: _merit(rivals[name]),
+    """The explanation with the best merit; of those that the data cannot tell from it, the one with the fewest knobs.
+
+    `difficulty-spread` takes no part: it is a mixture over problems, which `StepDynamics` does not hold.
+    """
+    able = [rivals[name] for name in EXPLANATIONS if name in rivals and name != SPREAD.name]
+    top = max(able, key=_merit)
+    held_out = top.held_out_log_likelihood is not None
+    alike = [rival for rival in able if _merit(top) - _merit(rival) <= (_ALIKE_PER_ROW if held_out else 0.0)]
+    return min(alike, key=lambda rival: (rival.free_parameters, -_merit(rival))).name
+
+
+def _intervals(estimate: Estimate, wider: Estimate, progress: Progress) -> dict[str, Interval]:
+    """Profile intervals under the wider explanation, around the estimates of the chosen one."""
+    ranges = profile_intervals(wider, progress=lambda item: progress(f"interval: {item}"))
+    values = estimate.parameters
+    return {
+        name: item.model_copy(
+            update={
+                "estimate": values[name],
+                "low": min(item.low, values[name]),
+                "high": max(item.high, values[name]),
+            }
+        )
+        for name, item in ranges.items()
+    }
+
+
+def _conditional_notes(estimate: Estimate, wider: Estimate, progress: Progress) -> list[str]:
+    """What the intervals shrink to if the assumption of the chosen explanation is granted."""
+    assumed = {
+        name: value
+        for name, value in estimate.explanation.fixed.items()
+        if name in wider.explanation.free and name not in estimate.explanation.free
+    }
+    if not assumed:
+        return []
+    core = ("weak_success", "strong_success", "repair", "false_alarms")
+    narrow = profile_intervals(
+        estimate, names=core, progress=lambda item: progress(f"interval given the assumption: {item}")
     )
+    granted = ", ".join(f"{name} = {value:g}" for name, value in assumed.items())
+    spans = ", ".join(f"{name} {item.low:.3f} … {item.high:.3f}" for name, item in narrow.items())
+    return [f"thresholds alone cannot tell misses from failed repairs; granted {granted}: {spans}"]
+
+
+def _unidentified(estimate: Estimate, ranges: Mapping[str, Interval]) -> tuple[str, ...]:
+    assumed = [*estimate.explanation.tied, *(n for n in estimate.explanation.fixed if n in ranges)]
+    wide = [name for name, item in ranges.items() if not item.identified]
+    return tuple(dict.fromkeys([*wide, *assumed]))
 
 
 def _pilot_notes(estimate: Estimate, rival: RivalFit) -> tuple[str, ...]:
@@ -562,14 +605,3 @@ def _pilot_checks(sources: Sources, pilot: Pilot, values: Mapping[str, float], f
                 )
             )
     return tuple(checks)
-
-
-__all__ = [
-    "EXPLANATIONS",
-    "TRANSFER",
-    "TRANSFER_FREE",
-    "Sources",
-    "cross_validate_sequences",
-    "fit_dynamics",
-    "resample_problems",
-]

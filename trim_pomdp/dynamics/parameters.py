@@ -80,6 +80,16 @@ class Explanation:
 
 _ACCURACY = ("weak_success", "strong_success", "repair")
 
+# A threshold sweep shows, of each step, only P(regenerated) and P(right after it), and both are linear in the two score
+# distributions. That is four numbers (p_w and three coefficients) for the five parameters p_w, p_s, p_r, e, d, so one
+# direction is free for ever: misses d against repair p_r (docs/results.md). `FALSE_ALARMS` closes it with d = 0.
+FALSE_ALARMS = Explanation(
+    "false-alarms",
+    "one hazard, p_d = p_w, scores transferred by false alarms e alone (misses d = 0)",
+    (*_ACCURACY, "false_alarms", *TOKENS),
+    fixed={"misses": 0.0},
+    tied={"look_right": "weak_success"},
+)
 TRANSFER = Explanation(
     "transfer",
     "one hazard, p_d = p_w, scores transferred (false alarms e, misses d)",
@@ -133,7 +143,11 @@ def published(weak_success: float, strong_success: float) -> Explanation:
     )
 
 
-EXPLANATIONS = {item.name: item for item in (TRANSFER, TRANSFER_FREE, LOCAL, LATE_END, SPREAD, FREE_REPAIR)}
+EXPLANATIONS = {
+    item.name: item for item in (FALSE_ALARMS, TRANSFER, TRANSFER_FREE, LOCAL, LATE_END, SPREAD, FREE_REPAIR)
+}
+# What an explanation fixes by assumption, a wider one frees: intervals are taken from the wider one.
+WIDER = {FALSE_ALARMS.name: TRANSFER.name}
 
 
 def bounds_of(names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
