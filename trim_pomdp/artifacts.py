@@ -14,9 +14,9 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from trim_pomdp.errors import InputError
 
@@ -59,6 +59,14 @@ class Artifact(Record):
     package_version: str = Field(default_factory=package_version)
     provenance: tuple[Provenance, ...] = ()
 
+    @field_validator("schema_version", mode="before")
+    @classmethod
+    def _version_is_known(cls, version: object) -> object:
+        """Also of the artifacts inside an artifact, which `from_mapping` does not look at."""
+        if type(version) is not int or version != SCHEMA_VERSION:
+            raise ValueError(f"is {version!r}; this version of the package reads {SCHEMA_VERSION}")
+        return version
+
     def save(self, path: str | Path) -> Path:
         """Write the artifact as JSON; an interrupted write leaves no half a file behind."""
         return write_text(path, self.model_dump_json(indent=1) + "\n")
@@ -81,7 +89,7 @@ class Artifact(Record):
         if document.get("kind") != kind:
             raise InputError(f"{source}: kind is {document.get('kind')!r}; expected {kind!r}")
         version = document.get("schema_version")
-        if version != SCHEMA_VERSION:
+        if type(version) is not int or version != SCHEMA_VERSION:
             raise InputError(
                 f"{source}: schema_version is {version!r}; this version of the package reads {SCHEMA_VERSION}"
             )
@@ -104,17 +112,41 @@ def validate(model: type[Model], document: object, *, source: str) -> Model:
 
 def _first_finding(error: ValidationError, model: type[BaseModel]) -> str:
     finding = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in finding["loc"]) or "document"
+    where = ".".join(str(part) for part in finding["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if finding["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(finding["loc"][-1]), model.model_fields, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"unknown key {where!r}{hint}{more}"
+        known = sorted({name for item in _models_at(model, finding["loc"][:-1]) for name in item.model_fields})
+        near = difflib.get_close_matches(str(finding["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        return f"unknown key {where!r}; {hint}{more}"
     if finding["type"] == "missing":
         return f"missing {where!r}{more}"
-    shown = repr(finding.get("input"))
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
-    return f"{where}: {finding['msg']} (got {shown}){more}"
+    problem = finding["msg"].removeprefix("Value error, ")
+    given = finding.get("input")
+    if not where and not isinstance(given, (dict, list, tuple)):
+        where = "document"
+    if finding["type"] != "value_error":
+        shown = repr(given)
+        problem += f" (got {shown if len(shown) <= 60 else shown[:57] + '...'})"
+    return f"{where}: {problem}{more}" if where else f"{problem}{more}"
+
+
+def _models_at(model: type[BaseModel], location: tuple[int | str, ...]) -> set[type[BaseModel]]:
+    """The models that can stand at a location (field names, indices, keys and union tags) inside `model`."""
+    models = {model}
+    for part in location:
+        inner: set[type[BaseModel]] = set()
+        for item in models:
+            if part in item.model_fields:
+                inner |= _models_in(item.model_fields[str(part)].annotation)
+        models = inner or models
+    return models
+
+
+def _models_in(annotation: object) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {model for argument in get_args(annotation) for model in _models_in(argument)}
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
@@ -129,8 +161,8 @@ def read_json(path: str | Path) -> dict[str, Any]:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a JSON document, or cut off ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a JSON document in UTF-8, or cut off ({error})") from None
     if not isinstance(document, dict):
         raise InputError(f"{path}: holds {type(document).__name__}; expected one JSON object")
     return document
@@ -141,8 +173,27 @@ def write_text(path: str | Path, text: str) -> Path:
     return write_bytes(path, text.encode())
 
 
+def require_writable(path: str | Path) -> None:
+    """Refuse, before long work, a path that cannot be written to afterwards.
+
+    Raises
+    ------
+    InputError
+        If the folder is absent or may not be written to, or the path is itself a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a file to write")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: cannot be written (there is no folder {path.parent}; make it first)")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: cannot be written (no permission to write in {path.parent})")
+
+
 def write_bytes(path: str | Path, content: bytes) -> Path:
     """Write a file whole or not at all: a temporary file beside it, then a rename.
+
+    A link is followed, and stays; what is no regular file (``/dev/stdout``) is written to as it is.
 
     Raises
     ------
@@ -150,10 +201,15 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
         If the folder is absent or cannot be written to.
     """
     path = Path(path)
+    require_writable(path)
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            target.write_bytes(content)
+            return path
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+        raise InputError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
@@ -163,7 +219,7 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
         umask = os.umask(0)
         os.umask(umask)
         Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
+        Path(temporary).replace(target)
     except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from trim_pomdp.data.features import running_minimum
 from trim_pomdp.data.sequences import SequenceBatch
 from trim_pomdp.dynamics.model import MinimumCalibration, StepDynamics
-from trim_pomdp.errors import UnsetParameterError
+from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.observations import ObservationModel
 
 FloatArray = NDArray[np.float64]
 KEEP, REGENERATE = 0, 1
 
 
-def class_prior(q: float | FloatArray, weak_success: float) -> FloatArray:
+def class_prior(q: float | FloatArray, weak_success: float | FloatArray) -> FloatArray:
     """Distribution over S0, S1, S2 of a new weak step, before its score; shape (..., 3).
 
     Examples
@@ -61,8 +61,8 @@ def filter_states(
 ) -> FloatArray:
     """Run the filter over kept steps of many sequences at once.
 
-    The last step of a sequence is taken as its end. Beyond the step cap, success and hazard are those of the
-    last step before the cap, since a recorded sequence may be longer.
+    The last step of a sequence is taken as its end. A recorded sequence may be longer than the cap, where the model
+    ends every solution: it goes on with success and hazard of the last step before the cap.
 
     Parameters
     ----------
@@ -87,18 +87,20 @@ def filter_states(
     out = np.empty((n, T))
     q = np.ones(n)
     for t in range(T):
-        step = min(t, before_cap)
+        ended = t == lengths - 1
+        # At the cap itself a sequence that ends does what the model says: its end is no evidence.
+        step = np.where(ended & (t == dynamics.max_steps - 1), t, min(t, before_cap))
         likelihood = emission[:, bins[:, t]].T
         if two_hazards:
-            likelihood = likelihood * _end_likelihood(t == lengths - 1, ends[step], ends_derailed[step])
+            likelihood = likelihood * _end_likelihood(ended, ends[step], ends_derailed[step])
         after = next_q(update(class_prior(q, success[step]), likelihood), KEEP)
         q = np.where(mask[:, t], after, q)
         out[:, t] = q
     return out
 
 
-def _end_likelihood(ended: NDArray[np.bool_], hazard: float, hazard_derailed: float) -> FloatArray:
-    by_class = np.array([hazard, hazard_derailed, hazard])
+def _end_likelihood(ended: NDArray[np.bool_], hazard: FloatArray, hazard_derailed: FloatArray) -> FloatArray:
+    by_class = np.stack([hazard, hazard_derailed, hazard], axis=1)
     return np.where(ended[:, None], by_class, 1.0 - by_class)
 
 
@@ -168,9 +170,18 @@ def minimum_logit(minimum: FloatArray, clip: float) -> FloatArray:
 
 
 def calibrate_minimum(batch: SequenceBatch, *, fitted_on: str, clip: float = 1e-4) -> MinimumCalibration:
-    """Fit the calibration of the running minimum on outcomes (logistic regression)."""
+    """Fit the calibration of the running minimum on outcomes (logistic regression).
+
+    Raises
+    ------
+    InputError
+        If all outcomes are alike, so that there is nothing to tell apart.
+    """
     from sklearn.linear_model import LogisticRegression
 
+    if batch.correct.all() or not batch.correct.any():
+        outcome = "right" if batch.correct.all() else "wrong"
+        raise InputError(f"all {len(batch)} sequences have {outcome} answers; a calibration needs some of each")
     feature = minimum_logit(batch.scores.min(axis=1), clip)
     model = LogisticRegression(C=1e3).fit(feature[:, None], batch.correct)
     return MinimumCalibration(

@@ -28,6 +28,6 @@ def load(path: str | Path) -> Artifact:
     """
     document = read_json(path)
     kind = document.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise InputError(f"{path}: kind is {kind!r}; expected one of {', '.join(KINDS)}")
     return KINDS[kind].from_mapping(document, source=str(path))

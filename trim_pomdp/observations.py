@@ -65,9 +65,13 @@ class StepEmission(Record):
 
     @cached_property
     def evidence(self) -> FloatArray:
-        """z = log f_right / f_wrong of every bin, shape (J,); ±inf where only one class can emit it."""
+        """z = log f_right / f_wrong of every bin, shape (J,); ±inf where one class can emit it, 0 where neither."""
+        right, wrong = self.table[0], self.table[2]
+        seen = (right > 0) | (wrong > 0)
+        z = np.zeros(self.size)
         with np.errstate(divide="ignore"):
-            return np.asarray(np.log(self.table[0]) - np.log(self.table[2]))
+            z[seen] = np.log(right[seen]) - np.log(wrong[seen])
+        return z
 
     def bins(self, scores: FloatArray) -> NDArray[np.int64]:
         """Bin of every score, same shape."""

@@ -38,6 +38,7 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 2.2,
 }
+_MOST_DRAWS = 10_000
 _DISPLAY_EDGES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
@@ -278,24 +279,32 @@ def plot_fit(model: RoutingModel, thresholds: Sequence[PlannedPoint], grid: Sequ
 def draw_sequences(
     model: RoutingModel, rng: np.random.Generator, *, per_outcome: int = 2
 ) -> tuple[list[FloatArray], list[bool]]:
-    """A few weak-only solutions drawn from the model: score sequences, and whether the answer was right."""
+    """A few weak-only solutions drawn from the model: score sequences, and whether the answer was right.
+
+    Scores come from the step emission, also where the planner sees bins of (min, current). Solutions of four steps
+    and more are shown; where the model makes too few of a kind, fewer of that kind come back.
+    """
     step = model.observations.step_emission
+    emission = model.observations.model_copy(update={"emission": "step"}).class_emission(model.dynamics)
     edges = np.append(np.array(step.score_edges), 1.0)
     dynamics = model.dynamics
+    shortest = min(4, dynamics.max_steps)
     scores: list[FloatArray] = []
     outcomes: list[bool] = []
-    while min(outcomes.count(True), outcomes.count(False)) < per_outcome:
+    for _ in range(_MOST_DRAWS):
+        if min(outcomes.count(True), outcomes.count(False)) >= per_outcome:
+            break
         right, sequence = True, []
         for t in range(dynamics.max_steps):
             c = 1
             if right:
                 c = 0 if rng.random() < dynamics.weak_success_by_step[t] else 2
             right = c == 0
-            j = int(rng.choice(step.size, p=model.emission[c]))
+            j = int(rng.choice(step.size, p=emission[c] / emission[c].sum()))
             sequence.append(rng.uniform(edges[j], edges[j + 1]))
             if rng.random() < (dynamics.hazard_derailed_array if c == 1 else dynamics.hazard_array)[t]:
                 break
-        if outcomes.count(right) < per_outcome and len(sequence) >= 4:
+        if outcomes.count(right) < per_outcome and len(sequence) >= shortest:
             scores.append(np.array(sequence))
             outcomes.append(right)
     order = sorted(range(len(outcomes)), key=lambda i: not outcomes[i])

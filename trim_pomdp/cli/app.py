@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+from typing import Annotated
 
-import click
 import typer
 
 from trim_pomdp.cli import fitting, planning
@@ -14,35 +16,58 @@ from trim_pomdp.errors import TrimError
 app = typer.Typer(
     name="trim-pomdp",
     help="Plan stepwise LLM routing: fit what the models and the PRM do, plan every budget at once, make policies.",
-    no_args_is_help=True,
+    epilog="Begin with: trim-pomdp demo. Each verb explains itself: trim-pomdp VERB --help.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (
-    fitting.fit_observations,
-    fitting.fit_dynamics,
-    fitting.assess_beliefs,
-    planning.frontier,
-    planning.policy,
-    planning.simulate,
-    planning.inspect,
-    demo,
+# Told in full in the list of verbs; the first sentence of each would be cut off there.
+for verb, short_help in (
+    (fitting.fit_observations, "Fit what scores look like"),
+    (fitting.fit_dynamics, "Fit what the two models do"),
+    (fitting.assess_beliefs, "Judge beliefs on scored sequences"),
+    (planning.frontier, "Plan every budget at once"),
+    (planning.policy, "Plan for one budget or price"),
+    (planning.simulate, "Route problems drawn from the model"),
+    (planning.inspect, "Show what a file or a model holds"),
+    (demo, "Plan from a preset and draw the plan"),
 ):
-    app.command()(verb)
+    app.command(short_help=short_help)(verb)
+
+# typer ≥ 0.26 brings its own copy of click, earlier ones use click itself: take the classes from typer.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+_ClickException: type[Exception] = _UsageError.__bases__[0]
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from trim_pomdp.artifacts import package_version
+
+        sys.stdout.write(f"trim-pomdp {package_version()}\n")
+        raise typer.Exit
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit; bad input and usage errors exit with code 2."""
+    """Run the command line and exit; bad input and usage errors exit with code 2, without a verb help is shown."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a table has lines and arrows that not every encoding knows
     try:
-        code = app(args=arguments, standalone_mode=False)
-    except click.UsageError as error:
-        _fail(error.format_message(), error.ctx.command_path if error.ctx else "trim-pomdp")
-    except click.Abort:
+        code = app(args=arguments or ["--help"], prog_name="trim-pomdp", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; keep Python from complaining once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except click.ClickException as error:
-        _fail(error.format_message(), "trim-pomdp")
     except Exception as error:
+        if isinstance(error, _ClickException):
+            context = getattr(error, "ctx", None)
+            _fail(error.format_message(), context.command_path if context else "trim-pomdp")  # type: ignore[attr-defined]
         if not _is_expected(error):
             raise
         _fail(str(error), "trim-pomdp")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trim_pomdp.cli.models import JsonOption
+from trim_pomdp.cli.models import JsonOption, SeedOption
 from trim_pomdp.cli.output import emit_json, progress, say
 
 if TYPE_CHECKING:
@@ -23,19 +23,21 @@ _BUDGET = 0.2
 
 def demo(
     preset: Annotated[str, typer.Option("--preset", help="Name of a preset.")] = DEFAULT_PRESET,
-    tradeoffs: Annotated[int, typer.Option(help="How many tradeoffs to plan for.")] = 300,
+    tradeoffs: Annotated[int, typer.Option(min=1, help="How many tradeoffs to plan for.")] = 300,
     out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("trim-pomdp-demo"),
-    seed: Annotated[int, typer.Option(help="Of the drawn example sequences.")] = 0,
+    seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Plan from a preset, print a table of budgets, and write the frontier, a policy and pictures."""
     from trim_pomdp.cli.planning import show_budgets, show_points
     from trim_pomdp.frontier import compile_kernels, solve_frontier
     from trim_pomdp.frontier_artifact import FrontierArtifact
+    from trim_pomdp.plots import save_figure
     from trim_pomdp.presets import load_preset
     from trim_pomdp.thresholds import threshold_curve
 
     item = load_preset(preset)
+    folder = _make_folder(out)
     model = item.routing_model()
     with progress("demo") as tell:
         tell("compiling the kernels (once per installation)")
@@ -46,14 +48,12 @@ def demo(
         policy = planned.policy_for_budget(_BUDGET)
         tell("drawing")
         pictures = _pictures(model, planned, thresholds, policy, seed)
-    folder = _make_folder(out)
-    FrontierArtifact.of(planned, thresholds, compile_s).save(folder / "frontier.json")
-    policy.save(folder / f"policy-budget-{_BUDGET:g}.json")
-    for name, figure in pictures.items():
-        from trim_pomdp.plots import save_figure
-
-        save_figure(figure, folder / f"{name}.png")
-    written = sorted(path.name for path in folder.iterdir())
+    paths = [
+        FrontierArtifact.of(planned, thresholds, compile_s).save(folder / "frontier.json"),
+        policy.save(folder / f"policy-budget-{_BUDGET:g}.json"),
+        *(save_figure(figure, folder / f"{name}.png") for name, figure in pictures.items()),
+    ]
+    written = sorted(path.name for path in paths)
     if as_json:
         emit_json(
             {
@@ -112,6 +112,8 @@ def _pictures(
     if fit is not None:
         out["fit"] = fit
     scores, outcomes = plots.draw_sequences(model, np.random.default_rng(seed))
+    if not scores:
+        return out
     batch = SequenceBatch.of(
         [
             ScoredSequence(id=str(i), scores=tuple(s.tolist()), correct=right)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trim_pomdp.cli.models import DynamicsOption, JsonOption, ObservationsOption, PresetOption, read_parts
-from trim_pomdp.cli.output import emit_json, parse_numbers, progress, say, show_table, warn
+from trim_pomdp.cli.models import DynamicsOption, JsonOption, ObservationsOption, PresetOption, SeedOption, read_parts
+from trim_pomdp.cli.output import emit_json, number, parse_numbers, progress, say, show_table, warn
 from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
     from trim_pomdp.dynamics.fitting import Sources
-    from trim_pomdp.dynamics.model import StepDynamics
+    from trim_pomdp.dynamics.model import Check, FitReport, StepDynamics
+    from trim_pomdp.observations import ObservationModel
 
 OutOption = Annotated[Path, typer.Option("--out", help="File to write.")]
 
@@ -28,15 +30,22 @@ def fit_observations(
     estimator: Annotated[str, typer.Option(help="likelihood-ratio, histogram or reflected-kde.")] = "likelihood-ratio",
     name: Annotated[str | None, typer.Option(help="Name of the artifact (default: the file's).")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Also compare all estimators on held-out data.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the held-out folds.")] = 0,
+    seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Fit score densities of right and first wrong steps (and derailed ones, where labelled)."""
+    import warnings
+
+    import observation_models
     from trim_pomdp import observation_fitting as fitting
-    from trim_pomdp.artifacts import hashes
+    from trim_pomdp.artifacts import hashes, require_writable
     from trim_pomdp.data.features import read_class_features
     from trim_pomdp.data.processbench import class_features, read_step_scores
 
+    chosen = next((item for item in fitting.ESTIMATORS if item == estimator), None)
+    if chosen is None:
+        raise InputError(f"unknown estimator {estimator!r}; there are {', '.join(fitting.ESTIMATORS)}")
+    require_writable(out)
     if (features is None) == (scores is None):
         raise InputError("give --features FILE.npz, or --scores FILE.jsonl with --prm NAME")
     if features is not None:
@@ -45,22 +54,30 @@ def fit_observations(
         assert scores is not None
         if prm is None:
             raise InputError("--scores needs --prm NAME, since the file can hold several PRMs")
-        source, data = scores, class_features(read_step_scores(scores), prm)
-    chosen = next((item for item in fitting.ESTIMATORS if item == estimator), None)
-    if chosen is None:
-        raise InputError(f"unknown estimator {estimator!r}; there are {', '.join(fitting.ESTIMATORS)}")
-    if data.groups is None:
-        warn(f"{source}: no ids (S0_id, S1_id, S2_id); held-out folds are by row, which is optimistic")
-    with progress("fitting observations"):
-        model = fitting.fit_observations(
-            name or prm or source.name.split(".")[0],
-            data,
-            estimator=chosen,
-            provenance=hashes([source]),
-            seed=seed,
-        )
+        source, records = scores, read_step_scores(scores)
+        try:
+            data = class_features(records, prm)
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from None
+    with progress("fitting observations") as tell, warnings.catch_warnings():
+        # What the estimators warn of is kept in the diagnostics, and told from there.
+        warnings.filterwarnings("ignore", category=observation_models.ObservationModelWarning)
+        try:
+            model = fitting.fit_observations(
+                name or prm or source.name.split(".")[0],
+                data,
+                estimator=chosen,
+                provenance=hashes([source]),
+                seed=seed,
+            )
+            if compare:
+                tell("comparing estimators")
+            comparison = fitting.compare_estimators(data, seed=seed) if compare else None
+        except (InputError, observation_models.ObservationModelError) as error:
+            raise InputError(f"{source}: {error}") from None
     model.save(out)
-    comparison = fitting.compare_estimators(data, seed=seed) if compare else None
+    for message in _warnings(model):
+        warn(f"{source}: {message}")
     if as_json:
         document: dict[str, Any] = {"out": str(out), "estimator": model.estimator, "diagnostics": model.diagnostics}
         if comparison is not None:
@@ -73,6 +90,11 @@ def fit_observations(
     if comparison is not None:
         say(comparison.to_table())
     say(f"wrote {out}")
+
+
+def _warnings(model: ObservationModel) -> tuple[str, ...]:
+    messages = model.diagnostics.get("warnings", ())
+    return messages if isinstance(messages, tuple) else ()
 
 
 def _estimates(row: object) -> dict[str, float | None]:
@@ -103,13 +125,15 @@ def fit_dynamics(
     intervals: Annotated[bool, typer.Option(help="Compute intervals (a minute or two).")] = True,
     max_steps: Annotated[int, typer.Option(min=1, help="Step cap.")] = 30,
     name: Annotated[str | None, typer.Option(help="Name of the artifact.")] = None,
-    seed: Annotated[int, typer.Option(help="Of starting points, folds and bootstrap.")] = 0,
+    seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Fit what the two models do, from any of: step counts, a pilot sweep, scored sequences, labelled solutions."""
+    from trim_pomdp.artifacts import require_writable
     from trim_pomdp.dynamics import fitting
     from trim_pomdp.observations import ObservationModel
 
+    require_writable(out)
     model = ObservationModel.read(observations)
     sources = _sources(step_counts, weak, strong, pilot, sequences, labelled, generator)
     thresholds = None if fit_thresholds is None else parse_numbers(fit_thresholds, "--fit-thresholds")
@@ -192,28 +216,25 @@ def show_dynamics(dynamics: StepDynamics) -> None:
         span = f"{interval.low:.4g} … {interval.high:.4g}" if interval else ""
         rows.append([key, value, span, "" if interval is None or interval.identified else "not identified"])
     show_table(f"{dynamics.name} (step cap {dynamics.max_steps})", ["parameter", "estimate", "95 %", ""], rows)
-    if report is None:
-        return
+    if report is not None:
+        _show_fit(report)
+
+
+def _show_fit(report: FitReport) -> None:
     if report.rivals:
+        titles = ("log-lik.", "held out", "acc. RMSE", "regen. RMSE", "weak only", "strong only", "tokens off")
+        held_out = any(rival.held_out_accuracy_rmse is not None for rival in report.rivals)
         show_table(
-            f"explanations of the pilot (chosen: {report.explanation})",
-            [
-                "explanation",
-                "log-lik.",
-                "held out",
-                "acc. RMSE",
-                "regen. RMSE",
-                "weak-only",
-                "strong-only",
-                "tokens off",
-            ],
+            f"explanations of the pilot (chosen: {report.explanation}; RMSE over {'held-out' if held_out else 'all'} "
+            "rows)",
+            ["explanation", *titles],
             [
                 [
                     rival.name,
                     rival.log_likelihood,
                     rival.held_out_log_likelihood,
-                    rival.held_out_accuracy_rmse or rival.accuracy_rmse,
-                    rival.held_out_regenerations_rmse or rival.regenerations_rmse,
+                    rival.held_out_accuracy_rmse if held_out else rival.accuracy_rmse,
+                    rival.held_out_regenerations_rmse if held_out else rival.regenerations_rmse,
                     rival.weak_only_accuracy,
                     rival.strong_only_accuracy,
                     rival.visible_tokens_error,
@@ -221,19 +242,53 @@ def show_dynamics(dynamics: StepDynamics) -> None:
                 for rival in report.rivals
             ],
         )
-    if report.checks:
+    often = Counter(check.quantity for check in report.checks if check.threshold is not None)
+    by_threshold = [check for check in report.checks if check.threshold is not None and often[check.quantity] > 1]
+    _show_threshold_checks(by_threshold)
+    others = [check for check in report.checks if check not in by_threshold]
+    if others:
         show_table(
             "goodness of fit",
             ["quantity", "implied", "observed", "z", "fitted"],
-            [
-                [item.label, item.implied, item.observed, item.z_score, "yes" if item.used_in_fit else "no"]
-                for item in report.checks
-            ],
+            [[c.label, c.implied, c.observed, c.z_score, "yes" if c.used_in_fit else "no"] for c in others],
         )
     if report.unidentified:
         say(f"not identified by these data: {', '.join(report.unidentified)}")
     for note in report.notes:
         say(f"note: {note}")
+
+
+def _show_threshold_checks(checks: list[Check]) -> None:
+    """One row a threshold: implied / observed of every quantity, and the largest deviation in standard errors."""
+    if not checks:
+        return
+    rows: dict[float, dict[str, Check]] = {}
+    for check in checks:
+        rows.setdefault(check.threshold or 0.0, {})[check.quantity] = check
+    quantities = list(dict.fromkeys(check.quantity for check in checks))
+    table: list[list[object]] = []
+    for threshold, row in sorted(rows.items()):
+        name = {0.0: "weak-only", 1.0: "strong-only"}.get(threshold, f"{threshold:g}")
+        fitted = "*" if any(check.used_in_fit for check in row.values()) else ""
+        scores = [abs(check.z_score) for check in row.values() if check.z_score is not None]
+        table.append(
+            [
+                f"{name}{fitted}",
+                *(_implied_and_observed(row[quantity]) if quantity in row else "" for quantity in quantities),
+                number(max(scores), 1) if scores else None,
+            ]
+        )
+    show_table(
+        "goodness of fit by threshold: implied/observed (* used in the fit)",
+        ["threshold", *quantities, "largest |z|"],
+        table,
+    )
+
+
+def _implied_and_observed(check: Check) -> str:
+    size = max(abs(check.implied), abs(check.observed))
+    decimals = 3 if size <= 1 else 2 if size < 10 else 0
+    return f"{number(check.implied, decimals)}/{number(check.observed, decimals)}"
 
 
 def assess_beliefs(

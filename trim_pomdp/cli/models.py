@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PresetOption = Annotated[str | None, typer.Option("--preset", help="Name of a preset.")]
 ObservationsOption = Annotated[Path | None, typer.Option("--observations", help="Observation model (JSON).")]
 DynamicsOption = Annotated[Path | None, typer.Option("--dynamics", help="Step dynamics (JSON).")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Source of chance.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")]
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trim_pomdp.cli.models import DynamicsOption, JsonOption, ObservationsOption, PresetOption, read_model, read_parts
-from trim_pomdp.cli.output import emit_json, progress, say, show_table, warn
+from trim_pomdp.cli.models import DynamicsOption, JsonOption, ObservationsOption, PresetOption, SeedOption, read_model
+from trim_pomdp.cli.output import emit_json, progress, say, show_table
 from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from trim_pomdp.routing import RoutingModel
 
 _COLUMNS = ("budget", "accuracy", "strong_tokens", "regenerations", "kept_tokens", "discarded_tokens")
+# Rounding errors of the value bounds are of this order.
+_SMALLEST_GAP = 1e-9
 _GAP_HELP = "Certified gap at the start, as a share of the reward."
 
 
@@ -25,7 +27,7 @@ def frontier(
     preset: PresetOption = None,
     observations: ObservationsOption = None,
     dynamics: DynamicsOption = None,
-    tradeoffs: Annotated[int, typer.Option(help="How many tradeoffs, budgets evenly covered.")] = 200,
+    tradeoffs: Annotated[int, typer.Option(min=1, help="How many tradeoffs, budgets evenly covered.")] = 200,
     gap: Annotated[float, typer.Option(help=_GAP_HELP)] = 1e-5,
     threads: Annotated[int, typer.Option(min=1, help="Solver threads.")] = 2,
     out: Annotated[Path | None, typer.Option("--out", help="Frontier file (JSON) to write.")] = None,
@@ -33,10 +35,15 @@ def frontier(
     as_json: JsonOption = False,
 ) -> None:
     """Plan every budget at once: accuracy against strong tokens over all tradeoffs."""
+    from trim_pomdp.artifacts import require_writable
     from trim_pomdp.frontier import compile_kernels, solve_frontier
     from trim_pomdp.frontier_artifact import FrontierArtifact
     from trim_pomdp.thresholds import threshold_curve
 
+    _check_gap(gap)
+    for path in (out, plot):
+        if path is not None:
+            require_writable(path)
     model = read_model(preset, observations, dynamics)
     with progress("planning"):
         compile_s = compile_kernels(model)
@@ -104,10 +111,16 @@ def policy(
     as_json: JsonOption = False,
 ) -> None:
     """Make a policy for one budget or one price, and say what it will do."""
-    from trim_pomdp.frontier import policy_for_budget, policy_for_tradeoff
+    from trim_pomdp.artifacts import require_writable
+    from trim_pomdp.frontier import check_budget, policy_for_budget, policy_for_tradeoff
 
     if (budget is None) == (tradeoff is None):
         raise InputError("give --budget (a share of strong-only's tokens) or --tradeoff (a price), one of the two")
+    if budget is not None:
+        check_budget(budget)
+    _check_gap(gap)
+    if out is not None:
+        require_writable(out)
     model = read_model(preset, observations, dynamics)
     with progress("planning"):
         if budget is not None:
@@ -132,9 +145,18 @@ def policy(
         say(f"wrote {out}")
 
 
+def _check_gap(gap: float) -> None:
+    if not _SMALLEST_GAP <= gap <= 1.0:
+        raise InputError(f"--gap is {gap:g}; expected a share of the reward from {_SMALLEST_GAP:g} to 1")
+
+
 def show_points(title: str, points: list[tuple[str, PlannedPoint]]) -> None:
     """Table of expected values per problem."""
-    show_table(title, ["", *_COLUMNS], [[name, *(getattr(p, column) for column in _COLUMNS)] for name, p in points])
+    show_table(
+        title,
+        ["", *(column.replace("_", " ") for column in _COLUMNS)],
+        [[name, *(getattr(p, column) for column in _COLUMNS)] for name, p in points],
+    )
 
 
 def simulate(
@@ -146,8 +168,8 @@ def simulate(
     strategy: Annotated[str | None, typer.Option(help="weak, strong, oracle or random:P instead of a policy.")] = None,
     belief: Annotated[str, typer.Option(help="filter, or posterior for the paper's rule.")] = "filter",
     closeness: Annotated[float | None, typer.Option(help="Closeness c of the paper's rule.")] = None,
-    problems: Annotated[int, typer.Option(help="How many problems to draw.")] = 100_000,
-    seed: Annotated[int, typer.Option(help="Source of chance.")] = 0,
+    problems: Annotated[int, typer.Option(min=2, help="How many problems to draw.")] = 100_000,
+    seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Route problems drawn from the model: a cross-check of what was planned, with standard errors."""
@@ -166,7 +188,7 @@ def simulate(
         f"{problems} simulated problems",
         ["quantity", "simulated", "standard error", "exact"],
         [
-            [name, getattr(point, name), getattr(point, f"{name}_se"), getattr(exact, name)]
+            [name.replace("_", " "), getattr(point, name), getattr(point, f"{name}_se"), getattr(exact, name)]
             for name in (*_COLUMNS, "steps")
             if getattr(point, name) is not None
         ],
@@ -224,15 +246,7 @@ def inspect(
         artifact = load(path)
         _inspect_artifact(artifact, as_json)
         return
-    model = read_model(*_one_source(preset, observations, dynamics))
-    _inspect_model(model, as_json)
-
-
-def _one_source(
-    preset: str | None, observations: Path | None, dynamics: Path | None
-) -> tuple[str | None, Path | None, Path | None]:
-    read_parts(preset, observations, dynamics)
-    return preset, observations, dynamics
+    _inspect_model(read_model(preset, observations, dynamics), as_json)
 
 
 def _inspect_artifact(artifact: Artifact, as_json: bool) -> None:
@@ -296,6 +310,3 @@ def _inspect_model(model: RoutingModel, as_json: bool) -> None:
             ("strong-only", strong),
         ],
     )
-
-
-__all__ = ["frontier", "inspect", "policy", "simulate", "warn"]

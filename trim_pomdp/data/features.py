@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,20 +77,22 @@ def read_class_features(path: str | Path) -> ClassFeatures:
     ------
     InputError
         If the file is absent, damaged or holds pickles; an array is absent, empty, of another shape, or has a
-        value outside [0, 1].
+        value outside [0, 1]; or ids are there for some classes only, or not one a row.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files if name.startswith(CLASSES)}
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: not an npz file, cut off, or with pickled arrays ({error})") from None
     features = {name: _checked(arrays, name, path) for name in CLASSES}
     ids = {name: arrays[f"{name}_id"] for name in CLASSES if f"{name}_id" in arrays}
-    if len(ids) < len(CLASSES):
+    if not ids:
         return ClassFeatures(features, None)
     for name in CLASSES:
+        if name not in ids:
+            raise InputError(f"{path}: no array {name}_id, but {', '.join(f'{k}_id' for k in ids)}; give all or none")
         if ids[name].shape != (len(features[name]),):
             raise InputError(
                 f"{path}: {name}_id has shape {ids[name].shape}; expected one id a row, ({len(features[name])},)"
@@ -105,7 +108,7 @@ def _checked(arrays: dict[str, NDArray[np.generic]], name: str, path: str | Path
         raise InputError(f"{path}: {name} has shape {raw.shape}; expected (n, 2): minimum before, current score")
     if len(raw) == 0:
         raise InputError(f"{path}: class {name} is empty; each class needs at least one row")
-    if not np.issubdtype(raw.dtype, np.number):
+    if raw.dtype.kind not in "iuf":
         raise InputError(f"{path}: {name} holds {raw.dtype}; expected numbers")
     values = raw.astype(np.float64)
     wrong = ~((values >= 0) & (values <= 1))

@@ -44,7 +44,7 @@ def iter_lines(path: str | Path) -> Iterator[tuple[int, Any]]:
             continue
         try:
             yield number, json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {number}: not JSON, or cut off ({error})") from None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
 
@@ -72,7 +73,14 @@ class PublishedHazard(Record):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     max_steps: PositiveInt
-    hazard: dict[int, float]
+    hazard: dict[int, Annotated[float, Field(ge=0, le=1)]]
+
+    @model_validator(mode="after")
+    def _every_step_is_there(self) -> PublishedHazard:
+        absent = [step for step in range(1, self.max_steps + 1) if step not in self.hazard]
+        if absent:
+            raise ValueError(f"hazard has no step {absent[0]}; expected every step from 1 to {self.max_steps}")
+        return self
 
     @property
     def by_step(self) -> tuple[float, ...]:
@@ -135,9 +143,10 @@ def read_step_counts(path: str | Path) -> StepCountsFile:
     InputError
         If the file is unreadable or a field is wrong.
     """
+    content = read_bytes(path)
     try:
-        document = json.loads(read_bytes(path))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a JSON document, or cut off ({error})") from None
     return validate(StepCountsFile, document, source=str(path))
 

@@ -71,14 +71,14 @@ def read_solutions(source: str | Path, *, split: str = "math") -> list[LabelledS
     Raises
     ------
     InputError
-        If ``datasets`` is not installed, nothing is found, or a record is wrong.
+        If ``datasets`` is not installed, nothing is found, or a record is wrong (the first one is named).
     """
     try:
         import datasets
     except ImportError:
         raise InputError("reading ProcessBench needs the datasets library: pip install 'trim-pomdp[hub]'") from None
     path = Path(source)
-    local = path.suffix in {".json", ".jsonl", ".gz"}
+    local = path.suffix in {".json", ".jsonl", ".gz"} or path.is_file()
     if local and not path.is_file():
         raise InputError(f"{source}: no such file")
     try:
@@ -87,12 +87,44 @@ def read_solutions(source: str | Path, *, split: str = "math") -> list[LabelledS
         else:
             table = datasets.load_dataset(str(source), split=split)
     except Exception as error:  # datasets raises many kinds; each is about what the user named
+        if local:
+            read_records(path, LabelledSolution)  # names the line that is wrong, where there is one
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{source}: cannot be loaded as a dataset ({reason})") from None
     return [
         validate(LabelledSolution, row, source=f"{source}, record {number}")
         for number, row in enumerate(table, start=1)
     ]
+
+
+def join_scores(
+    solutions: Sequence[LabelledSolution], scores: Sequence[StepScores]
+) -> list[tuple[LabelledSolution, StepScores]]:
+    """Pair solutions with their scores by id, in the order of the scores; solutions without scores are left out.
+
+    Raises
+    ------
+    InputError
+        If an id occurs twice, scores have no solution, or the two disagree on label or number of steps.
+    """
+    by_id: dict[str, LabelledSolution] = {}
+    for solution in solutions:
+        if solution.id in by_id:
+            raise InputError(f"solution {solution.id} occurs twice; ids must be unique to join by them")
+        by_id[solution.id] = solution
+    pairs: dict[str, tuple[LabelledSolution, StepScores]] = {}
+    for record in scores:
+        if record.id in pairs:
+            raise InputError(f"scores of {record.id} occur twice; ids must be unique to join by them")
+        if record.id not in by_id:
+            raise InputError(f"scores of {record.id} have no solution of that id; give the file they were made from")
+        solution = by_id[record.id]
+        if solution.label != record.label:
+            raise InputError(f"{record.id}: label is {solution.label} in the solution, {record.label} in the scores")
+        if record.n_scored > len(solution.steps):
+            raise InputError(f"{record.id}: {record.n_scored} scores for {len(solution.steps)} steps")
+        pairs[record.id] = solution, record
+    return list(pairs.values())
 
 
 def read_step_scores(path: str | Path) -> list[StepScores]:
@@ -155,5 +187,5 @@ def class_features(records: Sequence[StepScores], prm: str) -> ClassFeatures:
 
 def _scores_of(record: StepScores, prm: str) -> tuple[float, ...]:
     if prm not in record.scores:
-        raise InputError(f"record {record.id}: no scores of {prm!r}; it has {', '.join(record.scores)}")
+        raise InputError(f"record {record.id}: no scores of {prm!r}; it has {', '.join(record.scores) or 'none'}")
     return record.scores[prm]

@@ -9,6 +9,8 @@ import difflib
 from importlib import resources
 from typing import Literal
 
+from pydantic import PositiveFloat
+
 from trim_pomdp.artifacts import Artifact
 from trim_pomdp.dynamics.model import StepDynamics
 from trim_pomdp.errors import InputError
@@ -36,7 +38,7 @@ class Preset(Artifact):
     description: str
     observations: ObservationModel
     dynamics: StepDynamics
-    reward: float = 100.0
+    reward: PositiveFloat = 100.0
     command: str
 
     def routing_model(self) -> RoutingModel:
