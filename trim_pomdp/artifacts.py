@@ -38,6 +38,13 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with changes, which are not validated; properties cached on the original are computed afresh."""
+        copy = super().model_copy(update=update, deep=deep)
+        for name in set(copy.__dict__) - set(type(self).model_fields):
+            del copy.__dict__[name]
+        return copy
+
 
 class Provenance(Record):
     """A file that an artifact was made from."""
@@ -122,11 +129,9 @@ def _first_finding(error: ValidationError, model: type[BaseModel]) -> str:
     if finding["type"] == "missing":
         return f"missing {where!r}{more}"
     problem = finding["msg"].removeprefix("Value error, ")
-    given = finding.get("input")
-    if not where and not isinstance(given, (dict, list, tuple)):
-        where = "document"
-    if finding["type"] != "value_error":
-        shown = repr(given)
+    if finding["type"] != "value_error":  # our own findings say what was given
+        where = where or "document"
+        shown = repr(finding.get("input"))
         problem += f" (got {shown if len(shown) <= 60 else shown[:57] + '...'})"
     return f"{where}: {problem}{more}" if where else f"{problem}{more}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,9 @@ def read_solutions(source: str | Path, *, split: str = "math") -> list[LabelledS
     local = path.suffix in {".json", ".jsonl", ".gz"} or path.is_file()
     if local and not path.is_file():
         raise InputError(f"{source}: no such file")
+    bars = datasets.is_progress_bar_enabled()
+    if bars and not sys.stderr.isatty():  # quiet in a pipe
+        datasets.disable_progress_bars()
     try:
         if local:
             table = datasets.load_dataset("json", data_files=str(path), split="train")
@@ -91,6 +95,9 @@ def read_solutions(source: str | Path, *, split: str = "math") -> list[LabelledS
             read_records(path, LabelledSolution)  # names the line that is wrong, where there is one
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{source}: cannot be loaded as a dataset ({reason})") from None
+    finally:
+        if bars:
+            datasets.enable_progress_bars()
     return [
         validate(LabelledSolution, row, source=f"{source}, record {number}")
         for number, row in enumerate(table, start=1)
