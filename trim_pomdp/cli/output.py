@@ -39,8 +39,8 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
     table = [[columns[i] for i in kept], *([row[i] for i in kept] for row in cells)]
     by_column = list(zip(*table, strict=True))
     widths = [max(map(len, column)) for column in by_column]
-    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else sum(widths) + len(_GAP) * len(widths)
-    room -= len(_GAP) * (len(widths) - 1)
+    terminal = _terminal_width()
+    room = sum(widths) if terminal is None else terminal - len(_GAP) * (len(widths) - 1)
     if sum(widths) > room:
         words = [max(map(len, column[0].split()), default=0) for column in by_column]
         widths = [
@@ -54,6 +54,11 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
     for row in table[1:]:
         lines += _lines(row, widths, right)
     sys.stdout.write("\n".join([*lines, "", ""]))
+
+
+def _terminal_width() -> int | None:
+    """Columns of the terminal on stdout, None in a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 _GAP = "  "
