@@ -1,9 +1,12 @@
 """Compiled kernels of point-based value iteration; see `solvers.point_based` for the mathematics.
 
 One backup (`_backup`) serves both bounds, every model and the execution of policies. The number of hidden
-states enters only where a bound is *looked up* at a belief (`_look`, `_slot`) and where a
-node's bounds are put in order for that (`_order_vectors`, `_order_upper`): with two states both bounds are
-piecewise linear on [0, 1], and a lookup walks from where the last one ended; otherwise it scans.
+states enters only where a bound is *looked up* at a belief (`_look_up`, `_slot`) and where a node's bounds are put
+in order for that (`_order_vectors`, `_order_upper`): with two states both bounds are piecewise linear on [0, 1],
+and a lookup walks from where the last one ended; otherwise it scans.
+
+Numba counts references to arrays, atomically, wherever one is taken out of a tuple: inner loops use arrays that
+were taken out before.
 
 Arrays of all nodes lie behind each other; node n owns `offset[n]:offset[n + 1]`. Terminal nodes own one slot.
 """
@@ -18,12 +21,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-_compile: Any = numba.njit  # its type stubs do not know `_nrt`
-njit = _compile(cache=True, nogil=True, error_model="numpy")
-# The inner loops allocate nothing. Without the runtime that counts references to arrays (atomically, at each
-# call) they are ten times as fast.
-bare = _compile(cache=True, nogil=True, error_model="numpy", _nrt=False)
-inlined = _compile(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+njit = numba.njit(cache=True, nogil=True, error_model="numpy")
+inlined = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 
 
 class Model(NamedTuple):
@@ -57,64 +56,115 @@ class Bounds(NamedTuple):
     action_up: NDArray[np.int16]  # (P, K) greedy in the upper bound
 
 
-@inlined
-def _look(
-    fixed: Any,
-    points: Floats,
-    upper: Floats,
-    chord: Floats,
-    vectors: Floats,
-    left: Ints,
-    bend: Floats,
-    first: int,
-    last: int,
-    n: int,
-    x: Floats,
-    total: float,
-    hint: int,
-) -> tuple[int, int, float]:
-    """Look up both bounds of a node at the unnormalised belief x of mass total.
+class Epoch(NamedTuple):
+    """The epoch of one node, laid out for loops over beliefs, with room for one backup.
 
-    The node owns points first:last and n alpha-vectors. Returns the index of the best vector, the piece of the
-    upper bound, where the next lookup should start, and the upper bound.
+    An outcome is a signal, an action and an observation that lead to a node that is not terminal. Those of one
+    action and observation that lead to the same child, in the order of their signals, make up a *run*.
     """
+
+    gain: Floats  # (S, A, K) reward, and what follows in terminal nodes, where both bounds are linear
+    run: Ints  # (R + 1,) run r is made up of the outcomes run[r]:run[r + 1]
+    action: Ints  # (R,)
+    seen: Ints  # (R,) observation
+    child: Ints  # (R,) node that follows
+    signal: Ints  # (L,) of each outcome
+    move: Floats  # (S, S, L) discounted probability
+    low: Floats  # (A, K) lower bound of each action after each signal
+    up: Floats  # (A, K)
+
+
+class Beliefs(NamedTuple):
+    """Unnormalised beliefs, and what the bounds of their nodes are there."""
+
+    x: Floats  # (S, L)
+    mass: Floats  # (L,)
+    low: Floats  # (L,)
+    up: Floats  # (L,)
+    best: Ints  # (L,) best alpha-vector of the node
+    piece: Ints  # (L,) piece of the upper bound
+
+
+@inlined
+def _look_up(fixed: Any, z: Bounds, node: int, b: Beliefs, first: int, last: int) -> None:
+    """Look up both bounds of a node at the beliefs first:last; with two states, sorted ones make it faster."""
+    begin = z.offset[node]
+    size = z.offset[node + 1] - begin
     if len(fixed) == 2:
-        piece = min(hint, last - first - 2)
-        while piece < last - first - 2 and x[1] > points[first + piece + 1, 1] * total:
-            piece += 1
-        while piece > 0 and x[1] < points[first + piece, 1] * total:
-            piece -= 1
-        j = first + piece
-        best = left[j] + (1 if x[1] > bend[j] * total else 0)
-        return best, piece, x[0] * chord[j, 0] + x[1] * chord[j, 1]
+        _look_up_line(z, begin, size, b, first, last)
+        return
+    points, upper, chord, vectors, x, mass = z.points, z.upper, z.chord, z.vectors, b.x, b.mass
+    S = x.shape[0]
+    n = z.n_vectors[node]
     best = 0
-    highest = -np.inf
-    for i in range(n):
-        value = 0.0
-        for s in range(x.size):
-            value += x[s] * vectors[first + i, s]
-        if value > highest:
-            highest = value
-            best = i
-    base = 0.0
-    for s in range(x.size):
-        base += x[s] * upper[first + s]
-    lowest = 0.0
-    piece = 0
-    for j in range(first + x.size, last):
-        drop = chord[j, 0]
-        if drop * total >= lowest:
-            continue  # the point's share of x is at most all of it
-        share = np.inf
-        for s in range(x.size):
-            if points[j, s] > 0.0:
-                share = min(share, x[s] / points[j, s])
-                if drop * share >= lowest:
-                    break
-        if drop * share < lowest:
-            lowest = drop * share
-            piece = j - first
-    return best, piece, base + lowest
+    for l in range(first, last):
+        if mass[l] <= 0.0:  # impossible here, perhaps not in another model: the vector last used
+            b.best[l] = best
+            b.piece[l] = 0
+            b.low[l] = 0.0
+            b.up[l] = 0.0
+            continue
+        best = 0
+        highest = -np.inf
+        for i in range(n):
+            value = 0.0
+            for s in range(S):
+                value += x[s, l] * vectors[begin + i, s]
+            if value > highest:
+                highest = value
+                best = i
+        base = 0.0
+        for s in range(S):
+            base += x[s, l] * upper[begin + s]
+        lowest = 0.0
+        piece = 0
+        for j in range(begin + S, begin + size):
+            drop = chord[j, 0]
+            if drop * mass[l] >= lowest:
+                continue  # the point's share of x is at most all of it
+            share = np.inf
+            for s in range(S):
+                if points[j, s] > 0.0:
+                    share = min(share, x[s, l] / points[j, s])
+                    if drop * share >= lowest:
+                        break
+            if drop * share < lowest:
+                lowest = drop * share
+                piece = j - begin
+        b.best[l] = best
+        b.piece[l] = piece
+        b.low[l] = highest
+        b.up[l] = base + lowest
+
+
+@inlined
+def _look_up_line(z: Bounds, begin: int, size: int, b: Beliefs, first: int, last: int) -> None:
+    """`_look_up` with two states, where bounds are piecewise linear in the share of state 1."""
+    points = z.points[begin : begin + size, 1]
+    left = z.left[begin : begin + size]
+    bend = z.bend[begin : begin + size]
+    chord = z.chord[begin : begin + size]
+    vectors = z.vectors[begin : begin + size]
+    x0 = b.x[0, first:last]
+    x1 = b.x[1, first:last]
+    mass = b.mass[first:last]
+    pieces = b.piece[first:last]
+    bests = b.best[first:last]
+    lows = b.low[first:last]
+    ups = b.up[first:last]
+    j = 0
+    for l in range(last - first):
+        while j < size - 2 and x1[l] > points[j + 1] * mass[l]:
+            j += 1
+        while j > 0 and x1[l] < points[j] * mass[l]:
+            j -= 1
+        pieces[l] = j
+    for l in range(last - first):
+        j = pieces[l]
+        best = left[j] + (1 if x1[l] > bend[j] * mass[l] else 0)
+        bests[l] = best
+        lows[l] = x0[l] * vectors[best, 0] + x1[l] * vectors[best, 1]
+        ups[l] = x0[l] * chord[j, 0] + x1[l] * chord[j, 1]
 
 
 @njit
@@ -194,287 +244,231 @@ def _order_upper(z: Bounds, node: int) -> None:
 
 
 @njit
-def _room(m: Model, components: int) -> tuple[Floats, Ints, Floats, Ints, Ints]:
-    """Room for one node's open epoch, see `_open`."""
+def _room(m: Model) -> tuple[Epoch, Beliefs]:
+    """Room for one node's epoch, see `_open`, and for the beliefs that follow."""
     K, A, O, S = m.joint.shape[1:5]
-    return (
-        np.empty((K, A, S, components)),
-        np.zeros(K * A + 1, np.int64),
-        np.empty((K * A * O, S, S)),
-        np.empty(K * A * O, np.int64),
-        np.empty(K * A * O, np.int64),
+    L = K * A * O
+    epoch = Epoch(
+        np.empty((S, A, K)),
+        np.zeros(L + 1, np.int64),
+        np.empty(L, np.int64),
+        np.empty(L, np.int64),
+        np.empty(L, np.int64),
+        np.empty(L, np.int64),
+        np.empty((S, S, L)),
+        np.empty((A, K)),
+        np.empty((A, K)),
+    )
+    return epoch, _room_for_beliefs(L, S)
+
+
+@njit
+def _room_for_beliefs(L: int, S: int) -> Beliefs:
+    return Beliefs(
+        np.empty((S, L)), np.empty(L), np.empty(L), np.empty(L), np.empty(L, np.int64), np.empty(L, np.int64)
     )
 
 
 @njit
-def _open(
-    m: Model,
-    reward: Floats,
-    terminal: Floats,
-    node: int,
-    folded: Floats,
-    begin: Ints,
-    move: Floats,
-    child: Ints,
-    seen: Ints,
-) -> None:
-    """Lay out the epoch of a node for the loops over beliefs.
-
-    What follows in terminal nodes, where both bounds are linear, is added to the rewards: folded (K, A, S, D).
-    The other outcomes of signal k and action a are begin[k A + a]:begin[k A + a + 1]: discounted probabilities
-    move (L, S, S), next node child (L,), or -1 - node if it is impossible, and observation seen (L,).
-    """
+def _open(m: Model, node: int, first: int, last: int, e: Epoch) -> int:
+    """Lay out the epoch of a node for the signals first:last; returns the number of runs."""
     t = m.table_of[node]
-    K, A, O, S = m.joint.shape[1:5]
-    D = folded.shape[3]
+    A, O, S = m.joint.shape[2:5]
     n = 0
-    for k in range(K):
-        for a in range(A):
+    runs = 0
+    for a in range(A):
+        for k in range(first, last):
             for s in range(S):
-                for d in range(D):
-                    folded[k, a, s, d] = reward[t, k, a, s, d]
-            for o in range(O):
+                e.gain[s, a, k - first] = m.reward[t, k, a, s]
+        for o in range(O):
+            before = -1
+            for k in range(first, last):
                 after = m.children[node, m.successor[t, k, a, o]]
                 if m.table_of[after] < 0:
                     for s in range(S):
                         for s2 in range(S):
-                            p = m.discount * m.joint[t, k, a, o, s, s2]
+                            p = m.joint[t, k, a, o, s, s2]
                             if p > 0.0:
-                                for d in range(D):
-                                    folded[k, a, s, d] += p * terminal[after, s2, d]
-                else:
-                    total = 0.0
-                    for s in range(S):
-                        for s2 in range(S):
-                            move[n, s, s2] = m.discount * m.joint[t, k, a, o, s, s2]
-                            total += move[n, s, s2]
-                    child[n] = after if total > 0.0 else -1 - after
-                    seen[n] = o
-                    n += 1
-            begin[k * A + a + 1] = n
+                                e.gain[s, a, k - first] += m.discount * p * m.terminal[after, s2]
+                    continue
+                if after != before:
+                    e.action[runs] = a
+                    e.seen[runs] = o
+                    e.child[runs] = after
+                    runs += 1
+                    before = after
+                for s in range(S):
+                    for s2 in range(S):
+                        e.move[s, s2, n] = m.discount * m.joint[t, k, a, o, s, s2]
+                e.signal[n] = k - first
+                n += 1
+                e.run[runs] = n
+    return runs
 
 
 @inlined
-def _push(fixed: Any, move: Floats, row: int, b: Floats, x: Floats) -> float:
-    """Unnormalised, discounted next belief x; returns its mass."""
-    S = len(fixed) if len(fixed) > 0 else b.size
-    total = 0.0
+def _follow(
+    fixed: Any, z: Bounds, e: Epoch, r: int, first: int, last: int, beliefs: Floats, i: int, b: Beliefs
+) -> None:
+    """Where the outcomes first:last, of run r, lead from beliefs[i], and the bounds there."""
+    S = len(fixed) if len(fixed) > 0 else beliefs.shape[1]
+    b.mass[first:last] = 0.0
     for s2 in range(S):
-        value = 0.0
-        for s in range(S):
-            value += b[s] * move[row, s, s2]
-        x[s2] = value
-        total += value
+        for l in range(first, last):
+            value = 0.0
+            for s in range(S):
+                value += beliefs[i, s] * e.move[s, s2, l]
+            b.x[s2, l] = value
+            b.mass[l] += value
+    _look_up(fixed, z, e.child[r], b, first, last)
+
+
+@njit
+def _backup(
+    m: Model,
+    z: Bounds,
+    e: Epoch,
+    runs: int,
+    signals: int,
+    beliefs: Floats,
+    i: int,
+    b: Beliefs,
+    action: NDArray[np.int16],
+    action_up: NDArray[np.int16],
+    row: int,
+) -> float:
+    """Back up both bounds of an open epoch at beliefs[i]; returns the upper one.
+
+    Row `row` of action (·, K) becomes greedy in the lower bound, that of action_up (·, K) in the upper one. Among
+    actions that differ by no more than the tie tolerance, the one with the lowest index is taken.
+    """
+    fixed = m.fixed
+    A, S = m.joint.shape[2], m.joint.shape[4]
+    if len(fixed) > 0:
+        S = len(fixed)
+    low, up, signal = e.low, e.up, e.signal
+    mass = 0.0
+    for s in range(S):
+        mass += beliefs[i, s]
+    tie = m.tie * mass
+    for a in range(A):
+        for k in range(signals):
+            value = 0.0
+            for s in range(S):
+                value += beliefs[i, s] * e.gain[s, a, k]
+            low[a, k] = value
+            up[a, k] = value
+    for r in range(runs):
+        a = e.action[r]
+        _follow(fixed, z, e, r, e.run[r], e.run[r + 1], beliefs, i, b)
+        for l in range(e.run[r], e.run[r + 1]):
+            low[a, signal[l]] += b.low[l]
+            up[a, signal[l]] += b.up[l]
+    total = 0.0
+    for k in range(signals):
+        best_low = low[0, k]
+        best_up = up[0, k]
+        most_up = best_up
+        choice = 0
+        choice_up = 0
+        for a in range(1, A):
+            if low[a, k] > best_low + tie:
+                best_low = low[a, k]
+                choice = a
+            if up[a, k] > best_up + tie:
+                best_up = up[a, k]
+                choice_up = a
+            most_up = max(most_up, up[a, k])
+        total += most_up
+        action[row, k] = choice
+        action_up[row, k] = choice_up
     return total
 
 
-@bare
-def _backup(
-    fixed: Any,
-    tie: float,
-    folded: Floats,
-    begin: Ints,
-    move: Floats,
-    child: Ints,
-    seen: Ints,
-    offset: Ints,
-    points: Floats,
-    upper: Floats,
-    chord: Floats,
-    n_vectors: Ints,
-    vectors: Floats,
-    left: Ints,
-    bend: Floats,
-    b: Floats,
-    signals: tuple[int, int],
-    x: Floats,
-    at_low: Ints,
-    at_up: Ints,
-    action: NDArray[np.int16],
-    follow: NDArray[np.int32],
-    action_up: NDArray[np.int16],
-    values: Floats,
-) -> tuple[float, float]:
-    """Both bounds of an open epoch at b, backed up from the children; writes the plan of the lower one.
-
-    The sums go over signals[0]:signals[1]. action (K,) and follow (K, O) are the plan; action_up (K,) is greedy
-    in the upper bound; values (A,) are the lower values after the last signal. Among actions that differ by no
-    more than the tie tolerance, the one with the lowest index is taken. at_low, at_up (A, O) remember where
-    the lookups ended: signals in order of likelihood ratio make them short.
-    """
-    A = folded.shape[1]
-    S = len(fixed) if len(fixed) > 0 else b.size
-    mass = 0.0
-    for s in range(S):
-        mass += b[s]
-    tie *= mass
-    at_low[:] = 0
-    at_up[:] = 0
-    low_sum = 0.0
-    up_sum = 0.0
-    for k in range(signals[0], signals[1]):
-        best_low = -np.inf
-        best_up = -np.inf
-        most_up = -np.inf
-        choice = 0
-        for a in range(A):
-            low = 0.0
-            for s in range(S):
-                low += b[s] * folded[k, a, s, 0]
-            up = low
-            for j in range(begin[k * A + a], begin[k * A + a + 1]):
-                after = child[j]
-                if after < 0:
-                    continue
-                total = _push(fixed, move, j, b, x)
-                o = seen[j]
-                first = offset[after]
-                best, piece, value = _look(
-                    fixed, points, upper, chord, vectors, left, bend,
-                    first, offset[after + 1], n_vectors[after], x, total, at_up[a, o],
-                )  # fmt: skip
-                at_low[a, o] = best
-                at_up[a, o] = piece
-                for s in range(S):
-                    low += x[s] * vectors[first + best, s]
-                up += value
-            values[a] = low
-            if low > best_low + tie:
-                best_low = low
-                choice = a
-            if up > best_up + tie:
-                best_up = up
-                action_up[k] = a
-            most_up = max(most_up, up)
-        low_sum += best_low
-        up_sum += most_up
-        action[k] = choice
-        for o in range(follow.shape[1]):
-            follow[k, o] = 0
-        for j in range(begin[k * A + choice], begin[k * A + choice + 1]):
-            after = child[j]
-            if after < 0:  # impossible here, perhaps not in another model: the vector last used
-                after = -1 - after
-            follow[k, seen[j]] = min(at_low[choice, seen[j]], n_vectors[after] - 1)
-    return low_sum, up_sum
-
-
-@bare
-def _assemble(
-    fixed: Any,
-    folded: Floats,
-    begin: Ints,
-    move: Floats,
-    child: Ints,
-    seen: Ints,
-    offset: Ints,
-    action: NDArray[np.int16],
-    follow: NDArray[np.int32],
-    vectors: Floats,
-    out: Floats,
-) -> None:
-    """Value of one plan of an open epoch, out (S, D), from the children's vectors (P, S, D)."""
-    K, A, S, D = folded.shape
+@njit
+def _assemble(m: Model, z: Bounds, e: Epoch, runs: int, b: Beliefs, row: int) -> None:
+    """Write down the plan in `row` that was just backed up, and its alpha-vector."""
+    fixed = m.fixed
+    K, S = m.joint.shape[1], m.joint.shape[4]
     if len(fixed) > 0:
         S = len(fixed)
+    action, follow, vectors, signal = z.action, z.follow, z.vectors, e.signal
+    follow[row] = 0
     for s in range(S):
-        for d in range(D):
-            out[s, d] = 0.0
+        vectors[row, s] = 0.0
     for k in range(K):
-        a = action[k]
         for s in range(S):
-            for d in range(D):
-                out[s, d] += folded[k, a, s, d]
-        for j in range(begin[k * A + a], begin[k * A + a + 1]):
-            if child[j] < 0:
-                continue
-            row = offset[child[j]] + follow[k, seen[j]]
-            for s in range(S):
-                for s2 in range(S):
-                    p = move[j, s, s2]
-                    if p > 0.0:
-                        for d in range(D):
-                            out[s, d] += p * vectors[row, s2, d]
+            vectors[row, s] += e.gain[s, action[row, k], k]
+    for r in range(runs):
+        first = z.offset[e.child[r]]
+        for l in range(e.run[r], e.run[r + 1]):
+            if action[row, signal[l]] == e.action[r]:
+                follow[row, signal[l], e.seen[r]] = b.best[l]
+                for s in range(S):
+                    for s2 in range(S):
+                        vectors[row, s] += e.move[s, s2, l] * vectors[first + b.best[l], s2]
 
 
 @njit
 def sweep(m: Model, z: Bounds, improve: bool) -> None:
     """Back up both bounds at every point, from the last node to the first.
 
-    Without `improve`, only recover the plan behind every alpha-vector from its witness; bounds stay as they are.
+    Without `improve`, only recover the plan behind every alpha-vector from its witness: vectors come out the same.
     """
-    fixed = m.fixed
-    K, A, O, S = m.joint.shape[1:5]
-    reward = m.reward.reshape((*m.reward.shape, 1))
-    terminal = m.terminal.reshape((*m.terminal.shape, 1))
-    folded, begin, move, child, seen = _room(m, 1)
-    x = np.empty(S)
-    at_low = np.zeros((A, O), np.int64)
-    at_up = np.zeros((A, O), np.int64)
-    values = np.zeros(A)
-    offset, points, upper, chord = z.offset, z.points, z.upper, z.chord
-    n_vectors, vectors, left, bend = z.n_vectors, z.vectors, z.left, z.bend
-    below = vectors.reshape((*vectors.shape, 1))
+    K = m.joint.shape[1]
+    e, b = _room(m)
     for node in range(m.table_of.size - 1, -1, -1):
-        first = offset[node]
+        first = z.offset[node]
         if m.table_of[node] < 0:
-            vectors[first] = m.terminal[node]
+            z.vectors[first] = m.terminal[node]
             z.witness[first] = first
-            n_vectors[node] = 1
+            z.n_vectors[node] = 1
             continue
-        _open(m, reward, terminal, node, folded, begin, move, child, seen)
-        for p in range(first, offset[node + 1] if improve else first + n_vectors[node]):
-            at = p if improve else z.witness[p]
-            both = _backup(
-                fixed, m.tie, folded, begin, move, child, seen,
-                offset, points, upper, chord, n_vectors, vectors, left, bend,
-                points[at], (0, K), x, at_low, at_up, z.action[p], z.follow[p], z.action_up[p], values,
-            )  # fmt: skip
+        runs = _open(m, node, 0, K, e)
+        for p in range(first, z.offset[node + 1] if improve else first + z.n_vectors[node]):
+            up = _backup(m, z, e, runs, K, z.points, p if improve else z.witness[p], b, z.action, z.action_up, p)
+            _assemble(m, z, e, runs, b, p)
             if improve:
-                upper[p] = both[1]
-                _assemble(fixed, folded, begin, move, child, seen, offset, z.action[p], z.follow[p], below, below[p])
+                z.upper[p] = up
                 z.witness[p] = p
         if improve:
-            n_vectors[node] = offset[node + 1] - first
+            z.n_vectors[node] = z.offset[node + 1] - first
             _order_vectors(m, z, node)
             _order_upper(z, node)
 
 
 @njit
-def value_at(fixed: Any, z: Bounds, node: int, b: Floats) -> tuple[float, float]:
+def value_at(fixed: Any, z: Bounds, node: int, belief: Floats) -> tuple[float, float]:
     """Both bounds of a node that is not terminal."""
-    first = z.offset[node]
-    total = b.sum()
-    best, _, up = _look(
-        fixed, z.points, z.upper, z.chord, z.vectors, z.left, z.bend,
-        first, z.offset[node + 1], z.n_vectors[node], b, total, 0,
-    )  # fmt: skip
-    low = 0.0
-    for s in range(b.size):
-        low += b[s] * z.vectors[first + best, s]
-    return low, up
+    b = _room_for_beliefs(1, belief.size)
+    b.x[:, 0] = belief
+    b.mass[0] = belief.sum()
+    _look_up(fixed, z, node, b, 0, 1)
+    return b.low[0], b.up[0]
 
 
-@bare
-def _slot(fixed: Any, child: int, x: Floats, total: float, piece: int, first: Ints, used: Ints, mass: Floats) -> int:
-    """Where beliefs like x are gathered: two states: the interval between points; else (nearly) equal beliefs."""
+@njit
+def _slot(fixed: Any, node: int, b: Beliefs, l: int, first: Ints, used: Ints, mass: Floats) -> int:
+    """Where beliefs like b.x[:, l] are gathered: two states: the interval between points; else equal beliefs."""
     if len(fixed) == 2:
-        return int(first[child] + piece)
+        return int(first[node] + b.piece[l])
+    x, total = b.x, b.mass[l]
+    S = x.shape[0]
     nearest = -1
     least = np.inf
-    for q in range(first[child], first[child] + used[child]):
+    for q in range(first[node], first[node] + used[node]):
         there = 0.0
-        for s in range(x.size):
+        for s in range(S):
             there += mass[q, s]
         distance = 0.0
-        for s in range(x.size):
-            distance += abs(x[s] / total - mass[q, s] / there)
+        for s in range(S):
+            distance += abs(x[s, l] / total - mass[q, s] / there)
         if distance < least:
             least = distance
             nearest = q
-    q = int(first[child] + used[child])
-    if least > 1e-10 and q < first[child + 1]:
-        used[child] += 1
+    q = int(first[node] + used[node])
+    if least > 1e-10 and q < first[node + 1]:
+        used[node] += 1
         return q
     return nearest
 
@@ -498,89 +492,113 @@ def explore(
     there would remove it.
     """
     fixed = m.fixed
-    K, A, O, S = m.joint.shape[1:5]
-    reward = m.reward.reshape((*m.reward.shape, 1))
-    terminal = m.terminal.reshape((*m.terminal.shape, 1))
-    folded, begin, move, child, seen = _room(m, 1)
-    x = np.empty(S)
-    at_low = np.zeros((A, O), np.int64)
-    at_up = np.zeros((A, O), np.int64)
-    action = np.zeros(K, np.int16)
-    follow = np.zeros((K, O), np.int32)
-    action_up = np.zeros(K, np.int16)
-    values = np.zeros(A)
+    K, S = m.joint.shape[1], m.joint.shape[4]
+    e, b = _room(m)
+    action = np.zeros((1, K), np.int16)
+    action_up = np.zeros((1, K), np.int16)
     used = np.zeros(m.table_of.size, np.int64)
-    offset, points, upper, chord = z.offset, z.points, z.upper, z.chord
-    n_vectors, vectors, left, bend = z.n_vectors, z.vectors, z.left, z.bend
     mass[:] = 0.0
     gap[:] = 0.0
     excess[:] = 0.0
     widest = np.zeros(gap.size)
-    low, up = value_at(fixed, z, 0, start)
-    piece = 0
-    while len(fixed) == 2 and piece < offset[1] - 2 and start[1] > points[piece + 1, 1]:
-        piece += 1
-    q = _slot(fixed, 0, start, 1.0, piece, first, used, mass)
+    b.x[:, 0] = start
+    b.mass[0] = 1.0
+    _look_up(fixed, z, 0, b, 0, 1)
+    q = _slot(fixed, 0, b, 0, first, used, mass)
     mass[q] = start
-    gap[q] = up - low
+    gap[q] = b.up[0] - b.low[0]
     for node in range(m.table_of.size):
         if m.table_of[node] < 0:
             continue
-        if S == 2:
-            used[node] = offset[node + 1] - offset[node] - 1
-        _open(m, reward, terminal, node, folded, begin, move, child, seen)
+        if len(fixed) == 2:
+            used[node] = z.offset[node + 1] - z.offset[node] - 1
+        runs = _open(m, node, 0, K, e)
         for q in range(first[node], first[node] + used[node]):
             if gap[q] <= negligible:
                 continue
-            b = mass[q]
             if len(fixed) == 2:  # greedy actions of the nearer end of the interval
-                p = offset[node] + q - first[node]
-                nearer = b[1] * 2.0 > (points[p, 1] + points[p + 1, 1]) * (b[0] + b[1])
-                greedy = z.action_up[p + 1] if nearer else z.action_up[p]
+                p = z.offset[node] + q - first[node]
+                middle = 0.5 * (z.points[p, 1] + z.points[p + 1, 1])
+                greedy = z.action_up
+                row = p + 1 if mass[q, 1] > middle * (mass[q, 0] + mass[q, 1]) else p
             else:
                 greedy = action_up
-                _backup(
-                    fixed, m.tie, folded, begin, move, child, seen,
-                    offset, points, upper, chord, n_vectors, vectors, left, bend,
-                    b, (0, K), x, at_low, at_up, action, follow, action_up, values,
-                )  # fmt: skip
+                row = 0
+                _backup(m, z, e, runs, K, mass, q, b, action, action_up, 0)
             excess[q] = gap[q]
-            at_up[:] = 0
-            for k in range(K):
-                a = greedy[k]
-                for j in range(begin[k * A + a], begin[k * A + a + 1]):
-                    after = child[j]
-                    if after < 0:
+            for r in range(runs):
+                a = e.action[r]
+                begin = e.run[r]
+                end = e.run[r + 1]
+                if len(fixed) == 2:
+                    while begin < end and greedy[row, e.signal[begin]] != a:
+                        begin += 1
+                    while begin < end and greedy[row, e.signal[end - 1]] != a:
+                        end -= 1
+                    _follow(fixed, z, e, r, begin, end, mass, q, b)
+                for l in range(begin, end):
+                    wide = b.up[l] - b.low[l]
+                    if greedy[row, e.signal[l]] != a or wide <= 0.0:
                         continue
-                    total = _push(fixed, move, j, b, x)
-                    if total <= 0.0:
-                        continue
-                    o = seen[j]
-                    row = offset[after]
-                    best, piece, up = _look(
-                        fixed, points, upper, chord, vectors, left, bend,
-                        row, offset[after + 1], n_vectors[after], x, total, at_up[a, o],
-                    )  # fmt: skip
-                    at_up[a, o] = piece
-                    low = 0.0
-                    for s in range(S):
-                        low += x[s] * vectors[row + best, s]
-                    if up <= low:
-                        continue
-                    excess[q] -= up - low
-                    r = _slot(fixed, after, x, total, piece, first, used, mass)
+                    excess[q] -= wide
+                    i = _slot(fixed, e.child[r], b, l, first, used, mass)
+                    gap[i] += wide
                     if len(fixed) == 2:
-                        mass[r, 0] += x[0]
-                        mass[r, 1] += x[1]
-                    else:  # off the points themselves sawtooth is loose: go on with a belief that is reached
-                        there = 0.0
-                        for s in range(S):
-                            there += mass[r, s]
-                        replace = up - low > widest[r]
-                        for s in range(S):
-                            mass[r, s] = (x[s] / total if replace else mass[r, s] / there) * (there + total)
-                        widest[r] = max(widest[r], up - low)
-                    gap[r] += up - low
+                        mass[i, 0] += b.x[0, l]
+                        mass[i, 1] += b.x[1, l]
+                        continue
+                    # Off the points themselves sawtooth is loose: go on with a belief that is reached.
+                    there = 0.0
+                    for s in range(S):
+                        there += mass[i, s]
+                    for s in range(S):
+                        here = b.x[s, l] / b.mass[l] if wide > widest[i] else mass[i, s] / there
+                        mass[i, s] = here * (there + b.mass[l])
+                    widest[i] = max(widest[i], wide)
+
+
+@njit
+def start_components(
+    m: Model, z: Bounds, start: Floats, plan: int, reward: Floats, terminal: Floats, out: Floats
+) -> None:
+    """Reward components out (D,) of a plan of node 0 from the start: follow the hidden states of all plans it uses."""
+    fixed = m.fixed
+    K, A, O, S = m.joint.shape[1:5]
+    if len(fixed) > 0:
+        S = len(fixed)
+    D = out.size
+    mass = np.zeros(z.points.shape)  # of each plan
+    mass[plan] = start
+    taken = np.empty((K, A, S))
+    out[:] = 0.0
+    for node in range(m.table_of.size):
+        t = m.table_of[node]
+        if t < 0:
+            for s in range(S):
+                for d in range(D):
+                    out[d] += mass[z.offset[node], s] * terminal[node, s, d]
+            continue
+        taken[:] = 0.0
+        for i in range(z.offset[node], z.offset[node] + z.n_vectors[node]):
+            total = 0.0
+            for s in range(S):
+                total += mass[i, s]
+            if total <= 0.0:
+                continue
+            for k in range(K):
+                a = z.action[i, k]
+                for s in range(S):
+                    taken[k, a, s] += mass[i, s]
+                for o in range(O):
+                    below = z.offset[m.children[node, m.successor[t, k, a, o]]] + z.follow[i, k, o]
+                    for s in range(S):
+                        for s2 in range(S):
+                            mass[below, s2] += mass[i, s] * m.discount * m.joint[t, k, a, o, s, s2]
+        for k in range(K):
+            for a in range(A):
+                for s in range(S):
+                    for d in range(D):
+                        out[d] += taken[k, a, s] * reward[t, k, a, s, d]
 
 
 @njit
@@ -595,37 +613,38 @@ def evaluate(
     out: Floats,
 ) -> None:
     """Reward components out (P, S, D) of every plan: reward (T, K, A, S, D), terminal (N, S, D)."""
-    fixed = m.fixed
-    folded, begin, move, child, seen = _room(m, reward.shape[4])
+    K, _, O, S = m.joint.shape[1:5]
+    D = out.shape[2]
     for node in range(m.table_of.size - 1, -1, -1):
-        first = offset[node]
-        if m.table_of[node] >= 0:
-            _open(m, reward, terminal, node, folded, begin, move, child, seen)
-        for i in range(first, first + n_vectors[node]):
-            if m.table_of[node] < 0:
+        t = m.table_of[node]
+        for i in range(offset[node], offset[node] + n_vectors[node]):
+            if t < 0:
                 out[i] = terminal[node]
-            else:
-                _assemble(fixed, folded, begin, move, child, seen, offset, action[i], follow[i], out, out[i])
+                continue
+            out[i] = 0.0
+            for k in range(K):
+                a = action[i, k]
+                for s in range(S):
+                    for d in range(D):
+                        out[i, s, d] += reward[t, k, a, s, d]
+                for o in range(O):
+                    below = offset[m.children[node, m.successor[t, k, a, o]]] + follow[i, k, o]
+                    for s in range(S):
+                        for s2 in range(S):
+                            p = m.discount * m.joint[t, k, a, o, s, s2]
+                            if p > 0.0:
+                                for d in range(D):
+                                    out[i, s, d] += p * out[below, s2, d]
 
 
 @njit
 def action_values(m: Model, z: Bounds, node: int, beliefs: Floats, signals: Ints, out: Floats) -> None:
     """Lower-bound value out (B, A) of each action at beliefs (B, S) after signals (B,)."""
-    fixed = m.fixed
-    K, A, O, S = m.joint.shape[1:5]
-    reward = m.reward.reshape((*m.reward.shape, 1))
-    terminal = m.terminal.reshape((*m.terminal.shape, 1))
-    folded, begin, move, child, seen = _room(m, 1)
-    x = np.empty(S)
-    at_low = np.zeros((A, O), np.int64)
-    at_up = np.zeros((A, O), np.int64)
-    action = np.zeros(K, np.int16)
-    follow = np.zeros((K, O), np.int32)
-    action_up = np.zeros(K, np.int16)
-    _open(m, reward, terminal, node, folded, begin, move, child, seen)
+    K = m.joint.shape[1]
+    e, b = _room(m)
+    action = np.zeros((1, K), np.int16)
+    action_up = np.zeros((1, K), np.int16)
     for i in range(beliefs.shape[0]):
-        _backup(
-            fixed, m.tie, folded, begin, move, child, seen,
-            z.offset, z.points, z.upper, z.chord, z.n_vectors, z.vectors, z.left, z.bend,
-            beliefs[i], (signals[i], signals[i] + 1), x, at_low, at_up, action, follow, action_up, out[i],
-        )  # fmt: skip
+        runs = _open(m, node, signals[i], signals[i] + 1, e)
+        _backup(m, z, e, runs, 1, beliefs, i, b, action, action_up, 0)
+        out[i] = e.low[:, 0]

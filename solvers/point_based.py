@@ -14,8 +14,9 @@ For a belief b of a node n, with V̲ and V̄ the bounds of the children, one bac
 * **Points.** Following the actions greedy in V̄ from the start belief, gather the beliefs that are reached,
   weighted by reach probability × (V̄ - V̲). What a backup at the gathered belief would take off that gap, its
   *excess*, does not come from the children; the excesses of all nodes sum to the gap at the start belief.
-  Points are added where the excess is largest, then one sweep backs up all points from the last node to the
-  first; repeat. Nothing is sampled, and ties go to the lowest action index: results are deterministic.
+  Points are added where the excess is largest (with two states, an interval is split into as many parts as its
+  excess asks for), then one sweep backs up all points from the last node to the first; repeat. Nothing is
+  sampled, and ties go to the lowest action index: results are deterministic.
 
 Guarantee: `Solution.lower` ≤ V*(start) ≤ `Solution.upper` however the solver ended, up to rounding (each bound
 is computed in double precision without directed rounding: about 1e-13 of the largest reward for each epoch).
@@ -43,7 +44,7 @@ Ended = Literal["gap reached", "sweep limit", "point limit", "stalled"]
 _WORK = 4e6  # bounds the beliefs followed for each node, with other than two hidden states
 _NO_ACTION = np.zeros((0, 0), np.int16)
 _APART = 1e-10  # least distance of points, with two hidden states
-_BULK = 0.1  # share of the gap that a round may leave aside
+_MOST_PARTS = 8  # of an interval between points, in one round
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,6 @@ class Solution:
     n_points: int
     n_vectors: int
     _bounds: "_kernels.Bounds" = field(repr=False)
-    _components: NDArray[np.float64] = field(repr=False)
 
     @property
     def gap(self) -> float:
@@ -96,6 +96,17 @@ class Solution:
     def vector_components(self, node: int) -> NDArray[np.float64]:
         """Reward components of the alpha-vectors of a node, shape (V_n, S, D)."""
         return self._components[self._rows(node)]
+
+    @cached_property
+    def _components(self) -> NDArray[np.float64]:
+        """Reward components of all alpha-vectors, shape (P, S, D)."""
+        from solvers import _kernels
+
+        z = self._with_plans()
+        out = np.zeros((*z.points.shape, self.model.n_components))
+        m = kernel_model(self.model, self.weights)
+        _kernels.evaluate(m, self.model.reward, self.model.terminal, z.offset, z.n_vectors, z.action, z.follow, out)
+        return out
 
     def bounds(self, node: int, belief: ArrayLike) -> tuple[float, float]:
         """Lower and upper bound on the optimal value of a node at a belief (S,)."""
@@ -123,12 +134,23 @@ class Solution:
     @cached_property
     def graph(self) -> PolicyGraph:
         """Policy graph from the start, whose exact value is `lower`. Rebuilt on first use: edges are large."""
-        from solvers import _kernels
-
-        z = _with_edges(self._bounds, self.model)
-        _kernels.sweep(kernel_model(self.model, self.weights), z, False)
+        z = self._with_plans()
         start = int((self.vectors(0) @ self.model.start).argmax())
         return restrict_to_reachable(self.model, z.offset, z.action, z.follow, start)
+
+    def _with_plans(self) -> "_kernels.Bounds":
+        """Bounds with the plan behind each alpha-vector, which are not kept: they are large."""
+        from solvers import _kernels
+
+        P, K = self._bounds.points.shape[0], self.model.n_signals
+        z = self._bounds._replace(
+            vectors=self._bounds.vectors.copy(),
+            action=np.zeros((P, K), np.int16),
+            follow=np.zeros((P, K, self.model.n_observations), np.int32),
+            action_up=np.zeros((P, K), np.int16),
+        )
+        _kernels.sweep(kernel_model(self.model, self.weights), z, False)
+        return z
 
     def _rows(self, node: int) -> slice:
         first = int(self._bounds.offset[node])
@@ -267,15 +289,6 @@ def _bounds(offset: NDArray[np.int64], points: NDArray[np.float64], model: Epoch
     )
 
 
-def _with_edges(z: "_kernels.Bounds", model: EpochModel) -> "_kernels.Bounds":
-    P = z.points.shape[0]
-    return z._replace(
-        action=np.zeros((P, model.n_signals), np.int16),
-        follow=np.zeros((P, model.n_signals, model.n_observations), np.int32),
-        action_up=np.zeros((P, model.n_signals), np.int16),
-    )
-
-
 def _first_points(model: EpochModel) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Corners of every node, and the start belief; one (unused) for a terminal node."""
     S = model.n_states
@@ -329,22 +342,47 @@ def _new_points(
     Q = int(first[-1])
     mass, inflow, excess = np.empty((Q, S)), np.empty(Q), np.empty(Q)
     _kernels.explore(m, z, model.start, 1e-4 * target, first, mass, inflow, excess)
-    slots = np.flatnonzero(excess > max(1e-5 * target, 100 * m.tie))
-    belief = mass[slots] / mass[slots].sum(axis=1, keepdims=True)
+    excess[excess <= max(1e-5 * target, 100 * m.tie)] = 0.0
     if S == 2:
-        # Each round halves intervals: at the mean belief there, or every other time where the lower bound bends.
-        left, right = z.points[slots, 1] + _APART, z.points[slots + 1, 1] - _APART
-        bend = z.bend[slots]
-        use = (bend > left) & (bend < right) & (sweeps % 2 == 0)
-        belief[use, 1] = bend[use]
-        inside = (belief[:, 1] > left) & (belief[:, 1] < right)
-        slots, belief = slots[inside], belief[inside]
-        belief[:, 0] = 1.0 - belief[:, 1]
+        # Aim where the lower bound bends, or every third time at the mean belief: where few beliefs are
+        # reached, or the value function has few pieces, they are met exactly.
+        with np.errstate(invalid="ignore"):
+            aim = mass[:, 1] / mass.sum(axis=1)
+        if sweeps % 3 > 0:
+            aim = np.where(z.bend < 1.0, z.bend, aim)
+        slots, belief = _split(z, excess, aim, max(0.8 * target, 0.05 * gap))
+    else:
+        slots = np.flatnonzero(excess)
+        belief = mass[slots] / mass[slots].sum(axis=1, keepdims=True)
     order = np.argsort(-excess[slots], kind="stable")
-    remaining = excess[slots].sum() - np.cumsum(excess[slots[order]])
-    enough = int(np.searchsorted(-remaining, -max(0.5 * target, _BULK * gap))) + 1
-    order = order[:enough]
+    if S != 2:
+        remaining = excess[slots].sum() - np.cumsum(excess[slots[order]])
+        order = order[: int(np.searchsorted(-remaining, -max(0.5 * target, 0.1 * gap))) + 1]
     return np.searchsorted(first, slots[order], side="right") - 1, belief[order], inflow
+
+
+def _split(
+    z: "_kernels.Bounds", excess: NDArray[np.float64], aim: NDArray[np.float64], target: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Beliefs that split intervals with two states, so that about `target` of their excess remains.
+
+    The excess of an interval falls with the square of its width, so n equal parts of each leave Σ excess / n².
+    With the fewest parts for that, n is proportional to the cube root of the excess. The cut that is nearest to the
+    share `aim` of state 1 is made right there.
+    """
+    root = np.cbrt(excess)
+    parts = root * np.sqrt(root.sum() / max(target, 1e-300))
+    cuts = np.ceil(np.clip(parts - 0.1, 1.0, _MOST_PARTS)).astype(np.int64) - 1
+    slots = np.repeat(np.arange(cuts.size), cuts)
+    cut = np.arange(slots.size) - np.repeat(np.cumsum(cuts) - cuts, cuts) + 1
+    parts_here = cuts[slots] + 1
+    left, right = z.points[slots, 1], z.points[slots + 1, 1]
+    share = left + (right - left) * cut / parts_here
+    nearest = np.clip(np.rint((aim[slots] - left) / (right - left) * parts_here), 1, parts_here - 1)
+    inside = (aim[slots] > left + _APART) & (aim[slots] < right - _APART)
+    share = np.where((cut == nearest) & inside, aim[slots], share)
+    apart = (share > left + _APART) & (share < right - _APART)
+    return slots[apart], np.stack([1.0 - share[apart], share[apart]], axis=1)
 
 
 def _drop_idle(
@@ -381,20 +419,19 @@ def _finish(
 ) -> Solution:
     from solvers import _kernels
 
-    parts = np.zeros((*z.points.shape, model.n_components))
-    _kernels.evaluate(m, model.reward, model.terminal, z.offset, z.n_vectors, z.action, z.follow, parts)
-    best = int((z.vectors[: z.n_vectors[0]] @ model.start).argmax())
+    plan = int((z.vectors[: z.n_vectors[0]] @ model.start).argmax())
+    components = np.empty(model.n_components)
+    _kernels.start_components(m, z, model.start, plan, model.reward, model.terminal, components)
     live = model.table_of >= 0
     return Solution(
         model=model,
         weights=weights,
         lower=low,
         upper=max(low, up),
-        components=model.start @ parts[best],
+        components=components,
         ended=ended,
         sweeps=sweeps,
         n_points=int(np.diff(z.offset)[live].sum()),
         n_vectors=int(z.n_vectors[live].sum()),
         _bounds=z._replace(action=_NO_ACTION, follow=np.zeros((0, 0, 0), np.int32), action_up=_NO_ACTION),
-        _components=parts,
     )

@@ -18,7 +18,7 @@ def kernel_model(model: EpochModel, weights: NDArray[np.float64]) -> "_kernels.M
     """Model as the kernels take it, its components weighted into one value."""
     from solvers import _kernels
 
-    reward = model.reward @ weights
+    reward = (model.reward.reshape(-1, weights.size) @ weights).reshape(model.reward.shape[:-1])
     terminal = model.terminal @ weights
     return _kernels.Model(
         joint=model.joint,

@@ -223,6 +223,13 @@ def test_gap_zero_ends_without_claiming_it() -> None:
     assert solution.ended == "stalled" or solution.gap == 0.0
 
 
+def test_points_are_placed_in_few_sweeps() -> None:
+    solution = solve(tiger(20), gap=1e-9)
+    assert solution.ended == "gap reached"
+    assert solution.sweeps <= 10
+    assert solution.n_points <= 500
+
+
 def test_bad_arguments_are_refused(make_model: Make) -> None:
     model = tiger(2)
     with pytest.raises(SolverError, match="gap"):
