@@ -442,7 +442,7 @@ def test_wrong_solutions(tmp_path, change, words):
     refuses(read_solutions, jsonl(tmp_path / "s.jsonl", SOLUTION, {**SOLUTION, **change}), *words)
 
 
-def test_solution_files_that_cannot_be_loaded(tmp_path, capfd):
+def test_solution_files_that_cannot_be_loaded(tmp_path, capfd, caplog):
     refuses(read_solutions, tmp_path / "absent.jsonl.gz", "no such file")
     line = json.dumps(SOLUTION)
     (tmp_path / "third.jsonl").write_text(f"{line}\n{line}\n{line[:20]}\n")
@@ -451,4 +451,5 @@ def test_solution_files_that_cannot_be_loaded(tmp_path, capfd):
     refuses(read_solutions, tmp_path / "cut.jsonl.gz", "cut off")
     (tmp_path / "no-extension").write_text(f"{line}\n")
     assert [item.id for item in read_solutions(tmp_path / "no-extension")] == ["a"]
-    assert capfd.readouterr().err == ""  # no progress bars, no log of another library
+    assert capfd.readouterr().err == ""
+    assert not caplog.records  # no progress bars, no log of another library

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,26 +84,38 @@ def read_solutions(source: str | Path, *, split: str = "math") -> list[LabelledS
     local = path.suffix in {".json", ".jsonl", ".gz"} or path.is_file()
     if local and not path.is_file():
         raise InputError(f"{source}: no such file")
-    bars = datasets.is_progress_bar_enabled()
-    if bars and not sys.stderr.isatty():  # quiet in a pipe
-        datasets.disable_progress_bars()
     try:
-        if local:
-            table = datasets.load_dataset("json", data_files=str(path), split="train")
-        else:
-            table = datasets.load_dataset(str(source), split=split)
+        with _quiet():
+            if local:
+                table = datasets.load_dataset("json", data_files=str(path), split="train")
+            else:
+                table = datasets.load_dataset(str(source), split=split)
     except Exception as error:  # datasets raises many kinds; each is about what the user named
         if local:
             read_records(path, LabelledSolution)  # names the line that is wrong, where there is one
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{source}: cannot be loaded as a dataset ({reason})") from None
-    finally:
-        if bars:
-            datasets.enable_progress_bars()
     return [
         validate(LabelledSolution, row, source=f"{source}, record {number}")
         for number, row in enumerate(table, start=1)
     ]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No log of the datasets library, whose findings come as exceptions, and no progress bars in a pipe."""
+    import datasets
+
+    bars, level = datasets.is_progress_bar_enabled(), datasets.logging.get_verbosity()
+    datasets.logging.set_verbosity(logging.CRITICAL)
+    if bars and not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        datasets.logging.set_verbosity(level)
+        if bars:
+            datasets.enable_progress_bars()
 
 
 def join_scores(
