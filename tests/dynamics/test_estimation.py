@@ -135,6 +135,7 @@ def test_the_measured_thresholds_are_predicted_from_seven(shared) -> None:  # ty
         preset.observations,
         explanation="false-alarms",
         fit_thresholds=chosen,
+        rivals=False,
         intervals=False,
     )
     model = RoutingModel(preset.observations, dynamics)
@@ -286,3 +287,42 @@ def test_bootstrap_takes_whole_problems(shared) -> None:  # type: ignore[no-unty
     assert len(sample) == len(batch)
     assert (counts % 4 == 0).all()
     assert len(names) < 250
+
+
+def test_published_recipe_of_the_termination_table(shared) -> None:  # type: ignore[no-untyped-def]
+    """AIME is the one table whose step counts were published with it."""
+    import gzip
+    import json
+
+    from trim_pomdp.dynamics.hazard import published_hazard
+
+    with gzip.open(shared / "data" / "trim_step_counts.json.gz") as stream:
+        aime = json.load(stream)["aime_terminal"]
+    pmf, hazard = published_hazard(aime["step_counts"])
+    assert np.abs(pmf - np.array(aime["pmf_steps_2_to_30"])).max() < 1e-12
+    assert np.abs(hazard - np.array([aime["hazard"][str(t)] for t in range(1, 31)])).max() < 1e-10
+
+
+def test_weak_success_by_step(truth: RoutingModel) -> None:
+    success = (0.95, 0.9, 0.8, 0.7, *[0.85] * 26)
+    dynamics = truth.dynamics.replace(weak_success=success)
+    counts = draw_step_counts(dynamics, 40_000, np.random.default_rng(0))
+    found = fit_dynamics("x", Sources(weak_counts=counts), truth.observations, by_step=True)
+    assert np.abs(np.array(found.weak_success[:6]) - success[:6]).max() < 0.02
+    batch = draw_sequences(truth, 20, np.random.default_rng(0))
+    with pytest.raises(InputError, match="alone"):
+        fit_dynamics("x", Sources(weak_counts=counts, sequences=batch), truth.observations, by_step=True)
+
+
+def test_two_hazards_from_labelled_solutions(truth: RoutingModel) -> None:
+    slower = (*(0.4 * h for h in truth.dynamics.hazard[:-1]), 1.0)
+    solutions = draw_labelled(truth.dynamics.replace(hazard_derailed=slower), 8_000, np.random.default_rng(0))
+    found = fit_dynamics("x", Sources(labelled=solutions), truth.observations, two_hazards=True)
+    assert found.hazard_derailed is not None
+    assert np.abs(np.array(found.hazard_derailed[5:10]) - slower[5:10]).max() < 0.03
+    assert np.abs(np.array(found.hazard[3:9]) - truth.dynamics.hazard[3:9]).max() < 0.03
+    assert found.fit is not None
+    assert found.fit.intervals["hazard.5"].low <= truth.dynamics.hazard[4] <= found.fit.intervals["hazard.5"].high
+    counts = draw_step_counts(truth.dynamics, 100, np.random.default_rng(0))
+    with pytest.raises(InputError, match="labelled"):
+        fit_dynamics("x", Sources(weak_counts=counts), truth.observations, two_hazards=True)

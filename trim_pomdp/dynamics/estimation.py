@@ -24,7 +24,7 @@ from trim_pomdp.errors import InputError
 FloatArray = NDArray[np.float64]
 _GRADIENT_STEP = 1e-6
 # Not identified: a probability with an interval wider than this, or a positive number known to less than a factor.
-_WIDE_PROBABILITY = 0.25
+WIDE_PROBABILITY = 0.25
 _WIDE_FACTOR = 3.0
 # How well the end of an interval is located, as a share of its distance from the estimate.
 _END_TOLERANCE = 0.03
@@ -178,7 +178,7 @@ def profile_intervals(
 
 def _identified(name: str, low: float, high: float) -> bool:
     if PARAMETERS[name][1] <= 1.0:
-        return high - low <= _WIDE_PROBABILITY
+        return high - low <= WIDE_PROBABILITY
     return high <= _WIDE_FACTOR * low
 
 

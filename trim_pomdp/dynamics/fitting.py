@@ -20,9 +20,11 @@ from trim_pomdp.belief import FilterBelief, calibrate_minimum
 from trim_pomdp.data.outcomes import PilotRow, StepCounts
 from trim_pomdp.data.processbench import LabelledSolution
 from trim_pomdp.data.sequences import SequenceBatch
-from trim_pomdp.dynamics.estimation import Estimate, bootstrap_intervals, fit, profile_intervals
+from trim_pomdp.dynamics.estimation import WIDE_PROBABILITY, Estimate, bootstrap_intervals, fit, profile_intervals
 from trim_pomdp.dynamics.hazard import (
     HazardTrials,
+    error_trials_from_counts,
+    error_trials_from_labels,
     trials_from_counts,
     trials_from_labels,
     trials_from_lengths,
@@ -37,7 +39,7 @@ from trim_pomdp.dynamics.likelihood import (
     weak_steps,
 )
 from trim_pomdp.dynamics.model import Check, FitReport, Interval, RivalFit, StepDynamics
-from trim_pomdp.dynamics.parameters import EXPLANATIONS, LOCAL, SPREAD, WIDER, Explanation, published
+from trim_pomdp.dynamics.parameters import EXPLANATIONS, LOCAL, SPREAD, TRANSFER_FREE, WIDER, Explanation, published
 from trim_pomdp.errors import InputError
 from trim_pomdp.observations import ObservationModel
 
@@ -83,6 +85,9 @@ def fit_dynamics(
     explanation: str = "best",
     fit_thresholds: Sequence[float] | None = None,
     joint: bool = False,
+    by_step: bool = False,
+    two_hazards: bool = False,
+    rivals: bool = True,
     intervals: bool = True,
     max_steps: int = MAX_STEPS,
     seed: int = 0,
@@ -105,6 +110,12 @@ def fit_dynamics(
         Pilot rows to fit on; the others are held out and predicted. All rows by default.
     joint : bool
         Whether step counts join the likelihood beside a pilot.
+    by_step : bool
+        Whether weak success depends on the step index; needs step counts or labelled solutions, and nothing else.
+    two_hazards : bool
+        Whether derailed solutions have hazards of their own; needs labelled solutions.
+    rivals : bool
+        Whether to fit the other explanations too, for comparison; ``"best"`` needs them.
     intervals : bool
         Whether to compute intervals (a minute or two).
     max_steps : int
@@ -121,14 +132,50 @@ def fit_dynamics(
     """
     if explanation != "best" and explanation not in EXPLANATIONS:
         raise InputError(f"unknown explanation {explanation!r}; there are best, {', '.join(EXPLANATIONS)}")
-    hazard = _hazard(sources, max_steps).estimate()
+    trials = _hazard(sources, max_steps)
+    hazard = trials.estimate()
+    if not rivals and explanation == "best":
+        raise InputError("the best explanation is chosen among rivals; name one to do without them")
+    if by_step and (sources.pilot or sources.sequences is not None):
+        raise InputError("weak success by step can be fitted on step counts or labelled solutions alone")
+    if two_hazards and not sources.labelled:
+        raise InputError("hazards of right and of derailed solutions need labelled solutions (--labelled)")
     if sources.pilot:
-        return _fit_pilot(
-            name, sources, observations, hazard, explanation, fit_thresholds, joint, intervals, seed, progress
+        dynamics = _fit_pilot(
+            name, sources, observations, hazard, explanation, fit_thresholds, joint, rivals, intervals, seed, progress
         )
-    if sources.sequences is not None:
-        return _fit_sequences(name, sources, observations, hazard, intervals, seed, progress)
-    return _fit_steps(name, sources, hazard, intervals, seed)
+    elif sources.sequences is not None:
+        dynamics = _fit_sequences(name, sources, observations, hazard, intervals, seed, progress)
+    else:
+        dynamics = _fit_steps(name, sources, hazard, by_step, intervals, seed)
+    if two_hazards:
+        right, derailed = trials_from_labels(sources.labelled, max_steps)
+        trials = right
+        dynamics = dynamics.model_copy(
+            update={
+                "hazard": tuple(right.estimate().tolist()),
+                "hazard_derailed": tuple(derailed.estimate().tolist()),
+            }
+        )
+    return _with_hazard_intervals(dynamics, trials) if intervals else dynamics
+
+
+def _with_hazard_intervals(dynamics: StepDynamics, trials: HazardTrials) -> StepDynamics:
+    """Exact (Clopper-Pearson) intervals of the hazard at every step before the cap."""
+    assert dynamics.fit is not None
+    low, high = trials.interval()
+    spans = {
+        f"hazard.{t + 1}": Interval(
+            estimate=value,
+            low=min(float(low[t]), value),
+            high=max(float(high[t]), value),
+            method="exact",
+            identified=bool(high[t] - low[t] <= WIDE_PROBABILITY),
+        )
+        for t, value in enumerate(dynamics.hazard[:-1])
+    }
+    report = dynamics.fit.model_copy(update={"intervals": {**dynamics.fit.intervals, **spans}})
+    return dynamics.model_copy(update={"fit": report})
 
 
 def _hazard(sources: Sources, max_steps: int) -> HazardTrials:
@@ -147,7 +194,9 @@ def _hazard(sources: Sources, max_steps: int) -> HazardTrials:
     )
 
 
-def _fit_steps(name: str, sources: Sources, hazard: FloatArray, intervals: bool, seed: int) -> StepDynamics:
+def _fit_steps(
+    name: str, sources: Sources, hazard: FloatArray, by_step: bool, intervals: bool, seed: int
+) -> StepDynamics:
     """Step counts or labelled solutions alone: weak success, and the strong model's next-step accuracy."""
     terms = _step_terms(sources)
     estimate = fit(LOCAL, [term for term in terms if "repair" not in term.informs], n_starts=1, seed=seed)
@@ -163,7 +212,7 @@ def _fit_steps(name: str, sources: Sources, hazard: FloatArray, intervals: bool,
     return StepDynamics(
         name=name,
         provenance=sources.provenance,
-        weak_success=(estimate.free["weak_success"],),
+        weak_success=_success_by_step(sources, len(hazard)) if by_step else (estimate.free["weak_success"],),
         look_right=estimate.free["weak_success"],
         hazard=tuple(hazard.tolist()),
         fit=FitReport(
@@ -175,6 +224,13 @@ def _fit_steps(name: str, sources: Sources, hazard: FloatArray, intervals: bool,
             notes=tuple(notes),
         ),
     )
+
+
+def _success_by_step(sources: Sources, max_steps: int) -> tuple[float, ...]:
+    trials = [error_trials_from_counts(sources.weak_counts, max_steps)] if sources.weak_counts is not None else []
+    if sources.labelled:
+        trials.append(error_trials_from_labels(sources.labelled, max_steps))
+    return tuple((1.0 - sum(trials[1:], trials[0]).rates()).tolist())
 
 
 def _step_terms(sources: Sources) -> list[Term]:
@@ -328,6 +384,7 @@ def _fit_pilot(
     explanation: str,
     fit_thresholds: Sequence[float] | None,
     joint: bool,
+    with_rivals: bool,
     intervals: bool,
     seed: int,
     progress: Progress,
@@ -339,7 +396,10 @@ def _fit_pilot(
         extra.append(Sequences(sources.sequences, observations, tuple(hazard.tolist())))
     estimates: dict[str, Estimate] = {}
     rivals: dict[str, RivalFit] = {}
+    needed = {explanation, WIDER.get(explanation, explanation)}
     for candidate in _candidates(sources):
+        if not (with_rivals or explanation == "best" or candidate.name in needed):
+            continue
         progress(f"fitting: {candidate.description}")
         labelled = candidate.derailed_emission == "labelled"
         pilot = Pilot.of(chosen_rows, observations, hazard, labelled=labelled)
@@ -358,6 +418,8 @@ def _fit_pilot(
     if intervals:
         wider = estimates[WIDER.get(best, best)]
         ranges = _intervals(estimate, wider, progress)
+        if estimate.explanation.tied.get("look_right") and TRANSFER_FREE.name in estimates:
+            ranges |= _intervals(estimate, estimates[TRANSFER_FREE.name], progress, names=("look_right",))
         notes += _conditional_notes(estimate, wider, progress)
     return _pilot_dynamics(
         name,
@@ -466,9 +528,11 @@ def _best(rivals: Mapping[str, RivalFit]) -> str:
     return min(alike, key=lambda rival: (rival.free_parameters, -_merit(rival))).name
 
 
-def _intervals(estimate: Estimate, wider: Estimate, progress: Progress) -> dict[str, Interval]:
+def _intervals(
+    estimate: Estimate, wider: Estimate, progress: Progress, *, names: Sequence[str] | None = None
+) -> dict[str, Interval]:
     """Profile intervals under the wider explanation, around the estimates of the chosen one."""
-    ranges = profile_intervals(wider, progress=lambda item: progress(f"interval: {item}"))
+    ranges = profile_intervals(wider, names=names, progress=lambda item: progress(f"interval: {item}"))
     values = estimate.parameters
     return {
         name: item.model_copy(

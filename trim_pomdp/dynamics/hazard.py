@@ -23,7 +23,10 @@ PRIOR_TRIALS = 2.0
 
 @dataclass(frozen=True)
 class HazardTrials:
-    """Ends and trials at steps 1 … T (arrays of shape (T,)); sums of trials are trials of pooled data."""
+    """Ends and trials at steps 1 … T (arrays of shape (T,)); sums of trials are trials of pooled data.
+
+    The same serves any event that a step can have: with first errors for ends, the estimate is 1 − p_w by step.
+    """
 
     ends: FloatArray
     trials: FloatArray
@@ -31,12 +34,17 @@ class HazardTrials:
     def __add__(self, other: HazardTrials) -> HazardTrials:
         return HazardTrials(self.ends + other.ends, self.trials + other.trials)
 
+    def rates(self) -> FloatArray:
+        """Share of trials with an end, each step leaning on the one before; shape (T,)."""
+        out = np.zeros(len(self.ends))
+        before = self.ends[0] / self.trials[0] if self.trials[0] else 0.0
+        for t, (ends, trials) in enumerate(zip(self.ends, self.trials, strict=True)):
+            out[t] = before = (ends + PRIOR_TRIALS * before) / (trials + PRIOR_TRIALS)
+        return out
+
     def estimate(self) -> FloatArray:
         """Hazard at every step, 1 at the last; shape (T,)."""
-        hazard = np.zeros(len(self.ends))
-        before = 0.0
-        for t, (ends, trials) in enumerate(zip(self.ends, self.trials, strict=True)):
-            hazard[t] = before = (ends + PRIOR_TRIALS * before) / (trials + PRIOR_TRIALS)
+        hazard = self.rates()
         hazard[-1] = 1.0
         return hazard
 
@@ -58,6 +66,44 @@ def trials_from_counts(counts: StepCounts, max_steps: int) -> HazardTrials:
     lengths = np.array(counts.correct_steps, dtype=np.int64)
     errors = np.array(counts.first_error_step, dtype=np.int64)
     return _trials(lengths, errors, max_steps)
+
+
+def error_trials_from_counts(counts: StepCounts, max_steps: int) -> HazardTrials:
+    """First errors and right steps by step index: trials of 1 − p_w."""
+    lengths = np.array(counts.correct_steps, dtype=np.int64)
+    errors = np.array(counts.first_error_step, dtype=np.int64)
+    steps = np.arange(1, max_steps + 1)
+    ends = (errors[:, None] == steps).sum(axis=0)
+    trials = (lengths[:, None] >= steps).sum(axis=0) + (errors[:, None] >= steps).sum(axis=0)
+    return HazardTrials(ends.astype(np.float64), trials.astype(np.float64))
+
+
+def error_trials_from_labels(solutions: Sequence[LabelledSolution], max_steps: int) -> HazardTrials:
+    """First errors and right steps by step index, from labelled solutions."""
+    right = tuple(len(item.steps) for item in solutions if item.label < 0)
+    wrong = tuple(item.label + 1 for item in solutions if item.label >= 0)
+    return error_trials_from_counts(StepCounts(correct_steps=right, first_error_step=wrong), max_steps)
+
+
+def published_hazard(lengths: Sequence[int], max_steps: int = 30) -> tuple[FloatArray, FloatArray]:
+    """TRIM's recipe: lengths clipped to [2, max_steps], Gaussian kernels (factor .1) integrated over unit bins.
+
+    Returns
+    -------
+    pmf : ndarray of shape (max_steps - 1,)
+        Distribution of the length over 2 … max_steps.
+    hazard : ndarray of shape (max_steps,)
+        At steps 1 … max_steps, 0 at the first.
+    """
+    from scipy.special import ndtr
+
+    clipped = np.clip(np.asarray(lengths, dtype=np.float64), 2, max_steps)
+    bandwidth = 0.1 * clipped.std(ddof=1)
+    edges = np.arange(2, max_steps + 2) - 0.5
+    pmf = np.diff(ndtr((edges[:, None] - clipped) / bandwidth).mean(axis=1))
+    pmf /= pmf.sum()
+    hazard = np.concatenate([[0.0], pmf / pmf[::-1].cumsum()[::-1]])
+    return pmf, hazard
 
 
 def trials_from_lengths(lengths: NDArray[np.int64], max_steps: int) -> HazardTrials:
