@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         StrategyRule,
         ThresholdRule,
     )
-    from trim_pomdp.presets import Preset, load_preset, presets
+    from trim_pomdp.preset import Preset, load_preset, presets
     from trim_pomdp.routing import RoutingModel
     from trim_pomdp.simulation import SimulatedPoint, simulate
     from trim_pomdp.thresholds import threshold_curve
@@ -51,7 +51,7 @@ _MODULE_OF = {
     "PlannedPoint": "policies",
     "PolicyArtifact": "policies",
     "PosteriorRule": "policies",
-    "Preset": "presets",
+    "Preset": "preset",
     "RoutingModel": "routing",
     "SequenceBatch": "data.sequences",
     "SimulatedPoint": "simulation",
@@ -66,10 +66,10 @@ _MODULE_OF = {
     "fit_dynamics": "dynamics.fitting",
     "fit_observations": "observation_fitting",
     "load": "loading",
-    "load_preset": "presets",
+    "load_preset": "preset",
     "policy_for_budget": "frontier",
     "policy_for_tradeoff": "frontier",
-    "presets": "presets",
+    "presets": "preset",
     "read_class_features": "data.features",
     "read_pilot": "data.outcomes",
     "read_sequences": "data.sequences",
@@ -125,7 +125,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # The package `presets` and the function of that name: the function is the public one.
     value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value

@@ -91,7 +91,8 @@ def regenerate_by_bin(rule: ThresholdRule | StrategyRule | PosteriorRule, model:
 
 def regenerate_by_class(rule: ThresholdRule | StrategyRule | PosteriorRule, model: RoutingModel) -> FloatArray:
     """P(regenerate | class) of a memoryless rule, shape (3,)."""
-    return np.asarray((regenerate_by_bin(rule, model) * model.emission).sum(axis=1))
+    # A sum of probabilities can exceed one by rounding.
+    return np.asarray(np.minimum((regenerate_by_bin(rule, model) * model.emission).sum(axis=1), 1.0))
 
 
 def _evaluate_memoryless(regenerate: FloatArray, model: RoutingModel) -> PlannedPoint:

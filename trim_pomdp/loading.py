@@ -10,7 +10,7 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.frontier_artifact import FrontierArtifact
 from trim_pomdp.observations import ObservationModel
 from trim_pomdp.policies.records import PolicyArtifact
-from trim_pomdp.presets import Preset
+from trim_pomdp.preset import Preset
 
 KINDS: dict[str, type[Artifact]] = {
     model.model_fields["kind"].default: model

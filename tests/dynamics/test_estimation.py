@@ -17,7 +17,7 @@ from trim_pomdp.dynamics.synthetic import draw_labelled, draw_pilot, draw_sequen
 from trim_pomdp.errors import InputError
 from trim_pomdp.evaluation import evaluate
 from trim_pomdp.policies import StrategyRule, ThresholdRule
-from trim_pomdp.presets import load_preset
+from trim_pomdp.preset import load_preset
 from trim_pomdp.routing import RoutingModel
 
 WEAK, STRONG = "qwen2.5-1.5b-instruct", "qwen2.5-7b-instruct"
@@ -278,6 +278,20 @@ def test_unknown_names_are_refused(truth: RoutingModel) -> None:
         fit_dynamics("x", Sources(pilot=rows, sequences=batch), truth.observations, fit_thresholds=(0.3,))
     with pytest.raises(InputError, match="nothing tells when solutions end"):
         fit_dynamics("x", Sources(pilot=rows), truth.observations)
+    with pytest.raises(InputError, match="name one"):
+        fit_dynamics("x", Sources(pilot=rows, sequences=batch), truth.observations, rivals=False)
+
+
+def test_a_pilot_alone_assumes_a_constant_hazard(truth: RoutingModel) -> None:
+    rows = draw_pilot(truth, (0.0, 0.1, 0.4, 0.8, 1.0), 3_000, np.random.default_rng(0))
+    found = fit_dynamics(
+        "x", Sources(pilot=rows), truth.observations, explanation="false-alarms", rivals=False, intervals=False
+    )
+    assert found.fit is not None
+    assert "hazard" in found.fit.unidentified
+    assert len(set(found.hazard[:-1])) == 1
+    steps = sum(np.cumprod([1.0, *(1 - np.array(found.hazard[:-1]))]))
+    assert steps == pytest.approx(rows[-1].regenerations, abs=1e-6)
 
 
 def test_bootstrap_takes_whole_problems(shared) -> None:  # type: ignore[no-untyped-def]

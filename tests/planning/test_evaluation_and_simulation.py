@@ -11,7 +11,7 @@ from trim_pomdp.evaluation import evaluate
 from trim_pomdp.frontier import policy_for_budget, policy_for_tradeoff, rule_from_solution
 from trim_pomdp.policies import AlphaVectorRule, MixedRule, PosteriorRule, StrategyRule, ThresholdRule
 from trim_pomdp.policies.alpha import decide
-from trim_pomdp.presets import load_preset
+from trim_pomdp.preset import load_preset
 from trim_pomdp.routing import RoutingModel
 from trim_pomdp.simulation import simulate
 

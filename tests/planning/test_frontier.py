@@ -9,7 +9,7 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.evaluation import evaluate
 from trim_pomdp.frontier import Frontier, concave_hull, policy_for_budget, solve_frontier
 from trim_pomdp.policies import StrategyRule
-from trim_pomdp.presets import load_preset
+from trim_pomdp.preset import load_preset
 from trim_pomdp.routing import RoutingModel
 from trim_pomdp.thresholds import hull_at, posterior_curve, threshold_curve
 

@@ -13,7 +13,7 @@ from trim_pomdp.evaluation import evaluate
 from trim_pomdp.frontier import rule_from_solution
 from trim_pomdp.observations import ObservationModel, StepEmission
 from trim_pomdp.policies import StrategyRule
-from trim_pomdp.presets import load_preset
+from trim_pomdp.preset import load_preset
 from trim_pomdp.routing import RoutingModel
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from trim_pomdp.dynamics.model import PerClass
 from trim_pomdp.errors import InputError, UnsetParameterError
-from trim_pomdp.presets import load_preset
+from trim_pomdp.preset import load_preset
 from trim_pomdp.routing import RoutingModel
 
 

@@ -26,7 +26,7 @@ from trim_pomdp.policies import (
     StrategyRule,
     ThresholdRule,
 )
-from trim_pomdp.presets import Preset, load_preset, presets
+from trim_pomdp.preset import Preset, load_preset, presets
 
 THIRD = 1 / 3  # not a short decimal
 PROVENANCE = (Provenance(file="x.npz", sha256="0" * 64),)

@@ -28,7 +28,7 @@ from trim_pomdp.dynamics.model import MinimumCalibration, StepDynamics
 from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.observation_fitting import fit_observations
 from trim_pomdp.observations import ObservationModel, StepEmission
-from trim_pomdp.presets import load_preset
+from trim_pomdp.preset import load_preset
 
 probability = st.floats(0, 1)
 

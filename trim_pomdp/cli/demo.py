@@ -33,7 +33,7 @@ def demo(
     from trim_pomdp.frontier import compile_kernels, solve_frontier
     from trim_pomdp.frontier_artifact import FrontierArtifact
     from trim_pomdp.plots import save_figure
-    from trim_pomdp.presets import load_preset
+    from trim_pomdp.preset import load_preset
     from trim_pomdp.thresholds import threshold_curve
 
     item = load_preset(preset)

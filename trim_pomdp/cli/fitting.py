@@ -122,7 +122,12 @@ def fit_dynamics(
         str | None, typer.Option(help="Pilot thresholds to fit on, by commas; the others are held out.")
     ] = None,
     joint: Annotated[bool, typer.Option("--joint", help="Let step counts join the likelihood of a pilot.")] = False,
-    intervals: Annotated[bool, typer.Option(help="Compute intervals (a minute or two).")] = True,
+    by_step: Annotated[bool, typer.Option("--by-step", help="Let weak success depend on the step index.")] = False,
+    two_hazards: Annotated[
+        bool, typer.Option("--two-hazards", help="Hazards of derailed solutions apart (needs --labelled).")
+    ] = False,
+    rivals: Annotated[bool, typer.Option(help="Fit the other explanations too.")] = True,
+    intervals: Annotated[bool, typer.Option(help="Compute intervals (minutes, with a pilot).")] = True,
     max_steps: Annotated[int, typer.Option(min=1, help="Step cap.")] = 30,
     name: Annotated[str | None, typer.Option(help="Name of the artifact.")] = None,
     seed: SeedOption = 0,
@@ -145,6 +150,9 @@ def fit_dynamics(
             explanation=explanation,
             fit_thresholds=thresholds,
             joint=joint,
+            by_step=by_step,
+            two_hazards=two_hazards,
+            rivals=rivals,
             intervals=intervals,
             max_steps=max_steps,
             seed=seed,

@@ -33,7 +33,7 @@ def read_parts(
     """
     from trim_pomdp.dynamics.model import StepDynamics
     from trim_pomdp.observations import ObservationModel
-    from trim_pomdp.presets import load_preset, presets
+    from trim_pomdp.preset import load_preset, presets
 
     if preset is not None:
         if observations is not None or dynamics is not None:

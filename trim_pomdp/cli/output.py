@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -31,55 +29,31 @@ def warn(message: str) -> None:
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table on stdout, columns without any content left out; see `cell` for what becomes of values.
 
-    On a narrow terminal headings wrap first, then the first column; numbers are never cut. Piped output is as wide
-    as the table.
+    On a narrow terminal headings and the first column wrap; numbers are never cut. Piped output is as wide as the
+    table.
     """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
     cells = [[cell(value) for value in row] for row in rows]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0, 0, 1))
     kept = [i for i in range(len(columns)) if i == 0 or any(row[i] for row in cells)]
-    table = [[columns[i] for i in kept], *([row[i] for i in kept] for row in cells)]
-    by_column = list(zip(*table, strict=True))
-    widths = [max(map(len, column)) for column in by_column]
-    terminal = _terminal_width()
-    room = sum(widths) if terminal is None else terminal - len(_GAP) * (len(widths) - 1)
-    if sum(widths) > room:
-        words = [max(map(len, column[0].split()), default=0) for column in by_column]
-        widths = [
-            max(word, *map(len, column[1:])) if column[1:] else word
-            for word, column in zip(words, by_column, strict=True)
-        ]
-        spare = room - sum(widths)
-        widths[0] = max(widths[0] + min(spare, 0), min(widths[0], _NARROWEST))
-    right = [i > 0 and all(map(_is_number, column[1:])) for i, column in enumerate(by_column)]
-    lines = [title, *_lines(table[0], widths, right, bottom=True), "─" * (sum(widths) + len(_GAP) * (len(widths) - 1))]
-    for row in table[1:]:
-        lines += _lines(row, widths, right)
-    sys.stdout.write("\n".join([*lines, "", ""]))
+    for i in kept:
+        numeric = i > 0 and all(_is_number(row[i]) for row in cells)
+        width = max((len(row[i]) for row in cells), default=0) if i > 0 else None
+        table.add_column(columns[i], justify="right" if numeric else "left", min_width=width, overflow="fold")
+    for row in cells:
+        table.add_row(*(row[i] for i in kept))
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, width=_UNBOUNDED)
+    console.print(title)
+    console.print(table)
+    console.print()
 
 
-def _terminal_width() -> int | None:
-    """Columns of the terminal on stdout, None in a pipe."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-_GAP = "  "
-_NARROWEST = 16
-
-
-def _lines(row: Sequence[str], widths: Sequence[int], right: Sequence[bool], *, bottom: bool = False) -> list[str]:
-    """Lines of one row, cells wrapped to their columns."""
-    wrapped = [
-        textwrap.wrap(text, max(width, 1), break_long_words=i == 0) or [""]
-        for i, (text, width) in enumerate(zip(row, widths, strict=True))
-    ]
-    height = max(map(len, wrapped))
-    filled = [[""] * (height - len(item)) + item if bottom else item + [""] * (height - len(item)) for item in wrapped]
-    return [
-        _GAP.join(
-            text.rjust(width) if to_right else text.ljust(width)
-            for text, width, to_right in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in zip(*filled, strict=True)
-    ]
+_UNBOUNDED = 1000
 
 
 def cell(value: object) -> str:

@@ -254,7 +254,7 @@ def _inspect_artifact(artifact: Artifact, as_json: bool) -> None:
     from trim_pomdp.dynamics.model import StepDynamics
     from trim_pomdp.observations import ObservationModel
     from trim_pomdp.policies import PolicyArtifact
-    from trim_pomdp.presets import Preset
+    from trim_pomdp.preset import Preset
 
     if as_json:
         emit_json(artifact.model_dump(mode="json"))

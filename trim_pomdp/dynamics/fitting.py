@@ -1,6 +1,7 @@
 """From data to `StepDynamics`: which source informs what, rival explanations, goodness of fit.
 
-* Termination hazards come from step counts, labelled solutions or the lengths of scored sequences, in closed form.
+* Termination hazards come from step counts, labelled solutions or the lengths of scored sequences, in closed form; a
+  pilot alone tells their mean only, and a constant hazard is assumed.
 * A pilot sweep fits everything else. Step counts, where the pilot is on other problems, describe other problems:
   they join the likelihood only on request (`joint`), since they predicted held-out pilot rows worse.
 * Scored sequences of weak-only solutions tell p_w, p_d, e and d, and leave the strong model's parameters unset. Which
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from trim_pomdp.artifacts import Provenance
 from trim_pomdp.belief import FilterBelief, calibrate_minimum
@@ -133,7 +135,7 @@ def fit_dynamics(
     if explanation != "best" and explanation not in EXPLANATIONS:
         raise InputError(f"unknown explanation {explanation!r}; there are best, {', '.join(EXPLANATIONS)}")
     trials = _hazard(sources, max_steps)
-    hazard = trials.estimate()
+    hazard = _constant_hazard(sources, max_steps) if trials is None else trials.estimate()
     if not rivals and explanation == "best":
         raise InputError("the best explanation is chosen among rivals; name one to do without them")
     if by_step and (sources.pilot or sources.sequences is not None):
@@ -157,7 +159,19 @@ def fit_dynamics(
                 "hazard_derailed": tuple(derailed.estimate().tolist()),
             }
         )
+    if trials is None:
+        return _with_assumed_hazard(dynamics)
     return _with_hazard_intervals(dynamics, trials) if intervals else dynamics
+
+
+def _with_assumed_hazard(dynamics: StepDynamics) -> StepDynamics:
+    """Say that the shape of the hazard is assumed."""
+    assert dynamics.fit is not None
+    note = "no data tell when solutions end: a constant hazard, with the mean number of steps of strong-only"
+    report = dynamics.fit.model_copy(
+        update={"unidentified": (*dynamics.fit.unidentified, "hazard"), "notes": (*dynamics.fit.notes, note)}
+    )
+    return dynamics.model_copy(update={"fit": report})
 
 
 def _with_hazard_intervals(dynamics: StepDynamics, trials: HazardTrials) -> StepDynamics:
@@ -178,7 +192,20 @@ def _with_hazard_intervals(dynamics: StepDynamics, trials: HazardTrials) -> Step
     return dynamics.model_copy(update={"fit": report})
 
 
-def _hazard(sources: Sources, max_steps: int) -> HazardTrials:
+def _constant_hazard(sources: Sources, max_steps: int) -> FloatArray:
+    """The constant hazard with as many steps on average as strong-only was measured to take."""
+    steps = next((row.regenerations for row in sources.pilot if row.threshold == 1), None)
+    if steps is None or not 1 < steps < max_steps:
+        raise InputError(
+            "nothing tells when solutions end: give step counts (--step-counts), labelled solutions, scored sequences, "
+            f"or a pilot row at threshold 1 with between 1 and {max_steps} steps"
+        )
+    going_on = np.arange(max_steps)
+    h = brentq(lambda x: float(((1.0 - x) ** going_on).sum()) - steps, 0.0, 1.0)
+    return np.append(np.full(max_steps - 1, h), 1.0)
+
+
+def _hazard(sources: Sources, max_steps: int) -> HazardTrials | None:
     """The weak model's own counts first; a draft ends the solution, whoever wrote the steps before."""
     if sources.weak_counts is not None:
         return trials_from_counts(sources.weak_counts, max_steps)
@@ -189,9 +216,7 @@ def _hazard(sources: Sources, max_steps: int) -> HazardTrials:
         return trials_from_lengths(sources.sequences.lengths, max_steps)
     if sources.strong_counts is not None:
         return trials_from_counts(sources.strong_counts, max_steps)
-    raise InputError(
-        "nothing tells when solutions end: give step counts (--step-counts), labelled solutions or scored sequences"
-    )
+    return None
 
 
 def _fit_steps(

@@ -1,12 +1,13 @@
 """Presets: fitted observation models and dynamics of published model pairs, shipped as JSON.
 
-Rebuild them from the data folder with ``python -m trim_pomdp.presets --data ../shared/data``.
+Rebuild them from the data folder with ``python -m trim_pomdp.build_presets --data ../shared/data``.
 """
 
 from __future__ import annotations
 
 import difflib
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Literal
 
 from pydantic import PositiveFloat
@@ -46,9 +47,13 @@ class Preset(Artifact):
         return RoutingModel(self.observations, self.dynamics, self.reward)
 
 
+def _folder() -> Traversable:
+    return resources.files("trim_pomdp") / "presets"
+
+
 def presets() -> tuple[str, ...]:
     """Names of the presets that come with the package."""
-    folder = resources.files("trim_pomdp.presets")
+    folder = _folder()
     return tuple(sorted(item.name.removesuffix(".json") for item in folder.iterdir() if item.name.endswith(".json")))
 
 
@@ -65,5 +70,5 @@ def load_preset(name: str) -> Preset:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise InputError(f"no preset {name!r}{hint} (there are {', '.join(known)})")
-    with resources.as_file(resources.files("trim_pomdp.presets") / f"{name}.json") as path:
+    with resources.as_file(_folder() / f"{name}.json") as path:
         return Preset.read(path)

@@ -1,4 +1,4 @@
-"""Rebuild the presets from raw data: ``python -m trim_pomdp.presets --data ../shared/data``."""
+"""Rebuild the presets from raw data: ``python -m trim_pomdp.build_presets --data ../shared/data``."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from trim_pomdp.evaluation import evaluate
 from trim_pomdp.observation_fitting import fit_observations
 from trim_pomdp.observations import ClassTable, ObservationModel
 from trim_pomdp.policies import ThresholdRule
-from trim_pomdp.presets import Preset
+from trim_pomdp.preset import Preset
 from trim_pomdp.routing import RoutingModel
 
 FEATURES, COUNTS, PILOT = "prm_features_math.npz", "trim_step_counts.json.gz", "trim_measured_thr.jsonl"
 WEAK, STRONG = "qwen2.5-1.5b-instruct", "qwen2.5-7b-instruct"
 # Seven rows, the end points among them; the other fourteen are predicted (docs/results.md).
 FIT_THRESHOLDS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.9, 1.0)
-COMMAND = "python -m trim_pomdp.presets --data ../shared/data"
+COMMAND = "python -m trim_pomdp.build_presets --data ../shared/data"
 # The published configuration.
 PAPER_WEAK_SUCCESS, PAPER_STRONG_SUCCESS, PAPER_STRONG_TOKENS, PAPER_HAZARD = 0.866, 0.9704, 60.0, "slm"
 NAME = "qwen2.5-1.5b-7b-math"
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Build both presets and write them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with the raw data")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write to")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "presets", help="folder to write to")
     parsed = parser.parse_args(arguments)
     try:
         for preset in (fitted_preset(parsed.data), paper_preset(parsed.data)):
