@@ -230,22 +230,20 @@ def show_dynamics(dynamics: StepDynamics) -> None:
 
 def _show_fit(report: FitReport) -> None:
     if report.rivals:
-        titles = ("log-lik.", "held out", "acc. RMSE", "regen. RMSE", "weak only", "strong only", "tokens off")
-        held_out = any(rival.held_out_accuracy_rmse is not None for rival in report.rivals)
+        held_out = any(rival.held_out_log_likelihood is not None for rival in report.rivals)
+        rows_used = "held-out" if held_out else "all"
+        titles = ("log-lik.", "acc. RMSE", "regen. RMSE", "tokens off", "weak/strong only")
         show_table(
-            f"explanations of the pilot (chosen: {report.explanation}; RMSE over {'held-out' if held_out else 'all'} "
-            "rows)",
+            f"explanations of the pilot (chosen: {report.explanation}; over {rows_used} rows)",
             ["explanation", *titles],
             [
                 [
                     rival.name,
-                    rival.log_likelihood,
-                    rival.held_out_log_likelihood,
+                    rival.held_out_log_likelihood if held_out else rival.log_likelihood,
                     rival.held_out_accuracy_rmse if held_out else rival.accuracy_rmse,
                     rival.held_out_regenerations_rmse if held_out else rival.regenerations_rmse,
-                    rival.weak_only_accuracy,
-                    rival.strong_only_accuracy,
                     rival.visible_tokens_error,
+                    f"{rival.weak_only_accuracy:.3f}/{rival.strong_only_accuracy:.3f}",
                 ]
                 for rival in report.rivals
             ],
@@ -288,9 +286,17 @@ def _show_threshold_checks(checks: list[Check]) -> None:
         )
     show_table(
         "goodness of fit by threshold: implied/observed (* used in the fit)",
-        ["threshold", *quantities, "largest |z|"],
+        ["threshold", *(_SHORT.get(quantity, quantity) for quantity in quantities), "max |z|"],
         table,
     )
+
+
+_SHORT = {
+    "regenerations": "regen.",
+    "strong tokens": "strong tok.",
+    "kept tokens": "kept tok.",
+    "discarded tokens": "discarded",
+}
 
 
 def _implied_and_observed(check: Check) -> str:
