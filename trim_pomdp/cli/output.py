@@ -29,8 +29,7 @@ def warn(message: str) -> None:
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table on stdout, columns without any content left out; see `cell` for what becomes of values.
 
-    On a narrow terminal headings and the first column wrap; numbers are never cut. Piped output is as wide as the
-    table.
+    On a narrow terminal the first column wraps; numbers are not cut. Piped output is as wide as the table.
     """
     from rich import box
     from rich.console import Console
@@ -41,8 +40,9 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
     kept = [i for i in range(len(columns)) if i == 0 or any(row[i] for row in cells)]
     for i in kept:
         numeric = i > 0 and all(_is_number(row[i]) for row in cells)
-        width = max((len(row[i]) for row in cells), default=0) if i > 0 else None
-        table.add_column(columns[i], justify="right" if numeric else "left", min_width=width, overflow="fold")
+        # Only the first column may wrap where room is short, and headings always do.
+        heading = columns[i] if i == 0 else columns[i].replace(" ", "\n")
+        table.add_column(heading, justify="right" if numeric else "left", no_wrap=i > 0, overflow="fold")
     for row in cells:
         table.add_row(*(row[i] for i in kept))
     console = Console(highlight=False, markup=False)
