@@ -223,7 +223,7 @@ def show_dynamics(dynamics: StepDynamics) -> None:
         interval = intervals.get(key)
         span = f"{interval.low:.4g} … {interval.high:.4g}" if interval else ""
         rows.append([key, value, span, "" if interval is None or interval.identified else "not identified"])
-    show_table(f"{dynamics.name} (step cap {dynamics.max_steps})", ["parameter", "estimate", "95 %", ""], rows)
+    show_table(f"{dynamics.name} (step cap {dynamics.max_steps})", ["parameter", "estimate", "95%", ""], rows)
     if report is not None:
         _show_fit(report)
 
