@@ -95,9 +95,12 @@ class Frontier:
 def compile_kernels(model: RoutingModel) -> float:
     """Compile (or load from cache) everything that planning calls, on a tiny model; returns the seconds it took."""
     begin = time.perf_counter()
-    solution = solve(model.epoch_model, model.weights(0.0), gap=model.reward)
-    evaluate(StrategyRule(strategy="weak"), model)
-    evaluate(rule_from_solution(solution, model, 0.0), model)
+    # A gap that the first sweep does not reach, and a warm start: every kernel of the solver runs once.
+    price = 0.5 * model.reward / model.strong_only_tokens
+    solution = solve(model.epoch_model, model.weights(price), gap=1e-4 * model.reward)
+    solution = solve(model.epoch_model, model.weights(0.9 * price), gap=1e-4 * model.reward, warm_start=solution)
+    for rule in (StrategyRule(strategy="weak"), rule_from_solution(solution, model, price)):
+        evaluate(rule, model)
     return time.perf_counter() - begin
 
 
