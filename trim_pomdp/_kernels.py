@@ -76,10 +76,17 @@ def propagate_memoryless(regenerate, p_w, p_s, p_r, h, h_derailed):
 
 @njit(cache=True, nogil=True, inline="always")
 def filtered(q, success, likelihood, end, out):
-    """Belief over S0, S1, S2 after a score; `likelihood` and `end` are by class. Writes `out` (3,)."""
-    b0 = q * success * likelihood[0] * end[0]
-    b1 = (1.0 - q) * likelihood[1] * end[1]
-    b2 = q * (1.0 - success) * likelihood[2] * end[2]
+    """Belief over S0, S1, S2 after a score; `likelihood` and `end` are by class. Writes `out` (3,).
+
+    An end (or none) that no class can explain is no evidence, and neither is such a score.
+    """
+    b0 = q * success * likelihood[0]
+    b1 = (1.0 - q) * likelihood[1]
+    b2 = q * (1.0 - success) * likelihood[2]
+    if b0 * end[0] + b1 * end[1] + b2 * end[2] > 0.0:
+        b0 *= end[0]
+        b1 *= end[1]
+        b2 *= end[2]
     total = b0 + b1 + b2
     if total > 0.0:
         out[0] = b0 / total

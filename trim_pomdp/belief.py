@@ -90,11 +90,13 @@ def filter_states(
         ended = t == lengths - 1
         # At the cap itself a sequence that ends does what the model says: its end is no evidence.
         step = np.where(ended & (t == dynamics.max_steps - 1), t, min(t, before_cap))
-        likelihood = emission[:, bins[:, t]].T
+        prior, likelihood = class_prior(q, success[step]), emission[:, bins[:, t]].T
+        belief = update(prior, likelihood)
         if two_hazards:
-            likelihood = likelihood * _end_likelihood(ended, ends[step], ends_derailed[step])
-        after = next_q(update(class_prior(q, success[step]), likelihood), KEEP)
-        q = np.where(mask[:, t], after, q)
+            # An end (or none) that no class can explain is no evidence, and neither is such a score.
+            with_end = update(belief, _end_likelihood(ended, ends[step], ends_derailed[step]))
+            belief = np.where((prior * likelihood).sum(axis=1, keepdims=True) > 0, with_end, belief)
+        q = np.where(mask[:, t], next_q(belief, KEEP), q)
         out[:, t] = q
     return out
 

@@ -134,8 +134,8 @@ def check_bins(rule: AlphaVectorRule, model: RoutingModel) -> None:
     edges = model.observations.step_emission.score_edges if model.observations.emission == "step" else None
     if rule.emission.shape[1] != model.emission.shape[1] or rule.score_edges != edges:
         raise InputError(
-            f"the policy was planned on other observation bins ({rule.emission.shape[1]}) than those of "
-            f"{model.observations.name!r} ({model.emission.shape[1]}); plan it again on this observation model"
+            f"the policy was planned on other observation bins ({rule.emission.shape[1]}, or with other edges) than "
+            f"those of {model.observations.name!r} ({model.emission.shape[1]}); plan it again on this observation model"
         )
 
 

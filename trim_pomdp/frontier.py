@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers import Solution, solve, solve_many
+from trim_pomdp.artifacts import Provenance
 from trim_pomdp.errors import InputError
 from trim_pomdp.evaluation import evaluate, mix
 from trim_pomdp.policies.records import (
@@ -129,14 +130,14 @@ def solve_frontier(
     InputError
         If there is no tradeoff, or one is negative.
     """
-    count = tradeoffs if isinstance(tradeoffs, int) else len(tradeoffs)
+    count = int(tradeoffs) if isinstance(tradeoffs, (int, np.integer)) else len(tradeoffs)
     if count < 1:
         raise InputError(f"{count} tradeoffs; expected at least 1")
     compile_kernels(model)
     begin = time.perf_counter()
     chosen = (
-        even_tradeoffs(model, tradeoffs, threads=threads)
-        if isinstance(tradeoffs, int)
+        even_tradeoffs(model, count, threads=threads)
+        if isinstance(tradeoffs, (int, np.integer))
         else np.sort(np.array(tradeoffs, dtype=np.float64))
     )
     weights = np.array([model.weights(float(value)) for value in chosen])
@@ -287,11 +288,14 @@ def policy_for_tradeoff(model: RoutingModel, tradeoff: float, *, gap: float = DE
     """
     solution = solve(model.epoch_model, model.weights(tradeoff), gap=gap * model.reward)
     rule = rule_from_solution(solution, model, tradeoff)
+    planned = evaluate(rule, model)
     return PolicyArtifact(
         model=_name(model),
+        provenance=_provenance(model),
         policy=rule,
-        planned=evaluate(rule, model),
+        planned=planned,
         asked_tradeoff=tradeoff,
+        value=model.reward * planned.accuracy - tradeoff * planned.strong_tokens,
         value_lower=solution.lower,
         value_upper=solution.upper,
     )
@@ -317,7 +321,12 @@ def policy_for_budget(model: RoutingModel, budget: float, *, gap: float = DEFAUL
         weak = StrategyRule(strategy="weak")
         note = "budget 0: the weak model alone"
         return PolicyArtifact(
-            model=_name(model), policy=weak, planned=evaluate(weak, model), asked_budget=0.0, notes=(note,)
+            model=_name(model),
+            provenance=_provenance(model),
+            policy=weak,
+            planned=evaluate(weak, model),
+            asked_budget=0.0,
+            notes=(note,),
         )
     wanted = budget * model.strong_only_tokens
     free = solve(model.epoch_model, model.weights(0.0), gap=gap * model.reward)
@@ -366,6 +375,7 @@ def _mixture(model: RoutingModel, cheap: AlphaVectorRule, dear: AlphaVectorRule,
     share = 0.0 if distance <= 0 else float(np.clip((wanted - first.strong_tokens) / distance, 0.0, 1.0))
     return PolicyArtifact(
         model=_name(model),
+        provenance=_provenance(model),
         policy=MixedRule(first=cheap, second=dear, probability=share),
         planned=mix(first, second, share),
         asked_budget=budget,
@@ -386,9 +396,11 @@ def _largest_useful(model: RoutingModel, solution: Solution, point: PlannedPoint
     )
     return PolicyArtifact(
         model=_name(model),
+        provenance=_provenance(model),
         policy=rule_from_solution(solution, model, 0.0),
         planned=point,
         asked_budget=budget,
+        value=model.reward * point.accuracy,
         value_lower=solution.lower,
         value_upper=solution.upper,
         notes=(note,),
@@ -404,6 +416,10 @@ def check_budget(budget: float) -> None:
 def _point_of(solution: Solution, model: RoutingModel, tradeoff: float) -> PlannedPoint:
     values = dict(zip(model.components, solution.components.tolist(), strict=True))
     return PlannedPoint(tradeoff=tradeoff, budget=values["strong_tokens"] / model.strong_only_tokens, **values)
+
+
+def _provenance(model: RoutingModel) -> tuple[Provenance, ...]:
+    return (*model.observations.provenance, *model.dynamics.provenance)
 
 
 def _name(model: RoutingModel) -> str:

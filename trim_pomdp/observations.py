@@ -44,12 +44,11 @@ class StepEmission(Record):
     @model_validator(mode="after")
     def _is_a_distribution(self) -> StepEmission:
         edges = np.array(self.score_edges)
-        if edges[0] != 0.0 or edges[-1] != 1.0 or (np.diff(edges) <= 0).any():
-            raise ValueError("score_edges must rise from 0 to 1")
+        check_edges("score_edges", edges)
         for name in ("right", "wrong", "derailed"):
             values = getattr(self, name)
             if values is not None:
-                _check_distribution(name, np.array(values), len(edges))
+                check_distribution(name, np.array(values), len(edges))
         return self
 
     @property
@@ -106,10 +105,9 @@ class ClassTable(Record):
     @model_validator(mode="after")
     def _is_a_distribution(self) -> ClassTable:
         for name, edges in (("minimum_edges", self.minimum_edges), ("score_edges", self.score_edges)):
-            if edges[0] != 0.0 or edges[-1] != 1.0 or (np.diff(edges) <= 0).any():
-                raise ValueError(f"{name} must rise from 0 to 1")
+            check_edges(name, np.array(edges))
         for name in ("right", "derailed", "wrong"):
-            _check_distribution(name, np.array(getattr(self, name)), self.shape[0] * self.shape[1])
+            check_distribution(name, np.array(getattr(self, name)), self.shape[0] * self.shape[1])
         return self
 
     @property
@@ -235,10 +233,17 @@ def transferred(
     return np.stack([right, derailed, wrong])
 
 
-def _check_distribution(name: str, values: FloatArray, length: int) -> None:
+def check_distribution(name: str, values: FloatArray, length: int) -> None:
+    """Raise `ValueError` unless the values are a distribution over `length` bins."""
     if values.shape != (length,):
         raise ValueError(f"{name} has {len(values)} values; expected {length}")
     if (values < 0).any():
         raise ValueError(f"{name} has a negative probability at bin {int(np.argmin(values))}")
     if abs(values.sum() - 1.0) > _SUM_TOLERANCE:
         raise ValueError(f"{name} sums to {values.sum():.9g}; expected 1")
+
+
+def check_edges(name: str, edges: FloatArray) -> None:
+    """Raise `ValueError` unless the edges rise from 0 to 1."""
+    if edges[0] != 0.0 or edges[-1] != 1.0 or (np.diff(edges) <= 0).any():
+        raise ValueError(f"{name} must rise from 0 to 1")

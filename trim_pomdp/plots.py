@@ -38,7 +38,6 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 2.2,
 }
-_MOST_DRAWS = 10_000
 _DISPLAY_EDGES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
@@ -179,6 +178,9 @@ def gains(rule: AlphaVectorRule, step: int, q: FloatArray, *, ended: bool = Fals
     """
     tables = rule.tables
     belief = update(class_prior(q, tables.success[step])[:, None, :], rule.emission.T[None])
+    h, h_derailed = tables.end[step]
+    end = np.array([h, h_derailed, h])
+    belief = update(belief, end if ended else 1.0 - end)
     keep = next_q(belief, 0)
     redo = next_q(belief, 1, rule.strong_success, rule.repair)
     price = belief @ tables.price
@@ -196,6 +198,7 @@ def plot_policy_map(rule: AlphaVectorRule, steps: Sequence[int] = (1, 3, 7)) -> 
     """Where the policy intervenes, over (q, score), at a few steps: gain minus price, zero line drawn."""
     if rule.score_edges is None:
         raise ValueError("a policy map needs bins of the score")
+    steps = [step for step in steps if step < rule.max_steps - 1] or [0]
     edges = np.array(rule.score_edges)
     centres = np.append(0.5 * (edges[:-1] + edges[1:]), 1.0)
     q = np.linspace(0.0, 1.0, 201)
@@ -274,38 +277,3 @@ def plot_fit(model: RoutingModel, thresholds: Sequence[PlannedPoint], grid: Sequ
         axes[0].legend(loc="lower right", fontsize=12)
         figure.suptitle("Goodness of fit: threshold routing", fontsize=15, x=0.01, ha="left")
         return figure
-
-
-def draw_sequences(
-    model: RoutingModel, rng: np.random.Generator, *, per_outcome: int = 2
-) -> tuple[list[FloatArray], list[bool]]:
-    """A few weak-only solutions drawn from the model: score sequences, and whether the answer was right.
-
-    Scores come from the step emission, also where the planner sees bins of (min, current). Solutions of four steps
-    and more are shown; where the model makes too few of a kind, fewer of that kind come back.
-    """
-    step = model.observations.step_emission
-    emission = model.observations.model_copy(update={"emission": "step"}).class_emission(model.dynamics)
-    edges = np.append(np.array(step.score_edges), 1.0)
-    dynamics = model.dynamics
-    shortest = min(4, dynamics.max_steps)
-    scores: list[FloatArray] = []
-    outcomes: list[bool] = []
-    for _ in range(_MOST_DRAWS):
-        if min(outcomes.count(True), outcomes.count(False)) >= per_outcome:
-            break
-        right, sequence = True, []
-        for t in range(dynamics.max_steps):
-            c = 1
-            if right:
-                c = 0 if rng.random() < dynamics.weak_success_by_step[t] else 2
-            right = c == 0
-            j = int(rng.choice(step.size, p=emission[c] / emission[c].sum()))
-            sequence.append(rng.uniform(edges[j], edges[j + 1]))
-            if rng.random() < (dynamics.hazard_derailed_array if c == 1 else dynamics.hazard_array)[t]:
-                break
-        if outcomes.count(right) < per_outcome and len(sequence) >= shortest:
-            scores.append(np.array(sequence))
-            outcomes.append(right)
-    order = sorted(range(len(outcomes)), key=lambda i: not outcomes[i])
-    return [scores[i] for i in order], [outcomes[i] for i in order]

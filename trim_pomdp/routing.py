@@ -60,7 +60,7 @@ class RoutingModel:
         self.dynamics.require("strong_success", "repair", "strong_tokens")
         if not (np.isfinite(self.reward) and self.reward > 0):
             raise InputError(f"reward is {self.reward}; expected a positive number")
-        if not self.strong_only_tokens > 0:
+        if not (self.strong_tokens.max() > 0 and self.strong_only_tokens > 0):
             raise InputError(
                 f"dynamics {self.dynamics.name!r}: regenerating every step costs no strong token, so a budget means "
                 "nothing; set strong_tokens (or strong_only_tokens) above 0"

@@ -74,7 +74,7 @@ def test_alpha_vector_rules(where: str, price: float, request) -> None:  # type:
     assert artifact.value_lower is not None
     assert artifact.value_upper is not None
     worth = model.reward * artifact.planned.accuracy - price * artifact.planned.strong_tokens
-    # Rounding the belief to the grid costs less than the gap that was asked for.
+    # Rounding the belief to the grid can cost a little; how much is part of the artifact.
     assert artifact.value_lower - 1e-3 <= worth <= artifact.value_upper + 1e-6
     close(simulate(artifact, model, 60_000, 2), artifact.planned)
 
@@ -182,3 +182,52 @@ def test_simulation_is_reproducible_and_refuses_nonsense(fitted: RoutingModel, p
 def test_planning_needs_the_strong_model(fitted: RoutingModel) -> None:
     with pytest.raises(UnsetParameterError, match="repair"):
         RoutingModel(fitted.observations, fitted.dynamics.replace(repair=None))
+
+
+def test_the_policy_map_shows_the_executed_policy(late: RoutingModel) -> None:
+    """Under two hazards the end, or none, is evidence for both."""
+    from trim_pomdp.plots import gains
+
+    rule = policy_for_tradeoff(late, 0.1).policy
+    assert isinstance(rule, AlphaVectorRule)
+    J = rule.emission.shape[1]
+    q = np.linspace(0, 1, 41)
+    grid, bins = np.repeat(q, J), np.tile(np.arange(J), len(q))
+    for step in (0, 3, 7):
+        for ended in (False, True):
+            gain, price = gains(rule, step, q, ended=ended)
+            acted = decide(rule, grid, bins, np.full(len(bins), ended), np.full(len(bins), step)).reshape(len(q), J)
+            clear = np.abs(gain - price) > 1e-9
+            assert ((gain > price) == acted)[clear].all()
+
+
+def test_an_end_that_no_class_explains_leaves_the_score_standing(fitted: RoutingModel) -> None:
+    hazard = (0.0, 0.3, 1.0)
+    one = fitted.dynamics.replace(hazard=hazard)
+    two = fitted.dynamics.replace(hazard=hazard, hazard_derailed=(0.0, 0.6, 1.0))
+    from trim_pomdp.belief import FilterBelief
+    from trim_pomdp.data.sequences import SequenceBatch
+
+    batch = SequenceBatch(np.array([[0.001], [1.0]]), np.array([1, 1]), np.array([True, True]), np.array(["a", "b"]))
+    with_one = FilterBelief(fitted.observations, one).probability_right(batch)
+    with_two = FilterBelief(fitted.observations, two).probability_right(batch)
+    assert np.allclose(with_one, with_two)
+    assert with_two[0] < with_two[1]
+
+
+def test_an_edited_policy_is_refused(fitted: RoutingModel) -> None:
+    artifact = policy_for_tradeoff(fitted, 0.1)
+    rule = artifact.policy.model_dump()
+    for change in (
+        {"emission_right": [0.0] * len(rule["emission_right"])},
+        {"score_edges": [5.0] * len(rule["score_edges"])},
+        {"emission_wrong": rule["emission_wrong"][:-1]},
+    ):
+        with pytest.raises(ValueError, match=r"emission|score_edges"):
+            AlphaVectorRule.model_validate({**rule, **change})
+
+
+def test_a_policy_says_what_it_came_from_and_what_it_is_worth(fitted: RoutingModel) -> None:
+    artifact = policy_for_tradeoff(fitted, 0.1)
+    assert artifact.provenance == (*fitted.observations.provenance, *fitted.dynamics.provenance)
+    assert artifact.value == pytest.approx(100 * artifact.planned.accuracy - 0.1 * artifact.planned.strong_tokens)

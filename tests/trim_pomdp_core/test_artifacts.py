@@ -158,7 +158,7 @@ def test_every_kind_takes_part_in_the_round_trip():
     assert {artifact.kind for artifact in every_artifact()} == set(KINDS)
 
 
-@given(st.floats(min_value=0, allow_infinity=False, allow_nan=False))
+@given(st.floats(min_value=0, max_value=1e7))
 def test_any_float_survives_bit_by_bit(value):
     tokens = PerClass(right=value, derailed=0.0, wrong=1.0)
     again = PerClass.model_validate(json.loads(tokens.model_dump_json()))
@@ -274,7 +274,7 @@ def test_an_artifact_of_another_kind_is_refused(tmp_path):
         (observations(), "emission", "row", ["emission", "'step' or 'class'"]),
         (frontier(), "points.0.accuracy", None, ["points.0.accuracy", "None"]),
         (policy(ThresholdRule(threshold=0)), "policy.threshold", 1.2, ["threshold", "less than or equal to 1"]),
-        (policy(alpha_rule()), "policy.emission_right", [1.0], ["must have one length"]),
+        (policy(alpha_rule()), "policy.emission_right", [1.0], ["emission_right has 1 values"]),
         (policy(alpha_rule()), "policy.alpha_vectors", [[], []], ["at least one alpha-vector"]),
         (policy(alpha_rule()), "policy.form", "table", ["policy", "'alpha_vectors'"]),
         (load_preset(presets()[0]), "reward", 0, ["reward", "greater than 0"]),

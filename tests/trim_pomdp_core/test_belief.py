@@ -64,11 +64,11 @@ def by_hand(bins, emission, dynamics):
         step = t if t < cap - 1 or (last and t == cap - 1) else max(cap - 2, 0)
         p = dynamics.weak_success[step if len(dynamics.weak_success) > 1 else 0]
         end = (h[step], h_derailed[step], h[step])
-        likelihood = [emission[c][j] * (end[c] if last else 1 - end[c]) for c in range(3)]
-        if dynamics.hazard_derailed is None:
-            likelihood = [emission[c][j] for c in range(3)]
         prior = (q * p, 1 - q, q * (1 - p))
-        joint = [a * b for a, b in zip(prior, likelihood, strict=True)]
+        joint = [prior[c] * emission[c][j] for c in range(3)]
+        with_end = [joint[c] * (end[c] if last else 1 - end[c]) for c in range(3)]
+        if dynamics.hazard_derailed is not None and sum(with_end) > 0:
+            joint = with_end
         q = joint[0] / sum(joint) if sum(joint) > 0 else prior[0]
         out.append(q)
     return out

@@ -369,7 +369,8 @@ def test_demo(preset, run, tmp_path):
     assert tp.load(folder / "frontier.json").kind == "frontier"
     policy = tp.load(folder / "policy-budget-0.2.json")
     assert policy.planned.budget == pytest.approx(0.2, abs=1e-6)
-    assert "threshold rule" in out
+    assert "threshold" in out
+    assert "planned" in out
     assert f"wrote {folder}/" in out
     assert "notes.txt" not in out  # only what the demo wrote
 

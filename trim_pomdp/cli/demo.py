@@ -13,12 +13,14 @@ from trim_pomdp.cli.output import emit_json, progress, say
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from trim_pomdp.data.sequences import SequenceBatch
     from trim_pomdp.frontier import Frontier
     from trim_pomdp.policies import PlannedPoint, PolicyArtifact
     from trim_pomdp.routing import RoutingModel
 
 DEFAULT_PRESET = "qwen2.5-1.5b-7b-math"
 _BUDGET = 0.2
+_DRAWN = 400
 
 
 def demo(
@@ -97,7 +99,7 @@ def _pictures(
 
     from trim_pomdp import plots
     from trim_pomdp.belief import FilterBelief
-    from trim_pomdp.data.sequences import ScoredSequence, SequenceBatch
+    from trim_pomdp.dynamics.synthetic import draw_sequences
     from trim_pomdp.policies import AlphaVectorRule, MixedRule
     from trim_pomdp.thresholds import THRESHOLDS
 
@@ -111,16 +113,22 @@ def _pictures(
     fit = plots.plot_fit(model, thresholds, THRESHOLDS)
     if fit is not None:
         out["fit"] = fit
-    scores, outcomes = plots.draw_sequences(model, np.random.default_rng(seed))
-    if not scores:
-        return out
-    batch = SequenceBatch.of(
-        [
-            ScoredSequence(id=str(i), scores=tuple(s.tolist()), correct=right)
-            for i, (s, right) in enumerate(zip(scores, outcomes, strict=True))
-        ]
-    )
+    batch = _examples(draw_sequences(model, _DRAWN, np.random.default_rng(seed)))
     states = FilterBelief(model.observations, model.dynamics).states(batch)
-    beliefs = [row[: len(s)] for row, s in zip(states, scores, strict=True)]
-    out["beliefs"] = plots.plot_beliefs(scores, beliefs, outcomes, "Weak-only solutions drawn from the model")
+    rows = range(len(batch))
+    out["beliefs"] = plots.plot_beliefs(
+        [batch.scores[i, : batch.lengths[i]] for i in rows],
+        [states[i, : batch.lengths[i]] for i in rows],
+        batch.correct.tolist(),
+        "Weak-only solutions drawn from the model",
+    )
     return out
+
+
+def _examples(batch: SequenceBatch, *, per_outcome: int = 2, steps: int = 4) -> SequenceBatch:
+    """The first few right and wrong solutions that are long enough to look at (of any length, if none is)."""
+    import numpy as np
+
+    long = batch.lengths >= min(steps, int(batch.lengths.max()))
+    chosen = [np.flatnonzero(long & (batch.correct == right))[:per_outcome] for right in (True, False)]
+    return batch.take(np.concatenate(chosen))

@@ -13,6 +13,7 @@ from trim_pomdp.cli.output import emit_json, number, parse_numbers, progress, sa
 from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
+    from observation_models import Comparison
     from trim_pomdp.dynamics.fitting import Sources
     from trim_pomdp.dynamics.model import Check, FitReport, StepDynamics
     from trim_pomdp.observations import ObservationModel
@@ -81,7 +82,10 @@ def fit_observations(
     if as_json:
         document: dict[str, Any] = {"out": str(out), "estimator": model.estimator, "diagnostics": model.diagnostics}
         if comparison is not None:
-            document["comparison"] = [{"name": row.name, **_estimates(row)} for row in comparison.rows]
+            document["comparison"] = [
+                {"name": row.name, **_estimates(row), "reliability": _reliability(comparison, row.name)}
+                for row in comparison.rows
+            ]
         emit_json(document)
         return
     show_table(
@@ -95,6 +99,14 @@ def fit_observations(
 def _warnings(model: ObservationModel) -> tuple[str, ...]:
     messages = model.diagnostics.get("warnings", ())
     return messages if isinstance(messages, tuple) else ()
+
+
+def _reliability(comparison: Comparison, name: str) -> dict[str, dict[str, list[float]]]:
+    """Reliability curve of each class: mean probability, observed frequency and weight of every bin."""
+    return {
+        str(label): {field: getattr(curve, field).tolist() for field in ("predicted", "observed", "weight")}
+        for label, curve in comparison.reliability[name].items()
+    }
 
 
 def _estimates(row: object) -> dict[str, float | None]:
@@ -139,6 +151,10 @@ def fit_dynamics(
     from trim_pomdp.observations import ObservationModel
 
     require_writable(out)
+    if pilot is None and (explanation != "best" or fit_thresholds is not None or joint or not rivals):
+        raise InputError(
+            "--explanation, --fit-thresholds, --joint and --no-rivals are about a --pilot, and none is given"
+        )
     model = ObservationModel.read(observations)
     sources = _sources(step_counts, weak, strong, pilot, sequences, labelled, generator)
     thresholds = None if fit_thresholds is None else parse_numbers(fit_thresholds, "--fit-thresholds")
@@ -184,6 +200,8 @@ def _sources(
     files = [path for path in (step_counts, pilot, sequences, labelled) if path is not None]
     if not files:
         raise InputError("nothing to fit on: give --step-counts, --pilot, --sequences or --labelled")
+    if generator is not None and labelled is None:
+        raise InputError("--generator names a model of a --labelled file, and none is given")
     if step_counts is None and (weak or strong):
         raise InputError("--weak and --strong name models of a --step-counts file, and none is given")
     if step_counts is not None and not (weak or strong):
@@ -209,8 +227,9 @@ def show_dynamics(dynamics: StepDynamics) -> None:
     """Tables of parameters with intervals, rival explanations, and goodness of fit."""
     report = dynamics.fit
     intervals = report.intervals if report else {}
+    by_step = {f"weak_success.{t + 1}": value for t, value in enumerate(dynamics.weak_success)}
     values: dict[str, float | None] = {
-        "weak_success": dynamics.weak_success[0] if len(dynamics.weak_success) == 1 else None,
+        **(by_step if len(by_step) > 1 else {"weak_success": dynamics.weak_success[0]}),
         **{key: getattr(dynamics, key) for key in ("strong_success", "repair", "look_right", "false_alarms", "misses")},
     }
     for kind in ("weak_tokens", "strong_tokens"):
@@ -313,12 +332,15 @@ def assess_beliefs(
     as_json: JsonOption = False,
 ) -> None:
     """Log loss, Brier score, AUC and calibration error of each belief on scored sequences."""
+    from trim_pomdp.artifacts import Provenance
     from trim_pomdp.assessment import assess
     from trim_pomdp.data.sequences import SequenceBatch, read_sequences
 
     model, step_dynamics, _ = read_parts(preset, observations, dynamics)
     batch = SequenceBatch.of(read_sequences(sequences))
     scores, missing = assess(batch, model, step_dynamics)
+    if Provenance.of(sequences).sha256 in {item.sha256 for item in step_dynamics.provenance}:
+        warn(f"{sequences}: the dynamics were fitted on this very file; these numbers are in-sample")
     for message in missing:
         warn(message)
     beliefs = {name: score.model_dump() for name, score in scores.items()}

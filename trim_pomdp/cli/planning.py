@@ -138,7 +138,8 @@ def policy(
     for note in artifact.notes:
         say(note)
     if artifact.value_lower is not None and artifact.value_upper is not None:
-        say(f"optimal value certified between {artifact.value_lower:.5f} and {artifact.value_upper:.5f}")
+        own = "" if artifact.value is None else f"; this policy's own: {artifact.value:.5f}"
+        say(f"optimal value certified between {artifact.value_lower:.5f} and {artifact.value_upper:.5f}{own}")
     if artifact.added_variance:
         say(f"the draw adds {artifact.added_variance:.3g} to the variance of strong tokens per problem")
     if out is not None:

@@ -191,6 +191,8 @@ def select(rows: Sequence[PilotRow], thresholds: Sequence[float]) -> list[PilotR
         If a threshold has no row.
     """
     by_threshold = {row.threshold: row for row in rows}
+    if len(set(thresholds)) < len(thresholds):
+        raise InputError("a threshold is named twice; a row counts once")
     for threshold in thresholds:
         if threshold not in by_threshold:
             known = ", ".join(f"{row.threshold:g}" for row in rows)

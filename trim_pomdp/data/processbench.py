@@ -19,8 +19,6 @@ from trim_pomdp.data.jsonl import read_records
 from trim_pomdp.data.sequences import Score
 from trim_pomdp.errors import InputError
 
-HUB_NAME = "Qwen/ProcessBench"
-
 
 class LabelledSolution(Record):
     """A solution whose first wrong step is known (`label`: 0-based, -1 if every step is right)."""

@@ -41,7 +41,17 @@ from trim_pomdp.dynamics.likelihood import (
     weak_steps,
 )
 from trim_pomdp.dynamics.model import Check, FitReport, Interval, RivalFit, StepDynamics
-from trim_pomdp.dynamics.parameters import EXPLANATIONS, LOCAL, SPREAD, TRANSFER_FREE, WIDER, Explanation, published
+from trim_pomdp.dynamics.parameters import (
+    EXPLANATIONS,
+    FALSE_ALARMS,
+    LOCAL,
+    SPREAD,
+    TRANSFER,
+    TRANSFER_FREE,
+    WIDER,
+    Explanation,
+    published,
+)
 from trim_pomdp.errors import InputError
 from trim_pomdp.observations import ObservationModel
 
@@ -136,12 +146,18 @@ def fit_dynamics(
         raise InputError(f"unknown explanation {explanation!r}; there are best, {', '.join(EXPLANATIONS)}")
     trials = _hazard(sources, max_steps)
     hazard = _constant_hazard(sources, max_steps) if trials is None else trials.estimate()
+    if explanation == SPREAD.name:
+        raise InputError(
+            f"{SPREAD.name} is a mixture over problems, which one dynamics cannot hold; it is a rival only"
+        )
     if not rivals and explanation == "best":
         raise InputError("the best explanation is chosen among rivals; name one to do without them")
     if by_step and (sources.pilot or sources.sequences is not None):
         raise InputError("weak success by step can be fitted on step counts or labelled solutions alone")
     if two_hazards and not sources.labelled:
         raise InputError("hazards of right and of derailed solutions need labelled solutions (--labelled)")
+    if two_hazards and (sources.pilot or sources.sequences is not None):
+        raise InputError("two hazards can be fitted on labelled solutions and step counts alone")
     if sources.pilot:
         dynamics = _fit_pilot(
             name, sources, observations, hazard, explanation, fit_thresholds, joint, rivals, intervals, seed, progress
@@ -150,18 +166,23 @@ def fit_dynamics(
         dynamics = _fit_sequences(name, sources, observations, hazard, intervals, seed, progress)
     else:
         dynamics = _fit_steps(name, sources, hazard, by_step, intervals, seed)
+    if trials is None:
+        return _with_assumed_hazard(dynamics)
+    spans = _exact_intervals("hazard", dynamics.hazard, trials)
     if two_hazards:
         right, derailed = trials_from_labels(sources.labelled, max_steps)
-        trials = right
         dynamics = dynamics.model_copy(
             update={
                 "hazard": tuple(right.estimate().tolist()),
                 "hazard_derailed": tuple(derailed.estimate().tolist()),
             }
         )
-    if trials is None:
-        return _with_assumed_hazard(dynamics)
-    return _with_hazard_intervals(dynamics, trials) if intervals else dynamics
+        assert dynamics.hazard_derailed is not None
+        spans = _exact_intervals("hazard", dynamics.hazard, right)
+        spans |= _exact_intervals("hazard_derailed", dynamics.hazard_derailed, derailed)
+    if by_step:
+        spans |= _exact_intervals("weak_success", dynamics.weak_success, _right_trials(sources, max_steps))
+    return _with_intervals(dynamics, spans) if intervals else dynamics
 
 
 def _with_assumed_hazard(dynamics: StepDynamics) -> StepDynamics:
@@ -174,20 +195,23 @@ def _with_assumed_hazard(dynamics: StepDynamics) -> StepDynamics:
     return dynamics.model_copy(update={"fit": report})
 
 
-def _with_hazard_intervals(dynamics: StepDynamics, trials: HazardTrials) -> StepDynamics:
-    """Exact (Clopper-Pearson) intervals of the hazard at every step before the cap."""
-    assert dynamics.fit is not None
+def _exact_intervals(name: str, values: Sequence[float], trials: HazardTrials) -> dict[str, Interval]:
+    """Exact (Clopper-Pearson) intervals of a rate at every step before the cap."""
     low, high = trials.interval()
-    spans = {
-        f"hazard.{t + 1}": Interval(
+    return {
+        f"{name}.{t + 1}": Interval(
             estimate=value,
             low=min(float(low[t]), value),
             high=max(float(high[t]), value),
             method="exact",
             identified=bool(high[t] - low[t] <= WIDE_PROBABILITY),
         )
-        for t, value in enumerate(dynamics.hazard[:-1])
+        for t, value in enumerate(values[:-1])
     }
+
+
+def _with_intervals(dynamics: StepDynamics, spans: Mapping[str, Interval]) -> StepDynamics:
+    assert dynamics.fit is not None
     report = dynamics.fit.model_copy(update={"intervals": {**dynamics.fit.intervals, **spans}})
     return dynamics.model_copy(update={"fit": report})
 
@@ -224,9 +248,10 @@ def _fit_steps(
 ) -> StepDynamics:
     """Step counts or labelled solutions alone: weak success, and the strong model's next-step accuracy."""
     terms = _step_terms(sources)
-    estimate = fit(LOCAL, [term for term in terms if "repair" not in term.informs], n_starts=1, seed=seed)
-    if "weak_success" not in estimate.free:
+    weak_terms = [term for term in terms if "repair" not in term.informs]
+    if not weak_terms:
         raise InputError("step counts of the strong model alone do not tell the weak model's success")
+    estimate = fit(LOCAL, weak_terms, n_starts=1, seed=seed)
     ranges = profile_intervals(estimate) if intervals else {}
     notes = ["p_d tied to p_w by assumption; p_s and p_r need a pilot sweep or repair experiments"]
     if sources.strong_counts is not None:
@@ -237,7 +262,9 @@ def _fit_steps(
     return StepDynamics(
         name=name,
         provenance=sources.provenance,
-        weak_success=_success_by_step(sources, len(hazard)) if by_step else (estimate.free["weak_success"],),
+        weak_success=tuple(_right_trials(sources, len(hazard)).rates().tolist())
+        if by_step
+        else (estimate.free["weak_success"],),
         look_right=estimate.free["weak_success"],
         hazard=tuple(hazard.tolist()),
         fit=FitReport(
@@ -251,11 +278,15 @@ def _fit_steps(
     )
 
 
-def _success_by_step(sources: Sources, max_steps: int) -> tuple[float, ...]:
+def _right_trials(sources: Sources, max_steps: int) -> HazardTrials:
+    """Right steps, as the event, among right steps and first errors, by step index."""
     trials = [error_trials_from_counts(sources.weak_counts, max_steps)] if sources.weak_counts is not None else []
     if sources.labelled:
         trials.append(error_trials_from_labels(sources.labelled, max_steps))
-    return tuple((1.0 - sum(trials[1:], trials[0]).rates()).tolist())
+    if not trials:
+        raise InputError("weak success by step needs the weak model's step counts, or labelled solutions")
+    errors = sum(trials[1:], trials[0])
+    return HazardTrials(errors.trials - errors.ends, errors.trials)
 
 
 def _step_terms(sources: Sources) -> list[Term]:
@@ -416,17 +447,25 @@ def _fit_pilot(
 ) -> StepDynamics:
     chosen_rows = _split(sources.pilot, fit_thresholds)
     others = [row for row in sources.pilot if row not in chosen_rows]
-    extra = _step_terms(sources) if joint else []
-    if sources.sequences is not None:
-        extra.append(Sequences(sources.sequences, observations, tuple(hazard.tolist())))
+    step_terms = _step_terms(sources) if joint else []
+    has_labelled = observations.step_emission.derailed is not None
     estimates: dict[str, Estimate] = {}
     rivals: dict[str, RivalFit] = {}
     needed = {explanation, WIDER.get(explanation, explanation)}
     for candidate in _candidates(sources):
         if not (with_rivals or explanation == "best" or candidate.name in needed):
             continue
-        progress(f"fitting: {candidate.description}")
         labelled = candidate.derailed_emission == "labelled"
+        if labelled and not has_labelled:
+            if candidate.name == explanation:
+                raise InputError(
+                    f"explanation {explanation!r} takes the S1 density as labelled, which the observations lack"
+                )
+            continue
+        progress(f"fitting: {candidate.description}")
+        extra: list[Term] = list(step_terms)
+        if sources.sequences is not None:
+            extra.append(Sequences(sources.sequences, observations, tuple(hazard.tolist()), labelled))
         pilot = Pilot.of(chosen_rows, observations, hazard, labelled=labelled)
         estimate = fit(candidate, [pilot, *extra], n_starts=4, seed=seed)
         estimates[candidate.name] = estimate
@@ -590,13 +629,18 @@ def _conditional_notes(estimate: Estimate, wider: Estimate, progress: Progress) 
 
 
 def _unidentified(estimate: Estimate, ranges: Mapping[str, Interval]) -> tuple[str, ...]:
-    assumed = [*estimate.explanation.tied, *(n for n in estimate.explanation.fixed if n in ranges)]
+    assumed = [*estimate.explanation.tied]
+    if estimate.explanation.name in (FALSE_ALARMS.name, TRANSFER.name, TRANSFER_FREE.name):
+        assumed += ["repair", "misses"]  # the ridge (see dynamics.parameters), whatever the intervals say
     wide = [name for name, item in ranges.items() if not item.identified]
     return tuple(dict.fromkeys([*wide, *assumed]))
 
 
 def _pilot_notes(estimate: Estimate, rival: RivalFit) -> tuple[str, ...]:
-    notes = []
+    notes = [
+        "each pilot row is taken as a sample of its own; rows measured on the same problems share their luck, so "
+        "intervals are somewhat too narrow"
+    ]
     if rival.held_out_accuracy_rmse is not None:
         notes.append(
             f"held-out rows: accuracy RMSE {rival.held_out_accuracy_rmse:.4f}, "

@@ -147,11 +147,16 @@ class Sequences:
             false_alarms=parameters["false_alarms"],
             misses=parameters["misses"],
             hazard=self.hazard,
+            hazard_derailed=self._derailed_hazard(parameters["derailed_hazard_factor"]),
             derailed_emission="labelled" if self.labelled else "local",
         )
         right = FilterBelief(self.observations, dynamics).probability_right(self.batch)
         likelihood = np.where(self.batch.correct, right, 1.0 - right)
         return float(np.log(np.maximum(likelihood, _TINY)).sum())
+
+    def _derailed_hazard(self, factor: float) -> tuple[float, ...] | None:
+        """h' = factor · h, or None where they are equal and so no evidence."""
+        return None if factor == 1.0 else (*(min(factor * h, 1.0) for h in self.hazard[:-1]), 1.0)
 
 
 @dataclass(frozen=True)

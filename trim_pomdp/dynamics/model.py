@@ -15,12 +15,15 @@ from trim_pomdp.errors import UnsetParameterError
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class PerClass(Record):
-    """One non-negative number for each class of the weak step: S0 (right), S1 (derailed), S2 (first error)."""
+Tokens = Annotated[float, Field(ge=0.0, le=1e7)]
 
-    right: NonNegativeFloat
-    derailed: NonNegativeFloat
-    wrong: NonNegativeFloat
+
+class PerClass(Record):
+    """Tokens of a step, by class of the weak step: S0 (right), S1 (derailed), S2 (first error)."""
+
+    right: Tokens
+    derailed: Tokens
+    wrong: Tokens
 
     @property
     def array(self) -> NDArray[np.float64]:
@@ -205,6 +208,6 @@ class StepDynamics(Artifact):
             )
 
     def replace(self, **changes: Any) -> StepDynamics:
-        """A copy with some fields changed, validated afresh; the fit report and the calibration are dropped."""
+        """A copy with some fields changed, validated afresh, without the fit report, which would not be true of it."""
         fields = self.model_dump(exclude={"fit"} | set(changes))
         return StepDynamics.model_validate({**fields, **changes})

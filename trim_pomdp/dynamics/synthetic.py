@@ -41,12 +41,16 @@ def draw_classes(
 
 
 def draw_sequences(model: RoutingModel, n: int, rng: np.random.Generator, *, per_problem: int = 1) -> SequenceBatch:
-    """`n` scored weak-only solutions with outcomes, `per_problem` of them under each problem name."""
+    """`n` scored weak-only solutions with outcomes, `per_problem` of them under each problem name.
+
+    Scores come from the step emission, also where the planner sees bins of (min, current).
+    """
     classes, lengths = draw_classes(model.dynamics, n, rng)
+    emission = model.observations.model_copy(update={"emission": "step"}).class_emission(model.dynamics)
     scores = np.ones(classes.shape)
     for c in range(3):
         where = classes == c
-        scores[where] = draw_scores(model, c, int(where.sum()), rng)
+        scores[where] = _draw_scores(model, emission[c], int(where.sum()), rng)
     last = classes[np.arange(n), lengths - 1]
     return SequenceBatch(
         scores[:, : lengths.max()],
@@ -56,11 +60,10 @@ def draw_sequences(model: RoutingModel, n: int, rng: np.random.Generator, *, per
     )
 
 
-def draw_scores(model: RoutingModel, step_class: int, n: int, rng: np.random.Generator) -> FloatArray:
+def _draw_scores(model: RoutingModel, emission: FloatArray, n: int, rng: np.random.Generator) -> FloatArray:
     """Scores of `n` steps of a class: a bin of the emission, then a place in the bin."""
     edges = np.append(np.array(model.observations.step_emission.score_edges), 1.0)
-    emission = model.emission[step_class] / model.emission[step_class].sum()
-    bins = rng.choice(len(emission), size=n, p=emission)
+    bins = rng.choice(len(emission), size=n, p=emission / emission.sum())
     return np.asarray(rng.uniform(edges[bins], edges[bins + 1]))
 
 

@@ -20,6 +20,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from trim_pomdp.artifacts import Artifact, Record
 from trim_pomdp.belief import KEEP, REGENERATE
 from trim_pomdp.dynamics.model import PerClass, Probability
+from trim_pomdp.observations import check_distribution, check_edges
 
 FloatArray = NDArray[np.float64]
 BELIEF_CELLS = 1024
@@ -135,9 +136,11 @@ class AlphaVectorRule(Record):
             value = getattr(self, name)
             if value is not None and len(value) != T:
                 raise ValueError(f"{name} has {len(value)} values; expected {T}")
-        sizes = {len(self.emission_right), len(self.emission_derailed), len(self.emission_wrong)}
-        if len(sizes) != 1 or (self.score_edges is not None and len(self.score_edges) not in sizes):
-            raise ValueError("the emissions and score_edges must have one length")
+        size = len(self.emission_right) if self.score_edges is None else len(self.score_edges)
+        if self.score_edges is not None:
+            check_edges("score_edges", np.array(self.score_edges))
+        for name in ("emission_right", "emission_derailed", "emission_wrong"):
+            check_distribution(name, np.array(getattr(self, name)), size)
         if any(not vectors for vectors in self.alpha_vectors[:-1]):
             raise ValueError("every step but the last needs at least one alpha-vector")
         return self
@@ -301,8 +304,11 @@ class PolicyArtifact(Artifact):
         Names of observations and dynamics.
     asked_budget, asked_tradeoff : float or None
         What it was made for.
+    value : float or None
+        Exact value of the policy itself, reward × accuracy − tradeoff × strong tokens (None for a mixture).
     value_lower, value_upper : float or None
-        Certified bounds on the optimal value at the tradeoff (None for a mixture).
+        Certified bounds on the optimal value at the tradeoff (None for a mixture). The policy keeps its belief on a
+        grid, so its own value can lie a little below the lower bound.
     added_variance : float or None
         Variance of strong tokens per problem that mixing adds to the average variance of the two policies.
     notes : tuple of str
@@ -318,6 +324,7 @@ class PolicyArtifact(Artifact):
     planned: PlannedPoint
     asked_budget: float | None = None
     asked_tradeoff: float | None = None
+    value: float | None = None
     value_lower: float | None = None
     value_upper: float | None = None
     added_variance: float | None = None
