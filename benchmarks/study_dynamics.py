@@ -2,7 +2,7 @@
 
 1. Measured thresholds: fitted on seven rows, the other fourteen predicted, over many choices of the seven.
 2. Whether step counts from other problems should join the likelihood.
-3. Simulated truth: bias and coverage of the estimators, by number of problems.
+3. Simulated truth: bias and coverage of the estimators, by number of problems; outcomes of sequences in particular.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import numpy as np
 from report import data_folder, heading, table
 
 import trim_pomdp as tp
+from observation_models import reliability_curve
+from trim_pomdp.belief import FilterBelief
 from trim_pomdp.data.outcomes import PilotRow
 from trim_pomdp.dynamics.estimation import fit, profile_intervals
 from trim_pomdp.dynamics.fitting import SEQUENCE_CANDIDATES, resample_problems
@@ -141,6 +143,35 @@ def recovery(repeats: int) -> None:
     table(["data", "parameter", "truth", "mean estimate", "bias", "spread", "coverage of 95 %", "mean width"], out)
 
 
+def outcomes_only(repeats: int) -> None:
+    """What outcomes of scored sequences tell: profile coverage at 1,000 solutions, estimates at 25,000."""
+    preset = tp.load_preset("qwen2.5-1.5b-7b-math")
+    truth = preset.dynamics.replace(weak_success=(0.88,), look_right=0.88, false_alarms=0.15, misses=0.0)
+    model = tp.RoutingModel(preset.observations, truth)
+    true = {"weak_success": 0.88, "false_alarms": 0.15}
+    explanation = SEQUENCE_CANDIDATES[2]
+
+    def term(n: int, seed: int) -> Sequences:
+        return Sequences(draw_sequences(model, n, np.random.default_rng([n, seed])), model.observations, truth.hazard)
+
+    found = []
+    for repeat in range(repeats):
+        estimate = fit(explanation, [term(1000, repeat)], n_starts=1)
+        found.append((estimate.free, profile_intervals(estimate, names=tuple(true))))
+    out = _summary("1,000 solutions, profile intervals", true, tuple(true), found)
+    heading(f"Outcomes of scored sequences ({repeats} data sets)")
+    table(["data", "parameter", "truth", "mean estimate", "bias", "spread", "coverage of 95 %", "mean width"], out)
+    rows = []
+    for seed in (0, 1):
+        data = term(25_000, seed)
+        free = fit(explanation, [data], n_starts=1).free
+        p = FilterBelief(model.observations, truth).probability_right(data.batch)
+        curve = reliability_curve(p, data.batch.correct, bins=5)
+        worst = float(np.abs(curve.predicted - curve.observed).max())
+        rows.append([seed, free["weak_success"], free["false_alarms"], free["misses"], worst])
+    table(["25,000 solutions, seed", "p_w (.88)", "e (.15)", "d (0)", "filter's worst miscalibration in fifths"], rows)
+
+
 class _Span:
     def __init__(self, low: float, high: float) -> None:
         self.low, self.high = low, high
@@ -165,3 +196,4 @@ if __name__ == "__main__":
     repeats = parser.parse_args().repeats
     held_out(min(repeats, 20))
     recovery(repeats)
+    outcomes_only(min(repeats, 20))

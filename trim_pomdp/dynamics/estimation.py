@@ -28,6 +28,8 @@ WIDE_PROBABILITY = 0.25
 _WIDE_FACTOR = 3.0
 # How well the end of an interval is located, as a share of its distance from the estimate.
 _END_TOLERANCE = 0.03
+# Relative precision of the log-likelihood along a profile: some 1e-4 where it is in the thousands.
+_PROFILE_PRECISION = 3e-8
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,9 @@ def _random_start(rng: np.random.Generator, names: tuple[str, ...], first: Float
     return out
 
 
-def _maximise(explanation: Explanation, terms: Sequence[Term], begin: FloatArray) -> tuple[float, FloatArray]:
+def _maximise(
+    explanation: Explanation, terms: Sequence[Term], begin: FloatArray, *, precision: float = 1e-11
+) -> tuple[float, FloatArray]:
     names = explanation.free
     if not names:
         return _log_likelihood(explanation, terms, {}), begin
@@ -133,7 +137,7 @@ def _maximise(explanation: Explanation, terms: Sequence[Term], begin: FloatArray
         begin / scale,
         method="L-BFGS-B",
         bounds=list(zip(lower / scale, upper / scale, strict=True)),
-        options={"eps": _GRADIENT_STEP, "maxiter": 500, "maxfun": 20000, "ftol": 1e-11, "gtol": 1e-6},
+        options={"eps": _GRADIENT_STEP, "maxiter": 500, "maxfun": 20000, "ftol": precision, "gtol": 1e-6},
     )
     return -float(found.fun), np.asarray(found.x) * scale
 
@@ -193,7 +197,7 @@ def _profile_end(estimate: Estimate, name: str, drop: float, side: int) -> float
         nonlocal others
         held = estimate.explanation.fixing(**{name: value})
         begin = np.array([others[key] for key in order])
-        found, x = _maximise(held, estimate.terms, begin)
+        found, x = _maximise(held, estimate.terms, begin, precision=_PROFILE_PRECISION)
         others = dict(zip(order, x.tolist(), strict=True))
         return estimate.log_likelihood - found
 
