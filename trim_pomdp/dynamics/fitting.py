@@ -374,7 +374,10 @@ def _fit_sequences(
     term = Sequences(batch, observations, ends)
     estimate = fit(chosen, [term, *step_terms], n_starts=3, seed=seed)
     ranges: dict[str, Interval] = {}
-    if intervals:
+    if intervals and len(np.unique(batch.groups)) == len(batch):
+        ranges = profile_intervals(estimate, progress=lambda item: progress(f"interval: {item}"))
+    elif intervals:
+        # Solutions of one problem are not independent: resample problems.
         progress("bootstrap over problems")
         ranges = bootstrap_intervals(
             lambda rng: (
