@@ -286,11 +286,13 @@ def test_fit_dynamics_from_sequences_and_assess_the_beliefs(run, run_json, share
     both = ["--observations", files["observations"], "--sequences", sequences]
     document = run_json("fit-dynamics", *both, "--out", out, "--no-intervals")
     assert document["strong_success"] is document["repair"] is document["strong_tokens"] is None
-    assessed = run_json("assess-beliefs", *both, "--dynamics", out)
+    assessed = run_json("assess-beliefs", *both, "--dynamics", out, quiet=False)
     assert assessed["sequences"] == 1000
     assert set(assessed["beliefs"]) == {"filter", "posterior", "running_minimum"}
     assert all(set(item) == {"log_loss", "brier", "auc", "ece"} for item in assessed["beliefs"].values())
     assert assessed["beliefs"]["filter"]["log_loss"] < 0.25
+    _, _, err = run("assess-beliefs", *both, "--dynamics", out)
+    assert "in-sample" in err  # fitted on this very file
     code, _, err = run("policy", "--observations", files["observations"], "--dynamics", out, "--budget", 0.2)
     assert code == 2
     assert "strong_success, repair, strong_tokens unset; fit them on a pilot sweep" in err
