@@ -155,16 +155,16 @@ def _published_checks(counts: StepCountsFile, rows: list[PilotRow], model: Routi
                 used_in_fit=False,
             )
         )
+        columns: list[tuple[str, float, float | None]] = []
         if 0 < row.threshold < 1:
-            checks.append(
-                Check(
-                    quantity="regenerations",
-                    threshold=row.threshold,
-                    implied=implied.regenerations,
-                    observed=row.regenerations,
-                    used_in_fit=False,
-                )
-            )
+            columns.append(("regenerations", implied.regenerations, row.regenerations))
+        if row.threshold > 0:
+            columns.append(("strong tokens", implied.strong_tokens, row.strong_tokens))
+        checks += [
+            Check(quantity=quantity, threshold=row.threshold, implied=value, observed=observed, used_in_fit=False)
+            for quantity, value, observed in columns
+            if observed is not None
+        ]
     for name, parameter in ((WEAK, PAPER_WEAK_SUCCESS), (STRONG, PAPER_STRONG_SUCCESS)):
         model_counts: StepCounts = counts.of(name)
         checks.append(
