@@ -19,7 +19,7 @@ from trim_pomdp.data.outcomes import PilotRow
 from trim_pomdp.dynamics.estimation import fit, profile_intervals
 from trim_pomdp.dynamics.fitting import SEQUENCE_CANDIDATES, resample_problems
 from trim_pomdp.dynamics.hazard import trials_from_counts
-from trim_pomdp.dynamics.likelihood import Pilot, Sequences, Term, WeakSteps, strong_steps, weak_steps
+from trim_pomdp.dynamics.likelihood import Pilot, Sequences, Term, labelled_steps, strong_steps, weak_steps
 from trim_pomdp.dynamics.parameters import EXPLANATIONS, FALSE_ALARMS, Explanation, published
 from trim_pomdp.dynamics.synthetic import draw_labelled, draw_pilot, draw_sequences, draw_step_counts
 
@@ -116,9 +116,7 @@ def recovery(repeats: int) -> None:
         found = []
         for repeat in range(repeats):
             items = draw_labelled(truth, problems, np.random.default_rng([problems, repeat, 1]))
-            right = sum(len(item.steps) if item.label < 0 else item.label for item in items)
-            term = WeakSteps(right, sum(item.label >= 0 for item in items))
-            estimate = fit(Explanation("w", "", ("weak_success",)), [term], n_starts=1)
+            estimate = fit(Explanation("w", "", ("weak_success",)), [labelled_steps(items)], n_starts=1)
             found.append((estimate.free, profile_intervals(estimate)))
         out += _summary(f"labelled steps, {problems} solutions", true, ("weak_success",), found)
         found = []

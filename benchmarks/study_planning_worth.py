@@ -14,6 +14,7 @@ from report import heading, table
 
 import trim_pomdp as tp
 from solvers import EpochModel, solve, solve_many
+from trim_pomdp.dynamics.likelihood import step_dynamics
 from trim_pomdp.dynamics.model import RivalFit
 from trim_pomdp.frontier import concave_hull, even_tradeoffs
 from trim_pomdp.thresholds import hull_at, posterior_curve
@@ -45,25 +46,8 @@ def variants(model: tp.RoutingModel) -> dict[str, tp.RoutingModel]:
 
 def from_rival(model: tp.RoutingModel, rival: RivalFit) -> tp.RoutingModel:
     """Routing model of a rival explanation as fitted."""
-    p = rival.parameters
     labelled = rival.name in ("late-end", "free-repair", "as-published")
-    factor = p["derailed_hazard_factor"]
-    derailed = np.minimum(np.array(model.dynamics.hazard) * factor, 1.0)
-    derailed[-1] = 1.0
-    dynamics = model.dynamics.replace(
-        name=rival.name,
-        weak_success=(p["weak_success"],),
-        strong_success=p["strong_success"],
-        repair=p["repair"],
-        look_right=p["look_right"],
-        false_alarms=p["false_alarms"],
-        misses=p["misses"],
-        derailed_emission="labelled" if labelled else "local",
-        hazard_derailed=tuple(derailed.tolist()) if factor != 1 else None,
-        weak_tokens=tp.PerClass(**{c: p[f"weak_tokens.{c}"] for c in ("right", "derailed", "wrong")}),
-        strong_tokens=tp.PerClass(**{c: p[f"strong_tokens.{c}"] for c in ("right", "derailed", "wrong")}),
-        strong_only_tokens=None,
-    )
+    dynamics = step_dynamics(rival.name, rival.parameters, model.dynamics.hazard_array, labelled=labelled)
     return tp.RoutingModel(model.observations, dynamics)
 
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solvers import Solution, solve, solve_many
-from trim_pomdp.artifacts import Provenance
 from trim_pomdp.errors import InputError
 from trim_pomdp.evaluation import evaluate, mix
 from trim_pomdp.policies.records import (
@@ -29,6 +29,7 @@ from trim_pomdp.policies.records import (
 from trim_pomdp.routing import RoutingModel
 
 FloatArray = NDArray[np.float64]
+PlannedRule = tuple[AlphaVectorRule, PlannedPoint]
 DEFAULT_GAP = 1e-5  # of the reward
 THREADS = 2
 _SCOUTS = 25
@@ -68,6 +69,8 @@ class Frontier:
         Never and always regenerating.
     elapsed_s : float
         Wall time of solving and evaluating, without imports and compilation.
+    compile_s : float
+        Time that Numba took before that to compile, or to load, the kernels.
     gap : float
         What the value bounds of each point were asked to be within, in units of the reward.
     """
@@ -78,6 +81,7 @@ class Frontier:
     weak_only: PlannedPoint
     strong_only: PlannedPoint
     elapsed_s: float
+    compile_s: float
     gap: float
 
     def accuracy_at(self, budgets: Sequence[float] | FloatArray) -> FloatArray:
@@ -94,7 +98,7 @@ class Frontier:
 
 
 def compile_kernels(model: RoutingModel) -> float:
-    """Compile (or load from cache) everything that planning calls, on a tiny model; returns the seconds it took."""
+    """Compile (or load from cache) what planning calls, by a little planning; returns the seconds it took."""
     begin = time.perf_counter()
     # A gap that the first sweep does not reach, and a warm start: every kernel of the solver runs once.
     price = 0.5 * model.reward / model.strong_only_tokens
@@ -133,7 +137,7 @@ def solve_frontier(
     count = int(tradeoffs) if isinstance(tradeoffs, (int, np.integer)) else len(tradeoffs)
     if count < 1:
         raise InputError(f"{count} tradeoffs; expected at least 1")
-    compile_kernels(model)
+    compile_s = compile_kernels(model)
     begin = time.perf_counter()
     chosen = (
         even_tradeoffs(model, count, threads=threads)
@@ -148,7 +152,8 @@ def solve_frontier(
     ]
     points, dominated = split_dominated(items)
     weak, strong = end_points(model)
-    return Frontier(model, tuple(points), tuple(dominated), weak, strong, time.perf_counter() - begin, gap)
+    elapsed_s = time.perf_counter() - begin
+    return Frontier(model, tuple(points), tuple(dominated), weak, strong, elapsed_s, compile_s, gap)
 
 
 def end_points(model: RoutingModel) -> tuple[PlannedPoint, PlannedPoint]:
@@ -205,10 +210,7 @@ def _above(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float
 
 def largest_tradeoff(model: RoutingModel, *, gap: float = 1e-4) -> float:
     """A price at which intervening never pays, not much above the smallest such price."""
-    cheapest = model.strong_tokens[model.strong_tokens > 0]
-    if len(cheapest) == 0:
-        return 1.0  # regenerating is free whatever the price
-    high = model.reward / float(cheapest.min())
+    high = model.reward / float(model.strong_tokens[model.strong_tokens > 0].min())
     low, solution = 0.0, None
     for _ in range(12):
         middle = 0.5 * (low + high)
@@ -289,9 +291,8 @@ def policy_for_tradeoff(model: RoutingModel, tradeoff: float, *, gap: float = DE
     solution = solve(model.epoch_model, model.weights(tradeoff), gap=gap * model.reward)
     rule = rule_from_solution(solution, model, tradeoff)
     planned = evaluate(rule, model)
-    return PolicyArtifact(
-        model=_name(model),
-        provenance=_provenance(model),
+    return _artifact(
+        model,
         policy=rule,
         planned=planned,
         asked_tradeoff=tradeoff,
@@ -320,9 +321,8 @@ def policy_for_budget(model: RoutingModel, budget: float, *, gap: float = DEFAUL
     if budget == 0.0:
         weak = StrategyRule(strategy="weak")
         note = "budget 0: the weak model alone"
-        return PolicyArtifact(
-            model=_name(model),
-            provenance=_provenance(model),
+        return _artifact(
+            model,
             policy=weak,
             planned=evaluate(weak, model),
             asked_budget=0.0,
@@ -336,9 +336,7 @@ def policy_for_budget(model: RoutingModel, budget: float, *, gap: float = DEFAUL
     return _mixture(model, *_neighbours(model, free, wanted, gap), budget)
 
 
-def _neighbours(
-    model: RoutingModel, free: Solution, wanted: float, gap: float
-) -> tuple[AlphaVectorRule, AlphaVectorRule]:
+def _neighbours(model: RoutingModel, free: Solution, wanted: float, gap: float) -> tuple[PlannedRule, PlannedRule]:
     """Rules at two close tradeoffs that spend at most, and at least, the wanted strong tokens; by bisection."""
     top = largest_tradeoff(model)
     none = solve(model.epoch_model, model.weights(top), gap=gap * model.reward, warm_start=free)
@@ -354,28 +352,27 @@ def _neighbours(
         (dear if solution.components[1] > wanted else cheap).append((middle, solution))
 
     # A rule spends almost, not exactly, what the policy graph of its solution does: step back where that matters.
-    def rule_of(item: tuple[float, Solution]) -> tuple[AlphaVectorRule, float]:
+    def planned(item: tuple[float, Solution]) -> PlannedRule:
         rule = rule_from_solution(item[1], model, item[0])
-        return rule, evaluate(rule, model).strong_tokens
+        return rule, evaluate(rule, model)
 
-    first, tokens = rule_of(cheap.pop())
-    while tokens > wanted and cheap:
-        first, tokens = rule_of(cheap.pop())
-    second, tokens = rule_of(dear.pop())
-    while tokens < wanted and dear:
-        second, tokens = rule_of(dear.pop())
+    first = planned(cheap.pop())
+    while first[1].strong_tokens > wanted and cheap:
+        first = planned(cheap.pop())
+    second = planned(dear.pop())
+    while second[1].strong_tokens < wanted and dear:
+        second = planned(dear.pop())
     return first, second
 
 
-def _mixture(model: RoutingModel, cheap: AlphaVectorRule, dear: AlphaVectorRule, budget: float) -> PolicyArtifact:
+def _mixture(model: RoutingModel, below: PlannedRule, above: PlannedRule, budget: float) -> PolicyArtifact:
     """Draw between two rules so that the expected tokens are the budget's."""
-    first, second = evaluate(cheap, model), evaluate(dear, model)
+    (cheap, first), (dear, second) = below, above
     wanted = budget * model.strong_only_tokens
     distance = second.strong_tokens - first.strong_tokens
     share = 0.0 if distance <= 0 else float(np.clip((wanted - first.strong_tokens) / distance, 0.0, 1.0))
-    return PolicyArtifact(
-        model=_name(model),
-        provenance=_provenance(model),
+    return _artifact(
+        model,
         policy=MixedRule(first=cheap, second=dear, probability=share),
         planned=mix(first, second, share),
         asked_budget=budget,
@@ -394,9 +391,8 @@ def _largest_useful(model: RoutingModel, solution: Solution, point: PlannedPoint
         f"budget {budget:g} cannot be spent to advantage: at a price of 0 the best policy uses {point.budget:.4f} of "
         f"strong-only's tokens for accuracy {point.accuracy:.4f} (strong-only: {strong.accuracy:.4f})"
     )
-    return PolicyArtifact(
-        model=_name(model),
-        provenance=_provenance(model),
+    return _artifact(
+        model,
         policy=rule_from_solution(solution, model, 0.0),
         planned=point,
         asked_budget=budget,
@@ -418,9 +414,6 @@ def _point_of(solution: Solution, model: RoutingModel, tradeoff: float) -> Plann
     return PlannedPoint(tradeoff=tradeoff, budget=values["strong_tokens"] / model.strong_only_tokens, **values)
 
 
-def _provenance(model: RoutingModel) -> tuple[Provenance, ...]:
-    return (*model.observations.provenance, *model.dynamics.provenance)
-
-
-def _name(model: RoutingModel) -> str:
-    return f"{model.observations.name} × {model.dynamics.name}"
+def _artifact(model: RoutingModel, **fields: Any) -> PolicyArtifact:
+    """A policy file that says what it was planned in."""
+    return PolicyArtifact(model=model.name, provenance=model.provenance, **fields)

@@ -56,18 +56,17 @@ class FrontierArtifact(Artifact):
     gap: NonNegativeFloat
 
     @classmethod
-    def of(cls, frontier: Frontier, threshold_rule: tuple[PlannedPoint, ...], compile_s: float) -> Self:
+    def of(cls, frontier: Frontier, threshold_rule: tuple[PlannedPoint, ...]) -> Self:
         """The file of a frontier."""
-        model = frontier.model
         return cls(
-            model=f"{model.observations.name} × {model.dynamics.name}",
-            provenance=(*model.observations.provenance, *model.dynamics.provenance),
+            model=frontier.model.name,
+            provenance=frontier.model.provenance,
             points=tuple(FrontierRow.of(item) for item in frontier.points),
             dominated=tuple(FrontierRow.of(item) for item in frontier.dominated),
             weak_only=frontier.weak_only,
             strong_only=frontier.strong_only,
             threshold_rule=threshold_rule,
             elapsed_s=frontier.elapsed_s,
-            compile_s=compile_s,
+            compile_s=frontier.compile_s,
             gap=frontier.gap,
         )

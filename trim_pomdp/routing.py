@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers import EpochModel
+from trim_pomdp.artifacts import Provenance
 from trim_pomdp.belief import KEEP, REGENERATE
 from trim_pomdp.dynamics.model import StepDynamics
 from trim_pomdp.errors import InputError, UnsetParameterError
@@ -65,6 +66,16 @@ class RoutingModel:
                 f"dynamics {self.dynamics.name!r}: regenerating every step costs no strong token, so a budget means "
                 "nothing; set strong_tokens (or strong_only_tokens) above 0"
             )
+
+    @property
+    def name(self) -> str:
+        """Names of observations and dynamics, for files."""
+        return f"{self.observations.name} × {self.dynamics.name}"
+
+    @property
+    def provenance(self) -> tuple[Provenance, ...]:
+        """Files that observations and dynamics were fitted on."""
+        return (*self.observations.provenance, *self.dynamics.provenance)
 
     @property
     def components(self) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ def files(shared, tmp_path_factory) -> dict[str, Path]:
     from trim_pomdp.frontier_artifact import FrontierArtifact
 
     planned = tp.solve_frontier(model, 12, gap=1e-3)
-    FrontierArtifact.of(planned, tp.threshold_curve(model), 0.0).save(paths["frontier"])
+    FrontierArtifact.of(planned, tp.threshold_curve(model)).save(paths["frontier"])
     return {**paths, "sequences": few, "preset_observations": folder / "preset-observations.json"}
 
 

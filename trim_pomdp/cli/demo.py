@@ -32,7 +32,7 @@ def demo(
 ) -> None:
     """Plan from a preset, print a table of budgets, and write the frontier, a policy and pictures."""
     from trim_pomdp.cli.planning import show_budgets, show_points
-    from trim_pomdp.frontier import compile_kernels, solve_frontier
+    from trim_pomdp.frontier import solve_frontier
     from trim_pomdp.frontier_artifact import FrontierArtifact
     from trim_pomdp.plots import save_figure
     from trim_pomdp.preset import load_preset
@@ -42,16 +42,14 @@ def demo(
     folder = _make_folder(out)
     model = item.routing_model()
     with progress("demo") as tell:
-        tell("compiling the kernels (once per installation)")
-        compile_s = compile_kernels(model)
-        tell(f"planning {tradeoffs} tradeoffs")
+        tell(f"planning {tradeoffs} tradeoffs (after compiling the kernels, once per installation)")
         planned = solve_frontier(model, tradeoffs)
         thresholds = threshold_curve(model)
         policy = planned.policy_for_budget(_BUDGET)
         tell("drawing")
         pictures = _pictures(model, planned, thresholds, policy, seed)
     paths = [
-        FrontierArtifact.of(planned, thresholds, compile_s).save(folder / "frontier.json"),
+        FrontierArtifact.of(planned, thresholds).save(folder / "frontier.json"),
         policy.save(folder / f"policy-budget-{_BUDGET:g}.json"),
         *(save_figure(figure, folder / f"{name}.png") for name, figure in pictures.items()),
     ]
@@ -62,7 +60,7 @@ def demo(
                 "preset": preset,
                 "out": str(out),
                 "files": written,
-                "compile_s": compile_s,
+                "compile_s": planned.compile_s,
                 "elapsed_s": planned.elapsed_s,
                 "policy": policy.planned.model_dump(mode="json"),
             }
@@ -77,7 +75,7 @@ def demo(
     )
     say(
         f"planned {tradeoffs} tradeoffs in {planned.elapsed_s:.1f} s, each certified within {planned.gap:g} of the "
-        f"reward (Numba compiled or loaded its kernels in {compile_s:.1f} s before that)"
+        f"reward (Numba compiled or loaded its kernels in {planned.compile_s:.1f} s before that)"
     )
     say(f"wrote {out}/: {', '.join(written)}")
 

@@ -14,6 +14,7 @@ from trim_pomdp.errors import InputError
 if TYPE_CHECKING:
     from trim_pomdp.artifacts import Artifact
     from trim_pomdp.evaluation import AnyRule
+    from trim_pomdp.frontier import Frontier
     from trim_pomdp.policies import PlannedPoint
     from trim_pomdp.routing import RoutingModel
 
@@ -36,7 +37,7 @@ def frontier(
 ) -> None:
     """Plan every budget at once: accuracy against strong tokens over all tradeoffs."""
     from trim_pomdp.artifacts import require_writable
-    from trim_pomdp.frontier import compile_kernels, solve_frontier
+    from trim_pomdp.frontier import solve_frontier
     from trim_pomdp.frontier_artifact import FrontierArtifact
     from trim_pomdp.thresholds import threshold_curve
 
@@ -46,9 +47,8 @@ def frontier(
             require_writable(path)
     model = read_model(preset, observations, dynamics)
     with progress("planning"):
-        compile_s = compile_kernels(model)
         planned = solve_frontier(model, tradeoffs, gap=gap, threads=threads)
-        artifact = FrontierArtifact.of(planned, threshold_curve(model), compile_s)
+        artifact = FrontierArtifact.of(planned, threshold_curve(model))
     if out is not None:
         artifact.save(out)
     if plot is not None:
@@ -61,14 +61,14 @@ def frontier(
     show_budgets(planned, artifact.threshold_rule)
     say(
         f"{tradeoffs} tradeoffs in {planned.elapsed_s:.2f} s "
-        f"(compiling or loading the kernels took {compile_s:.2f} s before)"
+        f"(compiling or loading the kernels took {planned.compile_s:.2f} s before)"
     )
     for path in (out, plot):
         if path is not None:
             say(f"wrote {path}")
 
 
-def show_budgets(planned: Any, thresholds: tuple[PlannedPoint, ...]) -> None:
+def show_budgets(planned: Frontier, thresholds: tuple[PlannedPoint, ...]) -> None:
     """Table of budgets: the plan's accuracy and regenerations, the threshold rule's beside it."""
     from trim_pomdp.thresholds import hull_at
 
@@ -92,7 +92,7 @@ def show_budgets(planned: Any, thresholds: tuple[PlannedPoint, ...]) -> None:
     )
 
 
-def _interpolate(planned: Any, budgets: list[float]) -> list[float]:
+def _interpolate(planned: Frontier, budgets: list[float]) -> list[float]:
     import numpy as np
 
     points = [planned.weak_only, *(item.point for item in planned.points)]

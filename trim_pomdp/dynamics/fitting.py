@@ -19,7 +19,7 @@ from scipy.optimize import brentq
 
 from trim_pomdp.artifacts import Provenance
 from trim_pomdp.belief import FilterBelief, calibrate_minimum
-from trim_pomdp.data.outcomes import PilotRow, StepCounts
+from trim_pomdp.data.outcomes import PilotRow, StepCounts, select
 from trim_pomdp.data.processbench import LabelledSolution
 from trim_pomdp.data.sequences import SequenceBatch
 from trim_pomdp.dynamics.estimation import WIDE_PROBABILITY, Estimate, bootstrap_intervals, fit, profile_intervals
@@ -36,7 +36,7 @@ from trim_pomdp.dynamics.likelihood import (
     Sequences,
     Term,
     labelled_steps,
-    per_class_tokens,
+    step_dynamics,
     strong_steps,
     weak_steps,
 )
@@ -334,21 +334,9 @@ def cross_validate_sequences(
     for train, test in folds.split(batch.scores, groups=batch.groups):
         term = Sequences(batch.take(train), observations, hazard)
         estimate = fit(explanation, [term], n_starts=1)
-        dynamics = _sequence_dynamics("fold", estimate, hazard)
+        dynamics = step_dynamics("fold", estimate.parameters, np.array(hazard), labelled=False)
         out[test] = FilterBelief(observations, dynamics).probability_right(batch.take(test))
     return out
-
-
-def _sequence_dynamics(name: str, estimate: Estimate, hazard: tuple[float, ...]) -> StepDynamics:
-    values = estimate.parameters
-    return StepDynamics(
-        name=name,
-        weak_success=(values["weak_success"],),
-        look_right=values["look_right"],
-        false_alarms=values["false_alarms"],
-        misses=values["misses"],
-        hazard=hazard,
-    )
 
 
 def _fit_sequences(
@@ -391,7 +379,7 @@ def _fit_sequences(
             estimate.free,
             seed=seed,
         )
-    dynamics = _sequence_dynamics(name, estimate, ends)
+    dynamics = step_dynamics(name, estimate.parameters, hazard, labelled=False)
     implied = FilterBelief(observations, dynamics).probability_right(batch)
     report = FitReport(
         explanation=f"sequences: {chosen.description}",
@@ -508,8 +496,6 @@ def _fit_pilot(
 
 
 def _split(pilot: Sequence[PilotRow], thresholds: Sequence[float] | None) -> list[PilotRow]:
-    from trim_pomdp.data.outcomes import select
-
     return list(pilot) if thresholds is None else select(pilot, thresholds)
 
 
@@ -665,26 +651,11 @@ def _pilot_dynamics(
     report: FitReport,
 ) -> StepDynamics:
     values = estimate.parameters
-    factor = values["derailed_hazard_factor"]
-    derailed = np.minimum(hazard * factor, 1.0)
-    derailed[-1] = 1.0
     labelled = estimate.explanation.derailed_emission == "labelled"
     pilot = Pilot.of(sources.pilot, observations, hazard, labelled=labelled)
     ends = pilot.end_points(values)
-    return StepDynamics(
-        name=name,
+    return step_dynamics(name, values, hazard, labelled=labelled).replace(
         provenance=sources.provenance,
-        weak_success=(values["weak_success"],),
-        strong_success=values["strong_success"],
-        repair=values["repair"],
-        look_right=values["look_right"],
-        false_alarms=values["false_alarms"],
-        misses=values["misses"],
-        hazard=tuple(hazard.tolist()),
-        hazard_derailed=tuple(derailed.tolist()) if factor != 1.0 else None,
-        derailed_emission=estimate.explanation.derailed_emission,
-        weak_tokens=per_class_tokens(values, "weak_tokens"),
-        strong_tokens=per_class_tokens(values, "strong_tokens"),
         strong_only_tokens=float(ends.tokens["strong_tokens"][1]) or None,
         running_minimum=None
         if sources.sequences is None

@@ -61,6 +61,13 @@ class HazardTrials:
         return low, high
 
 
+def derailed_hazard(hazard: FloatArray, factor: float) -> FloatArray:
+    """h' = factor · h, at most 1, and 1 at the cap; shape (T,)."""
+    out = np.minimum(hazard * factor, 1.0)
+    out[-1] = 1.0
+    return np.asarray(out)
+
+
 def trials_from_counts(counts: StepCounts, max_steps: int) -> HazardTrials:
     """Trials while the solution is right: lengths of right solutions, and wrong ones up to before their error."""
     lengths = np.array(counts.correct_steps, dtype=np.int64)

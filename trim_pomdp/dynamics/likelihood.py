@@ -18,6 +18,7 @@ from trim_pomdp.belief import FilterBelief
 from trim_pomdp.data.outcomes import PilotRow, StepCounts
 from trim_pomdp.data.processbench import LabelledSolution
 from trim_pomdp.data.sequences import SequenceBatch
+from trim_pomdp.dynamics.hazard import derailed_hazard
 from trim_pomdp.dynamics.model import PerClass, StepDynamics
 from trim_pomdp.dynamics.parameters import TOKENS
 from trim_pomdp.dynamics.propagation import RoutingMoments, routing_moments
@@ -140,23 +141,10 @@ class Sequences:
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """Σ log P(outcome | scores)."""
-        dynamics = StepDynamics(
-            name="trial",
-            weak_success=(parameters["weak_success"],),
-            look_right=parameters["look_right"],
-            false_alarms=parameters["false_alarms"],
-            misses=parameters["misses"],
-            hazard=self.hazard,
-            hazard_derailed=self._derailed_hazard(parameters["derailed_hazard_factor"]),
-            derailed_emission="labelled" if self.labelled else "local",
-        )
+        dynamics = step_dynamics("trial", parameters, np.array(self.hazard), labelled=self.labelled)
         right = FilterBelief(self.observations, dynamics).probability_right(self.batch)
         likelihood = np.where(self.batch.correct, right, 1.0 - right)
         return float(np.log(np.maximum(likelihood, _TINY)).sum())
-
-    def _derailed_hazard(self, factor: float) -> tuple[float, ...] | None:
-        """h' = factor · h, or None where they are equal and so no evidence."""
-        return None if factor == 1.0 else (*(min(factor * h, 1.0) for h in self.hazard[:-1]), 1.0)
 
 
 @dataclass(frozen=True)
@@ -235,15 +223,13 @@ class Pilot:
             misses=parameters["misses"],
             labelled=self.labelled,
         ).T
-        derailed = np.minimum(self.hazard * parameters["derailed_hazard_factor"], 1.0)
-        derailed[-1] = 1.0
         return routing_moments(
             below,
             np.full(len(self.hazard), weak_success),
             parameters["strong_success"],
             parameters["repair"],
             self.hazard,
-            derailed,
+            derailed_hazard(self.hazard, parameters["derailed_hazard_factor"]),
         )
 
     def _combine(self, parameters: Parameters, parts: Sequence[tuple[float, RoutingMoments]]) -> PilotPrediction:
@@ -326,7 +312,37 @@ def _per_class(parameters: Parameters, kind: str) -> FloatArray:
     return np.array([parameters.get(f"{kind}.{name}", 0.0) for name in ("right", "derailed", "wrong")])
 
 
-def per_class_tokens(parameters: Parameters, kind: str) -> PerClass | None:
+def step_dynamics(name: str, parameters: Parameters, hazard: FloatArray, *, labelled: bool) -> StepDynamics:
+    """Dynamics of a complete set of parameters; what the data did not inform stays unset.
+
+    Parameters
+    ----------
+    parameters : mapping
+        As from `Explanation.complete`; p_w, p_d, e and d must be there.
+    hazard : ndarray of shape (T,)
+        h by step.
+    labelled : bool
+        Whether derailed steps emit the S1 density as labelled.
+    """
+    factor = parameters["derailed_hazard_factor"]
+    return StepDynamics(
+        name=name,
+        weak_success=(parameters["weak_success"],),
+        strong_success=parameters.get("strong_success"),
+        repair=parameters.get("repair"),
+        look_right=parameters["look_right"],
+        false_alarms=parameters["false_alarms"],
+        misses=parameters["misses"],
+        hazard=tuple(hazard.tolist()),
+        # Equal hazards are no evidence, so they are not stored twice.
+        hazard_derailed=None if factor == 1.0 else tuple(derailed_hazard(hazard, factor).tolist()),
+        derailed_emission="labelled" if labelled else "local",
+        weak_tokens=_per_class_tokens(parameters, "weak_tokens"),
+        strong_tokens=_per_class_tokens(parameters, "strong_tokens"),
+    )
+
+
+def _per_class_tokens(parameters: Parameters, kind: str) -> PerClass | None:
     """Tokens by class of a fitted parameter set, or None where they were not fitted."""
     if f"{kind}.right" not in parameters:
         return None
