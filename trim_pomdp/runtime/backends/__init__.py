@@ -1,0 +1,1 @@
+"""Models behind the two protocols of `trim_pomdp.runtime.protocols`."""

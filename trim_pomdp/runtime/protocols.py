@@ -1,0 +1,141 @@
+"""What the engine asks of models: one protocol for generators, one for process reward models.
+
+Both are asynchronous, one request a call, so that a server behind HTTP fits as it is; models in this process batch
+the requests that wait for them (`trim_pomdp.runtime.batching`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+StopReason = Literal["separator", "answer", "end", "length"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A problem to solve.
+
+    Attributes
+    ----------
+    id : str
+        Unique in a run.
+    prompt : str
+        What the models are asked.
+    answer : str or None
+        Reference answer; None where nobody knows it.
+    """
+
+    id: str
+    prompt: str
+    answer: str | None = None
+
+
+@dataclass(frozen=True)
+class StepRequest:
+    """The next step of a solution is wanted.
+
+    Attributes
+    ----------
+    problem : Problem
+    steps : tuple of str
+        Steps so far, without separators.
+    seed : int
+        Seed of the run. The draw of token n of this step is the uniform keyed by (seed, problem id, step index,
+        model role, n), so that it depends on nothing else that happens in the process.
+    max_tokens : int
+        Tokens that the step may have.
+    """
+
+    problem: Problem
+    steps: tuple[str, ...]
+    seed: int
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class GeneratedStep:
+    """A generated step.
+
+    Attributes
+    ----------
+    text : str
+        The step, without the separator.
+    logprobs : tuple of float
+        Log-probability of every generated token, the stop token included, under the untempered distribution.
+    stop : {"separator", "answer", "end", "length"}
+        What ended it: the blank line, an answer in a box, the end of the text, or the token limit.
+    """
+
+    text: str
+    logprobs: tuple[float, ...]
+    stop: StopReason
+
+    @property
+    def tokens(self) -> int:
+        """Generated tokens, the stop token included."""
+        return len(self.logprobs)
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """The probability that each step is right is wanted.
+
+    Attributes
+    ----------
+    problem : Problem
+    steps : tuple of str
+        All steps so far; every one is scored.
+    """
+
+    problem: Problem
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StepScores:
+    """Scores of a solution so far.
+
+    Attributes
+    ----------
+    scores : tuple of float
+        Probability in [0, 1] that each step is right.
+    tokens : int
+        Tokens that the PRM read.
+    """
+
+    scores: tuple[float, ...]
+    tokens: int
+
+
+class Generator(Protocol):
+    """A model that writes steps."""
+
+    async def generate(self, request: StepRequest) -> GeneratedStep:
+        """Write the next step."""
+        ...
+
+
+class StepScorer(Protocol):
+    """A process reward model."""
+
+    async def score(self, request: ScoreRequest) -> StepScores:
+        """Score every step."""
+        ...
+
+
+class BatchGenerator(Protocol):
+    """A generator in this process: many requests at once, synchronously."""
+
+    def generate_batch(self, requests: Sequence[StepRequest]) -> list[GeneratedStep]:
+        """Write the next step of every request."""
+        ...
+
+
+class BatchScorer(Protocol):
+    """A process reward model in this process: many requests at once, synchronously."""
+
+    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[StepScores]:
+        """Score every step of every request."""
+        ...
