@@ -1,0 +1,235 @@
+"""Scripted models that do what a routing model says, for tests of everything but models.
+
+A `DummyWorld` holds the parameters; its generators and its PRM draw from them by keyed uniforms, so that what a
+policy achieves among them is what `trim_pomdp.evaluation` computes, within sampling error. A step's text says what it
+is: ``"3 weak right 0.4127"`` (index, author, whether right, and a nonce that keys its score).
+
+Given the seed, the weak model writes the same step whatever came before, apart from the class that follows from it,
+and the strong model knows that step: where the weak one would be right it is right with probability p_s, where it
+would just have failed with p_r, and its step ends the solution iff the weak one's does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
+
+from trim_pomdp.dynamics.model import StepDynamics
+from trim_pomdp.errors import UnsetParameterError
+from trim_pomdp.observations import ObservationModel
+from trim_pomdp.runtime.protocols import GeneratedStep, Problem, ScoreRequest, StepRequest, StepScores
+from trim_pomdp.runtime.records import Author, StepClass
+from trim_pomdp.runtime.sampling import keyed_uniform, keyed_uniforms
+
+RIGHT_ANSWER = "42"
+_PRM_TOKENS = 10
+
+
+def dummy_problems(n: int, *, first: int = 0) -> list[Problem]:
+    """So many problems, all with the same right answer."""
+    return [Problem(f"dummy-{i}", "What is 6 · 7?", RIGHT_ANSWER) for i in range(first, first + n)]
+
+
+def step_class(steps: Sequence[str]) -> StepClass:
+    """True class of the last step: S0 right, S1 after an earlier error, S2 the first error."""
+    if any(" wrong " in step for step in steps[:-1]):
+        return 1
+    return 2 if " wrong " in steps[-1] else 0
+
+
+def dummy_oracle(problem: Problem, steps: tuple[str, ...]) -> StepClass:
+    """`step_class`, as the engine's oracle."""
+    return step_class(steps)
+
+
+@dataclass(frozen=True)
+class DummyWorld:
+    """What the dummy models do.
+
+    Attributes
+    ----------
+    weak_success, hazard, hazard_derailed : tuple of float, one a step
+        p_w, h, h'. The last step ends every solution.
+    strong_success, repair : float
+        p_s, p_r.
+    score_edges : tuple of float
+        Lower edges of the score bins, the last one the atom {1.0}; scores are uniform within a bin.
+    emission : tuple of three tuples of float
+        P(bin | S0), P(bin | S1), P(bin | S2).
+    weak_tokens, strong_tokens : tuple of three floats
+        Mean tokens of a step, by class of the weak step.
+    """
+
+    weak_success: tuple[float, ...]
+    hazard: tuple[float, ...]
+    hazard_derailed: tuple[float, ...]
+    strong_success: float
+    repair: float
+    score_edges: tuple[float, ...]
+    emission: tuple[tuple[float, ...], ...]
+    weak_tokens: tuple[float, float, float] = (10.0, 10.0, 12.0)
+    strong_tokens: tuple[float, float, float] = (9.0, 9.0, 11.0)
+
+    @classmethod
+    def of(cls, observations: ObservationModel, dynamics: StepDynamics) -> DummyWorld:
+        """The world of a routing model with fine score bins.
+
+        Raises
+        ------
+        UnsetParameterError
+            If the dynamics leave unset what the models do.
+        """
+        dynamics.require("strong_success", "repair", "strong_tokens", "weak_tokens")
+        if observations.emission != "step":
+            raise UnsetParameterError(f"observations {observations.name!r} say nothing of single scores")
+        assert dynamics.strong_success is not None
+        assert dynamics.repair is not None
+        assert dynamics.strong_tokens is not None
+        assert dynamics.weak_tokens is not None
+        return cls(
+            weak_success=tuple(dynamics.weak_success_by_step.tolist()),
+            hazard=tuple(dynamics.hazard_array.tolist()),
+            hazard_derailed=tuple(dynamics.hazard_derailed_array.tolist()),
+            strong_success=dynamics.strong_success,
+            repair=dynamics.repair,
+            score_edges=observations.step_emission.score_edges,
+            emission=tuple(map(tuple, observations.class_emission(dynamics).tolist())),
+            weak_tokens=tuple(dynamics.weak_tokens.array.tolist()),
+            strong_tokens=tuple(dynamics.strong_tokens.array.tolist()),
+        )
+
+    @cached_property
+    def _cumulative(self) -> list[list[float]]:
+        return [list(accumulate(row)) for row in self.emission]
+
+    def write(self, request: StepRequest, author: Author) -> GeneratedStep:
+        """The step that the weak or the strong model writes."""
+        t = min(len(request.steps), len(self.hazard) - 1)
+        draw = [float(u) for u in keyed_uniforms(5, request.seed, request.problem.id, len(request.steps), "dummy")]
+        derailed = any(" wrong " in step for step in request.steps)
+        weak_class = 1 if derailed else (0 if draw[0] < self.weak_success[t] else 2)
+        if author == "weak":
+            right, means = draw[0] < self.weak_success[t], self.weak_tokens
+        else:
+            right = draw[1] < (self.repair if weak_class == 2 else self.strong_success)
+            means = self.strong_tokens
+        text = f"{len(request.steps)} {author} {'right' if right else 'wrong'} {draw[2 if author == 'weak' else 3]:.6f}"
+        ends = draw[4] < (self.hazard_derailed[t] if derailed else self.hazard[t])
+        if ends:
+            answer = RIGHT_ANSWER if right and not derailed else "13"
+            text += f" \\boxed{{{answer}}}"
+        tokens = max(math.floor(means[weak_class] + draw[2]), 1)
+        lowest = math.log(0.02 + 0.9 * draw[3]) * (1.0 if right else 2.0)
+        logprobs = (lowest, *(-0.01,) * (tokens - 1))
+        if tokens > request.max_tokens:
+            return GeneratedStep(text, logprobs[: request.max_tokens], "length")
+        return GeneratedStep(text, logprobs, "answer" if ends else "separator")
+
+    def score(self, request: ScoreRequest) -> StepScores:
+        """Scores of all steps; that of a step depends on its text and the ones before it, not on later ones."""
+        scores = tuple(
+            self._step_score(request.problem.id, request.steps[: index + 1]) for index in range(len(request.steps))
+        )
+        return StepScores(scores, _PRM_TOKENS * len(scores))
+
+    def _step_score(self, problem: str, steps: tuple[str, ...]) -> float:
+        bin_draw, place = keyed_uniforms(2, 0, problem, len(steps), steps[-1], "score").tolist()
+        edges = self.score_edges
+        j = min(bisect_right(self._cumulative[step_class(steps)], bin_draw), len(edges) - 1)
+        if j == len(edges) - 1:
+            return edges[j]
+        return float(edges[j] + place * (edges[j + 1] - edges[j]))
+
+
+class DummyError(Exception):
+    """An error made on purpose."""
+
+
+@dataclass
+class Faults:
+    """When a dummy model fails.
+
+    Attributes
+    ----------
+    problems : set of str
+        Always on these problems.
+    calls : set of int
+        On these requests, counted from 0.
+    probability : float
+        On this share of (problem, step), whatever the order.
+    """
+
+    problems: frozenset[str] = frozenset()
+    calls: frozenset[int] = frozenset()
+    probability: float = 0.0
+    count: int = field(default=0, init=False)
+
+    def check(self, request: StepRequest | ScoreRequest) -> None:
+        """Count the request; raise `DummyError` if it is to fail."""
+        call, self.count = self.count, self.count + 1
+        problem = request.problem.id
+        if (
+            problem in self.problems
+            or call in self.calls
+            or keyed_uniform(0, problem, len(request.steps), "fault") < self.probability
+        ):
+            raise DummyError(f"call {call}\nfails on {problem}")
+
+
+@dataclass
+class DummyGenerator:
+    """The weak or the strong model of a world, asynchronous or in batches.
+
+    Attributes
+    ----------
+    world : DummyWorld
+    author : {"weak", "strong"}
+    faults : Faults
+    delay_s : float
+        Time that a request takes (asynchronous use), or a batch.
+    """
+
+    world: DummyWorld
+    author: Author
+    faults: Faults = field(default_factory=Faults)
+    delay_s: float = 0.0
+
+    async def generate(self, request: StepRequest) -> GeneratedStep:
+        """See `Generator.generate`."""
+        await asyncio.sleep(self.delay_s)
+        return self._generate(request)
+
+    def generate_batch(self, requests: Sequence[StepRequest]) -> list[GeneratedStep]:
+        """See `BatchGenerator.generate_batch`."""
+        return [self._generate(request) for request in requests]
+
+    def _generate(self, request: StepRequest) -> GeneratedStep:
+        self.faults.check(request)
+        return self.world.write(request, self.author)
+
+
+@dataclass
+class DummyScorer:
+    """The PRM of a world, asynchronous or in batches."""
+
+    world: DummyWorld
+    faults: Faults = field(default_factory=Faults)
+    delay_s: float = 0.0
+
+    async def score(self, request: ScoreRequest) -> StepScores:
+        """See `StepScorer.score`."""
+        await asyncio.sleep(self.delay_s)
+        return self._score(request)
+
+    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[StepScores]:
+        """See `BatchScorer.score_batch`."""
+        return [self._score(request) for request in requests]
+
+    def _score(self, request: ScoreRequest) -> StepScores:
+        self.faults.check(request)
+        return self.world.score(request)

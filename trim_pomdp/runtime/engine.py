@@ -1,0 +1,156 @@
+"""The scheduler: many problems in flight, so that backends batch.
+
+Every problem is one `Solution`; so many workers each take the next problem, and wait for models only. Whatever goes
+wrong with a problem ends that problem, in one terminal record with the reason, and the run goes on. What goes wrong
+with writing results ends the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from trim_pomdp.errors import InputError
+from trim_pomdp.runtime.protocols import (
+    GeneratedStep,
+    Generator,
+    Problem,
+    ScoreRequest,
+    StepScorer,
+    StepScores,
+)
+from trim_pomdp.runtime.solution import Call, Solution, SolutionRecord
+
+
+class ModelClock:
+    """Time in which at least one model worked."""
+
+    def __init__(self) -> None:
+        self._running = 0
+        self._since = 0.0
+        self._total = 0.0
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """A model works."""
+        if self._running == 0:
+            self._since = perf_counter()
+        self._running += 1
+        try:
+            yield
+        finally:
+            self._running -= 1
+            if self._running == 0:
+                self._total += perf_counter() - self._since
+
+    @property
+    def seconds(self) -> float:
+        """Time so far."""
+        return self._total + (perf_counter() - self._since if self._running else 0.0)
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of a run.
+
+    Attributes
+    ----------
+    weak : Generator
+    strong : Generator or None
+        None for runs that never regenerate.
+    prm : StepScorer or None
+        None for runs that look at no score.
+    clock : ModelClock
+        Counts the time in which models work: all the time that a request is out, unless the models keep the clock
+        themselves (`keep_clock`), as those do that share a `Batcher`.
+    keep_clock : bool
+        Whether the models keep the clock.
+    """
+
+    weak: Generator
+    strong: Generator | None = None
+    prm: StepScorer | None = None
+    clock: ModelClock = field(default_factory=ModelClock)
+    keep_clock: bool = False
+
+    async def answer(self, call: Call) -> GeneratedStep | StepScores:
+        """The reply of the model that a call is for.
+
+        Raises
+        ------
+        InputError
+            If the run has no such model.
+        """
+        if self.keep_clock:
+            return await self._answer(call)
+        with self.clock.working():
+            return await self._answer(call)
+
+    async def _answer(self, call: Call) -> GeneratedStep | StepScores:
+        if isinstance(call.request, ScoreRequest):
+            if self.prm is None:
+                raise InputError("this run has no PRM, but a score is wanted")
+            return await self.prm.score(call.request)
+        generator = self.weak if call.role == "weak" else self.strong
+        if generator is None:
+            raise InputError("this run has no strong model, but a step is to be regenerated")
+        return await generator.generate(call.request)
+
+
+async def solve_all(
+    problems: Iterable[Problem],
+    start: Callable[[Problem], Solution],
+    models: Models,
+    finished: Callable[[SolutionRecord], None],
+    *,
+    in_flight: int = 64,
+) -> None:
+    """Solve problems, so many at a time.
+
+    Parameters
+    ----------
+    problems : iterable of Problem
+        Taken in order, one by one.
+    start : callable
+        Makes the solution of a problem.
+    models : Models
+        Answer the solutions' requests.
+    finished : callable
+        Told of every ended solution, in the order in which they end. What it raises ends the run.
+    in_flight : int
+        Problems under way at once.
+
+    Raises
+    ------
+    InputError
+        If `in_flight` is below 1.
+    """
+    if in_flight < 1:
+        raise InputError(f"in_flight is {in_flight}; expected at least 1")
+    waiting = iter(problems)
+
+    async def work() -> None:
+        for problem in waiting:
+            finished(await _solve(start(problem), models))
+
+    workers = [asyncio.ensure_future(work()) for _ in range(in_flight)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def _solve(solution: Solution, models: Models) -> SolutionRecord:
+    try:
+        while (call := solution.pending) is not None:
+            began = perf_counter()
+            reply = await models.answer(call)
+            solution.receive(reply, perf_counter() - began)
+    except Exception as error:
+        solution.fail(error)
+    return solution.record

@@ -1,0 +1,212 @@
+"""What a run writes down: one record per decision, one terminal record per problem.
+
+Everything is in them that the models said, so that a trace can be replayed (`trim_pomdp.runtime.backends.replay`),
+and everything that the router thought. Times stand apart, in fields of their own: they are all that may differ
+between two runs that are the same.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
+
+from trim_pomdp.artifacts import Record
+from trim_pomdp.dynamics.model import Probability
+from trim_pomdp.runtime.protocols import GeneratedStep, StepScores, StopReason
+from trim_pomdp.runtime.stepping import Flaw
+
+Author = Literal["weak", "strong"]
+Action = Literal["keep", "regenerate"]
+Reason = Literal["answer", "no answer", "degenerate", "step cap", "error"]
+StepClass = Literal[0, 1, 2]
+
+
+class Generation(Record):
+    """A step as a model wrote it.
+
+    Attributes
+    ----------
+    text : str
+        Without the separator.
+    logprobs : tuple of float
+        Log-probability of every token; as many as there are tokens.
+    stop : {"separator", "answer", "end", "length"}
+        What ended it.
+    flaw : {"empty", "repeated", "over-long"} or None
+        In which way it is degenerate.
+    true_class : 0, 1, 2 or None
+        S0, S1 or S2, where truth is known.
+    seconds : float
+        Time from request to reply, waiting included.
+    """
+
+    text: str
+    logprobs: tuple[float, ...]
+    stop: StopReason
+    flaw: Flaw | None = None
+    true_class: StepClass | None = None
+    seconds: NonNegativeFloat = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """Generated tokens."""
+        return len(self.logprobs)
+
+    @property
+    def step(self) -> GeneratedStep:
+        """What the model replied."""
+        return GeneratedStep(self.text, self.logprobs, self.stop)
+
+
+class Scoring(Record):
+    """A reply of the process reward model.
+
+    Attributes
+    ----------
+    scores : tuple of float
+        Score of every step of the solution so far, the weak step in question last.
+    tokens : int
+        Tokens read.
+    seconds : float
+        Time from request to reply, waiting included.
+    """
+
+    scores: tuple[Probability, ...]
+    tokens: NonNegativeInt
+    seconds: NonNegativeFloat = 0.0
+
+    @property
+    def reply(self) -> StepScores:
+        """What the model replied."""
+        return StepScores(self.scores, self.tokens)
+
+
+class TokenCounts(Record):
+    """Tokens by model and purpose: weak steps kept and discarded, strong steps, tokens read by the PRM."""
+
+    weak_kept: NonNegativeInt = 0
+    weak_discarded: NonNegativeInt = 0
+    strong: NonNegativeInt = 0
+    scored: NonNegativeInt = 0
+
+    def __add__(self, other: TokenCounts) -> TokenCounts:
+        return TokenCounts(
+            weak_kept=self.weak_kept + other.weak_kept,
+            weak_discarded=self.weak_discarded + other.weak_discarded,
+            strong=self.strong + other.strong,
+            scored=self.scored + other.scored,
+        )
+
+
+class DecisionRecord(Record):
+    """One step of a solution: what was seen, what was thought, what was done.
+
+    Attributes
+    ----------
+    problem : str
+        Id of the problem.
+    step : int
+        Index of the step, from 0.
+    weak : Generation or None
+        The weak model's step; None where the strong model writes every step.
+    scoring : Scoring or None
+        What the PRM said before the decision; None where it was not asked.
+    features : dict of str to float
+        What the router looked at, by name (`trim_pomdp.runtime.routers`).
+    evidence, q, belief, gain, price : float(s) or None
+        What the router made of it: evidence score, P(prefix before is right), distribution over S0, S1, S2, gain of
+        intervening, price in units of reward. None where the rule has no such thing.
+    action : {"keep", "regenerate"} or None
+        What was done; None where an error came first.
+    capped : bool
+        The strong model was out of reach: its tokens for this problem are spent.
+    strong : Generation or None
+        The strong model's step, if it wrote one.
+    own_score : float or None
+        Score of the step that stands in the solution, which for a regenerated one arrives with the next PRM call.
+    tokens : TokenCounts
+        Tokens of this step.
+    policy_hash : str
+        Of the rule that decides on this problem.
+    """
+
+    kind: Literal["decision"] = "decision"
+    problem: str
+    step: NonNegativeInt
+    weak: Generation | None = None
+    scoring: Scoring | None = None
+    features: dict[str, float] = Field(default_factory=dict)
+    evidence: float | None = None
+    q: Probability | None = None
+    belief: tuple[float, float, float] | None = None
+    gain: float | None = None
+    price: float | None = None
+    action: Action | None = None
+    capped: bool = False
+    strong: Generation | None = None
+    own_score: Probability | None = None
+    tokens: TokenCounts
+    policy_hash: str
+
+    @property
+    def accepted(self) -> Generation | None:
+        """The step that stands in the solution; None where an error came first."""
+        return self.strong if self.action == "regenerate" else (self.weak if self.action == "keep" else None)
+
+
+class TerminalRecord(Record):
+    """How a problem ended.
+
+    Attributes
+    ----------
+    problem : str
+        Id of the problem.
+    reason : {"answer", "no answer", "degenerate", "step cap", "error"}
+        Why the solution ended: an answer; the model ended its text without one; too many degenerate steps in a row;
+        too many steps; an error of a model.
+    answer : str or None
+        What stands in the last step's box.
+    reference : str or None
+        The right answer, where known.
+    correct : bool or None
+        Whether they agree; None where no reference is known. A problem that failed or has no answer is not solved.
+    error : str or None
+        Class and message of the error.
+    prefix : tuple of str
+        Steps that were given.
+    steps : int
+        Steps written, without the given ones.
+    regenerations : int
+        Steps that the strong model wrote.
+    degenerate : int
+        Degenerate steps among those that stand.
+    tokens : TokenCounts
+        Totals.
+    scoring : Scoring or None
+        A last reply of the PRM, asked for scores that no decision had needed.
+    policy_hash : str
+        Of the rule that decided.
+    session : int
+        How often the run had been resumed.
+    elapsed_s, models_s : float
+        Since the session began: time passed, time in which models worked.
+    """
+
+    kind: Literal["terminal"] = "terminal"
+    problem: str
+    reason: Reason
+    answer: str | None = None
+    reference: str | None = None
+    correct: bool | None = None
+    error: str | None = None
+    prefix: tuple[str, ...] = ()
+    steps: NonNegativeInt
+    regenerations: NonNegativeInt
+    degenerate: NonNegativeInt
+    tokens: TokenCounts
+    scoring: Scoring | None = None
+    policy_hash: str
+    session: NonNegativeInt = 0
+    elapsed_s: NonNegativeFloat = 0.0
+    models_s: NonNegativeFloat = 0.0

@@ -1,0 +1,365 @@
+r"""One problem's way to its end, as a pure state machine: no model, no clock, no event loop.
+
+A `Solution` says what it wants next (`Solution.pending`) and goes on when it gets it (`Solution.receive`). A step is
+
+    weak step → PRM score, if the router needs one → keep, or let the strong model regenerate → append → stop?
+
+and the solution ends with an answer (a box in the step that stands), with the model's own end of the text ("no
+answer"), after `Caps.degenerate_steps` degenerate steps in a row, or at the step cap. Routers that leave nothing to
+decide (always weak, always strong) get their steps from that model directly: no draft, no score.
+
+Once the strong model has written `Caps.max_strong_tokens` for a problem (its last step there is cut short, if need
+be), the weak model goes on alone.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+from trim_pomdp.belief import KEEP, REGENERATE
+from trim_pomdp.errors import InputError, TrimError
+from trim_pomdp.runtime.protocols import GeneratedStep, Problem, ScoreRequest, StepRequest, StepScores
+from trim_pomdp.runtime.records import (
+    Author,
+    DecisionRecord,
+    Generation,
+    Reason,
+    Scoring,
+    StepClass,
+    TerminalRecord,
+    TokenCounts,
+)
+from trim_pomdp.runtime.routers import Decision, Role, Router, StepObservation
+from trim_pomdp.runtime.stepping import boxed_answer, flaw_of, same_answer
+
+Oracle = Callable[[Problem, tuple[str, ...]], StepClass]
+"""True class (0, 1, 2 for S0, S1, S2) of the last of the steps."""
+
+
+class ReplyError(TrimError):
+    """A model replied with something that the request does not allow."""
+
+
+@dataclass(frozen=True)
+class Caps:
+    """Hard limits per problem.
+
+    Attributes
+    ----------
+    max_steps : int
+        Steps of a solution, given ones included; then it ends ("step cap").
+    max_step_tokens : int
+        Tokens of a step; a step that hits them is over-long.
+    max_strong_tokens : int or None
+        Strong tokens; then the weak model goes on alone. None: no limit.
+    degenerate_steps : int
+        So many degenerate steps in a row end the solution ("degenerate").
+
+    Raises
+    ------
+    InputError
+        If a limit is below 1 (max_strong_tokens: below 0).
+    """
+
+    max_steps: int = 30
+    max_step_tokens: int = 512
+    max_strong_tokens: int | None = None
+    degenerate_steps: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "max_step_tokens", "degenerate_steps"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if self.max_strong_tokens is not None and self.max_strong_tokens < 0:
+            raise InputError(f"max_strong_tokens is {self.max_strong_tokens}; expected at least 0")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request, and whom it is for."""
+
+    role: Role
+    request: StepRequest | ScoreRequest
+
+
+@dataclass(frozen=True)
+class _Reply:
+    value: GeneratedStep | StepScores
+    seconds: float
+
+
+@dataclass
+class _Step:
+    """A step in the making; becomes a `DecisionRecord` when the solution has ended."""
+
+    weak: Generation | None = None
+    scoring: Scoring | None = None
+    seen: StepObservation | None = None
+    q: float | None = None
+    decision: Decision | None = None
+    action: int | None = None
+    capped: bool = False
+    strong: Generation | None = None
+
+    @property
+    def accepted(self) -> Generation | None:
+        if self.action is None:
+            return None
+        return self.strong if self.action == REGENERATE else self.weak
+
+    @property
+    def tokens(self) -> TokenCounts:
+        weak = self.weak.tokens if self.weak else 0
+        kept = self.action == KEEP
+        return TokenCounts(
+            weak_kept=weak if kept else 0,
+            weak_discarded=0 if kept else weak,
+            strong=self.strong.tokens if self.strong else 0,
+            scored=self.scoring.tokens if self.scoring else 0,
+        )
+
+
+@dataclass(frozen=True)
+class SolutionRecord:
+    """The whole of an ended solution, for the trace."""
+
+    decisions: tuple[DecisionRecord, ...]
+    terminal: TerminalRecord
+
+
+@dataclass
+class Solution:
+    """One problem on its way.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is to be solved.
+    router : Router
+        Decides about every step.
+    caps : Caps
+        Hard limits.
+    seed : int
+        Seed of the run, passed on to the generators.
+    oracle : callable or None
+        True class of a step, given the problem and the steps up to it; recorded whatever the router is.
+    record_scores : bool
+        Have every step scored, even where the router needs no score: before the decision if there is one, else by
+        one last call, which scores all steps that no call had scored yet.
+    prefix : tuple of str
+        Steps to start from. The router takes them as right (q = 1).
+
+    Raises
+    ------
+    InputError
+        If the given steps leave no step to write.
+    """
+
+    problem: Problem
+    router: Router
+    caps: Caps = field(default_factory=Caps)
+    seed: int = 0
+    oracle: Oracle | None = None
+    record_scores: bool = False
+    prefix: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.prefix) >= self.caps.max_steps:
+            raise InputError(f"{len(self.prefix)} given steps leave none of max_steps = {self.caps.max_steps}")
+        self._texts: list[str] = list(self.prefix)
+        self._own_scores: list[float | None] = [None] * len(self.prefix)
+        self._steps: list[_Step] = []
+        self._last_scoring: Scoring | None = None
+        self._reason: Reason | None = None
+        self._error: str | None = None
+        self._q = 1.0
+        self._strong_tokens = 0
+        self._course = self._solve()
+        self._pending: Call | None = next(self._course)
+
+    @property
+    def pending(self) -> Call | None:
+        """What is wanted next; None once the solution has ended."""
+        return self._pending
+
+    def receive(self, reply: GeneratedStep | StepScores, seconds: float = 0.0) -> None:
+        """Go on with the reply to the pending call, which took so many seconds.
+
+        Raises
+        ------
+        ReplyError
+            If the reply is of the wrong kind or has not one score a step. The solution can then only `fail`.
+        """
+        assert self._pending is not None, "the solution has ended"
+        try:
+            self._pending = self._course.send(_Reply(reply, seconds))
+        except StopIteration as stop:
+            self._pending, self._reason = None, stop.value
+
+    def fail(self, error: Exception) -> None:
+        """End here: a model failed."""
+        self._course.close()
+        self._pending, self._reason = None, "error"
+        self._error = " ".join(f"{type(error).__name__}: {error}".split())
+
+    # The course of a solution, written as it happens; every `yield` waits for a model ------------------------
+
+    def _solve(self) -> Generator[Call, _Reply, Reason]:
+        reason = yield from self._write_steps()
+        if self.record_scores and None in self._own_scores:
+            self._last_scoring = yield from self._score(tuple(self._texts))
+        return reason
+
+    def _write_steps(self) -> Generator[Call, _Reply, Reason]:
+        flawed_in_a_row = 0
+        while len(self._texts) < self.caps.max_steps:
+            accepted = yield from self._next_step()
+            self._texts.append(accepted.text)
+            if boxed_answer(accepted.text) is not None:
+                return "answer"
+            if accepted.stop == "end":
+                return "no answer"
+            flawed_in_a_row = flawed_in_a_row + 1 if accepted.flaw else 0
+            if flawed_in_a_row >= self.caps.degenerate_steps:
+                return "degenerate"
+        return "step cap"
+
+    def _next_step(self) -> Generator[Call, _Reply, Generation]:
+        step = _Step(capped=self._strong_tokens_left == 0)
+        self._steps.append(step)
+        writer: Author | None = "weak" if step.capped else self.router.writer(len(self._texts))
+        if writer != "strong":
+            step.weak = yield from self._generate("weak")
+        if writer is None:
+            yield from self._decide(step)
+        else:
+            step.action = REGENERATE if writer == "strong" else KEEP
+        if step.action == REGENERATE:
+            step.strong = yield from self._generate("strong")
+            self._strong_tokens += step.strong.tokens
+        kept = step.action == KEEP and step.scoring is not None
+        self._own_scores.append(step.scoring.scores[-1] if kept and step.scoring else None)
+        accepted = step.accepted
+        assert accepted is not None
+        return accepted
+
+    def _decide(self, step: _Step) -> Generator[Call, _Reply, None]:
+        draft = step.weak
+        assert draft is not None
+        features = {"tokens": float(draft.tokens), **_logprob_features(draft.logprobs)}
+        if self.router.needs_score or self.record_scores:
+            step.scoring = yield from self._score((*self._texts, draft.text))
+            features["score"] = step.scoring.scores[-1]
+            features["minimum"] = min((score for score in self._own_scores if score is not None), default=1.0)
+        ended = boxed_answer(draft.text) is not None or draft.stop == "end"
+        step.seen = StepObservation(len(self._texts), ended, features, draft.true_class)
+        step.q = self._q
+        step.decision = self.router.decide(self._q, step.seen)
+        step.action = step.decision.action
+        self._q = step.decision.after[step.action]
+
+    def _generate(self, role: Author) -> Generator[Call, _Reply, Generation]:
+        steps = tuple(self._texts)
+        limit = self.caps.max_step_tokens
+        if role == "strong":
+            limit = min(limit, self._strong_tokens_left)
+        reply = yield Call(role, StepRequest(self.problem, steps, self.seed, limit))
+        step = reply.value
+        if not isinstance(step, GeneratedStep):
+            raise ReplyError(f"{role} model: replied with {type(step).__name__}; expected a GeneratedStep")
+        if not all(map(math.isfinite, step.logprobs)):
+            raise ReplyError(f"{role} model: a log-probability is not finite; expected one number a token")
+        return Generation(
+            text=step.text,
+            logprobs=step.logprobs,
+            stop=step.stop,
+            flaw=flaw_of(step, steps),
+            true_class=self.oracle(self.problem, (*steps, step.text)) if self.oracle else None,
+            seconds=reply.seconds,
+        )
+
+    def _score(self, steps: tuple[str, ...]) -> Generator[Call, _Reply, Scoring]:
+        """Have the steps scored; those that stand and had no score yet get theirs."""
+        reply = yield Call("prm", ScoreRequest(self.problem, steps))
+        scores = reply.value
+        if not isinstance(scores, StepScores) or len(scores.scores) != len(steps):
+            raise ReplyError(f"PRM: replied with {scores!r:.80}; expected scores of {len(steps)} steps")
+        if not all(0.0 <= score <= 1.0 for score in scores.scores):
+            raise ReplyError(f"PRM: scores are {scores.scores!r:.80}; expected probabilities")
+        scoring = Scoring(scores=scores.scores, tokens=scores.tokens, seconds=reply.seconds)
+        for index, known in enumerate(self._own_scores):
+            if known is None:
+                self._own_scores[index] = scoring.scores[index]
+        return scoring
+
+    @property
+    def _strong_tokens_left(self) -> int:
+        cap = self.caps.max_strong_tokens
+        return sys.maxsize if cap is None else max(cap - self._strong_tokens, 0)
+
+    # What is left of it ---------------------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The solution so far, given steps included."""
+        return tuple(self._texts)
+
+    @property
+    def record(self) -> SolutionRecord:
+        """The ended solution, for the trace."""
+        assert self._reason is not None, "the solution has not ended"
+        decisions = tuple(self._decision_record(index, step) for index, step in enumerate(self._steps))
+        answer = boxed_answer(self._texts[-1]) if self._reason == "answer" else None
+        reference = self.problem.answer
+        accepted = [item for step in self._steps if (item := step.accepted)]
+        tokens = sum((item.tokens for item in decisions), TokenCounts())
+        if self._last_scoring:
+            tokens += TokenCounts(scored=self._last_scoring.tokens)
+        terminal = TerminalRecord(
+            problem=self.problem.id,
+            reason=self._reason,
+            answer=answer,
+            reference=reference,
+            correct=None if reference is None else answer is not None and same_answer(answer, reference),
+            error=self._error,
+            prefix=self.prefix,
+            steps=len(accepted),
+            regenerations=sum(step.strong is not None for step in self._steps),
+            degenerate=sum(item.flaw is not None for item in accepted),
+            tokens=tokens,
+            scoring=self._last_scoring,
+            policy_hash=self.router.policy_hash,
+        )
+        return SolutionRecord(decisions, terminal)
+
+    def _decision_record(self, index: int, step: _Step) -> DecisionRecord:
+        place = len(self.prefix) + index
+        decision = step.decision
+        return DecisionRecord(
+            problem=self.problem.id,
+            step=place,
+            weak=step.weak,
+            scoring=step.scoring,
+            features=dict(step.seen.features) if step.seen else {},
+            evidence=decision.evidence if decision else None,
+            q=step.q,
+            belief=decision.belief if decision else None,
+            gain=decision.gain if decision else None,
+            price=decision.price if decision else None,
+            action=None if step.accepted is None else ("regenerate" if step.action == REGENERATE else "keep"),
+            capped=step.capped,
+            strong=step.strong,
+            own_score=self._own_scores[place] if place < len(self._own_scores) else None,
+            tokens=step.tokens,
+            policy_hash=self.router.policy_hash,
+        )
+
+
+def _logprob_features(logprobs: tuple[float, ...]) -> dict[str, float]:
+    """Smallest and mean log-probability; 0, nothing unlikely, where there are no tokens."""
+    if not logprobs:
+        return {"logprob_min": 0.0, "logprob_mean": 0.0}
+    return {"logprob_min": min(logprobs), "logprob_mean": sum(logprobs) / len(logprobs)}
