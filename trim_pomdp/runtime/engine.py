@@ -2,7 +2,7 @@
 
 Every problem is one `Solution`; so many workers each take the next problem, and wait for models only. Whatever goes
 wrong with a problem ends that problem, in one terminal record with the reason, and the run goes on. What goes wrong
-with writing results ends the run.
+with writing results ends the run, and so does a run that is set up so that no problem could be solved.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from trim_pomdp.runtime.protocols import (
     StepScorer,
     StepScores,
 )
-from trim_pomdp.runtime.solution import Call, Solution, SolutionRecord
+from trim_pomdp.runtime.records import SolutionRecord
+from trim_pomdp.runtime.routers import SetupError
+from trim_pomdp.runtime.solution import Call, Solution
 
 
 class ModelClock:
@@ -81,7 +83,7 @@ class Models:
 
         Raises
         ------
-        InputError
+        SetupError
             If the run has no such model.
         """
         if self.keep_clock:
@@ -92,11 +94,11 @@ class Models:
     async def _answer(self, call: Call) -> GeneratedStep | StepScores:
         if isinstance(call.request, ScoreRequest):
             if self.prm is None:
-                raise InputError("this run has no PRM, but a score is wanted")
+                raise SetupError("this run has no PRM, but a score is wanted")
             return await self.prm.score(call.request)
         generator = self.weak if call.role == "weak" else self.strong
         if generator is None:
-            raise InputError("this run has no strong model, but a step is to be regenerated")
+            raise SetupError("this run has no strong model, but a step is to be regenerated")
         return await generator.generate(call.request)
 
 
@@ -127,6 +129,8 @@ async def solve_all(
     ------
     InputError
         If `in_flight` is below 1.
+    SetupError
+        If a model is wanted that the run does not have, or truth that nobody knows.
     """
     if in_flight < 1:
         raise InputError(f"in_flight is {in_flight}; expected at least 1")
@@ -136,7 +140,7 @@ async def solve_all(
         for problem in waiting:
             finished(await _solve(start(problem), models))
 
-    workers = [asyncio.ensure_future(work()) for _ in range(in_flight)]
+    workers = [asyncio.create_task(work()) for _ in range(in_flight)]
     try:
         await asyncio.gather(*workers)
     finally:
@@ -151,6 +155,8 @@ async def _solve(solution: Solution, models: Models) -> SolutionRecord:
             began = perf_counter()
             reply = await models.answer(call)
             solution.receive(reply, perf_counter() - began)
+    except SetupError:
+        raise
     except Exception as error:
         solution.fail(error)
     return solution.record

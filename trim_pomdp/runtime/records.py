@@ -7,6 +7,7 @@ between two runs that are the same.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
@@ -210,3 +211,19 @@ class TerminalRecord(Record):
     session: NonNegativeInt = 0
     elapsed_s: NonNegativeFloat = 0.0
     models_s: NonNegativeFloat = 0.0
+
+
+@dataclass(frozen=True)
+class SolutionRecord:
+    """The whole of an ended solution.
+
+    Attributes
+    ----------
+    decisions : tuple of DecisionRecord
+        One a step, in order.
+    terminal : TerminalRecord
+        How it ended.
+    """
+
+    decisions: tuple[DecisionRecord, ...]
+    terminal: TerminalRecord

@@ -34,6 +34,10 @@ Role = Literal["weak", "strong", "prm"]
 Belief = tuple[float, float, float]
 
 
+class SetupError(InputError):
+    """A run is set up so that no problem could be solved."""
+
+
 @dataclass(frozen=True)
 class StepObservation:
     """What a router sees of a weak step.
@@ -203,7 +207,7 @@ class StrategyRouter:
         """See `Router.decide`."""
         if self.rule.strategy == "oracle":
             if seen.true_class is None:
-                raise InputError("the strategy 'oracle' exists only where true classes are known")
+                raise SetupError("the strategy 'oracle' exists only where true classes are known")
             probability = self.rule.regenerate[seen.true_class]
         else:
             probability = self.rule.regenerate[0]

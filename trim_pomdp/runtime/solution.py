@@ -28,6 +28,7 @@ from trim_pomdp.runtime.records import (
     Generation,
     Reason,
     Scoring,
+    SolutionRecord,
     StepClass,
     TerminalRecord,
     TokenCounts,
@@ -120,14 +121,6 @@ class _Step:
             strong=self.strong.tokens if self.strong else 0,
             scored=self.scoring.tokens if self.scoring else 0,
         )
-
-
-@dataclass(frozen=True)
-class SolutionRecord:
-    """The whole of an ended solution, for the trace."""
-
-    decisions: tuple[DecisionRecord, ...]
-    terminal: TerminalRecord
 
 
 @dataclass

@@ -1,0 +1,80 @@
+"""Recorded models: every request is answered as it was answered in a trace.
+
+Under the policy that wrote the trace a replay gives the same trace; under another one it goes as far as the same
+requests come up. A request that was not recorded is an error, which names problem and step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from trim_pomdp.errors import TrimError
+from trim_pomdp.runtime.engine import Models
+from trim_pomdp.runtime.protocols import GeneratedStep, Problem, ScoreRequest, StepRequest, StepScores
+from trim_pomdp.runtime.records import SolutionRecord
+
+Key = tuple[str, tuple[str, ...]]
+Reply = TypeVar("Reply")
+
+
+class NotRecordedError(TrimError):
+    """A request that the trace has no reply to."""
+
+
+@dataclass(frozen=True)
+class ReplayGenerator:
+    """A generator's recorded steps, by problem id and steps before."""
+
+    name: str
+    steps: dict[Key, GeneratedStep]
+
+    async def generate(self, request: StepRequest) -> GeneratedStep:
+        """See `Generator.generate`."""
+        return _recorded(self.steps, request.problem, request.steps, f"{self.name} step {len(request.steps)}")
+
+
+@dataclass(frozen=True)
+class ReplayScorer:
+    """A process reward model's recorded replies, by problem id and steps."""
+
+    scores: dict[Key, StepScores]
+
+    async def score(self, request: ScoreRequest) -> StepScores:
+        """See `StepScorer.score`."""
+        return _recorded(self.scores, request.problem, request.steps, f"score of step {len(request.steps) - 1}")
+
+
+def replay_models(traces: Iterable[SolutionRecord]) -> Models:
+    """The models of a run as they answered in it.
+
+    Parameters
+    ----------
+    traces : iterable of SolutionRecord
+        Such as `trim_pomdp.runtime.traces.read_traces` gives.
+    """
+    weak: dict[Key, GeneratedStep] = {}
+    strong: dict[Key, GeneratedStep] = {}
+    scores: dict[Key, StepScores] = {}
+    for solution in traces:
+        problem, steps = solution.terminal.problem, solution.terminal.prefix
+        for item in solution.decisions:
+            if item.weak is not None:
+                weak[problem, steps] = item.weak.step
+                if item.scoring is not None:
+                    scores[problem, (*steps, item.weak.text)] = item.scoring.reply
+            if item.strong is not None:
+                strong[problem, steps] = item.strong.step
+            if item.accepted is not None:
+                steps = (*steps, item.accepted.text)
+        if solution.terminal.scoring is not None:
+            scores[problem, steps] = solution.terminal.scoring.reply
+    return Models(ReplayGenerator("weak", weak), ReplayGenerator("strong", strong), ReplayScorer(scores))
+
+
+def _recorded(replies: dict[Key, Reply], problem: Problem, steps: tuple[str, ...], what: str) -> Reply:
+    try:
+        return replies[problem.id, steps]
+    except KeyError:
+        raise NotRecordedError(f"problem {problem.id!r}: the trace holds no {what} after these steps") from None

@@ -1,0 +1,166 @@
+"""A run: problems through the engine into a folder of traces, resumable, and its totals."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from trim_pomdp.errors import InputError
+from trim_pomdp.observations import ClassTable
+from trim_pomdp.runtime.engine import Models, solve_all
+from trim_pomdp.runtime.protocols import Problem
+from trim_pomdp.runtime.records import SolutionRecord, TerminalRecord
+from trim_pomdp.runtime.routers import AnyRule, Router, SetupError, needs_truth, policy_hash, router_choice
+from trim_pomdp.runtime.solution import Caps, Oracle, Solution
+from trim_pomdp.runtime.summary import RunSummary, summarise
+from trim_pomdp.runtime.traces import TraceWriter
+
+Progress = Callable[[int, int, TerminalRecord], None]
+"""Told after every problem: how many have ended, of how many, and how this one did."""
+
+
+@dataclass(frozen=True)
+class Routing:
+    """How problems are solved; the same for all problems of a run.
+
+    Attributes
+    ----------
+    policy : rule or mixture
+        Any policy of the package.
+    seed : int
+        Seed of all draws.
+    caps : Caps
+        Hard limits per problem.
+    class_table : ClassTable or None
+        Densities of (min, current), for policies that look at them.
+    oracle : callable or None
+        True class of a step, where it can be known.
+    record_scores : bool
+        Have every step scored, whether the policy needs it or not.
+
+    Raises
+    ------
+    SetupError
+        If the policy needs to know the truth and there is no oracle.
+    """
+
+    policy: AnyRule
+    seed: int = 0
+    caps: Caps = field(default_factory=Caps)
+    class_table: ClassTable | None = None
+    oracle: Oracle | None = None
+    record_scores: bool = False
+
+    def __post_init__(self) -> None:
+        if needs_truth(self.policy) and self.oracle is None:
+            raise SetupError("the strategy 'oracle' exists only where true classes are known")
+
+    @cached_property
+    def _choose(self) -> Callable[[str], Router]:
+        return router_choice(self.policy, seed=self.seed, class_table=self.class_table)
+
+    def start(self, problem: Problem) -> Solution:
+        """A problem's solution, not begun yet."""
+        return Solution(
+            problem,
+            self._choose(problem.id),
+            caps=self.caps,
+            seed=self.seed,
+            oracle=self.oracle,
+            record_scores=self.record_scores,
+        )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What defines it, as JSON values."""
+        return {
+            "policy": policy_hash(self.policy),
+            "seed": self.seed,
+            "caps": asdict(self.caps),
+            "record_scores": self.record_scores,
+        }
+
+
+def run(
+    problems: Sequence[Problem],
+    start: Callable[[Problem], Solution],
+    models: Models,
+    folder: str | Path,
+    *,
+    config: Mapping[str, Any],
+    resume: bool = False,
+    in_flight: int = 64,
+    progress: Progress | None = None,
+    strong_only_tokens: float | None = None,
+) -> RunSummary:
+    """Solve problems and write their traces.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+        With distinct ids.
+    start : callable
+        Makes the solution of a problem, such as `Routing.start`.
+    models : Models
+        Answer the requests.
+    folder : path
+        Where the traces go; see `TraceWriter`.
+    config : mapping
+        What defines the run beside the problems, whose fingerprint is added: policy, seed, caps, models.
+    resume : bool
+        Go on with the run in the folder: problems that ended, by an error or otherwise, are not repeated.
+    in_flight : int
+        Problems under way at once; totals do not depend on it.
+    progress : callable or None
+        Told after every problem.
+    strong_only_tokens : float or None
+        The unit of the budget.
+
+    Returns
+    -------
+    RunSummary
+        Of all sessions together.
+
+    Raises
+    ------
+    InputError
+        If two problems have the same id, or the folder is not fit (see `TraceWriter`).
+    """
+    _require_distinct(problems)
+    with TraceWriter(folder, {**config, "problems": _fingerprint(problems)}, resume=resume) as traces:
+        done = {item.problem for item in traces.terminals}
+        began, worked = perf_counter(), models.clock.seconds
+
+        def finished(solution: SolutionRecord) -> None:
+            times = {
+                "session": traces.session,
+                "elapsed_s": perf_counter() - began,
+                "models_s": models.clock.seconds - worked,
+            }
+            terminal = solution.terminal.model_copy(update=times)
+            traces.append(replace(solution, terminal=terminal))
+            if progress is not None:
+                progress(len(traces.terminals), len(problems), terminal)
+
+        todo = (problem for problem in problems if problem.id not in done)
+        asyncio.run(solve_all(todo, start, models, finished, in_flight=in_flight))
+        return summarise(traces.terminals, strong_only_tokens)
+
+
+def _require_distinct(problems: Sequence[Problem]) -> None:
+    for problem, count in Counter(problem.id for problem in problems).items():
+        if count > 1:
+            raise InputError(f"{count} problems have the id {problem!r}; ids are unique in a run")
+
+
+def _fingerprint(problems: Sequence[Problem]) -> dict[str, Any]:
+    text = json.dumps([(problem.id, problem.prompt, problem.answer) for problem in problems])
+    return {"count": len(problems), "sha256": hashlib.sha256(text.encode()).hexdigest()}

@@ -1,0 +1,117 @@
+"""Totals of a run, from the terminal records of its problems."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from trim_pomdp.runtime.records import TerminalRecord, TokenCounts
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run achieved and spent. Standard errors are None where one problem tells nothing of them.
+
+    Attributes
+    ----------
+    problems : int
+        Problems that ended, failed ones among them.
+    accuracy, accuracy_se : float or None
+        Share of right answers among problems with a known answer; a problem that failed counts as not solved.
+    strong_tokens, strong_tokens_se : float or None
+        Mean strong tokens per problem, whatever a failed one had spent included.
+    regenerations, steps : float
+        Mean number of steps that the strong model wrote, and of all steps, per problem.
+    budget, budget_se : float or None
+        Strong tokens in units of strong-only's; None where those are not given.
+    tokens : dict of str to int
+        Totals by model and purpose, see `TokenCounts`.
+    decisions : int
+        Steps of all problems.
+    degenerate : int
+        Degenerate steps among them.
+    reasons : dict of str to int
+        How often solutions ended for which reason.
+    failed : int
+        Problems that ended by an error.
+    wall_s : float
+        Time that the run took, summed over its sessions; what a killed session did after its last problem is not known.
+    overhead_share : float
+        Share of it in which no model worked.
+    """
+
+    problems: int
+    accuracy: float | None
+    accuracy_se: float | None
+    strong_tokens: float
+    strong_tokens_se: float | None
+    regenerations: float
+    steps: float
+    budget: float | None
+    budget_se: float | None
+    tokens: dict[str, int]
+    decisions: int
+    degenerate: int
+    reasons: dict[str, int]
+    failed: int
+    wall_s: float
+    overhead_share: float
+
+
+def summarise(terminals: Iterable[TerminalRecord], strong_only_tokens: float | None = None) -> RunSummary:
+    """Totals of ended problems.
+
+    Parameters
+    ----------
+    terminals : iterable of TerminalRecord
+        In the order in which they were written.
+    strong_only_tokens : float or None
+        Strong tokens per problem of always regenerating, the unit of the budget.
+    """
+    ended = list(terminals)
+    # Sums do not depend on the order in which problems happened to end.
+    tokens = sum((item.tokens for item in ended), TokenCounts())
+    accuracy, accuracy_se = mean_and_error([float(item.correct) for item in ended if item.correct is not None])
+    strong, strong_se = mean_and_error([float(item.tokens.strong) for item in ended])
+    reasons = Counter(item.reason for item in ended)
+    steps = sum(item.steps for item in ended)
+    wall, models = _times(ended)
+    unit = strong_only_tokens
+    return RunSummary(
+        problems=len(ended),
+        accuracy=accuracy,
+        accuracy_se=accuracy_se,
+        strong_tokens=strong or 0.0,
+        strong_tokens_se=strong_se,
+        regenerations=sum(item.regenerations for item in ended) / max(len(ended), 1),
+        steps=steps / max(len(ended), 1),
+        budget=None if unit is None or strong is None else strong / unit,
+        budget_se=None if unit is None or strong_se is None else strong_se / unit,
+        tokens=tokens.model_dump(),
+        decisions=steps,
+        degenerate=sum(item.degenerate for item in ended),
+        reasons=dict(sorted(reasons.items())),
+        failed=reasons["error"],
+        wall_s=wall,
+        overhead_share=max(1.0 - models / wall, 0.0) if wall > 0 else 0.0,
+    )
+
+
+def mean_and_error(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean and its standard error; None for what too few values do not tell."""
+    n = len(values)
+    if n == 0:
+        return None, None
+    mean = math.fsum(values) / n
+    if n == 1:
+        return mean, None
+    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
+    return mean, math.sqrt(variance / n)
+
+
+def _times(ended: Sequence[TerminalRecord]) -> tuple[float, float]:
+    """Time that passed and time that models worked, summed over sessions."""
+    last = {item.session: item for item in ended}
+    return sum(item.elapsed_s for item in last.values()), sum(item.models_s for item in last.values())
