@@ -122,7 +122,18 @@ class FilterBelief:
         self._dynamics = dynamics
 
     def states(self, batch: SequenceBatch) -> FloatArray:
-        """q after every step, shape (n, T)."""
+        """q after every step, shape (n, T).
+
+        Raises
+        ------
+        InputError
+            If the batch holds other evidence than the observations bin.
+        """
+        if batch.evidence != self._observations.evidence:
+            raise InputError(
+                f"the sequences hold other evidence than observations {self._observations.name!r} bin; make the batch "
+                "with SequenceBatch.of(sequences, observations.evidence)"
+            )
         emission = self._observations.class_emission(self._dynamics)
         return filter_states(self._observations.bins(batch.scores), batch.mask, emission, self._dynamics)
 
@@ -139,7 +150,8 @@ class PosteriorBelief:
 
     def states(self, batch: SequenceBatch) -> FloatArray:
         """Distribution over S0, S1, S2 at every step, shape (n, T, 3)."""
-        return self._table.posterior(running_minimum(batch.scores), batch.scores)
+        scores = batch.prm_scores
+        return self._table.posterior(running_minimum(scores), scores)
 
     def probability_right(self, batch: SequenceBatch) -> FloatArray:
         """See `Belief.probability_right`."""

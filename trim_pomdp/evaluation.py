@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from trim_pomdp.dynamics.propagation import routing_moments
 from trim_pomdp.errors import InputError
+from trim_pomdp.evidence import EvidenceMap
 from trim_pomdp.policies.records import (
     AlphaVectorRule,
     MixedRule,
@@ -46,7 +47,8 @@ def evaluate(policy: AnyRule | PolicyArtifact, model: RoutingModel) -> PlannedPo
     Raises
     ------
     InputError
-        If the policy's observation bins are not those of the model.
+        If the policy's observation bins are not those of the model, or it is a rule on the PRM score and the model
+        sees other evidence.
     """
     rule = policy.policy if isinstance(policy, PolicyArtifact) else policy
     if isinstance(rule, MixedRule):
@@ -131,12 +133,21 @@ def _point(totals: FloatArray, model: RoutingModel, tradeoff: float | None = Non
 
 def check_bins(rule: AlphaVectorRule, model: RoutingModel) -> None:
     """Raise `InputError` unless rule and model speak of the same observation bins."""
+    if rule.evidence != model.observations.evidence:
+        raise InputError(
+            f"the policy was planned on other evidence ({_evidence(rule.evidence)}) than {model.observations.name!r} "
+            f"gives ({_evidence(model.observations.evidence)}); plan it again on this observation model"
+        )
     edges = model.observations.step_emission.score_edges if model.observations.emission == "step" else None
     if rule.emission.shape[1] != model.emission.shape[1] or rule.score_edges != edges:
         raise InputError(
             f"the policy was planned on other observation bins ({rule.emission.shape[1]}, or with other edges) than "
             f"those of {model.observations.name!r} ({model.emission.shape[1]}); plan it again on this observation model"
         )
+
+
+def _evidence(evidence: EvidenceMap | None) -> str:
+    return "the PRM score" if evidence is None else f"{', '.join(evidence.features)}, weighted"
 
 
 def _evaluate_alpha(rule: AlphaVectorRule, model: RoutingModel) -> FloatArray:
@@ -160,6 +171,7 @@ def _evaluate_alpha(rule: AlphaVectorRule, model: RoutingModel) -> FloatArray:
 
 def posterior_actions(rule: PosteriorRule, model: RoutingModel) -> NDArray[np.int64]:
     """Action for every (bin of the running minimum, score bin), shape (J + 1, J); minimum bin J is "no step yet"."""
+    model.observations.require_prm("the posterior rule")
     edges = np.array(model.observations.step_emission.score_edges)
     table = model.observations.posterior_table
     minimum = np.append(edges, 1.0)

@@ -272,6 +272,7 @@ def rule_from_solution(solution: Solution, model: RoutingModel, tradeoff: float)
         repair=model.repair,
         hazard=dynamics.hazard if two else None,
         hazard_derailed=dynamics.hazard_derailed,
+        evidence=observations.evidence,
         score_edges=observations.step_emission.score_edges if observations.emission == "step" else None,
         emission_right=tuple(model.emission[0].tolist()),
         emission_derailed=tuple(model.emission[1].tolist()),

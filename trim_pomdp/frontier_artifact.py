@@ -35,7 +35,8 @@ class FrontierArtifact(Artifact):
     weak_only, strong_only : PlannedPoint
         Never and always regenerating.
     threshold_rule : tuple of PlannedPoint
-        The threshold rule in the same model, at thresholds 0, 0.05, …, 1.
+        The threshold rule in the same model, at thresholds 0, 0.05, …, 1; empty where the model sees other evidence
+        than the PRM score.
     elapsed_s : float
         Wall time of solving and evaluating, without imports and compilation.
     compile_s : float

@@ -3,7 +3,8 @@
 It holds (a) the *step emission*: probabilities of fine bins of the score under a right step (f_right, from S0), a
 first wrong one (f_wrong, from S2) and a derailed one as labelled (S1), and (b) the two-dimensional class table of
 (min, current) that the paper's posterior needs. Transfer to a weak model (e, d) and the derailed mixture (p_d)
-belong to the dynamics and are applied by `ObservationModel.class_emission`.
+belong to the dynamics and are applied by `ObservationModel.class_emission`. With an evidence map the step emission is
+about the evidence score (`trim_pomdp.evidence`); the class table stays with the PRM score.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pydantic import Field, model_validator
 
 from trim_pomdp.artifacts import Artifact, Record
 from trim_pomdp.dynamics.model import StepDynamics
-from trim_pomdp.errors import UnsetParameterError
+from trim_pomdp.errors import InputError, UnsetParameterError
+from trim_pomdp.evidence import EvidenceMap
 
 FloatArray = NDArray[np.float64]
 _SUM_TOLERANCE = 1e-6
@@ -149,6 +151,8 @@ class ObservationModel(Artifact):
     ----------
     estimator : str
         How the step emission was estimated, with its parameters.
+    evidence : EvidenceMap or None
+        From features of a step to the score that is binned; None: the PRM score as it is.
     step_emission : StepEmission
         Fine bins of the score.
     class_table : ClassTable or None
@@ -163,10 +167,25 @@ class ObservationModel(Artifact):
     kind: Literal["observations"] = "observations"
     name: str
     estimator: str
+    evidence: EvidenceMap | None = None
     step_emission: StepEmission
     class_table: ClassTable | None = None
     emission: Literal["step", "class"] = "step"
     diagnostics: dict[str, float | int | str | tuple[str, ...]] = {}
+
+    @model_validator(mode="after")
+    def _evidence_is_binned(self) -> ObservationModel:
+        if self.evidence is not None and self.emission == "class":
+            raise ValueError("evidence goes with emission 'step'; the class table is of PRM scores")
+        return self
+
+    def require_prm(self, who: str) -> None:
+        """Raise `InputError` where the binned score is not the PRM's; `who` looks at that one."""
+        if self.evidence is not None:
+            raise InputError(
+                f"{who} looks at the PRM score, but observations {self.name!r} bin an evidence score of "
+                f"{', '.join(self.evidence.features)}; use a model on observations fitted with evidence 'prm'"
+            )
 
     @property
     def posterior_table(self) -> ClassTable:
@@ -212,7 +231,14 @@ class ObservationModel(Artifact):
         )
 
     def share_below(self, threshold: float) -> FloatArray:
-        """Share of each observation bin whose current score lies below a threshold, shape (J,)."""
+        """Share of each observation bin whose current score lies below a threshold, shape (J,).
+
+        Raises
+        ------
+        InputError
+            If the bins are of an evidence score, which no threshold looks at.
+        """
+        self.require_prm("the threshold rule")
         if self.emission == "step":
             return self.step_emission.share_below(threshold)
         rows, _ = self.posterior_table.shape

@@ -80,15 +80,16 @@ def plot_frontier(frontier: Frontier, thresholds: Sequence[PlannedPoint], dynami
         figure, (axis,) = _figure()
         points = [frontier.weak_only, *(item.point for item in frontier.points)]
         axis.plot([p.budget for p in points], [p.accuracy for p in points], color=BLUE, label="planned (every budget)")
-        axis.plot(
-            [p.budget for p in thresholds],
-            [p.accuracy for p in thresholds],
-            "o--",
-            color=ORANGE,
-            markersize=5,
-            linewidth=1.6,
-            label="threshold rule, same model",
-        )
+        if thresholds:
+            axis.plot(
+                [p.budget for p in thresholds],
+                [p.accuracy for p in thresholds],
+                "o--",
+                color=ORANGE,
+                markersize=5,
+                linewidth=1.6,
+                label="threshold rule, same model",
+            )
         measured = measured_points(dynamics)
         if measured is not None:
             axis.plot(

@@ -426,7 +426,6 @@ def test_options_that_do_not_go_together(refused, files):
     refused("inspect", files["policy"], *model, words=("not both",))
     refused("inspect", words=("no model given",))
     refused("fit-observations", "--out", "o.json", words=("--features", "--scores"))
-    refused("fit-observations", "--scores", "s.jsonl", "--out", "o.json", words=("--prm",))
 
 
 def test_usage_errors(refused):
@@ -499,6 +498,9 @@ def test_wrong_sources_of_dynamics(refused, files, shared):
     refused(*pilot, "--explanation", "magic", words=("unknown explanation 'magic'", "best"))
     refused(*fit, "--sequences", files["sequences"], "--max-steps", 0, words=("--max-steps",))
     observations = ["fit-observations", "--out", "o.json", "--scores", scores, "--prm"]
+    refused(*observations[:-1], words=("--prm NAME", "Qwen2.5-Math-PRM-7B"))
+    refused(*observations, "Qwen2.5-Math-PRM-7B", "--evidence", "logprob", words=(str(scores), "needs logprob_min"))
+    refused(*observations, "Qwen2.5-Math-PRM-7B", "--evidence", "magic", words=("unknown evidence 'magic'", "logprob"))
     refused(*observations, "other", words=(str(scores), "no scores of 'other'", "Qwen2.5-Math-PRM-7B"))
 
 

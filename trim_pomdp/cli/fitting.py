@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +16,10 @@ from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
     from observation_models import Comparison
+    from trim_pomdp.data.processbench import StepScores
     from trim_pomdp.dynamics.fitting import Sources
     from trim_pomdp.dynamics.model import Check, FitReport, StepDynamics
+    from trim_pomdp.evidence import EvidenceMap
     from trim_pomdp.observations import ObservationModel
 
 OutOption = Annotated[Path, typer.Option("--out", help="File to write.")]
@@ -27,10 +31,15 @@ def fit_observations(
         Path | None, typer.Option(help="npz with S0, S1, S2 of shape (n, 2): minimum before, current score.")
     ] = None,
     scores: Annotated[Path | None, typer.Option(help="PRM scores of labelled solutions (JSONL).")] = None,
-    prm: Annotated[str | None, typer.Option(help="Which PRM of the --scores file.")] = None,
+    prm: Annotated[str | None, typer.Option(help="Which PRM of the --scores file (default: the only one).")] = None,
+    evidence: Annotated[
+        str, typer.Option(help="What a step is judged by: prm, logprob, or prm+logprob (both from --scores).")
+    ] = "prm",
     estimator: Annotated[str, typer.Option(help="likelihood-ratio, histogram or reflected-kde.")] = "likelihood-ratio",
     name: Annotated[str | None, typer.Option(help="Name of the artifact (default: the file's).")] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Also compare all estimators on held-out data.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Also compare all estimators, and kinds of evidence, on held-out data.")
+    ] = False,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,10 +51,14 @@ def fit_observations(
     from trim_pomdp.artifacts import hashes, require_writable
     from trim_pomdp.data.features import read_class_features
     from trim_pomdp.data.processbench import class_features, read_step_scores
+    from trim_pomdp.evidence import EVIDENCE_KINDS
 
     chosen = next((item for item in fitting.ESTIMATORS if item == estimator), None)
     if chosen is None:
         raise InputError(f"unknown estimator {estimator!r}; there are {', '.join(fitting.ESTIMATORS)}")
+    kind = next((item for item in EVIDENCE_KINDS if item == evidence), None)
+    if kind is None:
+        raise InputError(f"unknown evidence {evidence!r}; there are {', '.join(EVIDENCE_KINDS)}")
     require_writable(out)
     if (features is None) == (scores is None):
         raise InputError("give --features FILE.npz, or --scores FILE.jsonl with --prm NAME")
@@ -53,10 +66,9 @@ def fit_observations(
         source, data = features, read_class_features(features)
     else:
         assert scores is not None
-        if prm is None:
-            raise InputError("--scores needs --prm NAME, since the file can hold several PRMs")
         source, records = scores, read_step_scores(scores)
         try:
+            prm = prm or _only_prm(records, kind)
             data = class_features(records, prm)
         except InputError as error:
             raise InputError(f"{source}: {error}") from None
@@ -68,12 +80,13 @@ def fit_observations(
                 name or prm or source.name.split(".")[0],
                 data,
                 estimator=chosen,
+                evidence=kind,
                 provenance=hashes([source]),
                 seed=seed,
             )
             if compare:
                 tell("comparing estimators")
-            comparison = fitting.compare_estimators(data, seed=seed) if compare else None
+            comparisons = fitting.compare_all(data, seed=seed) if compare else {}
         except (InputError, observation_models.ObservationModelError) as error:
             raise InputError(f"{source}: {error}") from None
     model.save(out)
@@ -81,8 +94,8 @@ def fit_observations(
         warn(f"{source}: {message}")
     if as_json:
         document: dict[str, Any] = {"out": str(out), "estimator": model.estimator, "diagnostics": model.diagnostics}
-        if comparison is not None:
-            document["comparison"] = [
+        for key, comparison in comparisons.items():
+            document[key] = [
                 {"name": row.name, **_estimates(row), "reliability": _reliability(comparison, row.name)}
                 for row in comparison.rows
             ]
@@ -91,9 +104,19 @@ def fit_observations(
     show_table(
         f"{model.name}: {model.estimator}", ["diagnostic", "value"], [[k, v] for k, v in model.diagnostics.items()]
     )
-    if comparison is not None:
+    for comparison in comparisons.values():
         say(comparison.to_table())
     say(f"wrote {out}")
+
+
+def _only_prm(records: Sequence[StepScores], evidence: str) -> str | None:
+    """The PRM of a file that holds one; None where there is no need of any."""
+    known = sorted({name for record in records for name in record.scores})
+    if len(known) == 1:
+        return known[0]
+    if evidence == "logprob":
+        return None
+    raise InputError(f"--scores needs --prm NAME, since the file holds {', '.join(known) or 'none'}")
 
 
 def _warnings(model: ObservationModel) -> tuple[str, ...]:
@@ -114,8 +137,9 @@ def _estimates(row: object) -> dict[str, float | None]:
     out: dict[str, float | None] = {}
     for metric in metrics:
         estimate = getattr(row, metric)
-        out[metric] = None if estimate is None else float(estimate.value)
-        out[f"{metric}_se"] = None if estimate is None else float(estimate.standard_error)
+        known = estimate is not None and not math.isnan(estimate.value)
+        out[metric] = float(estimate.value) if known else None
+        out[f"{metric}_se"] = float(estimate.standard_error) if known else None
     return out
 
 
@@ -156,7 +180,7 @@ def fit_dynamics(
             "--explanation, --fit-thresholds, --joint and --no-rivals are about a --pilot, and none is given"
         )
     model = ObservationModel.read(observations)
-    sources = _sources(step_counts, weak, strong, pilot, sequences, labelled, generator)
+    sources = _sources(step_counts, weak, strong, pilot, sequences, labelled, generator, model.evidence)
     thresholds = None if fit_thresholds is None else parse_numbers(fit_thresholds, "--fit-thresholds")
     with progress("fitting dynamics") as tell:
         dynamics = fitting.fit_dynamics(
@@ -190,6 +214,7 @@ def _sources(
     sequences: Path | None,
     labelled: Path | None,
     generator: str | None,
+    evidence: EvidenceMap | None,
 ) -> Sources:
     from trim_pomdp.artifacts import hashes
     from trim_pomdp.data.outcomes import read_pilot, read_step_counts
@@ -217,7 +242,7 @@ def _sources(
         weak_counts=counts.of(weak, source=str(step_counts)) if counts and weak else None,
         strong_counts=counts.of(strong, source=str(step_counts)) if counts and strong else None,
         pilot=[] if pilot is None else read_pilot(pilot),
-        sequences=None if sequences is None else SequenceBatch.of(read_sequences(sequences)),
+        sequences=None if sequences is None else SequenceBatch.of(read_sequences(sequences), evidence),
         labelled=solutions,
         provenance=hashes(files),
     )
@@ -337,7 +362,7 @@ def assess_beliefs(
     from trim_pomdp.data.sequences import SequenceBatch, read_sequences
 
     model, step_dynamics, _ = read_parts(preset, observations, dynamics)
-    batch = SequenceBatch.of(read_sequences(sequences))
+    batch = SequenceBatch.of(read_sequences(sequences), model.evidence)
     scores, missing = assess(batch, model, step_dynamics)
     if Provenance.of(sequences).sha256 in {item.sha256 for item in step_dynamics.provenance}:
         warn(f"{sequences}: the dynamics were fitted on this very file; these numbers are in-sample")

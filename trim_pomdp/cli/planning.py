@@ -48,7 +48,8 @@ def frontier(
     model = read_model(preset, observations, dynamics)
     with progress("planning"):
         planned = solve_frontier(model, tradeoffs, gap=gap, threads=threads)
-        artifact = FrontierArtifact.of(planned, threshold_curve(model))
+        thresholds = threshold_curve(model) if model.observations.evidence is None else ()
+        artifact = FrontierArtifact.of(planned, thresholds)
     if out is not None:
         artifact.save(out)
     if plot is not None:
@@ -69,7 +70,7 @@ def frontier(
 
 
 def show_budgets(planned: Frontier, thresholds: tuple[PlannedPoint, ...]) -> None:
-    """Table of budgets: the plan's accuracy and regenerations, the threshold rule's beside it."""
+    """Table of budgets: the plan's accuracy and regenerations, the threshold rule's beside it where there is one."""
     from trim_pomdp.thresholds import hull_at
 
     budgets = [0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0]
@@ -77,15 +78,13 @@ def show_budgets(planned: Frontier, thresholds: tuple[PlannedPoint, ...]) -> Non
     shown = [budget for budget in budgets if budget <= last] + [last]
     accuracy = planned.accuracy_at(shown)
     regenerations = _interpolate(planned, shown)
-    rule = hull_at(thresholds, shown)
-    show_table(
-        "budget (share of strong-only's tokens) → accuracy",
-        ["budget", "planned accuracy", "regenerations", "threshold rule", "gain"],
-        [
-            [budget, float(a), float(r), float(t), float(a - t)]
-            for budget, a, r, t in zip(shown, accuracy, regenerations, rule, strict=True)
-        ],
-    )
+    columns = ["budget", "planned accuracy", "regenerations"]
+    rows = [[budget, float(a), float(r)] for budget, a, r in zip(shown, accuracy, regenerations, strict=True)]
+    if thresholds:
+        columns += ["threshold rule", "gain"]
+        rule = hull_at(thresholds, shown)
+        rows = [[*row, float(t), float(a - t)] for row, a, t in zip(rows, accuracy, rule, strict=True)]
+    show_table("budget (share of strong-only's tokens) → accuracy", columns, rows)
     say(
         f"weak-only {planned.weak_only.accuracy:.4f}; strong-only {planned.strong_only.accuracy:.4f} at "
         f"{planned.strong_only.strong_tokens:.1f} strong tokens per problem (budget 1)"
@@ -288,7 +287,7 @@ def _inspect_model(model: RoutingModel, as_json: bool) -> None:
     from trim_pomdp.thresholds import threshold_curve
 
     weak, strong = end_points(model)
-    thresholds = threshold_curve(model)
+    thresholds = threshold_curve(model) if model.observations.evidence is None else ()
     if as_json:
         emit_json(
             {
@@ -301,7 +300,10 @@ def _inspect_model(model: RoutingModel, as_json: bool) -> None:
             }
         )
         return
-    say(f"observations: {model.observations.name} ({model.observations.estimator}, {model.observations.n_bins} bins)")
+    seen = model.observations
+    say(f"observations: {seen.name} ({seen.estimator}, {seen.n_bins} bins)")
+    if seen.evidence is not None:
+        say(f"evidence: {', '.join(seen.evidence.features)} (no threshold rule: that looks at the PRM score alone)")
     show_dynamics(model.dynamics)
     show_points(
         "what the model implies",

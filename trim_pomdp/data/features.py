@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -61,13 +61,27 @@ class ClassFeatures:
     Attributes
     ----------
     features : dict of str to ndarray of shape (n, 2)
-        For each of S0, S1, S2: minimum of the earlier scores, and the score of the current step.
+        For each of S0, S1, S2: minimum of the earlier scores, and the score of the current step; NaN where no PRM
+        was asked.
     groups : dict of str to ndarray of str, or None
         Id of the solution that each row comes from, where the file has them.
+    logprobs : dict of str to dict of str to ndarray of shape (n,)
+        For each class, by name: features of the weak step's token log-probabilities, where the file has them.
     """
 
     features: dict[str, NDArray[np.float64]]
     groups: dict[str, NDArray[np.str_]] | None
+    logprobs: dict[str, dict[str, NDArray[np.float64]]] = field(default_factory=dict)
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether a PRM was asked."""
+        return not any(np.isnan(values).any() for values in self.features.values())
+
+    def of_steps(self, name: str) -> dict[str, NDArray[np.float64]]:
+        """Features of the single steps of a class, by name: ``score``, where a PRM was asked, and log-probabilities."""
+        score = {"score": self.features[name][:, 1]} if self.has_scores else {}
+        return {**score, **self.logprobs.get(name, {})}
 
 
 def read_class_features(path: str | Path) -> ClassFeatures:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, model_validator
 
 from trim_pomdp.artifacts import Record, validate
-from trim_pomdp.data.features import ClassFeatures, running_minimum
+from trim_pomdp.data.features import CLASSES, ClassFeatures, running_minimum
 from trim_pomdp.data.jsonl import read_records
-from trim_pomdp.data.sequences import Score
+from trim_pomdp.data.sequences import LogprobFeatures, Score, check_features
 from trim_pomdp.errors import InputError
+from trim_pomdp.evidence import LOGPROBS
 
 
 class LabelledSolution(Record):
@@ -40,22 +41,34 @@ class LabelledSolution(Record):
 
 
 class StepScores(Record):
-    """PRM scores of a labelled solution, by PRM; `scores` may stop after the first wrong step."""
+    """What was measured of a labelled solution's steps; `n_scored` may stop after the first wrong step.
+
+    Attributes
+    ----------
+    scores : dict of str to tuple of float
+        PRM scores, by PRM.
+    features : dict of str to tuple of float
+        ``logprob_min`` and ``logprob_mean`` of each step's tokens, where the writer's log-probabilities are known.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
     id: str
     label: int = Field(ge=-1)
     n_scored: int = Field(ge=1)
-    scores: dict[str, tuple[Score, ...]]
+    scores: dict[str, tuple[Score, ...]] = {}
+    features: LogprobFeatures = {}
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> StepScores:
+        if not self.scores and not self.features:
+            raise ValueError("missing 'scores'; they may be absent only where there are features")
         for name, scores in self.scores.items():
             if len(scores) != self.n_scored:
                 raise ValueError(f"{name} has {len(scores)} scores; n_scored is {self.n_scored}")
         if self.label >= self.n_scored:
             raise ValueError(f"label {self.label} is beyond the {self.n_scored} scored steps")
+        check_features(self.features, self.n_scored)
         return self
 
 
@@ -188,19 +201,38 @@ def labelled_scores(records: Sequence[StepScores], prm: str) -> LabelledScores:
     return LabelledScores(np.array(scores), np.array(right, dtype=np.bool_), np.array(groups, dtype=np.str_))
 
 
-def class_features(records: Sequence[StepScores], prm: str) -> ClassFeatures:
-    """(min, current) features of every labelled step as S0 and S2, and of later steps, where scored, as S1."""
-    rows: dict[str, list[tuple[float, float]]] = {"S0": [], "S1": [], "S2": []}
-    groups: dict[str, list[str]] = {"S0": [], "S1": [], "S2": []}
+def class_features(records: Sequence[StepScores], prm: str | None) -> ClassFeatures:
+    """Features of every labelled step as S0 and S2, and of later steps, where measured, as S1.
+
+    Parameters
+    ----------
+    records : sequence of StepScores
+        One per solution. Log-probabilities are taken where every record has them.
+    prm : str or None
+        Whose scores; None for log-probabilities alone.
+
+    Raises
+    ------
+    InputError
+        If a record has no scores of this PRM, or there is no PRM and records lack log-probabilities.
+    """
+    names = [name for name in LOGPROBS if all(name in record.features for record in records)]
+    if prm is None and not names:
+        raise InputError("without a PRM every record needs features logprob_min or logprob_mean")
+    rows: dict[str, list[list[float]]] = {name: [] for name in CLASSES}
+    groups: dict[str, list[str]] = {name: [] for name in CLASSES}
     for record in records:
-        known = np.array(_scores_of(record, prm))
-        for step, (minimum, score) in enumerate(zip(running_minimum(known), known, strict=True)):
+        known = np.full(record.n_scored, np.nan) if prm is None else np.array(_scores_of(record, prm))
+        columns = [running_minimum(known), known, *(record.features[name] for name in names)]
+        for step, row in enumerate(zip(*columns, strict=True)):
             name = "S0" if record.label < 0 or step < record.label else "S2" if step == record.label else "S1"
-            rows[name].append((float(minimum), float(score)))
+            rows[name].append([float(value) for value in row])
             groups[name].append(record.id)
+    tables = {name: np.array(values).reshape(-1, 2 + len(names)) for name, values in rows.items()}
     return ClassFeatures(
-        {name: np.array(values).reshape(-1, 2) for name, values in rows.items()},
+        {name: table[:, :2] for name, table in tables.items()},
         {name: np.array(values, dtype=np.str_) for name, values in groups.items()},
+        {name: dict(zip(names, table[:, 2:].T, strict=True)) for name, table in tables.items()},
     )
 
 

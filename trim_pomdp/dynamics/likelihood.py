@@ -177,6 +177,7 @@ class Pilot:
         cls, rows: Sequence[PilotRow], observations: ObservationModel, hazard: FloatArray, *, labelled: bool
     ) -> Pilot:
         """Take the class-conditional score distributions from an observation model."""
+        observations.require_prm("a pilot sweep")
         table = observations.step_emission.table
         below = np.array([table @ observations.step_emission.share_below(row.threshold) for row in rows])
         return cls(tuple(rows), below, hazard, labelled)

@@ -57,6 +57,7 @@ def draw_sequences(model: RoutingModel, n: int, rng: np.random.Generator, *, per
         lengths,
         last == 0,
         np.array([f"problem {i // per_problem}" for i in range(n)], dtype=np.str_),
+        model.observations.evidence,
     )
 
 

@@ -20,6 +20,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from trim_pomdp.artifacts import Artifact, Record
 from trim_pomdp.belief import KEEP, REGENERATE
 from trim_pomdp.dynamics.model import PerClass, Probability
+from trim_pomdp.evidence import EvidenceMap
 from trim_pomdp.observations import check_distribution, check_edges
 
 FloatArray = NDArray[np.float64]
@@ -99,6 +100,8 @@ class AlphaVectorRule(Record):
         p_s and p_r.
     hazard, hazard_derailed : tuple of float or None
         Only where they differ, since then an end (or none) is evidence.
+    evidence : EvidenceMap or None
+        From features of a step to the score that is binned; None: the PRM score as it is.
     score_edges : tuple of float or None
         Lower edges of the score bins; None for bins of (min, current), which only models know.
     emission_right, emission_derailed, emission_wrong : tuple of float
@@ -118,6 +121,7 @@ class AlphaVectorRule(Record):
     repair: Probability
     hazard: tuple[Probability, ...] | None = None
     hazard_derailed: tuple[Probability, ...] | None = None
+    evidence: EvidenceMap | None = None
     score_edges: tuple[float, ...] | None
     emission_right: tuple[Probability, ...]
     emission_derailed: tuple[Probability, ...]
@@ -137,6 +141,8 @@ class AlphaVectorRule(Record):
             if value is not None and len(value) != T:
                 raise ValueError(f"{name} has {len(value)} values; expected {T}")
         size = len(self.emission_right) if self.score_edges is None else len(self.score_edges)
+        if self.evidence is not None and self.score_edges is None:
+            raise ValueError("evidence goes with score_edges; bins of (min, current) are of PRM scores")
         if self.score_edges is not None:
             check_edges("score_edges", np.array(self.score_edges))
         for name in ("emission_right", "emission_derailed", "emission_wrong"):
