@@ -18,6 +18,7 @@ import numpy as np
 
 from trim_pomdp.belief import KEEP, REGENERATE
 from trim_pomdp.errors import InputError, UnsetParameterError
+from trim_pomdp.evidence import evidence_score
 from trim_pomdp.observations import ClassTable
 from trim_pomdp.policies.records import (
     AlphaVectorRule,
@@ -47,7 +48,8 @@ class StepObservation:
     step : int
         Index from 0.
     ended : bool
-        Whether the step ends the solution if kept.
+        Whether the step's text ends the solution if kept: it holds an answer, or the model ended there. (In routing
+        models every step at the cap is an end; here it is one only if its text is.)
     features : mapping of str to float
         ``tokens``, ``logprob_min``, ``logprob_mean`` of the weak step; and, where the PRM was asked, its ``score``
         and the ``minimum`` of the scores of the steps before (1.0 at the first).
@@ -124,7 +126,9 @@ def needs_score(rule: AnyRule) -> bool:
         return needs_score(rule.first) or needs_score(rule.second)
     if isinstance(rule, ThresholdRule):
         return 0.0 < rule.threshold < 1.0
-    return not isinstance(rule, StrategyRule)
+    if isinstance(rule, AlphaVectorRule):
+        return rule.evidence is None or rule.evidence.needs_score
+    return isinstance(rule, PosteriorRule)
 
 
 def needs_truth(rule: AnyRule) -> bool:
@@ -132,11 +136,6 @@ def needs_truth(rule: AnyRule) -> bool:
     if isinstance(rule, MixedRule):
         return needs_truth(rule.first) or needs_truth(rule.second)
     return isinstance(rule, StrategyRule) and rule.strategy == "oracle"
-
-
-def evidence_score(rule: AlphaVectorRule, features: Mapping[str, float]) -> float:
-    """The number in [0, 1] that an alpha-vector rule bins."""
-    return features["score"]
 
 
 def router_choice(rule: AnyRule, *, seed: int, class_table: ClassTable | None = None) -> Callable[[str], Router]:
@@ -319,7 +318,7 @@ class AlphaVectorRouter:
     def decide(self, q: float, seen: StepObservation) -> Decision:
         """See `Router.decide`."""
         rule = self._rule
-        evidence = evidence_score(rule, seen.features)
+        evidence = evidence_score(rule.evidence, seen.features)
         step = self._table_step(seen.step, seen.ended)
         b0, b1, b2 = self._belief(q, step, self._bin(evidence, seen.features), seen.ended)
         redo = b0 * rule.strong_success + b2 * rule.repair

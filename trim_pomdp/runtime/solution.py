@@ -233,8 +233,7 @@ class Solution:
         if step.action == REGENERATE:
             step.strong = yield from self._generate("strong")
             self._strong_tokens += step.strong.tokens
-        kept = step.action == KEEP and step.scoring is not None
-        self._own_scores.append(step.scoring.scores[-1] if kept and step.scoring else None)
+        self._own_scores.append(step.scoring.scores[-1] if step.scoring and step.action == KEEP else None)
         accepted = step.accepted
         assert accepted is not None
         return accepted
@@ -352,7 +351,7 @@ class Solution:
 
 
 def _logprob_features(logprobs: tuple[float, ...]) -> dict[str, float]:
-    """Smallest and mean log-probability; 0, nothing unlikely, where there are no tokens."""
+    """Smallest and mean log-probability, at most 0 whatever rounding did; 0 where there are no tokens."""
     if not logprobs:
         return {"logprob_min": 0.0, "logprob_mean": 0.0}
-    return {"logprob_min": min(logprobs), "logprob_mean": sum(logprobs) / len(logprobs)}
+    return {"logprob_min": min(0.0, *logprobs), "logprob_mean": min(0.0, sum(logprobs) / len(logprobs))}

@@ -20,7 +20,7 @@ from functools import cached_property
 from itertools import accumulate
 
 from trim_pomdp.dynamics.model import StepDynamics
-from trim_pomdp.errors import UnsetParameterError
+from trim_pomdp.errors import InputError
 from trim_pomdp.observations import ObservationModel
 from trim_pomdp.runtime.protocols import GeneratedStep, Problem, ScoreRequest, StepRequest, StepScores
 from trim_pomdp.runtime.records import Author, StepClass
@@ -83,10 +83,13 @@ class DummyWorld:
         ------
         UnsetParameterError
             If the dynamics leave unset what the models do.
+        InputError
+            If the observations are not of single PRM scores.
         """
         dynamics.require("strong_success", "repair", "strong_tokens", "weak_tokens")
+        observations.require_prm("the dummy PRM")
         if observations.emission != "step":
-            raise UnsetParameterError(f"observations {observations.name!r} say nothing of single scores")
+            raise InputError(f"observations {observations.name!r} are of (min, current), not of single scores")
         assert dynamics.strong_success is not None
         assert dynamics.repair is not None
         assert dynamics.strong_tokens is not None

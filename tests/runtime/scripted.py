@@ -1,0 +1,131 @@
+"""What the tests of the runtime share: a small routing model, steps by hand, a router that does as told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from trim_pomdp.belief import KEEP, REGENERATE
+from trim_pomdp.dynamics.model import PerClass, StepDynamics
+from trim_pomdp.observations import ClassTable, ObservationModel, StepEmission
+from trim_pomdp.policies import AlphaVectorRule
+from trim_pomdp.routing import RoutingModel
+from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, DummyWorld, Faults
+from trim_pomdp.runtime.batching import batched
+from trim_pomdp.runtime.engine import Models
+from trim_pomdp.runtime.protocols import GeneratedStep, Problem, StepScores, StopReason
+from trim_pomdp.runtime.records import SolutionRecord
+from trim_pomdp.runtime.routers import Decision, StepObservation
+from trim_pomdp.runtime.solution import Caps, Solution
+
+EDGES = (0.0, 0.2, 0.5, 0.8, 0.95, 1.0)
+GRID = (0.0, 0.5, 0.95, 1.0)
+
+OBSERVATIONS = ObservationModel(
+    name="small",
+    estimator="by hand",
+    step_emission=StepEmission(
+        score_edges=EDGES,
+        right=(0.02, 0.03, 0.05, 0.1, 0.3, 0.5),
+        wrong=(0.4, 0.25, 0.15, 0.1, 0.06, 0.04),
+    ),
+    class_table=ClassTable(
+        minimum_edges=GRID,
+        score_edges=GRID,
+        right=(0.02, 0.03, 0.05, 0.02, 0.08, 0.2, 0.05, 0.15, 0.4),
+        derailed=(0.3, 0.2, 0.2, 0.1, 0.1, 0.05, 0.03, 0.01, 0.01),
+        wrong=(0.2, 0.05, 0.02, 0.25, 0.05, 0.03, 0.3, 0.07, 0.03),
+    ),
+)
+
+DYNAMICS = StepDynamics(
+    name="small",
+    weak_success=(0.85,),
+    strong_success=0.97,
+    repair=0.7,
+    look_right=0.6,
+    false_alarms=0.05,
+    hazard=(0.02, 0.1, 0.2, 0.3, 0.4, 1.0),
+    hazard_derailed=(0.02, 0.05, 0.1, 0.2, 0.3, 1.0),
+    weak_tokens=PerClass(right=8.0, derailed=9.0, wrong=10.5),
+    strong_tokens=PerClass(right=7.0, derailed=8.0, wrong=9.5),
+)
+
+MODEL = RoutingModel(OBSERVATIONS, DYNAMICS)
+WORLD = DummyWorld.of(OBSERVATIONS, DYNAMICS)
+
+
+def alpha_rule(tradeoff: float = 1.5) -> AlphaVectorRule:
+    from trim_pomdp.frontier import policy_for_tradeoff
+
+    rule = policy_for_tradeoff(MODEL, tradeoff).policy
+    assert isinstance(rule, AlphaVectorRule)
+    return rule
+
+
+def dummy_models(
+    world: DummyWorld = WORLD, *, weak: Faults | None = None, strong: Faults | None = None, prm: Faults | None = None
+) -> Models:
+    return batched(
+        DummyGenerator(world, "weak", weak or Faults()),
+        DummyGenerator(world, "strong", strong or Faults()),
+        DummyScorer(world, prm or Faults()),
+    )
+
+
+def step(text: str, tokens: int = 5, stop: StopReason = "separator") -> GeneratedStep:
+    return GeneratedStep(text, tuple(-0.1 * (i + 1) for i in range(tokens)), stop)
+
+
+def scores(*values: float) -> StepScores:
+    return StepScores(values, 100 * len(values))
+
+
+@dataclass
+class ToldRouter:
+    """Does as told, and remembers what it saw."""
+
+    actions: str  # one letter a step: k keep, r regenerate, w and s: that model writes it alone
+    needs_score: bool = True
+    policy_hash: str = "told"
+    seen: list[StepObservation] = field(default_factory=list)
+
+    def writer(self, index: int) -> str | None:
+        return {"w": "weak", "s": "strong"}.get(self.actions[index])
+
+    def decide(self, q: float, seen: StepObservation) -> Decision:
+        self.seen.append(seen)
+        return Decision(
+            {"k": KEEP, "r": REGENERATE}[self.actions[seen.step]], (q * 0.9, q * 0.95), belief=(q, 1 - q, 0)
+        )
+
+
+def solution(actions: str = "k" * 99, *, answer: str | None = "7", caps: Caps | None = None, **options) -> Solution:  # type: ignore[no-untyped-def]
+    needs_score = options.pop("needs_score", True)
+    router = ToldRouter(actions, needs_score=needs_score)
+    return Solution(Problem("p", "1 + 6?", answer), router, caps=caps or Caps(), **options)
+
+
+def feed(item: Solution, *replies: tuple[str, GeneratedStep | StepScores]) -> None:
+    """Give replies in turn, each with the role that is expected to be asked."""
+    for role, reply in replies:
+        assert item.pending is not None, f"ended, but {role} was to be asked"
+        assert item.pending.role == role
+        item.receive(reply)
+
+
+def timeless(record: SolutionRecord) -> tuple[object, ...]:
+    """A record without its times."""
+    exclude = {"weak": {"seconds"}, "strong": {"seconds"}, "scoring": {"seconds"}}
+    terminal = record.terminal.model_dump(
+        exclude={"session": True, "elapsed_s": True, "models_s": True, "scoring": {"seconds"}}
+    )
+    return (*(item.model_dump(exclude=exclude) for item in record.decisions), terminal)
+
+
+def by_problem(records: Sequence[SolutionRecord]) -> dict[str, tuple[object, ...]]:
+    return {record.terminal.problem: timeless(record) for record in records}
+
+
+def with_hazard(world: DummyWorld, hazard: float) -> DummyWorld:
+    """The same world with one hazard before the cap."""
+    row = (*(hazard,) * (len(world.hazard) - 1), 1.0)
+    return replace(world, hazard=row, hazard_derailed=row)

@@ -1,0 +1,320 @@
+"""The state machine, by hand: no model, no event loop."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scripted import ToldRouter, feed, scores, solution, step
+
+from trim_pomdp.errors import InputError
+from trim_pomdp.runtime.protocols import GeneratedStep, Problem, ScoreRequest, StepRequest, StepScores
+from trim_pomdp.runtime.records import TokenCounts
+from trim_pomdp.runtime.routers import ScheduleRouter
+from trim_pomdp.runtime.solution import Caps, ReplyError, Solution
+
+ANSWER = r"so \boxed{7}"
+
+
+def test_keep_regenerate_and_end() -> None:
+    item = solution("krk")
+    feed(item, ("weak", step("a", 3)), ("prm", scores(0.9)))
+    assert item.pending is not None
+    assert item.pending.request == StepRequest(item.problem, ("a",), 0, 512)
+    feed(item, ("weak", step("b", 4)))
+    assert item.pending.request == ScoreRequest(item.problem, ("a", "b"))
+    feed(item, ("prm", scores(0.9, 0.2)))
+    assert item.pending.request == StepRequest(item.problem, ("a",), 0, 512)
+    feed(item, ("strong", step("c", 6)))
+    feed(item, ("weak", step(ANSWER, 2, "answer")))
+    assert item.pending.request == ScoreRequest(item.problem, ("a", "c", ANSWER))
+    feed(item, ("prm", scores(0.9, 0.8, 0.7)))
+    assert item.pending is None
+    assert item.steps == ("a", "c", ANSWER)
+
+    first, second, third = item.record.decisions
+    terminal = item.record.terminal
+    assert [d.action for d in (first, second, third)] == ["keep", "regenerate", "keep"]
+    # The regenerated step's own score came with the next call; the router sees the minimum of what stands.
+    assert [d.own_score for d in (first, second, third)] == [0.9, 0.8, 0.7]
+    assert [d.features["score"] for d in (first, second, third)] == [0.9, 0.2, 0.7]
+    assert [d.features["minimum"] for d in (first, second, third)] == [1.0, 0.9, 0.8]
+    assert second.features["tokens"] == 4.0
+    assert second.features["logprob_min"] == pytest.approx(-0.4)
+    assert second.features["logprob_mean"] == pytest.approx(-0.25)
+    assert [d.q for d in (first, second, third)] == pytest.approx([1.0, 0.9, 0.855])
+    assert second.tokens == TokenCounts(weak_discarded=4, strong=6, scored=200)
+    assert terminal.tokens == TokenCounts(weak_kept=5, weak_discarded=4, strong=6, scored=600)
+    assert (terminal.reason, terminal.answer, terminal.correct) == ("answer", "7", True)
+    assert (terminal.steps, terminal.regenerations, terminal.degenerate) == (3, 1, 0)
+
+
+def test_a_weak_answer_can_be_regenerated_away() -> None:
+    item = solution("rk")
+    feed(item, ("weak", step(r"\boxed{9}", 1, "answer")), ("prm", scores(0.1)), ("strong", step("a")))
+    assert item.pending is not None, "the strong step did not end the solution"
+    assert item.router.seen[0].ended  # type: ignore[attr-defined]
+    feed(item, ("weak", step(ANSWER)), ("prm", scores(0.9, 0.9)))
+    assert item.router.seen[1].features["minimum"] == 0.9  # type: ignore[attr-defined]
+    assert item.record.terminal.correct
+
+
+def test_strong_alone_has_no_draft_and_no_score() -> None:
+    item = solution("ss")
+    feed(item, ("strong", step("a", 3)), ("strong", step(ANSWER, 4)))
+    record = item.record
+    assert record.terminal.tokens == TokenCounts(strong=7)
+    assert record.terminal.regenerations == 2
+    assert [d.action for d in record.decisions] == ["regenerate"] * 2
+    assert [d.weak for d in record.decisions] == [None] * 2
+    assert [d.own_score for d in record.decisions] == [None] * 2
+
+
+def test_recorded_scores_come_with_one_last_call() -> None:
+    item = solution("ww", needs_score=False, record_scores=True)
+    feed(item, ("weak", step("a")), ("weak", step(ANSWER)), ("prm", scores(0.4, 0.6)))
+    assert item.pending is None
+    assert [d.own_score for d in item.record.decisions] == [0.4, 0.6]
+    assert item.record.terminal.tokens.scored == 200
+    assert item.record.terminal.scoring is not None
+
+
+def test_recorded_scores_come_before_decisions_that_need_none() -> None:
+    item = solution("kr", needs_score=False, record_scores=True)
+    feed(item, ("weak", step("a")), ("prm", scores(0.4)), ("weak", step("b")), ("prm", scores(0.4, 0.5)))
+    feed(item, ("strong", step(ANSWER)), ("prm", scores(0.4, 0.9)))
+    assert [d.own_score for d in item.record.decisions] == [0.4, 0.9]
+
+
+def test_no_score_where_none_is_needed() -> None:
+    item = solution("kr", needs_score=False)
+    feed(item, ("weak", step("a")), ("weak", step("b")), ("strong", step(ANSWER)))
+    assert "score" not in item.record.decisions[0].features
+    assert item.record.terminal.tokens.scored == 0
+
+
+def test_given_steps() -> None:
+    problem = Problem("p", "?", "7")
+    item = Solution(problem, ScheduleRouter(frozenset({2})), prefix=("a", "b"), record_scores=True)
+    assert item.pending is not None
+    assert item.pending.request == StepRequest(problem, ("a", "b"), 0, 512)
+    feed(item, ("strong", step("c")), ("weak", step(ANSWER)), ("prm", scores(0.1, 0.2, 0.3, 0.4)))
+    record = item.record
+    assert [d.step for d in record.decisions] == [2, 3]
+    assert [d.own_score for d in record.decisions] == [0.3, 0.4]
+    assert record.terminal.prefix == ("a", "b")
+    assert record.terminal.steps == 2
+
+
+def test_given_steps_count_in_minimum_and_cap() -> None:
+    item = solution("kkkk", prefix=("a", "b"), caps=Caps(max_steps=3))
+    feed(item, ("weak", step("c")), ("prm", scores(0.5, 0.3, 0.9)))
+    assert item.router.seen[0].features["minimum"] == 0.3  # type: ignore[attr-defined]
+    assert item.record.terminal.reason == "step cap"
+    with pytest.raises(InputError, match="2 given steps leave none of max_steps = 2"):
+        solution("k", prefix=("a", "b"), caps=Caps(max_steps=2))
+
+
+def test_true_classes_are_recorded() -> None:
+    def oracle(problem: Problem, steps: tuple[str, ...]) -> Any:
+        return {"good": 0, "bad": 2}.get(steps[-1], 1)
+
+    item = solution("rk", oracle=oracle)
+    feed(item, ("weak", step("bad")), ("prm", scores(0.1)), ("strong", step("good")))
+    assert item.router.seen[0].true_class == 2  # type: ignore[attr-defined]
+    feed(item, ("weak", step(ANSWER)), ("prm", scores(0.9, 0.9)))
+    first, second = item.record.decisions
+    assert (first.weak.true_class, first.strong.true_class, second.weak.true_class) == (2, 0, 1)  # type: ignore[union-attr]
+
+
+# Ends -------------------------------------------------------------------------------------------------------------
+
+
+def test_step_cap() -> None:
+    item = solution("kkk", caps=Caps(max_steps=2))
+    feed(item, ("weak", step("a")), ("prm", scores(1.0)), ("weak", step("b")), ("prm", scores(1.0, 1.0)))
+    assert item.pending is None
+    assert item.record.terminal.reason == "step cap"
+    assert item.record.terminal.correct is False
+
+
+def test_end_without_answer() -> None:
+    item = solution("k")
+    feed(item, ("weak", step("I give up", 2, "end")), ("prm", scores(1.0)))
+    assert item.router.seen[0].ended  # type: ignore[attr-defined]
+    assert item.record.terminal.reason == "no answer"
+    assert item.record.terminal.correct is False
+
+
+def test_end_with_answer_is_an_answer_and_wrong_ones_are_wrong() -> None:
+    item = solution("k")
+    feed(item, ("weak", step(r"\boxed{8}", 2, "end")), ("prm", scores(1.0)))
+    assert (item.record.terminal.reason, item.record.terminal.correct) == ("answer", False)
+
+
+def test_unknown_reference() -> None:
+    item = solution("k", answer=None)
+    feed(item, ("weak", step(ANSWER)), ("prm", scores(1.0)))
+    assert item.record.terminal.correct is None
+
+
+def test_degenerate_steps_in_a_row_end_it() -> None:
+    item = solution("w" * 9, caps=Caps(degenerate_steps=2))
+    for text in ("", "a", "a", "b", "b", "b"):
+        feed(item, ("weak", step(text)))
+    assert item.pending is None
+    record = item.record
+    assert [d.weak.flaw for d in record.decisions] == ["empty", None, "repeated", None, "repeated", "repeated"]  # type: ignore[union-attr]
+    assert record.terminal.reason == "degenerate"
+    assert record.terminal.degenerate == 4
+    assert item.steps == ("", "a", "a", "b", "b", "b"), "kept as generated"
+
+
+def test_a_regenerated_flaw_does_not_count() -> None:
+    item = solution("rrr", needs_score=False, caps=Caps(degenerate_steps=1))
+    feed(item, ("weak", step("")), ("strong", step("a")), ("weak", step("a")), ("strong", step("b")))
+    assert item.pending is not None
+    feed(item, ("weak", step("c")), ("strong", step("d", stop="length")))
+    assert item.record.terminal.reason == "degenerate"
+    assert item.record.terminal.degenerate == 1
+    assert [d.weak.flaw for d in item.record.decisions] == ["empty", "repeated", None]  # type: ignore[union-attr]
+
+
+def test_strong_cap_cuts_the_last_strong_step_and_leaves_the_weak_model_alone() -> None:
+    item = solution("rrrr", caps=Caps(max_strong_tokens=10))
+    feed(item, ("weak", step("a")), ("prm", scores(0.1)), ("strong", step("b", 7)))
+    feed(item, ("weak", step("c")), ("prm", scores(0.9, 0.1)))
+    assert item.pending is not None
+    assert isinstance(item.pending.request, StepRequest)
+    assert item.pending.request.max_tokens == 3
+    feed(item, ("strong", step("d", 3, "length")))
+    feed(item, ("weak", step("e")), ("weak", step(ANSWER)))  # no score, no decision
+    record = item.record
+    assert record.terminal.tokens.strong == 10
+    assert [d.capped for d in record.decisions] == [False, False, True, True]
+    assert [d.action for d in record.decisions] == ["regenerate", "regenerate", "keep", "keep"]
+
+
+def test_strong_alone_is_capped_too() -> None:
+    item = solution("ss", caps=Caps(max_strong_tokens=0))
+    feed(item, ("weak", step(ANSWER)))
+    assert item.record.terminal.regenerations == 0
+
+
+@pytest.mark.parametrize("field", ["max_steps", "max_step_tokens", "degenerate_steps", "max_strong_tokens"])
+def test_caps_are_checked(field: str) -> None:
+    with pytest.raises(InputError, match=f"{field} is -1"):
+        Caps(**{field: -1})
+
+
+# Errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("replies", "tokens", "action"),
+    [
+        ([], TokenCounts(), None),
+        ([("weak", step("b", 4))], TokenCounts(weak_discarded=4), None),
+        ([("weak", step("b", 4)), ("prm", scores(1.0, 0.5))], TokenCounts(weak_discarded=4, scored=200), None),
+    ],
+)
+def test_a_failed_solution_keeps_account(replies: Any, tokens: TokenCounts, action: str | None) -> None:
+    item = solution("kr")
+    feed(item, ("weak", step("a", 3)), ("prm", scores(1.0)), *replies)
+    item.fail(ConnectionError("no route\n to host"))
+    assert item.pending is None
+    record = item.record
+    assert record.terminal.reason == "error"
+    assert record.terminal.error == "ConnectionError: no route to host"
+    assert record.terminal.correct is False
+    assert record.terminal.steps == 1
+    assert record.terminal.tokens == tokens + TokenCounts(weak_kept=3, scored=100)
+    assert [d.action for d in record.decisions] == ["keep", action]
+
+
+@pytest.mark.parametrize(
+    ("first", "bad", "message"),
+    [
+        ([], scores(0.5), "weak model: replied with StepScores"),
+        ([], GeneratedStep("a", (float("nan"),), "separator"), "not finite"),
+        ([step("a")], scores(0.5, 0.5), "expected scores of 1 steps"),
+        ([step("a")], step("b"), "expected scores of 1 steps"),
+        ([step("a")], StepScores((1.5,), 3), "expected probabilities"),
+        ([step("a")], StepScores((float("nan"),), 3), "expected probabilities"),
+    ],
+)
+def test_bad_replies_are_refused(first: list[Any], bad: Any, message: str) -> None:
+    item = solution("k")
+    for reply in first:
+        item.receive(reply)
+    with pytest.raises(ReplyError, match=message):
+        item.receive(bad)
+    item.fail(ReplyError("x"))
+    assert item.record.terminal.reason == "error"
+
+
+# Whatever the models do -------------------------------------------------------------------------------------------
+
+STEPS = st.builds(
+    lambda text, tokens, stop: GeneratedStep(text, (-0.5,) * tokens, stop),
+    st.sampled_from(["", " ", "a", "b", "c", "d", r"\boxed{7}", r"\boxed{8} and on", r"\boxed{"]),
+    st.integers(0, 9),
+    st.sampled_from(["separator", "answer", "end", "length"]),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    data=st.data(),
+    actions=st.text("krws", min_size=8, max_size=8),
+    needs_score=st.booleans(),
+    record_scores=st.booleans(),
+    strong_cap=st.none() | st.integers(0, 30),
+    fail_after=st.none() | st.integers(0, 12),
+)
+def test_invariants(
+    data: st.DataObject,
+    actions: str,
+    needs_score: bool,
+    record_scores: bool,
+    strong_cap: int | None,
+    fail_after: int | None,
+) -> None:
+    caps = Caps(max_steps=8, max_step_tokens=9, max_strong_tokens=strong_cap)
+    router = ToldRouter(actions, needs_score=needs_score)
+    item = Solution(Problem("p", "?", "7"), router, caps=caps, record_scores=record_scores)
+    spent = {"weak": 0, "strong": 0, "prm": 0}
+    calls = 0
+    while (call := item.pending) is not None:
+        if calls == fail_after:
+            item.fail(RuntimeError("now"))
+            break
+        calls += 1
+        assert calls <= 4 * caps.max_steps + 1
+        if isinstance(call.request, ScoreRequest):
+            assert call.role == "prm"
+            assert needs_score or record_scores
+            reply: Any = StepScores((0.5,) * len(call.request.steps), 2 * len(call.request.steps))
+            spent["prm"] += reply.tokens
+        else:
+            drawn = data.draw(STEPS)
+            reply = GeneratedStep(drawn.text, drawn.logprobs[: call.request.max_tokens], drawn.stop)
+            assert call.request.max_tokens >= 1
+            spent[call.role] += reply.tokens
+        item.receive(reply)
+
+    record = item.record
+    tokens = record.terminal.tokens
+    assert tokens.weak_kept + tokens.weak_discarded == spent["weak"]
+    assert tokens.strong == spent["strong"]
+    assert tokens.scored == spent["prm"]
+    last = TokenCounts(scored=record.terminal.scoring.tokens if record.terminal.scoring else 0)
+    assert sum((d.tokens for d in record.decisions), last) == tokens
+    assert strong_cap is None or tokens.strong <= strong_cap
+    accepted = [d.accepted for d in record.decisions if d.accepted]
+    assert [generation.text for generation in accepted] == list(item.steps)
+    assert record.terminal.steps == len(accepted) <= caps.max_steps
+    assert record.terminal.correct is (record.terminal.answer == "7")
+    if fail_after is None and record_scores:
+        assert None not in [d.own_score for d in record.decisions]
+    assert (record.terminal.reason == "error") == (record.terminal.error is not None)
