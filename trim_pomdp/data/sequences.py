@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,8 @@ def check_features(features: Mapping[LogprobName, Sequence[float]], steps: int) 
             raise ValueError(f"features.{name} has {len(values)} values; expected one for each of {steps} steps")
 
 
-class ScoredSequence(Record):
-    """A solution as a sequence of step scores.
-
-    Further keys in a file are ignored, since traces of many kinds carry what this form needs.
+class ScoredSteps(Record):
+    """Weak steps that were measured, and the outcome of what they became.
 
     Attributes
     ----------
@@ -41,36 +39,21 @@ class ScoredSequence(Record):
         PRM score of every step; None only where there are features.
     features : dict of str to tuple of float
         ``logprob_min`` and ``logprob_mean`` of every step's tokens.
-    tokens : tuple of int or None
-        Tokens of every step.
     correct : bool
         Whether the answer was right.
-    completion_tokens : int or None
-        Tokens of the whole solution.
-    label : int or None
-        First wrong step, from 0, and -1 if there is none; None where nobody knows.
     """
-
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
     id: str
     problem_id: str | None = None
     scores: Annotated[tuple[Score, ...], Field(min_length=1)] | None = None
     features: LogprobFeatures = {}
-    tokens: tuple[NonNegativeInt, ...] | None = None
     correct: bool
-    completion_tokens: int | None = Field(default=None, ge=0)
-    label: int | None = Field(default=None, ge=-1, description="0-based first wrong step, -1 if none")
 
     @model_validator(mode="after")
-    def _one_value_a_step(self) -> ScoredSequence:
+    def _one_value_a_step(self) -> Self:
         if self.n_steps == 0:
             raise ValueError("missing 'scores'; they may be absent only where there are features")
         check_features(self.features, self.n_steps)
-        if self.tokens is not None and len(self.tokens) != self.n_steps:
-            raise ValueError(f"tokens has {len(self.tokens)} values; expected one for each of {self.n_steps} steps")
-        if self.label is not None and self.label >= self.n_steps:
-            raise ValueError(f"label {self.label} is not one of the {self.n_steps} steps")
         return self
 
     @property
@@ -89,6 +72,36 @@ class ScoredSequence(Record):
     def group(self) -> str:
         """What to split by: the problem, or the sequence itself where no problem is named."""
         return self.problem_id if self.problem_id is not None else self.id
+
+
+class ScoredSequence(ScoredSteps):
+    """A solution of the weak model alone, step by step.
+
+    Further keys in a file are ignored, since traces of many kinds carry what this form needs.
+
+    Attributes
+    ----------
+    tokens : tuple of int or None
+        Tokens of every step.
+    completion_tokens : int or None
+        Tokens of the whole solution.
+    label : int or None
+        First wrong step, from 0, and -1 if there is none; None where nobody knows.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    tokens: tuple[NonNegativeInt, ...] | None = None
+    completion_tokens: int | None = Field(default=None, ge=0)
+    label: int | None = Field(default=None, ge=-1, description="0-based first wrong step, -1 if none")
+
+    @model_validator(mode="after")
+    def _tokens_and_label_fit(self) -> ScoredSequence:
+        if self.tokens is not None and len(self.tokens) != self.n_steps:
+            raise ValueError(f"tokens has {len(self.tokens)} values; expected one for each of {self.n_steps} steps")
+        if self.label is not None and self.label >= self.n_steps:
+            raise ValueError(f"label {self.label} is not one of the {self.n_steps} steps")
+        return self
 
 
 @dataclass(frozen=True)
@@ -148,12 +161,12 @@ class SequenceBatch:
         return self.prm
 
     @classmethod
-    def of(cls, sequences: Sequence[ScoredSequence], evidence: EvidenceMap | None = None) -> SequenceBatch:
+    def of(cls, sequences: Sequence[ScoredSteps], evidence: EvidenceMap | None = None) -> SequenceBatch:
         """Pad sequences into arrays.
 
         Parameters
         ----------
-        sequences : sequence of ScoredSequence
+        sequences : sequence of ScoredSteps
             At least one.
         evidence : EvidenceMap, optional
             As of the observation model; by default the scores are the PRM's.
@@ -175,7 +188,7 @@ class SequenceBatch:
         )
 
 
-def _flat(sequences: Sequence[ScoredSequence], evidence: EvidenceMap | None) -> dict[str, NDArray[np.float64]]:
+def _flat(sequences: Sequence[ScoredSteps], evidence: EvidenceMap | None) -> dict[str, NDArray[np.float64]]:
     """Features that the evidence takes, of all steps one after another."""
     names = ("score",) if evidence is None else evidence.features
     rows = [sequence.step_features for sequence in sequences]

@@ -1,0 +1,134 @@
+"""Live rollouts: what the models did on their own, and what became of single weak steps that the strong model redid.
+
+Three kinds, one JSON object a line:
+
+* *weak*: solutions of the weak model alone, with scores or features of every step (`ScoredSequence`).
+* *strong*: solutions of the strong model alone (`StrongRollout`).
+* *repair*: the weak model writes a prefix and one more step; the strong model redoes that step and writes the rest
+  alone (`RepairRollout`). Outcomes of repairs are judged given what was seen before, so the step to redo may be chosen
+  by its index, at random or by its score, but not by the truth, and not by anything that comes after it, such as the
+  length of a finished solution.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, NonNegativeInt, model_validator
+
+from trim_pomdp.artifacts import Record
+from trim_pomdp.data.jsonl import read_records
+from trim_pomdp.data.sequences import ScoredSequence, ScoredSteps, read_sequences
+
+StepTokens = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+
+
+class StrongRollout(Record):
+    """A solution of the strong model alone.
+
+    Attributes
+    ----------
+    id, problem_id : str
+        Of the solution; of its problem.
+    correct : bool
+        Whether the answer was right.
+    tokens : tuple of int
+        Strong tokens of every step.
+    label : int or None
+        First wrong step, from 0, and -1 if there is none; None where nobody knows.
+    """
+
+    id: str
+    problem_id: str | None = None
+    correct: bool
+    tokens: StepTokens
+    label: int | None = Field(default=None, ge=-1)
+
+    @model_validator(mode="after")
+    def _label_is_a_step(self) -> StrongRollout:
+        if self.label is not None and self.label >= len(self.tokens):
+            raise ValueError(f"label {self.label} is not one of the {len(self.tokens)} steps")
+        return self
+
+    @property
+    def group(self) -> str:
+        """What to split by: the problem, or the solution itself where no problem is named."""
+        return self.problem_id if self.problem_id is not None else self.id
+
+
+class RepairRollout(ScoredSteps):
+    """A weak prefix whose last step the strong model redid before it wrote the rest alone.
+
+    Scores and features are of the weak steps that were kept, and last of the weak step that was redone.
+
+    Attributes
+    ----------
+    weak_tokens : tuple of int
+        Tokens of the same steps.
+    strong_tokens : tuple of int
+        Tokens of the strong steps: the redone one, then all others.
+    ended : bool or None
+        Whether the weak step that was redone held the answer; None: taken to be so iff no strong step follows the
+        redone one.
+    true_class : 0, 1, 2 or None
+        ``class`` in the file: S0, S1 or S2, of the weak step that was redone, where truth is known.
+    redone_right : bool or None
+        Whether the strong step in its place is right, where truth is known.
+    """
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    weak_tokens: StepTokens
+    strong_tokens: StepTokens
+    ended: bool | None = None
+    true_class: Literal[0, 1, 2] | None = Field(default=None, alias="class")
+    redone_right: bool | None = None
+
+    @model_validator(mode="after")
+    def _truth_is_whole(self) -> RepairRollout:
+        if len(self.weak_tokens) != self.n_steps:
+            raise ValueError(f"weak_tokens has {len(self.weak_tokens)} values; expected one for each of {self.n_steps}")
+        if (self.true_class is None) != (self.redone_right is None):
+            raise ValueError("class and redone_right go together")
+        if self.true_class == 1 and self.redone_right:
+            raise ValueError("class is 1 (derailed), which no single step can repair, but redone_right is true")
+        return self
+
+    @property
+    def redone_ended(self) -> bool:
+        """Whether the weak step that was redone held the answer, as far as is known."""
+        return len(self.strong_tokens) == 1 if self.ended is None else self.ended
+
+
+def read_weak_rollouts(path: str | Path) -> list[ScoredSequence]:
+    """Read solutions of the weak model alone; the same form as scored sequences.
+
+    Raises
+    ------
+    InputError
+        Naming file, line, field and reason.
+    """
+    return read_sequences(path)
+
+
+def read_strong_rollouts(path: str | Path) -> list[StrongRollout]:
+    """Read solutions of the strong model alone.
+
+    Raises
+    ------
+    InputError
+        Naming file, line, field and reason.
+    """
+    return read_records(path, StrongRollout)
+
+
+def read_repair_rollouts(path: str | Path) -> list[RepairRollout]:
+    """Read repairs of single weak steps.
+
+    Raises
+    ------
+    InputError
+        Naming file, line, field and reason.
+    """
+    return read_records(path, RepairRollout)
