@@ -16,8 +16,8 @@ from trim_pomdp.runtime.routers import (
     ScheduleRouter,
     SetupError,
     StepObservation,
+    content_hash,
     needs_score,
-    policy_hash,
     router_choice,
 )
 
@@ -91,6 +91,7 @@ def test_alpha_vector_decisions_are_those_that_are_evaluated(which: str, fitted:
             assert got.after == after
             assert got.evidence == score
             actions.append(got.action)
+            assert got.after is not None
             q = got.after[got.action]
     assert 0.02 < np.mean(actions) < 0.98, "both actions were tried"
 
@@ -204,8 +205,10 @@ def test_mixtures_draw_once_per_problem() -> None:
 
 def test_hash_tells_rules_apart() -> None:
     rules = [ThresholdRule(threshold=0.4), ThresholdRule(threshold=0.5), StrategyRule(strategy="weak"), alpha_rule()]
-    assert len({policy_hash(rule) for rule in rules}) == len(rules)
-    assert policy_hash(alpha_rule()) == policy_hash(AlphaVectorRule.model_validate_json(alpha_rule().model_dump_json()))
+    assert len({content_hash(rule) for rule in rules}) == len(rules)
+    assert content_hash(alpha_rule()) == content_hash(
+        AlphaVectorRule.model_validate_json(alpha_rule().model_dump_json())
+    )
 
 
 def test_the_rules_bins_are_those_of_the_model() -> None:

@@ -18,7 +18,7 @@ from trim_pomdp.runtime.backends.replay import replay_models
 from trim_pomdp.runtime.engine import Models
 from trim_pomdp.runtime.protocols import Problem
 from trim_pomdp.runtime.records import DecisionRecord, TokenCounts
-from trim_pomdp.runtime.routers import AnyRule, policy_hash
+from trim_pomdp.runtime.routers import AnyRule, content_hash
 from trim_pomdp.runtime.run import Routing, run
 from trim_pomdp.runtime.summary import RunSummary, summarise
 from trim_pomdp.runtime.traces import TraceWriter, read_run, read_traces
@@ -59,7 +59,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     for record in records:
         assert [d.step for d in record.decisions] == list(range(record.terminal.steps))
         assert {d.problem for d in record.decisions} == {record.terminal.problem}
-        assert {d.policy_hash for d in record.decisions} == {policy_hash(RULE)}
+        assert {d.policy_hash for d in record.decisions} == {content_hash(RULE)}
         assert sum((d.tokens for d in record.decisions), TokenCounts()) == record.terminal.tokens
         assert all(d.weak is not None and d.weak.true_class is not None for d in record.decisions)
     assert summary == summarise([record.terminal for record in records])

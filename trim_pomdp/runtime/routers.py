@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from trim_pomdp.artifacts import Record
 from trim_pomdp.belief import KEEP, REGENERATE
 from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.evidence import evidence_score
@@ -71,8 +72,8 @@ class Decision:
     ----------
     action : int
         `KEEP` or `REGENERATE`.
-    after : tuple of (float, float)
-        What q becomes if the step is kept, and if it is regenerated.
+    after : tuple of (float, float) or None
+        What q becomes if the step is kept, and if it is regenerated; None for rules that carry no q.
     evidence : float or None
         The score that was decided on.
     belief : tuple of three floats or None
@@ -82,7 +83,7 @@ class Decision:
     """
 
     action: int
-    after: tuple[float, float]
+    after: tuple[float, float] | None = None
     evidence: float | None = None
     belief: Belief | None = None
     gain: float | None = None
@@ -115,8 +116,8 @@ class Router(Protocol):
         ...
 
 
-def policy_hash(rule: AnyRule) -> str:
-    """Short hash of a rule's content."""
+def content_hash(rule: Record) -> str:
+    """Short hash of what a rule (or a table that it looks at) says."""
     return hashlib.sha256(rule.model_dump_json().encode()).hexdigest()[:12]
 
 
@@ -163,7 +164,7 @@ def router_choice(rule: AnyRule, *, seed: int, class_table: ClassTable | None = 
         share = rule.probability
         return lambda problem: (second if keyed_uniform(seed, problem, "mixture") < share else first)(problem)
     if isinstance(rule, StrategyRule):
-        hashed = policy_hash(rule)
+        hashed = content_hash(rule)
         return lambda problem: StrategyRouter(rule, seed, problem, hashed)
     router = _router(rule, class_table)
     return lambda _: router
@@ -211,7 +212,7 @@ class StrategyRouter:
         else:
             probability = self.rule.regenerate[0]
         drawn = keyed_uniform(self.seed, self.problem, seen.step, "strategy")
-        return Decision(REGENERATE if drawn < probability else KEEP, (q, q))
+        return Decision(REGENERATE if drawn < probability else KEEP)
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,7 @@ class ThresholdRouter:
 
     def __init__(self, rule: ThresholdRule) -> None:
         self._rule = rule
-        self.policy_hash = policy_hash(rule)
+        self.policy_hash = content_hash(rule)
         self.needs_score = needs_score(rule)
 
     def writer(self, step: int) -> None:
@@ -250,7 +251,7 @@ class ThresholdRouter:
     def decide(self, q: float, seen: StepObservation) -> Decision:
         """See `Router.decide`."""
         score = seen.features.get("score")
-        return Decision(self._rule.act(0.0 if score is None else score), (q, q), evidence=score)
+        return Decision(self._rule.act(0.0 if score is None else score), evidence=score)
 
 
 class PosteriorRouter:
@@ -260,7 +261,7 @@ class PosteriorRouter:
 
     def __init__(self, rule: PosteriorRule, table: ClassTable) -> None:
         self._rule, self._table = rule, table
-        self.policy_hash = policy_hash(rule)
+        self.policy_hash = content_hash(rule)
 
     def writer(self, step: int) -> None:
         """See `Router.writer`."""
@@ -271,7 +272,7 @@ class PosteriorRouter:
         minimum, score = seen.features["minimum"], seen.features["score"]
         belief = self._table.posterior(np.array(minimum), np.array(score))
         b0, b1, b2 = belief.tolist()
-        return Decision(int(self._rule.act(belief)), (q, q), evidence=score, belief=(b0, b1, b2))
+        return Decision(int(self._rule.act(belief)), evidence=score, belief=(b0, b1, b2))
 
 
 @dataclass(frozen=True)
@@ -308,7 +309,7 @@ class AlphaVectorRouter:
             for rows in np.split(tables.vectors, tables.offset[1:-1])
         ]
         self._price: list[float] = tables.price.tolist()
-        self.policy_hash = policy_hash(rule)
+        self.policy_hash = content_hash(rule)
         self.needs_score = needs_score(rule)
 
     def writer(self, step: int) -> None:

@@ -18,7 +18,7 @@ from trim_pomdp.observations import ClassTable
 from trim_pomdp.runtime.engine import Models, solve_all
 from trim_pomdp.runtime.protocols import Problem
 from trim_pomdp.runtime.records import SolutionRecord, TerminalRecord
-from trim_pomdp.runtime.routers import AnyRule, Router, SetupError, needs_truth, policy_hash, router_choice
+from trim_pomdp.runtime.routers import AnyRule, Router, SetupError, content_hash, needs_truth, router_choice
 from trim_pomdp.runtime.solution import Caps, Oracle, Solution
 from trim_pomdp.runtime.summary import RunSummary, summarise
 from trim_pomdp.runtime.traces import TraceWriter
@@ -82,7 +82,8 @@ class Routing:
     def config(self) -> dict[str, Any]:
         """What defines it, as JSON values."""
         return {
-            "policy": policy_hash(self.policy),
+            "policy": content_hash(self.policy),
+            "class_table": None if self.class_table is None else content_hash(self.class_table),
             "seed": self.seed,
             "caps": asdict(self.caps),
             "record_scores": self.record_scores,

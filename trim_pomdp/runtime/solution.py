@@ -123,7 +123,7 @@ class _Step:
         )
 
 
-@dataclass
+@dataclass(eq=False)
 class Solution:
     """One problem on its way.
 
@@ -248,10 +248,10 @@ class Solution:
             features["minimum"] = min((score for score in self._own_scores if score is not None), default=1.0)
         ended = boxed_answer(draft.text) is not None or draft.stop == "end"
         step.seen = StepObservation(len(self._texts), ended, features, draft.true_class)
-        step.q = self._q
         step.decision = self.router.decide(self._q, step.seen)
         step.action = step.decision.action
-        self._q = step.decision.after[step.action]
+        if step.decision.after is not None:
+            step.q, self._q = self._q, step.decision.after[step.action]
 
     def _generate(self, role: Author) -> Generator[Call, _Reply, Generation]:
         steps = tuple(self._texts)
