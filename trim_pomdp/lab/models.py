@@ -1,0 +1,72 @@
+"""The three models of the lab: where their files are, and how they are loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from trim_pomdp.errors import InputError
+from trim_pomdp.lab.problems import Arithmetic, check
+from trim_pomdp.runtime.protocols import Problem
+
+if TYPE_CHECKING:
+    from trim_pomdp.runtime.backends.transformers import TransformersGenerator, TransformersScorer
+    from trim_pomdp.runtime.records import StepClass
+
+TEMPERATURE = 0.7
+MAX_STEP_TOKENS = 24
+
+
+@dataclass(frozen=True)
+class LabModels:
+    """Weak generator, strong generator, process reward model."""
+
+    weak: TransformersGenerator
+    strong: TransformersGenerator
+    prm: TransformersScorer
+
+
+def shipped_folder() -> Path:
+    """Folder of the models that come with the package."""
+    return Path(str(resources.files("trim_pomdp") / "lab" / "weights"))
+
+
+def load_models(folder: Path | None = None) -> LabModels:
+    """Load the lab's models.
+
+    Parameters
+    ----------
+    folder : Path or None
+        With the folders ``weak``, ``strong`` and ``prm``; None for those that come with the package.
+
+    Raises
+    ------
+    InputError
+        If torch or transformers is not installed, or a model is absent.
+    """
+    try:
+        from trim_pomdp.runtime.backends.transformers import TransformersGenerator, TransformersScorer
+    except ImportError as error:
+        raise InputError(
+            f"the lab's models need torch and transformers ({error}); install them with: pip install 'trim-pomdp[lab]'"
+        ) from None
+    folder = folder or shipped_folder()
+    # No system prompt: the lab's tokenizer has no words for one.
+    weak, strong = (
+        TransformersGenerator.load(folder / role, role=role, temperature=TEMPERATURE, system_prompt=None)
+        for role in ("weak", "strong")
+    )
+    return LabModels(weak, strong, TransformersScorer.load(folder / "prm", system_prompt=None))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(prompt: str) -> Arithmetic:
+    return Arithmetic.parse(prompt)
+
+
+def true_class(problem: Problem, steps: tuple[str, ...]) -> StepClass:
+    """Class of the last step, by the exact checker: 0, 1, 2 for S0, S1, S2."""
+    return cast("StepClass", check(_parsed(problem.prompt), steps).classes[-1])

@@ -1,0 +1,273 @@
+r"""Problems of the lab: multi-step arithmetic modulo 100, in three families, and an exact checker of every step.
+
+A problem gives a start and labelled operations, a solution writes one operation a step on the running value and
+puts the answer in a box:
+
+    Start 75; a) -87; b) *19          a) 75-87=88    b) 88*19=72 \boxed{72}
+    Start 59; a) -14; b) *91; until 00    a) 59-14=45    b) 45*91=95    …    g) 14-14=00 \boxed{07}
+
+Every operation is a bijection modulo 100 (multipliers are coprime to 100), so an error can never be hidden by a
+later step: whatever follows it is derailed.
+
+* ``chain``: operations are listed, so the length is fixed by the problem, and derailed steps look like any other.
+* ``loop``: two operations in turn until a target is met; the answer is the number of steps. The solution itself
+  decides when it is done, so a derailed one misses the target and runs on.
+* ``mixed``: lists like ``chain``, some problems easy (sums and one-digit factors), some hard (two-digit factors).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from trim_pomdp.errors import InputError
+from trim_pomdp.runtime.protocols import Problem
+
+Family = Literal["chain", "loop", "mixed"]
+Split = Literal["train", "fit", "test"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
+_SPLITS: tuple[Split, ...] = get_args(Split)
+MODULUS = 100
+LABELS = "abcdefghijklmnopqrstuvwx"
+MAX_STEPS = 16
+FACTORS = tuple(n for n in range(MODULUS) if n % 2 and n % 5)
+_STEP = re.compile(r"([a-x])\) (\d\d)([-+*])(\d\d)=(\d\d)(?: \\boxed\{(\d\d)\})?")
+_PROMPT = re.compile(r"Start (\d\d)((?:; [a-x]\) [-+*]\d\d)+)(?:; until (\d\d))?")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation on the running value: ``+``, ``-`` or ``*`` and a two-digit operand."""
+
+    kind: str
+    operand: int
+
+    def __call__(self, value: int) -> int:
+        """Value after the operation."""
+        if self.kind == "+":
+            return (value + self.operand) % MODULUS
+        if self.kind == "-":
+            return (value - self.operand) % MODULUS
+        return (value * self.operand) % MODULUS
+
+    def undo(self, value: int) -> int:
+        """Value before the operation."""
+        if self.kind == "*":
+            return value * pow(self.operand, -1, MODULUS) % MODULUS
+        return Operation("-" if self.kind == "+" else "+", self.operand)(value)
+
+    def __str__(self) -> str:
+        return f"{self.kind}{self.operand:02d}"
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """A problem of the lab.
+
+    Attributes
+    ----------
+    start : int
+        Value before the first step.
+    operations : tuple of Operation
+        Carried out once each in a list; in turn, again and again, in a loop.
+    target : int or None
+        Value that ends a loop; None in a list.
+    """
+
+    start: int
+    operations: tuple[Operation, ...]
+    target: int | None = None
+
+    @property
+    def prompt(self) -> str:
+        """Text of the problem."""
+        listed = "".join(f"; {label}) {op}" for label, op in zip(LABELS, self.operations, strict=False))
+        end = "" if self.target is None else f"; until {self.target:02d}"
+        return f"Start {self.start:02d}{listed}{end}"
+
+    @classmethod
+    def parse(cls, prompt: str) -> Arithmetic:
+        """Read a prompt.
+
+        Raises
+        ------
+        InputError
+            If the text is not a problem of the lab.
+        """
+        match = _PROMPT.fullmatch(prompt)
+        listed = re.findall(r"([a-x])\) ([-+*])(\d\d)", match[2]) if match else []
+        if match is None or [label for label, _, _ in listed] != list(LABELS[: len(listed)]):
+            raise InputError(f"not a problem of the lab: {prompt!r}; expected such as 'Start 75; a) -87; b) *19'")
+        operations = tuple(Operation(kind, int(operand)) for _, kind, operand in listed)
+        return cls(int(match[1]), operations, None if match[3] is None else int(match[3]))
+
+    def operation(self, index: int) -> Operation | None:
+        """Operation of step `index` (from 0), or None beyond the end of a list."""
+        if self.target is None:
+            return self.operations[index] if index < len(self.operations) else None
+        return self.operations[index % len(self.operations)]
+
+    def ends(self, index: int, value: int) -> bool:
+        """Whether step `index` with this result is the last one."""
+        return index == len(self.operations) - 1 if self.target is None else value == self.target
+
+    def step(self, index: int, before: int) -> str:
+        """The right text of step `index` on a running value.
+
+        Raises
+        ------
+        IndexError
+            Beyond the end of a list.
+        """
+        operation = self.operation(index)
+        if operation is None:
+            raise IndexError(f"step {index} of a list of {len(self.operations)}")
+        value = operation(before)
+        text = f"{LABELS[index]}) {before:02d}{operation}={value:02d}"
+        if not self.ends(index, value):
+            return text
+        return f"{text} \\boxed{{{value if self.target is None else index + 1:02d}}}"
+
+    def steps(self, limit: int = len(LABELS)) -> list[str]:
+        """The right solution, one text a step."""
+        texts: list[str] = []
+        value = self.start
+        for index in range(limit):
+            texts.append(self.step(index, value))
+            value = _result(texts[-1])
+            if self.ends(index, value):
+                break
+        return texts
+
+    @property
+    def answer(self) -> str:
+        """The right answer, two digits."""
+        match = _STEP.fullmatch(self.steps()[-1])
+        assert match is not None
+        return match[6]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the checker says of a solution's steps.
+
+    Attributes
+    ----------
+    right : tuple of bool
+        Whether each step is right *on its own terms*: it carries out its operation on the value that the step
+        before wrote, and ends the solution iff that should end.
+    first_error : int
+        Index of the first step that is not right, -1 if there is none: the label of ProcessBench.
+    """
+
+    right: tuple[bool, ...]
+
+    @property
+    def first_error(self) -> int:
+        """See the class."""
+        return self.right.index(False) if False in self.right else -1
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """Class of each step: 0 right so far (S0), 1 derailed earlier (S1), 2 first error (S2)."""
+        first = self.first_error if self.first_error >= 0 else len(self.right)
+        return tuple(0 if index < first else 2 if index == first else 1 for index in range(len(self.right)))
+
+
+def check(problem: Arithmetic, steps: Sequence[str]) -> Checked:
+    """Check every step of a solution."""
+    right = []
+    value: int | None = problem.start
+    for index, text in enumerate(steps):
+        right.append(_is_right(problem, index, value, text))
+        match = _STEP.match(text)
+        value = int(match[5]) if match else None
+    return Checked(tuple(right))
+
+
+def _is_right(problem: Arithmetic, index: int, before: int | None, text: str) -> bool:
+    if before is None or index >= len(LABELS) or problem.operation(index) is None:
+        return False
+    return text == problem.step(index, before)
+
+
+def _result(text: str) -> int:
+    match = _STEP.match(text)
+    assert match is not None
+    return int(match[5])
+
+
+def draw(family: Family, split: Split, seed: int, n: int, first: int = 0) -> list[Problem]:
+    """Problems `first` … `first + n - 1` of a family; the three splits never share a seed.
+
+    Returns
+    -------
+    list of Problem
+        Ids are ``family-split-seed-index``; problem `i` depends on nothing but these.
+    """
+    return [_problem(family, split, seed, index) for index in range(first, first + n)]
+
+
+def stream(family: Family, split: Split, seed: int) -> Iterator[Problem]:
+    """All problems of a seed, one after the other."""
+    index = 0
+    while True:
+        yield _problem(family, split, seed, index)
+        index += 1
+
+
+def _problem(family: Family, split: Split, seed: int, index: int) -> Problem:
+    rng = np.random.default_rng([_SPLITS.index(split), FAMILIES.index(family), seed, index])
+    arithmetic = sample(family, rng)
+    return Problem(f"{family}-{split}-{seed}-{index}", arithmetic.prompt, arithmetic.answer)
+
+
+def sample(family: Family, rng: np.random.Generator) -> Arithmetic:
+    """Draw a problem of a family."""
+    if family == "loop":
+        return sample_loop(rng, int(rng.integers(4, 10)))
+    if family == "chain":
+        return sample_list(rng, int(rng.integers(5, 11)), hard=0.4)
+    if rng.random() < 0.6:
+        return sample_list(rng, int(rng.integers(5, 9)), hard=0.9)
+    return sample_list(rng, int(rng.integers(6, 13)), hard=0.0)
+
+
+def sample_list(rng: np.random.Generator, length: int, hard: float) -> Arithmetic:
+    """A list of operations, each a two-digit multiplication with probability `hard`."""
+    operations = tuple(
+        Operation("*", _factor(rng, 11)) if rng.random() < hard else _easy_operation(rng) for _ in range(length)
+    )
+    return Arithmetic(int(rng.integers(MODULUS)), operations)
+
+
+def _easy_operation(rng: np.random.Generator) -> Operation:
+    kind = rng.random()
+    if kind < 0.2:
+        return Operation("*", int(rng.choice((3, 7, 9))))
+    return Operation("+" if kind < 0.6 else "-", int(rng.integers(1, MODULUS)))
+
+
+def _factor(rng: np.random.Generator, least: int) -> int:
+    return int(rng.choice([n for n in FACTORS if n >= least]))
+
+
+def sample_loop(rng: np.random.Generator, length: int | None) -> Arithmetic:
+    """A loop that meets its target, 00, after `length` steps and not before; None: any loop, which seldom does."""
+    while True:
+        factor = Operation("*", _factor(rng, 11))
+        shift = Operation("+" if rng.random() < 0.5 else "-", int(rng.integers(1, MODULUS)))
+        # No product of coprime factors is 00, so the last step is a shift.
+        factor_first = rng.random() < 0.5 if length is None else length % 2 == 0
+        operations = (factor, shift) if factor_first else (shift, factor)
+        if length is None:
+            return Arithmetic(int(rng.integers(1, MODULUS)), operations, target=0)
+        values = [0]
+        for index in reversed(range(length)):
+            values.append(operations[index % 2].undo(values[-1]))
+        if 0 not in values[1:]:
+            return Arithmetic(values[-1], operations, target=0)

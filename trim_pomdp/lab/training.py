@@ -1,0 +1,306 @@
+"""Training of the lab's models, from nothing to files, on one core: ``trim-pomdp lab train``.
+
+1. *base*: a Qwen2 of three layers learns to write right solutions, short ones first (the arithmetic), then long ones
+   (finding the operation in the list).
+2. *strong* and *weak*: the base with most neurons of its MLPs cut away, trained on until it writes fluently again.
+   The weak model keeps fewer, so what is hard for it is hard for the strong one too.
+3. *prm*: the strong model, frozen, with two new layers on top and a head of two logits, trained on solutions of both
+   models and on made-up errors, labelled by the exact checker. Its labels are "right on its own terms". It learns to
+   judge the result's digits beside the steps, which is what a step's verdict follows from.
+
+Every batch is drawn from (seed, stage, step), so an interrupted training goes on from its last checkpoint to the very
+weights that an uninterrupted one reaches. Problems come from the training space only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from trim_pomdp.errors import InputError
+from trim_pomdp.lab.models import MAX_STEP_TOKENS, TEMPERATURE, LabModels
+from trim_pomdp.lab.problems import (
+    FAMILIES,
+    LABELS,
+    MAX_STEPS,
+    MODULUS,
+    Arithmetic,
+    check,
+    draw,
+    sample_list,
+    sample_loop,
+    step_result,
+)
+from trim_pomdp.lab.solving import solve, texts
+from trim_pomdp.lab.tokenizer import END, PAD, SCORE, SEPARATOR, VOCABULARY, build_tokenizer
+from trim_pomdp.runtime.backends.prm import Qwen2ForProcessRewardModel
+from trim_pomdp.runtime.backends.transformers import TransformersGenerator
+
+ID = {token: index for index, token in enumerate(VOCABULARY)}
+HIDDEN, HEADS, LAYERS, NEURONS = 128, 2, 3, 320
+NEW_LAYERS = 2
+IGNORED = -100
+_CHECKPOINT_EVERY = 500
+Progress = Callable[[str, int, int, float], None]
+"""Told now and then: stage, step, of how many, mean loss since the last time."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """So many steps on solutions of `shortest` to `longest` steps."""
+
+    steps: int
+    shortest: int
+    longest: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that defines a training beside the seed.
+
+    Attributes
+    ----------
+    phases : tuple of Phase
+        Curriculum of the base. The learning rate falls in the last one.
+    rate : float
+        Highest learning rate.
+    tokens : int
+        Tokens of a batch.
+    strong_neurons, weak_neurons : int
+        MLP neurons a layer that the pruned models keep.
+    strong_steps, weak_steps : int
+        Steps of training after pruning.
+    prm_solutions : int
+        Solutions a family and source that the PRM learns from.
+    prm_steps : int
+        Steps of its training.
+    """
+
+    phases: tuple[Phase, ...] = (Phase(5000, 1, 2), Phase(2000, 2, 4), Phase(2000, 3, 7), Phase(6000, 3, 15))
+    rate: float = 1.5e-3
+    tokens: int = 1500
+    strong_neurons: int = 192
+    weak_neurons: int = 64
+    strong_steps: int = 1500
+    weak_steps: int = 1500
+    prm_solutions: int = 3000
+    prm_steps: int = 4000
+
+
+def train(
+    out: Path, *, recipe: Recipe | None = None, seed: int = 0, resume: bool = False, progress: Progress = lambda *_: None
+) -> None:
+    """Train base, strong, weak and prm into folders of these names.
+
+    Raises
+    ------
+    InputError
+        If the folder is there and `resume` is False, or it was begun with another recipe or seed.
+    """
+    recipe = recipe or Recipe()
+    _claim(out, recipe, seed, resume)
+    base = _stage(out / "base", lambda folder: _train_base(folder, recipe, seed, progress), Qwen2ForCausalLM)
+    for role, neurons, steps in (
+        ("strong", recipe.strong_neurons, recipe.strong_steps),
+        ("weak", recipe.weak_neurons, recipe.weak_steps),
+    ):
+        _stage(
+            out / role,
+            lambda folder, role=role, neurons=neurons, steps=steps: _train_pruned(  # type: ignore[misc]
+                folder, role, base, neurons, steps, recipe, seed, progress
+            ),
+            Qwen2ForCausalLM,
+        )
+    _stage(out / "prm", lambda folder: _train_prm(folder, out, recipe, seed, progress), Qwen2ForProcessRewardModel)
+
+
+def _claim(out: Path, recipe: Recipe, seed: int, resume: bool) -> None:
+    """Begin a training folder, or make sure that it is ours to go on with."""
+    mine = json.dumps({"recipe": repr(recipe), "seed": seed})
+    path = out / "training.json"
+    if out.exists():
+        if not resume:
+            raise InputError(f"{out}: is there already; go on with --resume, or train into another folder")
+        if not path.is_file() or path.read_text() != mine:
+            raise InputError(f"{out}: was not begun with this recipe and seed; train into another folder")
+        return
+    out.mkdir(parents=True)
+    path.write_text(mine)
+
+
+def _stage(folder: Path, make: Callable[[Path], Any], model_class: Any) -> Any:
+    """The model of a stage: read it if it is there, else make it and write it whole."""
+    if not folder.is_dir():
+        work = folder.with_name(f".{folder.name}")
+        work.mkdir(exist_ok=True)
+        model = make(work)
+        final = work / "model"
+        shutil.rmtree(final, ignore_errors=True)
+        # Half precision is what ships; what is measured is what was read back.
+        model.to(torch.float16).save_pretrained(final)
+        build_tokenizer().save_pretrained(final)
+        final.rename(folder)
+        shutil.rmtree(work)
+    return model_class.from_pretrained(folder, dtype=torch.float32)
+
+
+# The optimiser --------------------------------------------------------------------------------------------------
+
+
+def optimise(
+    stage: str,
+    model: torch.nn.Module,
+    loss_at: Callable[[int], torch.Tensor],
+    rate_at: Callable[[int], float],
+    steps: int,
+    folder: Path,
+    progress: Progress,
+) -> None:
+    """AdamW on what of the model requires a gradient, with a checkpoint now and then to go on from."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.01)
+    path = folder / "checkpoint.safetensors"
+    first = _restore(path, model, optimiser, parameters) if path.is_file() else 0
+    model.train()
+    losses: list[float] = []
+    for step in range(first, steps):
+        for group in optimiser.param_groups:
+            group["lr"] = rate_at(step)
+        loss = loss_at(step)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        losses.append(loss.item())
+        if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == steps:
+            _save(path, model, optimiser, parameters, step + 1)
+            progress(stage, step + 1, steps, float(np.mean(losses)))
+            losses = []
+    model.eval()
+
+
+def _save(
+    path: Path,
+    model: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    parameters: Sequence[torch.nn.Parameter],
+    step: int,
+) -> None:
+    tensors = {f"model.{name}": value.clone() for name, value in model.state_dict().items()}
+    for index, parameter in enumerate(parameters):
+        for name in ("exp_avg", "exp_avg_sq", "step"):
+            tensors[f"{name}.{index}"] = optimiser.state[parameter][name].clone()
+    temporary = path.with_suffix(".tmp")
+    save_file(tensors, temporary, metadata={"step": str(step)})
+    os.replace(temporary, path)
+
+
+def _restore(
+    path: Path,
+    model: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    parameters: Sequence[torch.nn.Parameter],
+) -> int:
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        step = int(file.metadata()["step"])
+    model.load_state_dict({name.removeprefix("model."): v for name, v in tensors.items() if name.startswith("model.")})
+    for index, parameter in enumerate(parameters):
+        optimiser.state[parameter] = {name: tensors[f"{name}.{index}"] for name in ("exp_avg", "exp_avg_sq", "step")}
+    return step
+
+
+def _falling(step: int, steps: int, rate: float, warm: int = 100) -> float:
+    """Up linearly, then down linearly to a twentieth."""
+    return rate * min(1.0, (step + 1) / warm) * max(0.05, 1.0 - step / steps)
+
+
+# Generators -----------------------------------------------------------------------------------------------------
+
+
+def _config(neurons: int, layers: int = LAYERS) -> Qwen2Config:
+    return Qwen2Config(
+        vocab_size=len(VOCABULARY),
+        hidden_size=HIDDEN,
+        intermediate_size=neurons,
+        num_hidden_layers=layers,
+        num_attention_heads=HEADS,
+        num_key_value_heads=HEADS,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=ID[END],
+        pad_token_id=ID[PAD],
+    )
+
+
+def _train_base(folder: Path, recipe: Recipe, seed: int, progress: Progress) -> Qwen2ForCausalLM:
+    torch.manual_seed(seed)
+    model = Qwen2ForCausalLM(_config(NEURONS))
+    ends = np.cumsum([phase.steps for phase in recipe.phases])
+    last = recipe.phases[-1].steps
+
+    def rate_at(step: int) -> float:
+        into_last = max(step - (int(ends[-1]) - last), 0)
+        return recipe.rate * min(1.0, (step + 1) / 200) * max(0.1, 1.0 - into_last / last)
+
+    def loss_at(step: int) -> torch.Tensor:
+        phase = recipe.phases[int(np.searchsorted(ends, step, side="right"))]
+        return _language_loss(model, np.random.default_rng([seed, 0, step]), recipe.tokens, phase)
+
+    optimise("base", model, loss_at, rate_at, int(ends[-1]), folder, progress)
+    return model
+
+
+def _train_pruned(
+    folder: Path,
+    role: str,
+    base: Qwen2ForCausalLM,
+    neurons: int,
+    steps: int,
+    recipe: Recipe,
+    seed: int,
+    progress: Progress,
+) -> Qwen2ForCausalLM:
+    model = pruned(base, neurons)
+    stage = {"strong": 1, "weak": 2}[role]
+    phase = recipe.phases[-1]
+
+    def loss_at(step: int) -> torch.Tensor:
+        return _language_loss(model, np.random.default_rng([seed, stage, step]), recipe.tokens, phase)
+
+    optimise(role, model, loss_at, lambda step: _falling(step, steps, 1e-3), steps, folder, progress)
+    return model
+
+
+def pruned(base: Qwen2ForCausalLM, neurons: int) -> Qwen2ForCausalLM:
+    """The model with the largest neurons of each MLP alone: by the product of their weights' norms."""
+    model = Qwen2ForCausalLM(_config(neurons))
+    weights = {name: value.clone() for name, value in base.state_dict().items()}
+    for layer in range(LAYERS):
+        gate, up, down = (f"model.layers.{layer}.mlp.{part}_proj.weight" for part in ("gate", "up", "down"))
+        size = weights[gate].norm(dim=1) * weights[up].norm(dim=1) * weights[down].norm(dim=0)
+        kept = size.topk(neurons).indices.sort().values
+        weights[gate], weights[up], weights[down] = weights[gate][kept], weights[up][kept], weights[down][:, kept]
+    model.load_state_dict(weights)
+    return model
+
+
+def _language_loss(model: Qwen2ForCausalLM, rng: np.random.Generator, tokens: int, phase: Phase) -> torch.Tensor:
+    """Cross-entropy of the solution's tokens, of a batch of solutions that are equally long."""
+    texts_, prompt = solutions(rng, tokens, phase)
+    ids = torch.tensor(build_tokenizer_once()(texts_)["input_ids"])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(ids[:, :-1]).logits[:, prompt - 1 :]  # (B, solution tokens, vocabulary)
+    return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, prompt:].flatten())

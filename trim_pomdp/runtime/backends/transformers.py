@@ -1,0 +1,300 @@
+"""Hugging Face models in this process, batched: generators and process reward models from a folder or the hub."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from trim_pomdp.errors import InputError
+from trim_pomdp.runtime.protocols import GeneratedStep, Problem, ScoreRequest, StepRequest, StepScores, StopReason
+from trim_pomdp.runtime.sampling import draw_tokens, keyed_uniforms
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+SEPARATOR = "\n\n"
+SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\boxed{}."
+SCORE_TOKEN = "<extra_0>"
+
+
+class TransformersGenerator:
+    """A causal language model that writes steps (a `BatchGenerator`).
+
+    Parameters
+    ----------
+    model, tokenizer
+        From `transformers`; the tokenizer needs a chat template.
+    role : str
+        ``weak`` or ``strong``: part of the key of every draw.
+    temperature, top_p : float
+        Sampling; temperature 0 takes the likeliest token.
+    system_prompt : str or None
+        First message; None leaves it out.
+    max_batch : int
+        Most requests in one forward pass.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        role: str,
+        temperature: float = 0.7,
+        top_p: float = 1.0,
+        system_prompt: str | None = SYSTEM_PROMPT,
+        max_batch: int = 256,
+    ) -> None:
+        self._model = model.eval()
+        self._tokenizer = tokenizer
+        self._role = role
+        self._temperature = temperature
+        self._top_p = top_p
+        self._system_prompt = system_prompt
+        self._max_batch = max_batch
+        self._breaks = _tokens_with(tokenizer, "\n")
+        self._ends = _end_tokens(model, tokenizer)
+        parameters = inspect.signature(model.forward).parameters
+        self._cache_keyword = "cache" if "cache" in parameters else "past_key_values"
+
+    @classmethod
+    def load(
+        cls, name: str | Path, *, dtype: str = "float32", device: str = "cpu", **options: Any
+    ) -> TransformersGenerator:
+        """Load from a folder or the hub; `options` are those of the class.
+
+        Raises
+        ------
+        InputError
+            If there is no such model.
+        """
+        from transformers import AutoModelForCausalLM
+
+        model = _load(AutoModelForCausalLM, name, dtype).to(device)
+        return cls(model, load_tokenizer(name), **options)
+
+    def generate_batch(self, requests: Sequence[StepRequest]) -> list[GeneratedStep]:
+        """See `BatchGenerator`."""
+        out: list[GeneratedStep] = []
+        for start in range(0, len(requests), self._max_batch):
+            out.extend(self._generate(requests[start : start + self._max_batch]))
+        return out
+
+    def _generate(self, requests: Sequence[StepRequest]) -> list[GeneratedStep]:
+        from transformers import DynamicCache
+
+        texts = [prompt_text(self._tokenizer, r.problem, r.steps, self._system_prompt, SEPARATOR) for r in requests]
+        ids, mask = _padded(self._tokenizer, texts, self._model.device)
+        limits = np.array([request.max_tokens for request in requests])
+        uniforms = torch.from_numpy(
+            np.stack(
+                [keyed_uniforms(int(limits.max()), r.seed, r.problem.id, len(r.steps), self._role) for r in requests]
+            )
+        ).to(self._model.device)
+        rows = [_Row(limit) for limit in limits.tolist()]
+        with torch.inference_mode():
+            # Given and updated in place; its keyword was renamed in transformers 5.
+            cache = {self._cache_keyword: DynamicCache(config=self._model.config)}
+            positions = (mask.cumsum(dim=-1) - 1).clamp(min=0)
+            for n in range(int(limits.max())):
+                output = self._model(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    position_ids=positions,
+                    use_cache=True,
+                    logits_to_keep=1,
+                    **cache,
+                )
+                tokens, logprobs = draw_tokens(
+                    output.logits[:, -1], uniforms[:, n], temperature=self._temperature, top_p=self._top_p
+                )
+                for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
+                    if row.stop is None:
+                        self._append(row, token, logprob)
+                if all(row.stop is not None for row in rows):
+                    break
+                ids = tokens[:, None]
+                positions = positions[:, -1:] + 1
+                mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        return [row.step for row in rows]
+
+    def _append(self, row: _Row, token: int, logprob: float) -> None:
+        row.logprobs.append(logprob)
+        if token in self._ends:
+            row.finish(self._decode(row.ids), "end")
+            return
+        row.ids.append(token)
+        if token in self._breaks:
+            text = self._decode(row.ids)
+            # A blank line before any text separates nothing.
+            if SEPARATOR in text.lstrip("\n"):
+                row.finish(text.lstrip("\n").split(SEPARATOR)[0], "separator")
+                return
+        if len(row.logprobs) == row.limit:
+            row.finish(self._decode(row.ids), "length")
+
+    def _decode(self, ids: list[int]) -> str:
+        text = self._tokenizer.decode(ids, skip_special_tokens=True)
+        assert isinstance(text, str)
+        return text
+
+
+class _Row:
+    """A step that is being written."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.ids: list[int] = []
+        self.logprobs: list[float] = []
+        self.text = ""
+        self.stop: StopReason | None = None
+
+    def finish(self, text: str, stop: StopReason) -> None:
+        self.text, self.stop = text.strip("\n"), stop
+
+    @property
+    def step(self) -> GeneratedStep:
+        assert self.stop is not None
+        return GeneratedStep(self.text, tuple(self.logprobs), self.stop)
+
+
+class TransformersScorer:
+    """A process reward model in the layout of Qwen2.5-Math-PRM (a `BatchScorer`).
+
+    Steps are joined by ``<extra_0>``, one more after the last; the score of a step is the probability of the second
+    logit there.
+
+    Parameters
+    ----------
+    model : Qwen2ForProcessRewardModel
+    tokenizer
+        With ``<extra_0>`` as one token.
+    system_prompt : str or None
+        First message; None leaves it out.
+    max_batch : int
+        Most requests in one forward pass.
+
+    Raises
+    ------
+    InputError
+        If ``<extra_0>`` is not one token.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        system_prompt: str | None = SYSTEM_PROMPT,
+        max_batch: int = 256,
+    ) -> None:
+        self._model = model.eval()
+        self._tokenizer = tokenizer
+        self._system_prompt = system_prompt
+        self._max_batch = max_batch
+        encoded = tokenizer.encode(SCORE_TOKEN, add_special_tokens=False)
+        if len(encoded) != 1:
+            raise InputError(
+                f"the tokenizer splits {SCORE_TOKEN} into {len(encoded)} tokens; a PRM reads scores at one"
+            )
+        self._score_token = encoded[0]
+
+    @classmethod
+    def load(
+        cls, name: str | Path, *, dtype: str = "float32", device: str = "cpu", **options: Any
+    ) -> TransformersScorer:
+        """Load from a folder or the hub; `options` are those of the class.
+
+        Raises
+        ------
+        InputError
+            If there is no such model.
+        """
+        from trim_pomdp.runtime.backends.prm import Qwen2ForProcessRewardModel
+
+        model = _load(Qwen2ForProcessRewardModel, name, dtype).to(device)
+        return cls(model, load_tokenizer(name), **options)
+
+    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[StepScores]:
+        """See `BatchScorer`."""
+        out: list[StepScores] = []
+        for start in range(0, len(requests), self._max_batch):
+            out.extend(self._score(requests[start : start + self._max_batch]))
+        return out
+
+    def _score(self, requests: Sequence[ScoreRequest]) -> list[StepScores]:
+        texts = [prompt_text(self._tokenizer, r.problem, r.steps, self._system_prompt, SCORE_TOKEN) for r in requests]
+        device = next(self._model.parameters()).device
+        ids, mask = _padded(self._tokenizer, texts, device)
+        with torch.inference_mode():
+            right = torch.softmax(self._model(ids, mask).float(), dim=-1)[..., 1]
+        out = []
+        for request, row, scores, length in zip(requests, ids, right, mask.sum(dim=1).tolist(), strict=True):
+            found = scores[row == self._score_token].tolist()
+            if len(found) != len(request.steps):
+                raise InputError(
+                    f"problem {request.problem.id}: {len(found)} scores for {len(request.steps)} steps; a step "
+                    f"contains {SCORE_TOKEN}"
+                )
+            out.append(StepScores(tuple(found), int(length)))
+        return out
+
+
+def prompt_text(
+    tokenizer: PreTrainedTokenizerBase,
+    problem: Problem,
+    steps: Sequence[str],
+    system_prompt: str | None,
+    separator: str,
+) -> str:
+    """Prompt, and the solution so far with the separator after every step."""
+    messages = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
+    messages.append({"role": "user", "content": problem.prompt})
+    opening = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return f"{opening}{''.join(step + separator for step in steps)}"
+
+
+def _padded(
+    tokenizer: PreTrainedTokenizerBase, texts: list[str], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask, padded on the left, shape (B, T) each."""
+    encoded = tokenizer(texts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt")
+    return encoded["input_ids"].to(device), encoded["attention_mask"].to(device)
+
+
+def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
+    """A tokenizer from a folder or the hub."""
+    from transformers import AutoTokenizer
+
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _load(model_class: Any, name: str | Path, dtype: str) -> Any:
+    if isinstance(name, Path) and not (name / "config.json").is_file():
+        raise InputError(f"{name}: no model here (no config.json)")
+    try:
+        return model_class.from_pretrained(name, dtype=getattr(torch, dtype))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name}: cannot be loaded ({str(error).splitlines()[0]})") from None
+
+
+def _tokens_with(tokenizer: PreTrainedTokenizerBase, piece: str) -> frozenset[int]:
+    """Tokens whose text holds `piece`."""
+    size = len(tokenizer)
+    texts = tokenizer.batch_decode([[token] for token in range(size)])
+    return frozenset(token for token, text in enumerate(texts) if piece in text)
+
+
+def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Tokens that end a text: those of the generation config, and the tokenizer's own."""
+    configured = model.generation_config.eos_token_id if model.generation_config is not None else None
+    listed = configured if isinstance(configured, list) else [configured]
+    return frozenset(token for token in (*listed, tokenizer.eos_token_id) if token is not None)

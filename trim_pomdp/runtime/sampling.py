@@ -1,0 +1,85 @@
+"""Randomness that belongs to the problem: uniforms keyed by what they are for, and tokens drawn from them.
+
+A token is the inverse CDF, in the order of the vocabulary, of a uniform keyed by (seed, problem, step, model, token
+index). What a problem draws therefore depends on nothing else that happens in the process: not on the batch, not on
+the order, not on an interruption; and two policies on one seed meet the same draws (common random numbers). All is
+computed in float32, so a draw can change only where rounding, which does depend on the batch, crosses the uniform.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+_MASK = (1 << 64) - 1
+_GOLDEN = 0x9E3779B97F4A7C15
+
+
+def keyed_uniform(seed: int, *key: str | int) -> float:
+    """A uniform in [0, 1) that depends on seed and key alone; a multiple of 2⁻²⁴, exact in float32.
+
+    Examples
+    --------
+    >>> keyed_uniform(0, "problem-1", 3) == keyed_uniform(0, "problem-1", 3)
+    True
+    """
+    return float(keyed_uniforms(1, seed, *key)[0])
+
+
+def keyed_uniforms(n: int, seed: int, *key: str | int) -> NDArray[np.float32]:
+    """A stream of uniforms, shape (n,); the first ones do not depend on n.
+
+    The key is hashed (BLAKE2b), the stream is SplitMix64 from there.
+    """
+    text = "\x1f".join(str(part) for part in (seed, *key))
+    state = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+    z = (np.arange(1, n + 1, dtype=np.uint64) * np.uint64(_GOLDEN)) + np.uint64(state)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z ^= z >> np.uint64(31)
+    return (z >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
+
+
+def draw_tokens(
+    logits: torch.Tensor, uniforms: torch.Tensor, *, temperature: float, top_p: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw one token a row by the inverse CDF.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (B, vocabulary)
+    uniforms : Tensor of shape (B,), float32
+    temperature : float
+        0 takes the likeliest token.
+    top_p : float
+        Nucleus: the likeliest tokens that together have at least this probability.
+
+    Returns
+    -------
+    tokens : Tensor of shape (B,), int64
+    logprobs : Tensor of shape (B,)
+        Log-probability of each token under the model itself (temperature 1, no nucleus), which is the evidence.
+    """
+    import torch
+
+    logits = logits.float()
+    plain = torch.log_softmax(logits, dim=-1)
+    if temperature == 0.0:
+        tokens = logits.argmax(dim=-1)
+    else:
+        probabilities = torch.softmax(logits / temperature, dim=-1)
+        if top_p < 1.0:
+            ranked, order = probabilities.sort(dim=-1, descending=True)
+            outside = ranked.cumsum(dim=-1) - ranked >= top_p
+            probabilities = probabilities.masked_fill(outside.scatter(-1, order, outside), 0.0)
+        cumulative = probabilities.cumsum(dim=-1)
+        point = uniforms[:, None] * cumulative[:, -1:]
+        # The first token whose cumulative probability exceeds the point; never one of probability 0.
+        tokens = (cumulative <= point).sum(dim=-1).clamp(max=logits.shape[-1] - 1)
+    return tokens, plain.gather(-1, tokens[:, None])[:, 0]
