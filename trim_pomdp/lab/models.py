@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -22,11 +23,20 @@ MAX_STEP_TOKENS = 24
 
 @dataclass(frozen=True)
 class LabModels:
-    """Weak generator, strong generator, process reward model."""
+    """Weak generator, strong generator, process reward model (absent only while it is being trained)."""
 
     weak: TransformersGenerator
     strong: TransformersGenerator
-    prm: TransformersScorer
+    prm: TransformersScorer | None = None
+
+
+def require_extra() -> None:
+    """Raise `InputError` unless torch and transformers are installed."""
+    missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"the lab's models need {' and '.join(missing)}; install them with: pip install 'trim-pomdp[lab]'"
+        )
 
 
 def shipped_folder() -> Path:
@@ -47,12 +57,9 @@ def load_models(folder: Path | None = None) -> LabModels:
     InputError
         If torch or transformers is not installed, or a model is absent.
     """
-    try:
-        from trim_pomdp.runtime.backends.transformers import TransformersGenerator, TransformersScorer
-    except ImportError as error:
-        raise InputError(
-            f"the lab's models need torch and transformers ({error}); install them with: pip install 'trim-pomdp[lab]'"
-        ) from None
+    require_extra()
+    from trim_pomdp.runtime.backends.transformers import TransformersGenerator, TransformersScorer
+
     folder = folder or shipped_folder()
     # No system prompt: the lab's tokenizer has no words for one.
     weak, strong = (

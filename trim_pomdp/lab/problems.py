@@ -4,13 +4,13 @@ A problem gives a start and labelled operations, a solution writes one operation
 puts the answer in a box:
 
     Start 75; a) -87; b) *19          a) 75-87=88    b) 88*19=72 \boxed{72}
-    Start 59; a) -14; b) *91; until 00    a) 59-14=45    b) 45*91=95    …    g) 14-14=00 \boxed{07}
+    Start 59; a) -14; b) *91; c) *13; until 00    a) 59-14=45    b) 45*91=95    …    g) 14-14=00 \boxed{07}
 
-Every operation is a bijection modulo 100 (multipliers are coprime to 100), so an error can never be hidden by a
-later step: whatever follows it is derailed.
+Every operation is a bijection modulo 100 (multipliers are coprime to 100), so no right step hides an error before it:
+what follows a first error is derailed, and only a second error can lead back by chance.
 
 * ``chain``: operations are listed, so the length is fixed by the problem, and derailed steps look like any other.
-* ``loop``: two operations in turn until a target is met; the answer is the number of steps. The solution itself
+* ``loop``: three operations in turn until 00 is met; the answer is the number of steps. The solution itself
   decides when it is done, so a derailed one misses the target and runs on.
 * ``mixed``: lists like ``chain``, some problems easy (sums and one-digit factors), some hard (two-digit factors).
 """
@@ -34,9 +34,24 @@ _SPLITS: tuple[Split, ...] = get_args(Split)
 MODULUS = 100
 LABELS = "abcdefghijklmnopqrstuvwx"
 MAX_STEPS = 16
+LOOP = 3
 FACTORS = tuple(n for n in range(MODULUS) if n % 2 and n % 5)
 _STEP = re.compile(r"([a-x])\) (\d\d)([-+*])(\d\d)=(\d\d)(?: \\boxed\{(\d\d)\})?")
 _PROMPT = re.compile(r"Start (\d\d)((?:; [a-x]\) [-+*]\d\d)+)(?:; until (\d\d))?")
+
+
+def parse_family(name: str) -> Family:
+    """A family by its name.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    """
+    for family in FAMILIES:
+        if family == name:
+            return family
+    raise InputError(f"no family {name!r}; expected {', '.join(FAMILIES)}")
 
 
 @dataclass(frozen=True)
@@ -126,11 +141,14 @@ class Arithmetic:
         operation = self.operation(index)
         if operation is None:
             raise IndexError(f"step {index} of a list of {len(self.operations)}")
-        value = operation(before)
-        text = f"{LABELS[index]}) {before:02d}{operation}={value:02d}"
-        if not self.ends(index, value):
+        return self.written(index, before, operation(before))
+
+    def written(self, index: int, before: int, result: int) -> str:
+        """The text of step `index` with a result that may be wrong, but is treated as it should be."""
+        text = f"{LABELS[index]}) {before:02d}{self.operation(index)}={result:02d}"
+        if not self.ends(index, result):
             return text
-        return f"{text} \\boxed{{{value if self.target is None else index + 1:02d}}}"
+        return f"{text} \\boxed{{{result if self.target is None else index + 1:02d}}}"
 
     def steps(self, limit: int = len(LABELS)) -> list[str]:
         """The right solution, one text a step."""
@@ -138,7 +156,9 @@ class Arithmetic:
         value = self.start
         for index in range(limit):
             texts.append(self.step(index, value))
-            value = _result(texts[-1])
+            result = step_result(texts[-1])
+            assert result is not None
+            value = result
             if self.ends(index, value):
                 break
         return texts
@@ -184,8 +204,7 @@ def check(problem: Arithmetic, steps: Sequence[str]) -> Checked:
     value: int | None = problem.start
     for index, text in enumerate(steps):
         right.append(_is_right(problem, index, value, text))
-        match = _STEP.match(text)
-        value = int(match[5]) if match else None
+        value = step_result(text)
     return Checked(tuple(right))
 
 
@@ -195,10 +214,10 @@ def _is_right(problem: Arithmetic, index: int, before: int | None, text: str) ->
     return text == problem.step(index, before)
 
 
-def _result(text: str) -> int:
+def step_result(text: str) -> int | None:
+    """Value that a step writes; None if it is not a step at all."""
     match = _STEP.match(text)
-    assert match is not None
-    return int(match[5])
+    return int(match[5]) if match else None
 
 
 def draw(family: Family, split: Split, seed: int, n: int, first: int = 0) -> list[Problem]:
@@ -229,7 +248,7 @@ def _problem(family: Family, split: Split, seed: int, index: int) -> Problem:
 def sample(family: Family, rng: np.random.Generator) -> Arithmetic:
     """Draw a problem of a family."""
     if family == "loop":
-        return sample_loop(rng, int(rng.integers(4, 10)))
+        return sample_loop(rng, int(rng.integers(5, 11)))
     if family == "chain":
         return sample_list(rng, int(rng.integers(5, 11)), hard=0.4)
     if rng.random() < 0.6:
@@ -259,15 +278,14 @@ def _factor(rng: np.random.Generator, least: int) -> int:
 def sample_loop(rng: np.random.Generator, length: int | None) -> Arithmetic:
     """A loop that meets its target, 00, after `length` steps and not before; None: any loop, which seldom does."""
     while True:
-        factor = Operation("*", _factor(rng, 11))
+        # No product of coprime factors is 00, so the last step is the shift.
+        place = int(rng.integers(LOOP)) if length is None else (length - 1) % LOOP
         shift = Operation("+" if rng.random() < 0.5 else "-", int(rng.integers(1, MODULUS)))
-        # No product of coprime factors is 00, so the last step is a shift.
-        factor_first = rng.random() < 0.5 if length is None else length % 2 == 0
-        operations = (factor, shift) if factor_first else (shift, factor)
+        operations = tuple(shift if i == place else Operation("*", _factor(rng, 11)) for i in range(LOOP))
         if length is None:
             return Arithmetic(int(rng.integers(1, MODULUS)), operations, target=0)
         values = [0]
         for index in reversed(range(length)):
-            values.append(operations[index % 2].undo(values[-1]))
+            values.append(operations[index % LOOP].undo(values[-1]))
         if 0 not in values[1:]:
             return Arithmetic(values[-1], operations, target=0)

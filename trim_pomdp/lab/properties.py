@@ -16,7 +16,6 @@ from trim_pomdp.evidence import EvidenceMap, evidence_scores
 from trim_pomdp.lab.models import LabModels, true_class
 from trim_pomdp.lab.problems import Arithmetic, Family, check, draw
 from trim_pomdp.lab.solving import CAPS, run_solutions, solve, texts
-from trim_pomdp.policies import StrategyRule
 from trim_pomdp.runtime.protocols import Problem, ScoreRequest
 from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.routers import ScheduleRouter
@@ -146,9 +145,8 @@ def score_all(
     problems: Sequence[Problem], records: Sequence[SolutionRecord], models: LabModels
 ) -> list[NDArray[np.float64]]:
     """PRM scores of every step of every solution."""
-    requests = [
-        ScoreRequest(problem, tuple(texts(record))) for problem, record in zip(problems, records, strict=True)
-    ]
+    assert models.prm is not None
+    requests = [ScoreRequest(problem, tuple(texts(record))) for problem, record in zip(problems, records, strict=True)]
     return [np.array(reply.scores) for reply in models.prm.score_batch(requests)]
 
 

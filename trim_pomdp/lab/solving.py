@@ -28,9 +28,7 @@ def solve(problems: Sequence[Problem], models: LabModels, *, strong: bool, seed:
     TrimError
         If a model fails.
     """
-    routing = Routing(
-        StrategyRule(strategy="strong" if strong else "weak"), seed=seed, caps=CAPS, oracle=true_class
-    )
+    routing = Routing(StrategyRule(strategy="strong" if strong else "weak"), seed=seed, caps=CAPS, oracle=true_class)
     return run_solutions([routing.start(problem) for problem in problems], models)
 
 

@@ -9,9 +9,9 @@ from trim_pomdp.lab.problems import LABELS
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-PAD, END, SCORE, SEPARATOR = "<pad>", "<eos>", "<extra_0>", "\n\n"
+PAD, END, SCORE, SEPARATOR, BOX_END = "<pad>", "<eos>", "<extra_0>", "\n\n", "}"
 VOCABULARY = (
-    PAD, END, SCORE, SEPARATOR, "Start ", "; ", "until ", " \\boxed{", "}", "=", "+", "-", "*", *"0123456789",
+    PAD, END, SCORE, SEPARATOR, "Start ", "; ", "until ", " \\boxed{", BOX_END, "=", "+", "-", "*", *"0123456789",
     *(f"{label}) " for label in LABELS), "<unk>",
 )  # fmt: skip
 # A message is its own text, and a blank line parts problem and solution; there is no system prompt.
@@ -30,7 +30,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     pieces = r"\n\n|Start |; |until | \\boxed\{|[a-x]\) |."
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pieces), "isolated")
     tokenizer.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         pad_token=PAD,
         eos_token=END,

@@ -19,6 +19,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,13 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.lab.models import MAX_STEP_TOKENS, TEMPERATURE, LabModels
+from trim_pomdp.lab.models import TEMPERATURE, LabModels
 from trim_pomdp.lab.problems import (
     FAMILIES,
-    LABELS,
+    LOOP,
     MAX_STEPS,
     MODULUS,
     Arithmetic,
@@ -43,13 +44,14 @@ from trim_pomdp.lab.problems import (
     step_result,
 )
 from trim_pomdp.lab.solving import solve, texts
-from trim_pomdp.lab.tokenizer import END, PAD, SCORE, SEPARATOR, VOCABULARY, build_tokenizer
+from trim_pomdp.lab.tokenizer import BOX_END, END, PAD, SCORE, SEPARATOR, VOCABULARY, build_tokenizer
 from trim_pomdp.runtime.backends.prm import Qwen2ForProcessRewardModel
 from trim_pomdp.runtime.backends.transformers import TransformersGenerator
 
 ID = {token: index for index, token in enumerate(VOCABULARY)}
 HIDDEN, HEADS, LAYERS, NEURONS = 128, 2, 3, 320
 NEW_LAYERS = 2
+LONGEST_LIST = 12
 IGNORED = -100
 _CHECKPOINT_EVERY = 500
 Progress = Callable[[str, int, int, float], None]
@@ -87,7 +89,7 @@ class Recipe:
         Steps of its training.
     """
 
-    phases: tuple[Phase, ...] = (Phase(5000, 1, 2), Phase(2000, 2, 4), Phase(2000, 3, 7), Phase(6000, 3, 15))
+    phases: tuple[Phase, ...] = (Phase(5000, 1, 2), Phase(2000, 2, 4), Phase(2000, 3, 7), Phase(6000, 3, 16))
     rate: float = 1.5e-3
     tokens: int = 1500
     strong_neurons: int = 192
@@ -99,7 +101,12 @@ class Recipe:
 
 
 def train(
-    out: Path, *, recipe: Recipe | None = None, seed: int = 0, resume: bool = False, progress: Progress = lambda *_: None
+    out: Path,
+    *,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    progress: Progress = lambda *_: None,
 ) -> None:
     """Train base, strong, weak and prm into folders of these names.
 
@@ -304,3 +311,170 @@ def _language_loss(model: Qwen2ForCausalLM, rng: np.random.Generator, tokens: in
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(ids[:, :-1]).logits[:, prompt - 1 :]  # (B, solution tokens, vocabulary)
     return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, prompt:].flatten())
+
+
+@cache
+def build_tokenizer_once() -> PreTrainedTokenizerFast:
+    """The tokenizer; building it takes longer than using it."""
+    return build_tokenizer()
+
+
+def solutions(rng: np.random.Generator, tokens: int, phase: Phase) -> tuple[list[str], int]:
+    """Texts of problems with right solutions, all equally long, and the number of tokens before the solution.
+
+    A third are loops, and half of these meet no target within the length: met with certainty, the target would tempt
+    the models to write it down whatever the operands are.
+    """
+    longest_list = min(phase.longest, LONGEST_LIST)
+    loop = rng.random() < 1 / 3
+    ends = not loop or rng.random() < 0.5
+    if loop and ends:
+        length = int(rng.integers(phase.shortest, phase.longest + 1))
+    elif loop:
+        length = max(phase.longest - int(rng.integers(3)), 1)
+    else:
+        length = int(rng.integers(min(phase.shortest, longest_list), longest_list + 1))
+    # Prompt: 3 tokens, 5 an operation, 4 for the target, 1 blank line. Step: 10 tokens, box and end: 4.
+    prompt = 8 + 5 * LOOP if loop else 4 + 5 * length
+    count = max(8, tokens // (prompt + 10 * length + 4))
+    out: list[str] = []
+    while len(out) < count:
+        if loop:
+            problem = sample_loop(rng, length if ends else None)
+        else:
+            problem = sample_list(rng, length, float(rng.choice((0.0, 0.4, 0.9, 0.9))))
+        steps = problem.steps(limit=length)
+        if len(steps) == length and steps[-1].endswith(BOX_END) == ends:
+            out.append(f"{problem.prompt}{SEPARATOR}{SEPARATOR.join(steps)}{END if ends else SEPARATOR}")
+    return out, prompt
+
+
+# The process reward model ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Example:
+    """Tokens of a solution, and what is to be said at each: 1 right, 0 wrong, `IGNORED`; shape (T,) both."""
+
+    ids: list[int]
+    labels: list[int]
+
+
+def _train_prm(
+    folder: Path, trained: Path, recipe: Recipe, seed: int, progress: Progress
+) -> Qwen2ForProcessRewardModel:
+    examples = _examples(folder / "solutions.jsonl", trained, recipe, seed)
+    torch.manual_seed(seed + 1)
+    model = _new_prm(Qwen2ForCausalLM.from_pretrained(trained / "strong", dtype=torch.float32))
+    lengths = np.array([len(example.ids) for example in examples])
+    order = np.argsort(lengths, kind="stable")
+
+    def loss_at(step: int) -> torch.Tensor:
+        rng = np.random.default_rng([seed, 3, step])
+        first = int(rng.integers(len(order)))
+        count = max(8, int(1.7 * recipe.tokens / lengths[order[first]]))
+        # Neighbours in length, so that little is padding.
+        chosen = order[max(first - count, 0) : first + 1]
+        return _verdict_loss(model, [examples[index] for index in chosen])
+
+    steps = recipe.prm_steps
+    optimise("prm", model, loss_at, lambda step: _falling(step, steps, recipe.rate), steps, folder, progress)
+    return model
+
+
+def _new_prm(strong: Qwen2ForCausalLM) -> Qwen2ForProcessRewardModel:
+    """The strong model with new layers and a head; only these, and the last norm, will learn."""
+    config = _config(strong.config.intermediate_size, LAYERS + NEW_LAYERS)
+    config.architectures = ["Qwen2ForProcessRewardModel"]
+    config.num_labels = 2
+    model = Qwen2ForProcessRewardModel(config)
+    model.model.load_state_dict(strong.model.state_dict(), strict=False)
+    embedding = model.model.embed_tokens.weight.data
+    embedding[ID[SCORE]] = embedding[ID[SEPARATOR]]  # it stands where the strong model has seen a blank line
+    frozen = ("model.embed_tokens.", *(f"model.layers.{layer}." for layer in range(LAYERS)))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = not name.startswith(frozen)
+    return model
+
+
+def _verdict_loss(model: Qwen2ForProcessRewardModel, examples: Sequence[Example]) -> torch.Tensor:
+    width = max(len(example.ids) for example in examples)
+    ids = torch.full((len(examples), width), ID[PAD])
+    labels = torch.full((len(examples), width), IGNORED)
+    for row, example in enumerate(examples):
+        ids[row, : len(example.ids)] = torch.tensor(example.ids)
+        labels[row, : len(example.labels)] = torch.tensor(example.labels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(ids, (ids != ID[PAD]).long())  # (B, T, 2)
+    return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+
+
+def _examples(cache_file: Path, trained: Path, recipe: Recipe, seed: int) -> list[Example]:
+    """Solutions of both models and with made-up errors; kept, since an interrupted training needs them again."""
+    if not cache_file.is_file():
+        weak, strong = (
+            TransformersGenerator.load(trained / role, role=role, temperature=TEMPERATURE, system_prompt=None)
+            for role in ("weak", "strong")
+        )
+        models = LabModels(weak, strong)
+        rng = np.random.default_rng([seed, 4])
+        lines = []
+        for family in FAMILIES:
+            for source, count in (("weak", recipe.prm_solutions), ("strong", recipe.prm_solutions // 4)):
+                problems = draw(family, "train", 2 * seed + (source == "weak"), count)
+                records = solve(problems, models, strong=source == "strong", seed=seed)
+                lines += [(p.prompt, texts(record)) for p, record in zip(problems, records, strict=True)]
+            for problem in draw(family, "train", 10**6 + seed, recipe.prm_solutions):
+                lines.append((problem.prompt, with_errors(Arithmetic.parse(problem.prompt), rng)))
+        temporary = cache_file.with_suffix(".tmp")
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        os.replace(temporary, cache_file)
+    return [labelled(prompt, steps) for prompt, steps in map(json.loads, cache_file.read_text().splitlines())]
+
+
+def with_errors(problem: Arithmetic, rng: np.random.Generator, rate: float = 0.12) -> list[str]:
+    """A solution whose steps have wrong results at a rate, mostly in the tens digit, as the weak model's are."""
+    steps: list[str] = []
+    value = problem.start
+    for index in range(MAX_STEPS):
+        operation = problem.operation(index)
+        assert operation is not None
+        result = operation(value)
+        if rng.random() < rate:
+            kind, digit = rng.random(), int(rng.integers(1, 10))
+            if kind < 0.7:
+                result = (result + 10 * digit) % MODULUS
+            elif kind < 0.85:
+                result = result // 10 * 10 + (result + digit) % 10
+            else:
+                result = int(rng.integers(MODULUS))
+        steps.append(problem.written(index, value, result))
+        value = result
+        if problem.ends(index, value):
+            break
+    return steps
+
+
+def labelled(prompt: str, steps: Sequence[str]) -> Example:
+    """A solution with its verdicts.
+
+    At `<extra_0>`: whether the step is right on its own terms. At the two digits of its result: whether they are what
+    the operation gives so far.
+    """
+    problem = Arithmetic.parse(prompt)
+    ids: list[int] = build_tokenizer_once()(prompt + SEPARATOR + "".join(step + SCORE for step in steps))["input_ids"]
+    labels = [IGNORED] * len(ids)
+    ends = [place for place, token in enumerate(ids) if token == ID[SCORE]]
+    value: int | None = problem.start
+    begin = 0
+    for index, (end, step, right) in enumerate(zip(ends, steps, check(problem, steps).right, strict=True)):
+        labels[end] = int(right)
+        operation = problem.operation(index)
+        written = step_result(step)
+        if written is not None and value is not None and operation is not None:
+            tens = ids.index(ID["="], begin, end) + 1
+            result = operation(value)
+            labels[tens] = int(written // 10 == result // 10)
+            labels[tens + 1] = int(written == result)
+        value, begin = written, end + 1
+    return Example(ids, labels)

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import Qwen2Config, Qwen2Model, Qwen2PreTrainedModel
 
 
-class Qwen2ForProcessRewardModel(Qwen2PreTrainedModel):
+class Qwen2ForProcessRewardModel(Qwen2PreTrainedModel):  # type: ignore[no-untyped-call]
     """A Qwen2 body with a two-layer head that scores steps."""
 
     def __init__(self, config: Qwen2Config) -> None:
@@ -20,7 +20,7 @@ class Qwen2ForProcessRewardModel(Qwen2PreTrainedModel):
         self.score = nn.Sequential(
             nn.Linear(config.hidden_size, config.hidden_size), nn.ReLU(), nn.Linear(config.hidden_size, 2)
         )
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Logits (wrong, right) at every position, shape (B, T, 2)."""

@@ -50,7 +50,7 @@ class TransformersGenerator:
         system_prompt: str | None = SYSTEM_PROMPT,
         max_batch: int = 256,
     ) -> None:
-        self._model = model.eval()
+        self._model = model.eval()  # type: ignore[no-untyped-call]
         self._tokenizer = tokenizer
         self._role = role
         self._temperature = temperature
