@@ -133,6 +133,22 @@ def rule_step(t, n_steps, ended):
     return max(n_steps - 2, 0)
 
 
+@njit(cache=True, nogil=True)
+def filter_beliefs(bins, lengths, ended, by_bin, success, end, out):
+    e = np.empty(3)
+    n_steps = len(success)
+    for i in range(len(lengths)):
+        q = 1.0
+        for t in range(lengths[i]):
+            ends = ended[i] and t == lengths[i] - 1
+            step = rule_step(t, n_steps, ends)
+            e[0] = end[step, 0] if ends else 1.0 - end[step, 0]
+            e[1] = end[step, 1] if ends else 1.0 - end[step, 1]
+            e[2] = e[0]
+            filtered(q, success[step], by_bin[bins[i, t]], e, out[i, t])
+            q = out[i, t, 0]
+
+
 @njit(cache=True, nogil=True, inline="always")
 def cell_of(q, cells):
     """Belief cell of a probability."""

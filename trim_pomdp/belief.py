@@ -106,6 +106,15 @@ def _end_likelihood(ended: NDArray[np.bool_], hazard: FloatArray, hazard_deraile
     return np.where(ended[:, None], by_class, 1.0 - by_class)
 
 
+def require_evidence(batch: SequenceBatch, observations: ObservationModel) -> None:
+    """Raise `InputError` unless the scores of a batch are those that the observations bin."""
+    if batch.evidence != observations.evidence:
+        raise InputError(
+            f"the sequences hold other evidence than observations {observations.name!r} bin; make the batch with "
+            "SequenceBatch.of(sequences, observations.evidence)"
+        )
+
+
 class Belief(Protocol):
     """Anything that says how likely a finished solution is to be right."""
 
@@ -129,11 +138,7 @@ class FilterBelief:
         InputError
             If the batch holds other evidence than the observations bin.
         """
-        if batch.evidence != self._observations.evidence:
-            raise InputError(
-                f"the sequences hold other evidence than observations {self._observations.name!r} bin; make the batch "
-                "with SequenceBatch.of(sequences, observations.evidence)"
-            )
+        require_evidence(batch, self._observations)
         emission = self._observations.class_emission(self._dynamics)
         return filter_states(self._observations.bins(batch.scores), batch.mask, emission, self._dynamics)
 

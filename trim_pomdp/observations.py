@@ -202,6 +202,11 @@ class ObservationModel(Artifact):
         """Number of observation bins that the planner sees."""
         return self.step_emission.size if self.emission == "step" else self.posterior_table.table.shape[1]
 
+    @property
+    def table(self) -> FloatArray:
+        """P(observation bin | right, derailed as labelled, wrong) before any transfer, shape (3, J)."""
+        return self.step_emission.table if self.emission == "step" else self.posterior_table.table
+
     def bins(self, scores: FloatArray) -> NDArray[np.int64]:
         """Observation bin of every step of score sequences, shape (n, T) → (n, T)."""
         if self.emission == "step":
@@ -216,7 +221,7 @@ class ObservationModel(Artifact):
         Transfer first: f_right → (1−e)·f_right + e·f_wrong and f_wrong → (1−d)·f_wrong + d·f_right; then the
         derailed class: p_d·f_right + (1−p_d)·f_wrong, or the density as labelled.
         """
-        raw = self.step_emission.table if self.emission == "step" else self.posterior_table.table
+        raw = self.table
         if dynamics.derailed_emission == "labelled" and np.isnan(raw[1]).any():
             raise UnsetParameterError(
                 f"observations {self.name!r} have no density of derailed steps as labelled (S1); use dynamics with "

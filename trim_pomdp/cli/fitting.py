@@ -148,11 +148,18 @@ def fit_dynamics(
     observations: Annotated[Path, typer.Option(help="Observation model (JSON).")],
     step_counts: Annotated[Path | None, typer.Option(help="Step counts with outcomes (JSON, .gz).")] = None,
     weak: Annotated[str | None, typer.Option(help="Weak model in the step-count file.")] = None,
-    strong: Annotated[str | None, typer.Option(help="Strong model in the step-count file.")] = None,
+    strong: Annotated[
+        str | None, typer.Option(help="Strong model in the step-count file; with --rollouts, its solutions (JSONL).")
+    ] = None,
     pilot: Annotated[Path | None, typer.Option(help="Measured thresholds (JSONL).")] = None,
     sequences: Annotated[Path | None, typer.Option(help="Scored weak-only solutions (JSONL, .gz).")] = None,
     labelled: Annotated[Path | None, typer.Option(help="Labelled solutions (ProcessBench form).")] = None,
     generator: Annotated[str | None, typer.Option(help="Generator in the labelled file (default: all).")] = None,
+    rollouts: Annotated[Path | None, typer.Option(help="Weak-only rollouts (JSONL); stand alone.")] = None,
+    repair: Annotated[Path | None, typer.Option(help="Weak steps that the strong model redid (JSONL).")] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="Use the truth that rollouts hold, in place of outcomes.")
+    ] = False,
     explanation: Annotated[str, typer.Option(help="Explanation of a pilot, or best.")] = "best",
     fit_thresholds: Annotated[
         str | None, typer.Option(help="Pilot thresholds to fit on, by commas; the others are held out.")
@@ -160,16 +167,19 @@ def fit_dynamics(
     joint: Annotated[bool, typer.Option("--joint", help="Let step counts join the likelihood of a pilot.")] = False,
     by_step: Annotated[bool, typer.Option("--by-step", help="Let weak success depend on the step index.")] = False,
     two_hazards: Annotated[
-        bool, typer.Option("--two-hazards", help="Hazards of derailed solutions apart (needs --labelled).")
+        bool, typer.Option("--two-hazards", help="Hazards of derailed solutions apart (--labelled or --rollouts).")
     ] = False,
     rivals: Annotated[bool, typer.Option(help="Fit the other explanations too.")] = True,
-    intervals: Annotated[bool, typer.Option(help="Compute intervals (minutes, with a pilot).")] = True,
+    intervals: Annotated[bool, typer.Option(help="Compute intervals (minutes, with a pilot or rollouts).")] = True,
     max_steps: Annotated[int, typer.Option(min=1, help="Step cap.")] = 30,
     name: Annotated[str | None, typer.Option(help="Name of the artifact.")] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit what the two models do, from any of: step counts, a pilot sweep, scored sequences, labelled solutions."""
+    """Fit what the two models do, from live rollouts, or from step counts, a pilot sweep, sequences, labelled solutions.
+
+    Live rollouts are --rollouts, --strong and --repair, and stand alone; the others can be combined.
+    """
     from trim_pomdp.artifacts import require_writable
     from trim_pomdp.dynamics import fitting
     from trim_pomdp.observations import ObservationModel
@@ -180,11 +190,18 @@ def fit_dynamics(
             "--explanation, --fit-thresholds, --joint and --no-rivals are about a --pilot, and none is given"
         )
     model = ObservationModel.read(observations)
-    sources = _sources(step_counts, weak, strong, pilot, sequences, labelled, generator, model.evidence)
+    if rollouts is None and (repair is not None or labels):
+        raise InputError("--repair and --labels go with --rollouts, and none are given")
+    if rollouts is not None:
+        if any(item is not None for item in (step_counts, weak, pilot, sequences, labelled, generator)):
+            raise InputError("--rollouts stand alone, with --strong and --repair; give no other data beside them")
+        sources = _rollout_sources(rollouts, None if strong is None else Path(strong), repair)
+    else:
+        sources = _sources(step_counts, weak, strong, pilot, sequences, labelled, generator, model.evidence)
     thresholds = None if fit_thresholds is None else parse_numbers(fit_thresholds, "--fit-thresholds")
     with progress("fitting dynamics") as tell:
         dynamics = fitting.fit_dynamics(
-            name or (f"{weak} → {strong}" if weak and strong else out.stem),
+            name or (f"{weak} → {strong}" if weak and strong and rollouts is None else out.stem),
             sources,
             model,
             explanation=explanation,
@@ -192,6 +209,7 @@ def fit_dynamics(
             joint=joint,
             by_step=by_step,
             two_hazards=two_hazards,
+            labels=labels,
             rivals=rivals,
             intervals=intervals,
             max_steps=max_steps,
@@ -224,7 +242,7 @@ def _sources(
 
     files = [path for path in (step_counts, pilot, sequences, labelled) if path is not None]
     if not files:
-        raise InputError("nothing to fit on: give --step-counts, --pilot, --sequences or --labelled")
+        raise InputError("nothing to fit on: give --rollouts, --step-counts, --pilot, --sequences or --labelled")
     if generator is not None and labelled is None:
         raise InputError("--generator names a model of a --labelled file, and none is given")
     if step_counts is None and (weak or strong):
@@ -246,6 +264,19 @@ def _sources(
         labelled=solutions,
         provenance=hashes(files),
     )
+
+
+def _rollout_sources(weak: Path, strong: Path | None, repair: Path | None) -> Sources:
+    from trim_pomdp.artifacts import hashes
+    from trim_pomdp.data.rollouts import Rollouts, read_repair_rollouts, read_strong_rollouts, read_weak_rollouts
+    from trim_pomdp.dynamics.fitting import Sources
+
+    rollouts = Rollouts(
+        weak=read_weak_rollouts(weak),
+        strong=() if strong is None else read_strong_rollouts(strong),
+        repairs=() if repair is None else read_repair_rollouts(repair),
+    )
+    return Sources(rollouts=rollouts, provenance=hashes([path for path in (weak, strong, repair) if path is not None]))
 
 
 def show_dynamics(dynamics: StepDynamics) -> None:

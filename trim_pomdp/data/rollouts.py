@@ -12,6 +12,8 @@ Three kinds, one JSON object a line:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -99,6 +101,25 @@ class RepairRollout(ScoredSteps):
     def redone_ended(self) -> bool:
         """Whether the weak step that was redone held the answer, as far as is known."""
         return len(self.strong_tokens) == 1 if self.ended is None else self.ended
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Rollouts of one model pair; weak ones are needed, the others as far as there are.
+
+    Attributes
+    ----------
+    weak : sequence of ScoredSequence
+        Solutions of the weak model alone.
+    strong : sequence of StrongRollout
+        Solutions of the strong model alone.
+    repairs : sequence of RepairRollout
+        Weak steps that the strong model redid.
+    """
+
+    weak: Sequence[ScoredSequence]
+    strong: Sequence[StrongRollout] = ()
+    repairs: Sequence[RepairRollout] = ()
 
 
 def read_weak_rollouts(path: str | Path) -> list[ScoredSequence]:

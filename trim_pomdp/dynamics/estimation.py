@@ -28,8 +28,8 @@ WIDE_PROBABILITY = 0.25
 _WIDE_FACTOR = 3.0
 # How well the end of an interval is located, as a share of its distance from the estimate.
 _END_TOLERANCE = 0.03
-# Relative precision of the log-likelihood along a profile: some 1e-4 where it is in the thousands.
-_PROFILE_PRECISION = 3e-8
+# Relative precision of the log-likelihood along a profile, or on a bootstrap sample: 1e-4 where it is in the thousands.
+ROUGH = 3e-8
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ def fit(
     start: dict[str, float] | None = None,
     n_starts: int = 6,
     seed: int = 0,
+    precision: float = 1e-11,
 ) -> Estimate:
     """Fit an explanation to the sum of the terms' log-likelihoods.
 
@@ -77,6 +78,8 @@ def fit(
         Number of starting points, the first being `start`, the others random.
     seed : int
         Of the random starting points.
+    precision : float
+        Relative precision of the log-likelihood at which to stop.
 
     Raises
     ------
@@ -94,7 +97,7 @@ def fit(
     best: tuple[float, FloatArray] | None = None
     for trial in range(max(n_starts, 1)):
         begin = first if trial == 0 else _random_start(rng, names, first)
-        found = _maximise(reduced, terms, np.clip(begin, lower, upper))
+        found = _maximise(reduced, terms, np.clip(begin, lower, upper), precision=precision)
         if best is None or found[0] > best[0]:
             best = found
     assert best is not None
@@ -121,7 +124,7 @@ def _random_start(rng: np.random.Generator, names: tuple[str, ...], first: Float
 
 
 def _maximise(
-    explanation: Explanation, terms: Sequence[Term], begin: FloatArray, *, precision: float = 1e-11
+    explanation: Explanation, terms: Sequence[Term], begin: FloatArray, *, precision: float
 ) -> tuple[float, FloatArray]:
     names = explanation.free
     if not names:
@@ -175,13 +178,15 @@ def profile_intervals(
             high=high,
             level=level,
             method="profile",
-            identified=_identified(name, low, high),
+            identified=is_identified(name, low, high),
         )
     return out
 
 
-def _identified(name: str, low: float, high: float) -> bool:
-    if PARAMETERS[name][1] <= 1.0:
+def is_identified(name: str, low: float, high: float) -> bool:
+    """Whether an interval pins a parameter down: a probability within .25, a positive number within a factor of 3."""
+    positive = "tokens" in name if name not in PARAMETERS else PARAMETERS[name][1] > 1.0
+    if not positive:
         return high - low <= WIDE_PROBABILITY
     return high <= _WIDE_FACTOR * low
 
@@ -197,7 +202,7 @@ def _profile_end(estimate: Estimate, name: str, drop: float, side: int) -> float
         nonlocal others
         held = estimate.explanation.fixing(**{name: value})
         begin = np.array([others[key] for key in order])
-        found, x = _maximise(held, estimate.terms, begin, precision=_PROFILE_PRECISION)
+        found, x = _maximise(held, estimate.terms, begin, precision=ROUGH)
         others = dict(zip(order, x.tolist(), strict=True))
         return estimate.log_likelihood - found
 
@@ -251,6 +256,6 @@ def bootstrap_intervals(
             high=float(max(high, value)),
             level=level,
             method="bootstrap",
-            identified=_identified(name, float(low), float(high)),
+            identified=is_identified(name, float(low), float(high)),
         )
     return out

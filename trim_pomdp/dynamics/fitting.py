@@ -6,6 +6,7 @@
   they join the likelihood only on request (`joint`), since they predicted held-out pilot rows worse.
 * Scored sequences of weak-only solutions tell p_w, p_d, e and d, and leave the strong model's parameters unset. Which
   of the four are worth freeing is decided by cross-validation over problems.
+* Live rollouts of both models stand alone and tell all of it: `trim_pomdp.dynamics.rollout_fitting`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from trim_pomdp.artifacts import Provenance
 from trim_pomdp.belief import FilterBelief, calibrate_minimum
 from trim_pomdp.data.outcomes import PilotRow, StepCounts, select
 from trim_pomdp.data.processbench import LabelledSolution
+from trim_pomdp.data.rollouts import Rollouts
 from trim_pomdp.data.sequences import SequenceBatch
 from trim_pomdp.dynamics.estimation import WIDE_PROBABILITY, Estimate, bootstrap_intervals, fit, profile_intervals
 from trim_pomdp.dynamics.hazard import (
@@ -45,6 +47,7 @@ from trim_pomdp.dynamics.parameters import (
     EXPLANATIONS,
     FALSE_ALARMS,
     LOCAL,
+    SEQUENCE_CANDIDATES,
     SPREAD,
     TRANSFER,
     TRANSFER_FREE,
@@ -52,6 +55,7 @@ from trim_pomdp.dynamics.parameters import (
     Explanation,
     published,
 )
+from trim_pomdp.dynamics.rollout_fitting import fit_rollouts
 from trim_pomdp.errors import InputError
 from trim_pomdp.observations import ObservationModel
 
@@ -65,7 +69,7 @@ _ALIKE_PER_ROW = 0.1
 
 @dataclass(frozen=True)
 class Sources:
-    """The data that dynamics can be fitted on; any non-empty combination.
+    """The data that dynamics can be fitted on; any non-empty combination, but for rollouts, which stand alone.
 
     Attributes
     ----------
@@ -77,6 +81,8 @@ class Sources:
         Scored weak-only solutions with outcomes.
     labelled : sequence of LabelledSolution
         Weak-only solutions with a known first error.
+    rollouts : Rollouts, optional
+        Live rollouts of both models.
     provenance : tuple of Provenance
         The files they came from.
     """
@@ -86,6 +92,7 @@ class Sources:
     pilot: Sequence[PilotRow] = ()
     sequences: SequenceBatch | None = None
     labelled: Sequence[LabelledSolution] = ()
+    rollouts: Rollouts | None = None
     provenance: tuple[Provenance, ...] = ()
 
 
@@ -99,6 +106,7 @@ def fit_dynamics(
     joint: bool = False,
     by_step: bool = False,
     two_hazards: bool = False,
+    labels: bool = False,
     rivals: bool = True,
     intervals: bool = True,
     max_steps: int = MAX_STEPS,
@@ -124,8 +132,12 @@ def fit_dynamics(
         Whether step counts join the likelihood beside a pilot.
     by_step : bool
         Whether weak success depends on the step index; needs step counts or labelled solutions, and nothing else.
+        Rollouts decide that themselves, unless it is asked for.
     two_hazards : bool
-        Whether derailed solutions have hazards of their own; needs labelled solutions.
+        Whether derailed solutions have hazards of their own; needs labelled solutions. Rollouts decide that themselves,
+        unless it is asked for.
+    labels : bool
+        Whether to use the truth where rollouts have it, in place of outcomes.
     rivals : bool
         Whether to fit the other explanations too, for comparison; ``"best"`` needs them.
     intervals : bool
@@ -144,6 +156,25 @@ def fit_dynamics(
     """
     if explanation != "best" and explanation not in EXPLANATIONS:
         raise InputError(f"unknown explanation {explanation!r}; there are best, {', '.join(EXPLANATIONS)}")
+    if sources.rollouts is not None:
+        counts = (sources.weak_counts, sources.strong_counts)
+        if any((*counts, sources.pilot, sources.sequences is not None, sources.labelled)):
+            raise InputError("rollouts stand alone; give no step counts, pilot, sequences or labelled solutions beside")
+        return fit_rollouts(
+            name,
+            sources.rollouts,
+            observations,
+            labels=labels,
+            two_hazards=two_hazards,
+            by_step=by_step,
+            intervals=intervals,
+            max_steps=max_steps,
+            seed=seed,
+            provenance=sources.provenance,
+            progress=progress,
+        )
+    if labels:
+        raise InputError("labels are those of rollouts, and none are given")
     trials = _hazard(sources, max_steps)
     hazard = _constant_hazard(sources, max_steps) if trials is None else trials.estimate()
     if explanation == SPREAD.name:
@@ -301,18 +332,6 @@ def _step_terms(sources: Sources) -> list[Term]:
 
 
 # Scored sequences -------------------------------------------------------------------------------------------
-
-SEQUENCE_CANDIDATES: tuple[Explanation, ...] = (
-    Explanation("tied", "p_w free, p_d = p_w", ("weak_success",), tied={"look_right": "weak_success"}),
-    Explanation("free-pd", "p_w and p_d free", ("weak_success", "look_right")),
-    Explanation(
-        "tied-transfer",
-        "p_w, e and d free, p_d = p_w",
-        ("weak_success", "false_alarms", "misses"),
-        tied={"look_right": "weak_success"},
-    ),
-    Explanation("free-pd-transfer", "p_w, p_d, e and d free", ("weak_success", "look_right", "false_alarms", "misses")),
-)
 
 
 def cross_validate_sequences(

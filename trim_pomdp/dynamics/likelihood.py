@@ -93,6 +93,15 @@ class StrongSteps:
         return _bernoulli(strong_alone(parameters), self.right, self.first_errors)
 
 
+def weak_success_curve(parameters: Parameters, steps: int) -> FloatArray:
+    """p_w by step, shape (steps,): one value, or log-odds that are linear in the step."""
+    p_w, slope = parameters["weak_success"], parameters.get("weak_success_slope", 0.0)
+    if slope == 0.0:
+        return np.full(steps, p_w)
+    p = min(max(p_w, _TINY), 1.0 - _CERTAIN)
+    return np.asarray(1.0 / (1.0 + np.exp(np.log1p(-p) - np.log(p) - slope * np.arange(steps))))
+
+
 def strong_alone(parameters: Parameters) -> float:
     """Step success of the strong model on its own, p_w·p_s + (1 − p_w)·p_r."""
     p_w = parameters["weak_success"]
@@ -313,7 +322,14 @@ def _per_class(parameters: Parameters, kind: str) -> FloatArray:
     return np.array([parameters.get(f"{kind}.{name}", 0.0) for name in ("right", "derailed", "wrong")])
 
 
-def step_dynamics(name: str, parameters: Parameters, hazard: FloatArray, *, labelled: bool) -> StepDynamics:
+def step_dynamics(
+    name: str,
+    parameters: Parameters,
+    hazard: FloatArray,
+    *,
+    labelled: bool,
+    hazard_derailed: FloatArray | None = None,
+) -> StepDynamics:
     """Dynamics of a complete set of parameters; what the data did not inform stays unset.
 
     Parameters
@@ -324,11 +340,16 @@ def step_dynamics(name: str, parameters: Parameters, hazard: FloatArray, *, labe
         h by step.
     labelled : bool
         Whether derailed steps emit the S1 density as labelled.
+    hazard_derailed : ndarray of shape (T,), optional
+        h' by step; by default h times the fitted factor.
     """
     factor = parameters["derailed_hazard_factor"]
+    if hazard_derailed is None and factor != 1.0:
+        hazard_derailed = derailed_hazard(hazard, factor)
+    by_step = parameters.get("weak_success_slope", 0.0) != 0.0
     return StepDynamics(
         name=name,
-        weak_success=(parameters["weak_success"],),
+        weak_success=tuple(weak_success_curve(parameters, len(hazard) if by_step else 1).tolist()),
         strong_success=parameters.get("strong_success"),
         repair=parameters.get("repair"),
         look_right=parameters["look_right"],
@@ -336,7 +357,7 @@ def step_dynamics(name: str, parameters: Parameters, hazard: FloatArray, *, labe
         misses=parameters["misses"],
         hazard=tuple(hazard.tolist()),
         # Equal hazards are no evidence, so they are not stored twice.
-        hazard_derailed=None if factor == 1.0 else tuple(derailed_hazard(hazard, factor).tolist()),
+        hazard_derailed=None if hazard_derailed is None else tuple(hazard_derailed.tolist()),
         derailed_emission="labelled" if labelled else "local",
         weak_tokens=_per_class_tokens(parameters, "weak_tokens"),
         strong_tokens=_per_class_tokens(parameters, "strong_tokens"),

@@ -8,10 +8,12 @@ from typing import Literal
 
 import numpy as np
 
-# Name → (lower bound, upper bound, start). `difficulty_spread` is the standard deviation over problems of the
-# log-odds of weak success; `derailed_hazard_factor` is h' / h.
+# Name → (lower bound, upper bound, start). `weak_success_slope` is how much the log-odds of weak success change from
+# one step to the next, `weak_success` being that of the first. `difficulty_spread` is the standard deviation over
+# problems of the log-odds of weak success; `derailed_hazard_factor` is h' / h.
 PARAMETERS: dict[str, tuple[float, float, float]] = {
     "weak_success": (0.02, 1 - 1e-6, 0.88),
+    "weak_success_slope": (-1.0, 1.0, 0.0),
     "strong_success": (0.02, 1 - 1e-6, 0.97),
     "repair": (0.0, 1 - 1e-6, 0.8),
     "look_right": (0.0, 1.0, 0.9),
@@ -124,6 +126,19 @@ FREE_REPAIR = Explanation(
     ("weak_success", "repair", *TOKENS),
     fixed={"strong_success": 0.9704, "look_right": 1.0},
     derailed_emission="labelled",
+)
+
+# What scored solutions with outcomes can tell apart, the simplest first.
+SEQUENCE_CANDIDATES: tuple[Explanation, ...] = (
+    Explanation("tied", "p_w free, p_d = p_w", ("weak_success",), tied={"look_right": "weak_success"}),
+    Explanation("free-pd", "p_w and p_d free", ("weak_success", "look_right")),
+    Explanation(
+        "tied-transfer",
+        "p_w, e and d free, p_d = p_w",
+        ("weak_success", "false_alarms", "misses"),
+        tied={"look_right": "weak_success"},
+    ),
+    Explanation("free-pd-transfer", "p_w, p_d, e and d free", ("weak_success", "look_right", "false_alarms", "misses")),
 )
 
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from trim_pomdp.data.outcomes import PilotRow, StepCounts
 from trim_pomdp.data.processbench import LabelledSolution
-from trim_pomdp.data.sequences import SequenceBatch
+from trim_pomdp.data.rollouts import RepairRollout, Rollouts, StrongRollout
+from trim_pomdp.data.sequences import ScoredSequence, SequenceBatch
 from trim_pomdp.dynamics.model import StepDynamics
 from trim_pomdp.policies.records import ThresholdRule
 from trim_pomdp.routing import RoutingModel
@@ -46,11 +47,7 @@ def draw_sequences(model: RoutingModel, n: int, rng: np.random.Generator, *, per
     Scores come from the step emission, also where the planner sees bins of (min, current).
     """
     classes, lengths = draw_classes(model.dynamics, n, rng)
-    emission = model.observations.model_copy(update={"emission": "step"}).class_emission(model.dynamics)
-    scores = np.ones(classes.shape)
-    for c in range(3):
-        where = classes == c
-        scores[where] = _draw_scores(model, emission[c], int(where.sum()), rng)
+    scores = _score_steps(model, classes, rng)
     last = classes[np.arange(n), lengths - 1]
     return SequenceBatch(
         scores[:, : lengths.max()],
@@ -117,3 +114,135 @@ def draw_pilot(
             )
         )
     return rows
+
+
+# Live rollouts -----------------------------------------------------------------------------------------------
+
+
+def draw_rollouts(
+    model: RoutingModel,
+    weak: int,
+    strong: int,
+    repairs: int,
+    rng: np.random.Generator,
+    *,
+    problems: int | None = None,
+) -> Rollouts:
+    """Weak, strong and repair rollouts with tokens and truth, spread over so many problems (default: each its own)."""
+    return Rollouts(
+        draw_weak_rollouts(model, weak, rng, problems=problems),
+        draw_strong_rollouts(model, strong, rng, problems=problems),
+        draw_repair_rollouts(model, repairs, rng, problems=problems),
+    )
+
+
+def draw_weak_rollouts(
+    model: RoutingModel, n: int, rng: np.random.Generator, *, problems: int | None = None
+) -> list[ScoredSequence]:
+    """`n` weak-only solutions with scores, tokens and labels."""
+    classes, lengths = draw_classes(model.dynamics, n, rng)
+    scores, tokens = _score_steps(model, classes, rng), _draw_tokens(model.weak_tokens, classes, rng)
+    out = []
+    for i, length in enumerate(lengths.tolist()):
+        wrong = np.flatnonzero(classes[i] == 2)
+        out.append(
+            ScoredSequence(
+                id=f"weak {i}",
+                problem_id=f"problem {i % (problems or n)}",
+                scores=tuple(scores[i, :length].tolist()),
+                tokens=tuple(tokens[i, :length].tolist()),
+                correct=len(wrong) == 0,
+                label=int(wrong[0]) if len(wrong) else -1,
+            )
+        )
+    return out
+
+
+def draw_strong_rollouts(
+    model: RoutingModel, n: int, rng: np.random.Generator, *, problems: int | None = None
+) -> list[StrongRollout]:
+    """`n` strong-only solutions with labels: each step stands where an unseen weak one would have."""
+    out = []
+    for i in range(n):
+        tokens, wrong = _strong_alone(model, 0, True, rng)
+        out.append(
+            StrongRollout(
+                id=f"strong {i}",
+                problem_id=f"problem {i % (problems or n)}",
+                correct=wrong is None,
+                tokens=tuple(tokens),
+                label=-1 if wrong is None else wrong,
+            )
+        )
+    return out
+
+
+def draw_repair_rollouts(
+    model: RoutingModel,
+    n: int,
+    rng: np.random.Generator,
+    *,
+    problems: int | None = None,
+    rate: float = 0.15,
+    rate_low: float = 0.6,
+) -> list[RepairRollout]:
+    """`n` repairs: at each weak step a coin says whether it is redone, of a higher rate for scores below one half."""
+    out: list[RepairRollout] = []
+    while len(out) < n:
+        classes, lengths = draw_classes(model.dynamics, n, rng)
+        scores, tokens = _score_steps(model, classes, rng), _draw_tokens(model.weak_tokens, classes, rng)
+        redone = (rng.random(scores.shape) < np.where(scores < 0.5, rate_low, rate)) & (classes >= 0)
+        for i in np.flatnonzero(redone.any(axis=1))[: n - len(out)]:
+            step = int(redone[i].argmax())
+            true_class = int(classes[i, step])
+            right = bool(rng.random() < (model.strong_success, 0.0, model.repair)[true_class])
+            ended = step == lengths[i] - 1
+            strong, wrong = ([], None) if ended else _strong_alone(model, step + 1, right, rng)
+            first = int(_draw_tokens(model.strong_tokens, np.array([true_class]), rng)[0])
+            document = {
+                "id": f"repair {len(out)}",
+                "problem_id": f"problem {len(out) % (problems or n)}",
+                "scores": tuple(scores[i, : step + 1].tolist()),
+                "correct": right and wrong is None,
+                "weak_tokens": tuple(tokens[i, : step + 1].tolist()),
+                "strong_tokens": (first, *strong),
+                "class": true_class,
+                "redone_right": right,
+            }
+            out.append(RepairRollout.model_validate(document))
+    return out
+
+
+def _strong_alone(
+    model: RoutingModel, start: int, right: bool, rng: np.random.Generator
+) -> tuple[list[int], int | None]:
+    """Tokens of the steps from `start` on, and the index among them of the first wrong one (0 if none was right)."""
+    dynamics = model.dynamics
+    tokens: list[int] = []
+    wrong = None if right else 0
+    for step in range(start, dynamics.max_steps):
+        true_class = 1 if not right else 0 if rng.random() < dynamics.weak_success_by_step[step] else 2
+        tokens.append(int(_draw_tokens(model.strong_tokens, np.array([true_class]), rng)[0]))
+        if right and rng.random() >= (model.strong_success, 0.0, model.repair)[true_class]:
+            right, wrong = False, len(tokens) - 1
+        hazard = dynamics.hazard_derailed_array if true_class == 1 else dynamics.hazard_array
+        if rng.random() < hazard[step]:
+            break
+    return tokens, wrong
+
+
+def _score_steps(model: RoutingModel, classes: NDArray[np.int64], rng: np.random.Generator) -> FloatArray:
+    """Scores of steps by their class, 1.0 where there is none."""
+    emission = model.observations.model_copy(update={"emission": "step"}).class_emission(model.dynamics)
+    scores = np.ones(classes.shape)
+    for c in range(3):
+        where = classes == c
+        scores[where] = _draw_scores(model, emission[c], int(where.sum()), rng)
+    return scores
+
+
+def _draw_tokens(means: FloatArray | None, classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Tokens of steps by their class (at least one each), 0 where there is no step."""
+    by_class = np.full(3, 20.0) if means is None else means
+    drawn = 1 + rng.poisson(np.maximum(by_class[np.maximum(classes, 0)] - 1.0, 0.0))
+    return np.where(classes < 0, 0, drawn)

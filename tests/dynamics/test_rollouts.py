@@ -1,0 +1,384 @@
+"""Dynamics from live rollouts: the chain by brute force, the filter by the other one, parameters by recovery."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+import trim_pomdp as tp
+from trim_pomdp.belief import filter_states
+from trim_pomdp.data.rollouts import RepairRollout, Rollouts
+from trim_pomdp.data.sequences import SequenceBatch
+from trim_pomdp.dynamics.estimation import fit, profile_intervals
+from trim_pomdp.dynamics.fitting import Sources, fit_dynamics
+from trim_pomdp.dynamics.lengths import UNKNOWN, Hazards, LengthCounts, LengthFit, OutcomeChain, fit_lengths
+from trim_pomdp.dynamics.likelihood import Pilot
+from trim_pomdp.dynamics.model import PerClass, StepDynamics
+from trim_pomdp.dynamics.parameters import TRANSFER, Explanation
+from trim_pomdp.dynamics.rollout_data import RepairRows, RolloutRows, WeakRows
+from trim_pomdp.dynamics.rollout_fitting import fit_rollouts
+from trim_pomdp.dynamics.rollout_terms import (
+    LabelledScores,
+    Repairs,
+    RepairTruth,
+    SeenSteps,
+    StrongLabels,
+    StrongOutcomes,
+    emission,
+    step_classes,
+)
+from trim_pomdp.dynamics.synthetic import draw_pilot, draw_rollouts, draw_sequences, draw_weak_rollouts
+from trim_pomdp.errors import InputError
+from trim_pomdp.routing import RoutingModel
+
+T = 12
+RISING = np.append(np.clip(0.02 * np.arange(1, T) ** 1.4, 0, 0.9), 1.0)
+LATE = np.append(np.full(T - 1, 0.04), 1.0)
+PARAMETERS = {
+    "weak_success": 0.88,
+    "look_right": 0.7,
+    "false_alarms": 0.05,
+    "misses": 0.05,
+    "strong_success": 0.97,
+    "repair": 0.7,
+}
+TOKENS = {
+    "weak_tokens": PerClass(right=20, derailed=24, wrong=30),
+    "strong_tokens": PerClass(right=22, derailed=30, wrong=40),
+}
+
+
+def model_with(**changes: object) -> RoutingModel:
+    preset = tp.load_preset("qwen2.5-1.5b-7b-math")
+    values = {**PARAMETERS, "weak_success": (0.88,), "hazard": tuple(RISING), "hazard_derailed": tuple(LATE)}
+    dynamics = preset.dynamics.replace(**{**values, **TOKENS, "strong_only_tokens": None, **changes})
+    return RoutingModel(preset.observations, dynamics)
+
+
+@pytest.fixture(scope="module")
+def truth() -> RoutingModel:
+    return model_with()
+
+
+@pytest.fixture(scope="module")
+def rollouts(truth: RoutingModel) -> Rollouts:
+    return draw_rollouts(truth, 1200, 600, 800, np.random.default_rng(3), problems=400)
+
+
+@pytest.fixture(scope="module")
+def fitted(truth: RoutingModel, rollouts: Rollouts) -> StepDynamics:
+    return fit_rollouts("outcomes", rollouts, truth.observations, max_steps=T, draws=40)
+
+
+@pytest.fixture(scope="module")
+def fitted_on_labels(truth: RoutingModel, rollouts: Rollouts) -> StepDynamics:
+    return fit_rollouts("labels", rollouts, truth.observations, labels=True, max_steps=T, draws=40)
+
+
+# The chain of lengths and outcomes ---------------------------------------------------------------------------
+
+
+def brute_force(success: np.ndarray, hazards: Hazards, start: int) -> dict[tuple[bool, int], float]:
+    """P(right, last step) from a right prefix before `start`, over every path of (step right, ends)."""
+    out: dict[tuple[bool, int], float] = {}
+    for length in range(1, len(success) - start + 1):
+        for steps in itertools.product((True, False), repeat=length):
+            right, probability = True, 1.0
+            for t, success_of_step in enumerate(steps, start=start):
+                h = hazards.right[t] if right else hazards.derailed[t]
+                if right:
+                    probability *= success[t] if success_of_step else 1.0 - success[t]
+                elif success_of_step:  # what a derailed step would have been does not matter: count it once
+                    probability = 0.0
+                right = right and success_of_step
+                probability *= h if t == start + length - 1 else 1.0 - h
+            key = (right, start + length - 1)
+            out[key] = out.get(key, 0.0) + probability
+    return out
+
+
+def test_the_chain_against_brute_force() -> None:
+    success = np.array([0.9, 0.8, 0.7, 0.95])
+    hazards = Hazards(np.array([0.1, 0.3, 0.4, 1.0]), np.array([0.05, 0.1, 0.2, 1.0]))
+    chain = OutcomeChain.of(success, hazards)
+    for start in range(4):
+        expected = brute_force(success, hazards, start)
+        for last in range(start, 4):
+            assert chain.right[start, last] == pytest.approx(expected[True, last], abs=1e-12)
+            assert chain.wrong[start, last] == pytest.approx(expected[False, last], abs=1e-12)
+    np.testing.assert_allclose((chain.right + chain.wrong).sum(axis=1), 1.0)
+    np.testing.assert_allclose(chain.derailed.sum(axis=1), 1.0)
+    assert chain.accuracy[0] == pytest.approx(
+        sum(p for (right, _), p in brute_force(success, hazards, 0).items() if right)
+    )
+
+
+def test_with_one_hazard_a_solution_of_given_length_is_right_by_a_power() -> None:
+    hazards = Hazards(RISING, RISING)
+    chain = OutcomeChain.of(np.full(T, 0.9), hazards)
+    np.testing.assert_allclose(chain.right[0] / (chain.right[0] + chain.wrong[0]), 0.9 ** np.arange(1, T + 1))
+
+
+def drawn_lengths(n: int, *, derailed: np.ndarray, labelled: bool = False, seed: int = 0) -> LengthCounts:
+    model = model_with(hazard_derailed=tuple(derailed))
+    items = draw_weak_rollouts(model, n, np.random.default_rng(seed))
+    rows = WeakRows.of(items, None, labelled=labelled)
+    return LengthCounts.of(rows.lengths, rows.correct, T, rows.labels)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_two_hazards_are_found_from_lengths_and_outcomes(labelled: bool) -> None:
+    found = fit_lengths(drawn_lengths(6000, derailed=LATE, labelled=labelled), two=True)
+    assert found.success[0] == pytest.approx(0.88, abs=0.012)
+    np.testing.assert_allclose(found.hazards.right[:7], RISING[:7], atol=0.04)
+    np.testing.assert_allclose(found.hazards.derailed[2:-1], LATE[2:-1], atol=0.02)
+
+
+def test_labels_give_the_closed_form() -> None:
+    """With every first error known, p_w is right steps over right steps and first errors."""
+    counts = drawn_lengths(500, derailed=LATE, labelled=True)
+    first, last = np.nonzero(counts.labelled)
+    number = counts.labelled[first, last]
+    steps = (counts.right * np.arange(1, T + 1)).sum() + (number * first).sum()
+    assert fit_lengths(counts, two=True).success[0] == pytest.approx(steps / (steps + number.sum()), abs=1e-12)
+
+
+def test_em_does_not_lose_likelihood() -> None:
+    counts = drawn_lengths(800, derailed=LATE)
+    two, one = (fit_lengths(counts, two=flag) for flag in (True, False))
+    assert two.log_likelihood(counts) > one.log_likelihood(counts) + 30
+    moved = LengthFit(np.full(T, two.success[0] + 0.01), two.hazards)
+    assert moved.log_likelihood(counts) < two.log_likelihood(counts)
+
+
+def test_the_cap_cuts_off() -> None:
+    lengths, correct = np.array([3, 12, 20, 20]), np.array([True, False, True, False])
+    counts = LengthCounts.of(lengths, correct, T, np.array([UNKNOWN, UNKNOWN, UNKNOWN, 15]))
+    assert counts.right.nonzero()[0].tolist() == [2, T - 1]
+    assert counts.right[-1] == 2  # one right, one whose error comes after the cap
+    assert counts.wrong[-1] == 1
+    assert fit_lengths(counts, two=True).hazards.right[-1] == 1.0
+
+
+# Terms -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("derailed", [None, tuple(LATE)])
+@pytest.mark.parametrize("slope", [0.0, 0.1])
+def test_the_compiled_filter_is_the_filter(derailed: tuple[float, ...] | None, slope: float) -> None:
+    p_w = tuple(expit(logit(0.88) + slope * np.arange(T)))
+    model = model_with(hazard_derailed=derailed, weak_success=p_w)
+    batch = draw_sequences(model, 200, np.random.default_rng(0))
+    d = model.dynamics
+    found = SeenSteps.of(batch, model.observations).beliefs(
+        {**PARAMETERS, "weak_success_slope": slope}, Hazards(d.hazard_array, d.hazard_derailed_array)
+    )
+    expected = filter_states(model.observations.bins(batch.scores), batch.mask, model.emission, d)
+    np.testing.assert_allclose(found[..., 0][batch.mask], expected[batch.mask], atol=1e-12)
+    np.testing.assert_allclose(found.sum(axis=2)[batch.mask], 1.0)
+
+
+def test_a_repair_by_hand() -> None:
+    """One weak step, redone, then two strong steps: belief, repair, and the rest of the chain."""
+    table = np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]])
+    hazards = Hazards(np.array([0.1, 0.3, 0.4, 1.0]), np.array([0.05, 0.1, 0.2, 1.0]))
+    steps = SeenSteps(np.array([[1], [1]]), np.array([1, 1]), np.array([False, True]), table)
+    values = {**PARAMETERS, "false_alarms": 0.0, "misses": 0.0}
+    term = Repairs(steps, np.array([True, False]), np.array([2, 0]), hazards)
+    b0, b2 = np.array([0.88 * 0.1, 0.12 * 0.8]) / (0.88 * 0.1 + 0.12 * 0.8)
+    q = b0 * 0.97 + b2 * 0.7
+    chain = brute_force(np.full(4, 0.88 * 0.97 + 0.12 * 0.7), hazards, 1)
+    expected = np.log(q * chain[True, 2]) + np.log(1 - q)
+    assert term.log_likelihood(values) == pytest.approx(expected, abs=1e-12)
+    shown = term.probability_right(values)
+    assert shown == pytest.approx([q * sum(p for (right, _), p in chain.items() if right), q], abs=1e-12)
+
+
+def test_strong_solutions_tell_one_number(truth: RoutingModel, rollouts: Rollouts) -> None:
+    rows = RolloutRows.of(rollouts, None, labelled=True).strong
+    assert rows is not None
+    hazards = Hazards(RISING, LATE)
+    unlabelled = LengthCounts.of(rows.lengths, rows.correct, T, np.full(len(rows.lengths), UNKNOWN))
+    labelled = LengthCounts.of(rows.lengths, rows.correct, T, rows.labels)
+    free = Explanation("p_s", "", ("strong_success",), fixed={**PARAMETERS, "strong_success": 1.0})
+    for term in (StrongOutcomes(unlabelled, hazards), StrongLabels.of(labelled)):
+        found = fit(free, [term], n_starts=1).free["strong_success"]
+        assert 0.88 * found + 0.12 * 0.7 == pytest.approx(0.88 * 0.97 + 0.12 * 0.7, abs=0.012)
+
+
+def test_repair_truth_is_a_count() -> None:
+    term = RepairTruth.of(np.array([0, 0, 0, 1, 2, 2]), np.array([True, True, False, False, True, False]))
+    assert term.counts.tolist() == [[2, 1], [1, 1]]
+    free = Explanation("both", "", ("strong_success", "repair"))
+    assert fit(free, [term], n_starts=1).free == pytest.approx({"strong_success": 2 / 3, "repair": 0.5}, abs=1e-4)
+
+
+def test_scores_of_labelled_steps_count_by_class() -> None:
+    assert step_classes(np.array([-1, 1]), 3).tolist() == [[0, 0, 0], [0, 2, 1]]
+    table = np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]])
+    steps = SeenSteps(np.array([[0, 1, 0], [0, 1, 1]]), np.array([2, 3]), np.array([True, True]), table)
+    term = LabelledScores.of(steps, np.array([-1, 1]))
+    assert term.counts.tolist() == [[2, 1], [0, 1], [0, 1]]
+    right, derailed, wrong = emission(table, PARAMETERS)
+    expected = 2 * np.log(right[0]) + np.log(right[1]) + np.log(derailed[1]) + np.log(wrong[1])
+    assert term.log_likelihood(PARAMETERS) == pytest.approx(expected)
+
+
+def test_repairs_break_the_ridge_that_thresholds_leave(truth: RoutingModel, rollouts: Rollouts) -> None:
+    one = model_with(hazard_derailed=None)
+    rng = np.random.default_rng(0)
+    rows = [
+        row.model_copy(update={"strong_tokens": None, "kept_tokens": None, "discarded_tokens": None})
+        for row in draw_pilot(one, (0.0, 0.1, 0.4, 0.8, 1.0), 2000, rng)
+    ]
+    pilot = Pilot.of(rows, one.observations, RISING, labelled=False)
+    repairs = draw_rollouts(one, 1, 1, 800, rng).repairs
+    part = RepairRows.of(repairs, None, labelled=False)
+    term = Repairs(
+        SeenSteps.of(part.batch, one.observations, part.ended),
+        part.batch.correct,
+        part.further,
+        Hazards(RISING, RISING),
+    )
+    widths = []
+    for terms in ([pilot], [pilot, term]):
+        span = profile_intervals(fit(TRANSFER, terms, n_starts=1), names=("repair",))["repair"]
+        assert span.low <= 0.7 <= span.high
+        widths.append(span.high - span.low)
+    assert widths[1] < 0.7 * widths[0]
+
+
+# Recovery ----------------------------------------------------------------------------------------------------
+
+
+def misses_of(dynamics: StepDynamics, truth: RoutingModel) -> list[str]:
+    """Names of parameters whose interval does not hold the true value."""
+    d, report = truth.dynamics, dynamics.fit
+    assert report is not None
+    values = {**PARAMETERS}
+    for name, array in (("hazard", d.hazard_array), ("hazard_derailed", d.hazard_derailed_array)):
+        values |= {f"{name}.{t + 1}": float(value) for t, value in enumerate(array[:-1])}
+    for kind, tokens in TOKENS.items():
+        values |= {f"{kind}.{key}": value for key, value in tokens.model_dump().items()}
+    return [n for n, span in report.intervals.items() if n in values and not span.low <= values[n] <= span.high]
+
+
+def test_parameters_are_recovered_from_outcomes(fitted: StepDynamics, truth: RoutingModel) -> None:
+    assert fitted.hazard_derailed is not None
+    assert fitted.fit is not None
+    assert set(PARAMETERS) <= set(fitted.fit.intervals)
+    assert len(misses_of(fitted, truth)) <= 3  # of 34 at 95 %
+    assert not set(misses_of(fitted, truth)) & {"weak_success", "strong_success", "repair"}
+    assert fitted.weak_success == pytest.approx((0.88,), abs=0.012)
+    assert fitted.strong_success == pytest.approx(0.97, abs=0.03)
+    assert fitted.repair == pytest.approx(0.7, abs=0.12)
+    assert fitted.false_alarms == pytest.approx(0.05, abs=0.03)
+
+
+def test_parameters_are_recovered_from_labels(
+    fitted: StepDynamics, fitted_on_labels: StepDynamics, truth: RoutingModel
+) -> None:
+    assert len(misses_of(fitted_on_labels, truth)) <= 3
+    assert fitted_on_labels.repair == pytest.approx(0.7, abs=0.06)
+    assert fitted_on_labels.strong_success == pytest.approx(0.97, abs=0.02)
+    assert fitted_on_labels.misses == pytest.approx(0.05, abs=0.03)
+    assert fitted_on_labels.fit is not None
+    assert fitted.fit is not None
+    for name in ("repair", "misses", "look_right"):
+        label, outcome = (item.fit.intervals[name] for item in (fitted_on_labels, fitted))
+        assert label.high - label.low < outcome.high - outcome.low
+    assert any("by their labels: 1200 of 1200 weak, 600 of 600 strong" in note for note in fitted_on_labels.fit.notes)
+
+
+def test_what_is_fitted_agrees_with_what_is_seen(fitted: StepDynamics, rollouts: Rollouts) -> None:
+    assert fitted.fit is not None
+    labels = {check.label for check in fitted.fit.checks}
+    assert {
+        "weak-only: accuracy",
+        "strong-only: accuracy",
+        "strong-only: steps",
+        "strong-only: strong tokens",
+    } <= labels
+    assert {"steps of right weak-only solutions", "share of right repaired solutions, all"} <= labels
+    for check in fitted.fit.checks:
+        assert abs(check.z_score or 0.0) < 3.5, check.label
+    assert fitted.strong_only_tokens == pytest.approx(np.mean([sum(item.tokens) for item in rollouts.strong]))
+
+
+def test_the_fit_plans(fitted: StepDynamics, truth: RoutingModel) -> None:
+    """What is planned in the fitted model does nearly as well in the true one as what is planned there."""
+    model = RoutingModel(truth.observations, fitted)
+    mine, best = (tp.policy_for_tradeoff(item, 0.3, gap=1e-3) for item in (model, truth))
+
+    def worth(policy: tp.PolicyArtifact) -> float:
+        point = tp.evaluate(policy, truth)
+        return 100 * point.accuracy - 0.3 * point.strong_tokens
+
+    assert worth(mine) > worth(best) - 0.5
+
+
+# What the data want ------------------------------------------------------------------------------------------
+
+
+def test_one_hazard_stays_one() -> None:
+    model = model_with(hazard_derailed=None)
+    items = draw_weak_rollouts(model, 1000, np.random.default_rng(1))
+    found = fit_rollouts("one", Rollouts(items), model.observations, max_steps=T, intervals=False)
+    assert found.hazard_derailed is None
+    assert found.fit is not None
+    assert found.fit.notes[0].startswith("one hazard: held-out")
+    assert (found.strong_success, found.repair, found.strong_tokens) == (None, None, None)
+    assert {"strong_success", "repair"} <= set(found.fit.unidentified)
+    assert any("--repair" in note for note in found.fit.notes)
+    asked = fit_rollouts("two", Rollouts(items), model.observations, max_steps=T, intervals=False, two_hazards=True)
+    assert asked.hazard_derailed is not None
+
+
+def test_weak_success_by_step_is_found_where_it_is() -> None:
+    curve = expit(logit(0.97) - 0.25 * np.arange(T))
+    model = model_with(weak_success=tuple(curve), look_right=0.9)
+    items = draw_weak_rollouts(model, 1500, np.random.default_rng(2))
+    found = fit_rollouts("slope", Rollouts(items), model.observations, max_steps=T, draws=10)
+    np.testing.assert_allclose(found.weak_success[:7], curve[:7], atol=0.04)
+    assert found.fit is not None
+    assert "weak_success.3" in found.fit.intervals
+    assert "weak_success" not in found.fit.intervals
+
+
+# What is refused ---------------------------------------------------------------------------------------------
+
+
+def test_wrong_rollouts_are_refused(truth: RoutingModel, rollouts: Rollouts) -> None:
+    weak = list(rollouts.weak)
+    right = Rollouts([item for item in weak if item.correct])
+    for rollouts_given, word in (
+        (right, "have right answers"),
+        (Rollouts([item.model_copy(update={"problem_id": "p"}) for item in weak[:50]]), "a single problem"),
+        (
+            Rollouts([*weak, weak[0].model_copy(update={"scores": None, "features": {"logprob_min": (-1.0,)}})]),
+            "no score",
+        ),
+    ):
+        with pytest.raises(InputError, match=word):
+            fit_rollouts("x", rollouts_given, truth.observations, max_steps=T, intervals=False)
+    with pytest.raises(InputError, match="rollouts stand alone"):
+        both = Sources(rollouts=rollouts, sequences=SequenceBatch.of(weak))
+        fit_dynamics("x", both, truth.observations)
+    with pytest.raises(InputError, match="labels are those of rollouts"):
+        fit_dynamics("x", Sources(sequences=SequenceBatch.of(weak)), truth.observations, labels=True)
+
+
+def test_a_redone_step_that_ended_is_told_apart() -> None:
+    base = {"id": "r", "scores": (0.5,), "correct": True, "weak_tokens": (1,)}
+    rows = RepairRows.of(
+        [
+            RepairRollout.model_validate({**base, "strong_tokens": (1,)}),
+            RepairRollout.model_validate({**base, "strong_tokens": (1, 2), "ended": True}),
+        ],
+        None,
+        labelled=True,
+    )
+    assert rows.ended.tolist() == [True, True]
+    assert rows.further.tolist() == [0, 1]
+    assert rows.true_class.tolist() == [UNKNOWN, UNKNOWN]

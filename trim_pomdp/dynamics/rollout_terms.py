@@ -1,0 +1,282 @@
+"""Log-likelihoods of live rollouts, as terms of the joint one; always of outcomes given what was seen before them.
+
+The strong model's own steps succeed with p̄ = p_w·p_s + (1 − p_w)·p_r. A solution of L steps that it writes alone is
+right with p̄^L where derailed solutions end like others; where they end later, a long solution is itself a sign of
+having derailed, so its length is taken together with its outcome (`OutcomeChain`), the hazards being given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trim_pomdp.belief import require_evidence
+from trim_pomdp.data.sequences import SequenceBatch
+from trim_pomdp.dynamics.lengths import Hazards, LengthCounts, LengthFit, OutcomeChain
+from trim_pomdp.dynamics.likelihood import Parameters, weak_success_curve
+from trim_pomdp.observations import ObservationModel, transferred
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+_TINY = 1e-12
+_WEAK = frozenset({"weak_success", "weak_success_slope"})
+_EMISSION = frozenset({"look_right", "false_alarms", "misses"})
+_STRONG = frozenset({"strong_success", "repair"})
+
+
+@dataclass(frozen=True)
+class SeenSteps:
+    """Weak steps as the filter sees them.
+
+    Attributes
+    ----------
+    bins : ndarray of shape (n, T)
+        Observation bin of every step.
+    lengths : ndarray of shape (n,)
+        Number of steps.
+    ended : ndarray of bool, shape (n,)
+        Whether the last of them ended the solution.
+    table : ndarray of shape (3, J)
+        P(bin | right, derailed as labelled, wrong), before transfer.
+    """
+
+    bins: IntArray
+    lengths: IntArray
+    ended: NDArray[np.bool_]
+    table: FloatArray
+
+    @classmethod
+    def of(
+        cls, batch: SequenceBatch, observations: ObservationModel, ended: NDArray[np.bool_] | None = None
+    ) -> SeenSteps:
+        """Bin the scores of a batch; by default every sequence is a whole solution.
+
+        Raises
+        ------
+        InputError
+            If the batch holds other evidence than the observations bin.
+        """
+        require_evidence(batch, observations)
+        whole = np.ones(len(batch), dtype=np.bool_) if ended is None else ended
+        return cls(observations.bins(batch.scores), batch.lengths, whole, observations.table)
+
+    def beliefs(self, parameters: Parameters, hazards: Hazards) -> FloatArray:
+        """Distribution over S0, S1, S2 after each step, shape (n, T, 3); zeros beyond the end.
+
+        As `trim_pomdp.belief.filter_states` has it, compiled.
+        """
+        from trim_pomdp import _kernels
+
+        out = np.zeros((*self.bins.shape, 3))
+        # Equal hazards say nothing: halves cancel.
+        end = (
+            np.stack([hazards.right, hazards.derailed], axis=1)
+            if hazards.differ
+            else np.full((len(hazards.right), 2), 0.5)
+        )
+        _kernels.filter_beliefs(
+            self.bins,
+            self.lengths,
+            self.ended,
+            np.ascontiguousarray(emission(self.table, parameters).T),
+            weak_success_curve(parameters, len(hazards.right)),
+            end,
+            out,
+        )
+        return out
+
+    def last_beliefs(self, parameters: Parameters, hazards: Hazards) -> FloatArray:
+        """Distribution over S0, S1, S2 after the last step, shape (n, 3)."""
+        return np.asarray(self.beliefs(parameters, hazards)[np.arange(len(self.lengths)), self.lengths - 1])
+
+
+def step_classes(labels: IntArray, steps: int) -> IntArray:
+    """Class 0, 1 or 2 of each step of solutions, given their first wrong step (-1: none), shape (n, steps)."""
+    index = np.arange(steps)
+    first = np.where(labels < 0, steps, labels)[:, None]
+    return np.where(index < first, 0, np.where(index == first, 2, 1))
+
+
+def emission(table: FloatArray, parameters: Parameters) -> FloatArray:
+    """P(bin | S0, S1, S2) after transfer, derailed steps judged one by one; shape (3, J)."""
+    return transferred(
+        table,
+        look_right=parameters["look_right"],
+        false_alarms=parameters["false_alarms"],
+        misses=parameters["misses"],
+        labelled=False,
+    )
+
+
+def strong_curve(parameters: Parameters, steps: int) -> FloatArray:
+    """p̄ = p_w·p_s + (1 − p_w)·p_r by step, shape (steps,)."""
+    p_w = weak_success_curve(parameters, steps)
+    return p_w * parameters["strong_success"] + (1.0 - p_w) * parameters["repair"]
+
+
+@dataclass(frozen=True)
+class WeakOutcomes:
+    """Outcomes of weak-only solutions given their scores and ends, through the filter."""
+
+    steps: SeenSteps
+    correct: NDArray[np.bool_]
+    hazards: Hazards
+    name: str = "weak rollouts: outcomes given scores"
+    informs: frozenset[str] = _WEAK | _EMISSION
+
+    def log_likelihood(self, parameters: Parameters) -> float:
+        """See `Term`."""
+        right = self.steps.last_beliefs(parameters, self.hazards)[:, 0]
+        return float(np.log(np.maximum(np.where(self.correct, right, 1.0 - right), _TINY)).sum())
+
+
+@dataclass(frozen=True)
+class WeakLengths:
+    """Lengths and outcomes of weak-only solutions (first errors, where labelled), hazards given."""
+
+    counts: LengthCounts
+    hazards: Hazards
+    name: str = "weak rollouts: lengths and outcomes"
+    informs: frozenset[str] = _WEAK
+
+    def log_likelihood(self, parameters: Parameters) -> float:
+        """See `Term`."""
+        success = weak_success_curve(parameters, len(self.hazards.right))
+        return LengthFit(success, self.hazards).log_likelihood(self.counts)
+
+
+@dataclass(frozen=True)
+class LabelledScores:
+    """Scores of steps whose class is known: what transfer and p_d are, without the filter.
+
+    `counts` has the shape (3, J): steps of class S0, S1, S2 by bin.
+    """
+
+    counts: FloatArray
+    table: FloatArray
+    name: str = "weak rollouts: scores of labelled steps"
+    informs: frozenset[str] = _EMISSION
+
+    @classmethod
+    def of(cls, steps: SeenSteps, labels: IntArray) -> LabelledScores:
+        """Count the bins of labelled solutions; `labels` holds first wrong steps from 0, or -1."""
+        T = steps.bins.shape[1]
+        counts = np.zeros(steps.table.shape)
+        exists = np.arange(T) < steps.lengths[:, None]
+        np.add.at(counts, (step_classes(labels, T)[exists], steps.bins[exists]), 1.0)
+        return cls(counts, steps.table)
+
+    def log_likelihood(self, parameters: Parameters) -> float:
+        """See `Term`."""
+        return float((self.counts * np.log(np.maximum(emission(self.table, parameters), _TINY))).sum())
+
+
+@dataclass(frozen=True)
+class StrongOutcomes:
+    """Outcomes and lengths of strong-only solutions."""
+
+    counts: LengthCounts
+    hazards: Hazards
+    name: str = "strong rollouts: lengths and outcomes"
+    informs: frozenset[str] = _WEAK | _STRONG
+
+    def log_likelihood(self, parameters: Parameters) -> float:
+        """See `Term`."""
+        success = strong_curve(parameters, len(self.hazards.right))
+        return LengthFit(success, self.hazards).log_likelihood(self.counts)
+
+
+@dataclass(frozen=True)
+class StrongLabels:
+    """Right steps and first errors of labelled strong-only solutions, by step; arrays of shape (T,)."""
+
+    right: FloatArray
+    errors: FloatArray
+    name: str = "strong rollouts: labelled steps"
+    informs: frozenset[str] = _WEAK | _STRONG
+
+    @classmethod
+    def of(cls, counts: LengthCounts) -> StrongLabels:
+        """From solutions all of which are labelled (those without an error among the right ones)."""
+        errors = counts.labelled.sum(axis=1)
+        ends = counts.right + errors
+        return cls(ends[::-1].cumsum()[::-1] - errors, errors)
+
+    def log_likelihood(self, parameters: Parameters) -> float:
+        """See `Term`."""
+        return float((np.stack([self.right, self.errors]) * _log_both(strong_curve(parameters, len(self.right)))).sum())
+
+
+@dataclass(frozen=True)
+class Repairs:
+    """Outcomes of solutions whose last weak step the strong model redid before it went on alone.
+
+    With b the belief at that step the prefix is right after it with q = b₀·p_s + b₂·p_r. `further` holds the number of
+    strong steps after the redone one, shape (n,), which are taken together with the outcome.
+    """
+
+    steps: SeenSteps
+    correct: NDArray[np.bool_]
+    further: IntArray
+    hazards: Hazards
+    name: str = "repair rollouts: outcomes"
+    informs: frozenset[str] = _WEAK | _EMISSION | _STRONG
+
+    def probability_right(self, parameters: Parameters) -> FloatArray:
+        """P(right | scores of the weak steps, whether the redone one ended the solution), shape (n,)."""
+        q = self._right_after(parameters)
+        q[self._goes_on] *= self._chain(parameters).accuracy[self.steps.lengths[self._goes_on]]
+        return q
+
+    def log_likelihood(self, parameters: Parameters) -> float:
+        """See `Term`."""
+        q, chain, goes_on = self._right_after(parameters), self._chain(parameters), self._goes_on
+        first = self.steps.lengths[goes_on]
+        span = first, np.minimum(first + self.further[goes_on] - 1, len(self.hazards.right) - 1)
+        right, wrong = q, 1.0 - q
+        wrong[goes_on] = q[goes_on] * chain.wrong[span] + wrong[goes_on] * chain.derailed[span]
+        right[goes_on] *= chain.right[span]
+        return float(np.log(np.maximum(np.where(self.correct, right, wrong), _TINY)).sum())
+
+    @property
+    def _goes_on(self) -> NDArray[np.bool_]:
+        return (self.further > 0) & (self.steps.lengths < len(self.hazards.right))
+
+    def _right_after(self, parameters: Parameters) -> FloatArray:
+        belief = self.steps.last_beliefs(parameters, self.hazards)
+        return np.asarray(belief[:, 0] * parameters["strong_success"] + belief[:, 2] * parameters["repair"])
+
+    def _chain(self, parameters: Parameters) -> OutcomeChain:
+        return OutcomeChain.of(strong_curve(parameters, len(self.hazards.right)), self.hazards)
+
+
+@dataclass(frozen=True)
+class RepairTruth:
+    """Redone steps whose class is known: `counts` holds right and wrong ones (columns) of S0 and S2 (rows)."""
+
+    counts: FloatArray
+    name: str = "repair rollouts: labelled steps"
+    informs: frozenset[str] = _STRONG
+
+    @classmethod
+    def of(cls, true_class: IntArray, redone_right: NDArray[np.bool_]) -> RepairTruth:
+        """Count steps; those of class S1 say nothing."""
+        return cls(
+            np.array(
+                [[(redone_right[true_class == c] == right).sum() for right in (True, False)] for c in (0, 2)], float
+            )
+        )
+
+    def log_likelihood(self, parameters: Parameters) -> float:
+        """See `Term`."""
+        return float(
+            (self.counts.T * _log_both(np.array([parameters[name] for name in ("strong_success", "repair")]))).sum()
+        )
+
+
+def _log_both(right: FloatArray) -> FloatArray:
+    """log p and log (1 − p), shape (2, n)."""
+    p = np.clip(right, _TINY, 1.0 - _TINY)
+    return np.stack([np.log(p), np.log1p(-p)])
