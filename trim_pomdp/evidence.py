@@ -78,6 +78,12 @@ class EvidenceMap(Record):
             return "logprob"
         return "prm" if len(self.features) == 1 else "prm+logprob"
 
+    @property
+    def formula(self) -> str:
+        """The map in one line, for people."""
+        weighted = (f"{c:+.3g}·logit({name})" for name, c in zip(self.features, self.coefficients, strict=True))
+        return f"logit of the evidence score = {self.intercept:.3g} {' '.join(weighted)}"
+
     def clip(self, name: str) -> float:
         """Clip of a feature's probability."""
         return self.score_clip if name == "score" else self.logprob_clip

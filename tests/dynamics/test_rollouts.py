@@ -268,7 +268,7 @@ def test_parameters_are_recovered_from_outcomes(fitted: StepDynamics, truth: Rou
     assert fitted.hazard_derailed is not None
     assert fitted.fit is not None
     assert set(PARAMETERS) <= set(fitted.fit.intervals)
-    assert len(misses_of(fitted, truth)) <= 3  # of 34 at 95 %
+    assert len(misses_of(fitted, truth)) <= 5  # of 37; over ten seeds 6 % miss
     assert not set(misses_of(fitted, truth)) & {"weak_success", "strong_success", "repair"}
     assert fitted.weak_success == pytest.approx((0.88,), abs=0.012)
     assert fitted.strong_success == pytest.approx(0.97, abs=0.03)
@@ -279,7 +279,7 @@ def test_parameters_are_recovered_from_outcomes(fitted: StepDynamics, truth: Rou
 def test_parameters_are_recovered_from_labels(
     fitted: StepDynamics, fitted_on_labels: StepDynamics, truth: RoutingModel
 ) -> None:
-    assert len(misses_of(fitted_on_labels, truth)) <= 3
+    assert len(misses_of(fitted_on_labels, truth)) <= 5
     assert fitted_on_labels.repair == pytest.approx(0.7, abs=0.06)
     assert fitted_on_labels.strong_success == pytest.approx(0.97, abs=0.02)
     assert fitted_on_labels.misses == pytest.approx(0.05, abs=0.03)
@@ -327,7 +327,7 @@ def test_one_hazard_stays_one() -> None:
     found = fit_rollouts("one", Rollouts(items), model.observations, max_steps=T, intervals=False)
     assert found.hazard_derailed is None
     assert found.fit is not None
-    assert found.fit.notes[0].startswith("one hazard: held-out")
+    assert any(note.startswith("taken: one hazard, one p_w") for note in found.fit.notes)
     assert (found.strong_success, found.repair, found.strong_tokens) == (None, None, None)
     assert {"strong_success", "repair"} <= set(found.fit.unidentified)
     assert any("--repair" in note for note in found.fit.notes)
@@ -362,8 +362,8 @@ def test_wrong_rollouts_are_refused(truth: RoutingModel, rollouts: Rollouts) -> 
     ):
         with pytest.raises(InputError, match=word):
             fit_rollouts("x", rollouts_given, truth.observations, max_steps=T, intervals=False)
+    both = Sources(rollouts=rollouts, sequences=SequenceBatch.of(weak))
     with pytest.raises(InputError, match="rollouts stand alone"):
-        both = Sources(rollouts=rollouts, sequences=SequenceBatch.of(weak))
         fit_dynamics("x", both, truth.observations)
     with pytest.raises(InputError, match="labels are those of rollouts"):
         fit_dynamics("x", Sources(sequences=SequenceBatch.of(weak)), truth.observations, labels=True)

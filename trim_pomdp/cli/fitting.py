@@ -104,6 +104,8 @@ def fit_observations(
     show_table(
         f"{model.name}: {model.estimator}", ["diagnostic", "value"], [[k, v] for k, v in model.diagnostics.items()]
     )
+    if model.evidence is not None:
+        say(model.evidence.formula)
     for comparison in comparisons.values():
         say(comparison.to_table())
     say(f"wrote {out}")
@@ -176,7 +178,7 @@ def fit_dynamics(
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit what the two models do, from live rollouts, or from step counts, a pilot sweep, sequences, labelled solutions.
+    """Fit what the two models do: from live rollouts; or step counts, a pilot sweep, sequences, labelled solutions.
 
     Live rollouts are --rollouts, --strong and --repair, and stand alone; the others can be combined.
     """

@@ -270,6 +270,8 @@ def _inspect_artifact(artifact: Artifact, as_json: bool) -> None:
     elif isinstance(artifact, ObservationModel):
         rows = [[key, value] for key, value in artifact.diagnostics.items()]
         show_table(f"{artifact.name}: {artifact.estimator}", ["diagnostic", "value"], rows)
+        if artifact.evidence is not None:
+            say(artifact.evidence.formula)
     elif isinstance(artifact, PolicyArtifact):
         say(f"{artifact.policy.form} policy for {artifact.model}")
         show_points("per problem", [("planned", artifact.planned)])
@@ -303,7 +305,7 @@ def _inspect_model(model: RoutingModel, as_json: bool) -> None:
     seen = model.observations
     say(f"observations: {seen.name} ({seen.estimator}, {seen.n_bins} bins)")
     if seen.evidence is not None:
-        say(f"evidence: {', '.join(seen.evidence.features)} (no threshold rule: that looks at the PRM score alone)")
+        say(f"{seen.evidence.formula} (no threshold rule: it looks at the PRM score alone)")
     show_dynamics(model.dynamics)
     show_points(
         "what the model implies",

@@ -1,0 +1,132 @@
+"""What the data want, decided on held-out problems: one hazard or two, which of p_d, e and d to free, p_w by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trim_pomdp.dynamics.hazard import PRIOR_TRIALS
+from trim_pomdp.dynamics.lengths import UNKNOWN
+from trim_pomdp.dynamics.parameters import SEQUENCE_CANDIDATES, Explanation
+from trim_pomdp.dynamics.rollout_data import RolloutRows, take
+from trim_pomdp.dynamics.rollout_estimation import Fitter, Plan
+from trim_pomdp.errors import InputError
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+_FOLDS = 5
+
+
+def choose_plan(
+    fitter: Fitter,
+    rows: RolloutRows,
+    *,
+    two_hazards: bool,
+    by_step: bool,
+    seed: int,
+    progress: Callable[[str], None],
+) -> Plan:
+    """Decide which of p_d, e and d to free, then whether to have one hazard or two, and p_w by step or not.
+
+    The first is the best; among structures it is the simplest that is not clearly (two standard errors) worse than the
+    best.
+
+    Parameters
+    ----------
+    fitter : Fitter
+        Fits a plan.
+    rows : RolloutRows
+        The weak-only solutions decide.
+    two_hazards, by_step : bool
+        Do without the simpler choice.
+    seed : int
+        Of the folds.
+    progress : callable
+        Told what is being done.
+
+    Raises
+    ------
+    InputError
+        If all solutions are of one problem.
+    """
+    weak = rows.weak
+    folds = list(_folds(weak.groups, seed))
+
+    def held_out(explanation: Explanation, *, two: bool) -> FloatArray:
+        """Held-out log-likelihood of each fold: lengths with outcomes, and outcomes given scores."""
+        progress(f"cross-validating: {explanation.description}, {'two hazards' if two else 'one hazard'}")
+        out = []
+        for train, test in folds:
+            estimate, hazards = fitter.fit_weak(take(weak, train), explanation, two=two)
+            terms = fitter.weak_terms(take(weak, test), hazards)
+            out.append(sum(term.log_likelihood(estimate.parameters) for term in terms))
+        return np.array(out)
+
+    candidates = SEQUENCE_CANDIDATES[-1:] if (weak.labels != UNKNOWN).all() else SEQUENCE_CANDIDATES
+    scores = {candidate.name: held_out(candidate, two=True) for candidate in candidates}
+    chosen = max(candidates, key=lambda candidate: scores[candidate.name].sum())
+    steep = _with(chosen, "p_w by step", "weak_success_slope")
+    structures = [
+        (explanation, two)
+        for two in ((True,) if two_hazards else (False, True))
+        for explanation in ((steep,) if by_step else (chosen, steep))
+    ]
+    judged = [
+        scores[chosen.name] if two and explanation is chosen else held_out(explanation, two=two)
+        for explanation, two in structures
+    ]
+    best = max(judged, key=lambda score: float(score.sum()))
+    pick = next(i for i, score in enumerate(judged) if not _clearly_better(best, score))
+    explanation, two = structures[pick]
+
+    def note(title: str, score: FloatArray) -> str:
+        return f"held-out log-likelihood per solution, {title}: {score.sum() / len(weak.labels):.4f}"
+
+    notes = [note(candidate.description, scores[candidate.name]) for candidate in candidates]
+    notes += [
+        f"{note(_structure(*item), score)} ({_difference(score, best)} against the best)"
+        for item, score in zip(structures, judged, strict=True)
+    ]
+    notes.append(f"taken: {_structure(explanation, two)}, the simplest that is not clearly worse than the best")
+    if two:
+        notes.append(f"each of the two hazards leans on the pooled one with {PRIOR_TRIALS:g} trials a step")
+    if rows.repairs is not None:
+        explanation = _with(explanation, "p_s and p_r", "strong_success", "repair")
+    return Plan(explanation, two, tuple(notes))
+
+
+def _structure(explanation: Explanation, two: bool) -> str:
+    by_step = "p_w by step (log-odds linear in it)" if "weak_success_slope" in explanation.free else "one p_w"
+    return f"{'two hazards' if two else 'one hazard'}, {by_step}"
+
+
+def _with(explanation: Explanation, description: str, *names: str) -> Explanation:
+    return replace(
+        explanation, description=f"{explanation.description}, {description}", free=(*explanation.free, *names)
+    )
+
+
+def _folds(groups: NDArray[np.str_], seed: int) -> Iterator[tuple[IntArray, IntArray]]:
+    from sklearn.model_selection import GroupKFold
+
+    n_folds = min(_FOLDS, len(np.unique(groups)))
+    if n_folds < 2:
+        raise InputError("rollouts of a single problem cannot be cross-validated; give several problems")
+    yield from GroupKFold(n_folds, shuffle=True, random_state=seed).split(groups, groups=groups)
+
+
+def _clearly_better(a: FloatArray, b: FloatArray) -> bool:
+    """Whether held-out log-likelihoods by fold differ by more than two standard errors."""
+    return bool((a - b).sum() > 2.0 * _error(a - b))
+
+
+def _difference(a: FloatArray, b: FloatArray) -> str:
+    return f"{(a - b).sum():+.1f} ± {_error(a - b):.1f}"
+
+
+def _error(by_fold: FloatArray) -> float:
+    """Standard error of a sum over folds."""
+    return float(np.sqrt(len(by_fold)) * by_fold.std(ddof=1))

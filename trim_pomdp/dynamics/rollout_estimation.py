@@ -1,0 +1,237 @@
+"""Everything that rollouts tell, estimated under one plan: hazards, parameters of the joint likelihood, tokens.
+
+1. Lengths and outcomes of weak-only solutions give the hazards, one or two (`trim_pomdp.dynamics.lengths`).
+2. Outcomes given scores, lengths, strong-only outcomes and repairs make one likelihood for p_w, p_d, e, d, p_s and p_r
+   (`trim_pomdp.dynamics.rollout_terms`); with two hazards, 1 and 2 take turns.
+3. Tokens by class are regressed on the belief that the filter has at each step: a step costs Σ_class b_class·tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trim_pomdp.dynamics.estimation import ROUGH, Estimate, fit
+from trim_pomdp.dynamics.lengths import UNKNOWN, Hazards, LengthCounts, fit_lengths
+from trim_pomdp.dynamics.likelihood import Term, weak_success_curve
+from trim_pomdp.dynamics.parameters import PARAMETERS, Explanation
+from trim_pomdp.dynamics.rollout_data import RepairRows, RolloutRows, StrongRows, WeakRows, take
+from trim_pomdp.dynamics.rollout_terms import (
+    LabelledScores,
+    Repairs,
+    RepairTruth,
+    SeenSteps,
+    StrongLabels,
+    StrongOutcomes,
+    WeakLengths,
+    WeakOutcomes,
+    step_classes,
+)
+from trim_pomdp.observations import ObservationModel
+
+FloatArray = NDArray[np.float64]
+CLASSES = ("right", "derailed", "wrong")
+# How often hazards and parameters take turns after the first round, at most, and when p_w has settled.
+_ROUNDS = 5
+_SETTLED = 1e-3
+# Steps of average length that stand behind the tokens of each class, against classes that are hardly ever seen.
+_PRIOR_STEPS = 2.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to fit.
+
+    Attributes
+    ----------
+    explanation : Explanation
+        Which parameters are free.
+    two : bool
+        Whether derailed solutions have a hazard of their own.
+    notes : tuple of str
+        Why that.
+    """
+
+    explanation: Explanation
+    two: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Everything that is estimated from one (sample of the) data.
+
+    Attributes
+    ----------
+    estimate : Estimate
+        Parameters of the joint likelihood, given the hazards.
+    hazards : Hazards
+    weak_tokens, strong_tokens : ndarray of shape (3,) or None
+        Mean tokens of a weak step, and of the strong one that replaces it, by class S0, S1, S2.
+    strong_only_tokens : float or None
+        Mean strong tokens of a strong-only solution.
+    """
+
+    estimate: Estimate
+    hazards: Hazards
+    weak_tokens: FloatArray | None
+    strong_tokens: FloatArray | None
+    strong_only_tokens: float | None
+
+    @property
+    def values(self) -> dict[str, float]:
+        """All numbers that were estimated, by the names that intervals have."""
+        explanation, parameters = self.estimate.explanation, self.estimate.parameters
+        out = {name: parameters[name] for name in (*explanation.free, *explanation.tied) if name in PARAMETERS}
+        curve = weak_success_curve(parameters, len(self.hazards.right))
+        if "weak_success_slope" in out:
+            del out["weak_success"], out["weak_success_slope"]
+            out |= _by_step("weak_success", curve)
+        out |= _by_step("hazard", self.hazards.right[:-1])
+        if self.hazards.differ:
+            out |= _by_step("hazard_derailed", self.hazards.derailed[:-1])
+        for kind, tokens in (("weak_tokens", self.weak_tokens), ("strong_tokens", self.strong_tokens)):
+            if tokens is not None:
+                out |= {f"{kind}.{name}": float(value) for name, value in zip(CLASSES, tokens, strict=True)}
+        if self.strong_only_tokens is not None:
+            out["strong_only_tokens"] = self.strong_only_tokens
+        return out
+
+
+def _by_step(name: str, values: FloatArray) -> dict[str, float]:
+    return {f"{name}.{t + 1}": float(value) for t, value in enumerate(values)}
+
+
+@dataclass(frozen=True)
+class Fitter:
+    """Fits plans to (samples of) rollouts.
+
+    Attributes
+    ----------
+    observations : ObservationModel
+        Score densities, before transfer.
+    max_steps : int
+        Step cap.
+    """
+
+    observations: ObservationModel
+    max_steps: int
+
+    def counts(self, rows: WeakRows | StrongRows) -> LengthCounts:
+        """Solutions by length and outcome, or label."""
+        return LengthCounts.of(rows.lengths, rows.correct, self.max_steps, rows.labels)
+
+    def seen(self, weak: WeakRows) -> SeenSteps:
+        """Steps of whole solutions as the filter sees them."""
+        return SeenSteps.of(weak.batch, self.observations)
+
+    def fit(self, rows: RolloutRows, plan: Plan, **options: Any) -> Fitted:
+        """Fit everything; the options are those of `estimate`."""
+        estimate, hazards = self.estimate(
+            plan.explanation, plan.two, self.counts(rows.weak), lambda ends: self.terms(rows, ends), **options
+        )
+        return Fitted(
+            estimate,
+            hazards,
+            self._weak_tokens(rows, estimate, hazards),
+            self._strong_tokens(rows, estimate, hazards),
+            None if rows.strong is None else float(rows.strong.tokens.mean()),
+        )
+
+    def fit_weak(self, weak: WeakRows, explanation: Explanation, *, two: bool) -> tuple[Estimate, Hazards]:
+        """Fit what the weak model's own solutions tell."""
+        return self.estimate(
+            explanation, two, self.counts(weak), lambda ends: self.weak_terms(weak, ends), precision=ROUGH
+        )
+
+    def estimate(
+        self,
+        explanation: Explanation,
+        two: bool,
+        counts: LengthCounts,
+        terms: Callable[[Hazards], list[Term]],
+        *,
+        start: Mapping[str, float] | None = None,
+        n_starts: int = 1,
+        seed: int = 0,
+        precision: float = 1e-11,
+    ) -> tuple[Estimate, Hazards]:
+        """Fit hazards, then parameters given them; with two hazards in turns, since those depend on p_w."""
+        lengths = fit_lengths(counts, two=two)
+        begin = {"weak_success": float(lengths.success[0]), **(start or {})}
+        estimate = fit(
+            explanation, terms(lengths.hazards), start=begin, n_starts=n_starts, seed=seed, precision=precision
+        )
+        for _ in range(_ROUNDS if two else 0):
+            curve = weak_success_curve(estimate.parameters, self.max_steps)
+            if np.abs(curve - lengths.success).max() < _SETTLED:
+                break
+            lengths = fit_lengths(counts, two=True, success=curve)
+            estimate = fit(explanation, terms(lengths.hazards), start=estimate.free, n_starts=1, precision=precision)
+        return estimate, lengths.hazards
+
+    def terms(self, rows: RolloutRows, hazards: Hazards) -> list[Term]:
+        """Terms of the joint likelihood; each rollout counts by its label or by its outcome."""
+        out = [*self.weak_terms(rows.weak, hazards)]
+        if rows.repairs is None:
+            return out
+        known = rows.repairs.true_class != UNKNOWN
+        if not known.all():
+            out.append(self.repairs(take(rows.repairs, ~known), hazards))
+        if known.any():
+            out.append(RepairTruth.of(rows.repairs.true_class[known], rows.repairs.redone_right[known]))
+        if rows.strong is None:
+            return out
+        known = rows.strong.labels != UNKNOWN
+        if not known.all():
+            out.append(StrongOutcomes(self.counts(take(rows.strong, ~known)), hazards))
+        if known.any():
+            out.append(StrongLabels.of(self.counts(take(rows.strong, known))))
+        return out
+
+    def weak_terms(self, weak: WeakRows, hazards: Hazards) -> list[Term]:
+        """Terms of the weak model's own solutions."""
+        out: list[Term] = [WeakLengths(self.counts(weak), hazards)]
+        known = weak.labels != UNKNOWN
+        if not known.all():
+            part = take(weak, ~known)
+            out.append(WeakOutcomes(self.seen(part), part.batch.correct, hazards))
+        if known.any():
+            part = take(weak, known)
+            out.append(LabelledScores.of(self.seen(part), part.labels))
+        return out
+
+    def repairs(self, repairs: RepairRows, hazards: Hazards) -> Repairs:
+        """Term of repairs by their outcomes."""
+        steps = SeenSteps.of(repairs.batch, self.observations, repairs.ended)
+        return Repairs(steps, repairs.batch.correct, repairs.further, hazards)
+
+    def _weak_tokens(self, rows: RolloutRows, estimate: Estimate, hazards: Hazards) -> FloatArray | None:
+        weak = rows.weak
+        if weak.tokens is None:
+            return None
+        seen = self.seen(weak)
+        belief = seen.beliefs(estimate.parameters, hazards)
+        known = weak.labels != UNKNOWN
+        belief[known] = np.eye(3)[step_classes(weak.labels[known], belief.shape[1])]
+        exists = weak.batch.mask
+        return _tokens_by_class(belief[exists], weak.tokens[exists])
+
+    def _strong_tokens(self, rows: RolloutRows, estimate: Estimate, hazards: Hazards) -> FloatArray | None:
+        repairs = rows.repairs
+        if repairs is None:
+            return None
+        belief = self.repairs(repairs, hazards).steps.last_beliefs(estimate.parameters, hazards)
+        known = repairs.true_class != UNKNOWN
+        belief[known] = np.eye(3)[repairs.true_class[known]]
+        return _tokens_by_class(belief, repairs.tokens)
+
+
+def _tokens_by_class(belief: FloatArray, tokens: FloatArray) -> FloatArray:
+    """Tokens of each class, such that Σ_class b_class·tokens fits best (least squares), shape (3,)."""
+    gram = belief.T @ belief + _PRIOR_STEPS * np.eye(3)
+    return np.maximum(np.linalg.solve(gram, belief.T @ tokens + _PRIOR_STEPS * tokens.mean()), 0.0)
