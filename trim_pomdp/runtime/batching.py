@@ -32,11 +32,13 @@ Request = TypeVar("Request")
 Reply = TypeVar("Reply")
 
 
-def batched(weak: BatchGenerator, strong: BatchGenerator | None = None, prm: BatchScorer | None = None) -> Models:
+def batched(
+    weak: BatchGenerator | None, strong: BatchGenerator | None = None, prm: BatchScorer | None = None
+) -> Models:
     """The models of a run, all in this process, batched together."""
     batcher = Batcher()
     return Models(
-        weak=batcher.generator(weak),
+        weak=None if weak is None else batcher.generator(weak),
         strong=None if strong is None else batcher.generator(strong),
         prm=None if prm is None else batcher.scorer(prm),
         clock=batcher.clock,

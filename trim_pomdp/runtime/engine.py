@@ -60,9 +60,8 @@ class Models:
 
     Attributes
     ----------
-    weak : Generator
-    strong : Generator or None
-        None for runs that never regenerate.
+    weak, strong : Generator or None
+        None for runs that never ask it.
     prm : StepScorer or None
         None for runs that look at no score.
     clock : ModelClock
@@ -72,7 +71,7 @@ class Models:
         Whether the models keep the clock.
     """
 
-    weak: Generator
+    weak: Generator | None = None
     strong: Generator | None = None
     prm: StepScorer | None = None
     clock: ModelClock = field(default_factory=ModelClock)
@@ -98,7 +97,7 @@ class Models:
             return await self.prm.score(call.request)
         generator = self.weak if call.role == "weak" else self.strong
         if generator is None:
-            raise SetupError("this run has no strong model, but a step is to be regenerated")
+            raise SetupError(f"this run has no {call.role} model, but a step of it is wanted")
         return await generator.generate(call.request)
 
 

@@ -101,6 +101,7 @@ def run(
     in_flight: int = 64,
     progress: Progress | None = None,
     strong_only_tokens: float | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> RunSummary:
     """Solve problems and write their traces.
 
@@ -124,6 +125,8 @@ def run(
         Told after every problem.
     strong_only_tokens : float or None
         The unit of the budget.
+    files : mapping of str to str
+        Texts to keep in the folder, by file name; written before the first problem.
 
     Returns
     -------
@@ -136,7 +139,7 @@ def run(
         If two problems have the same id, or the folder is not fit (see `TraceWriter`).
     """
     _require_distinct(problems)
-    with TraceWriter(folder, {**config, "problems": _fingerprint(problems)}, resume=resume) as traces:
+    with TraceWriter(folder, {**config, "problems": fingerprint(problems)}, resume=resume, files=files) as traces:
         done = {item.problem for item in traces.terminals}
         began, worked = perf_counter(), models.clock.seconds
 
@@ -162,6 +165,7 @@ def _require_distinct(problems: Sequence[Problem]) -> None:
             raise InputError(f"{count} problems have the id {problem!r}; ids are unique in a run")
 
 
-def _fingerprint(problems: Sequence[Problem]) -> dict[str, Any]:
+def fingerprint(problems: Sequence[Problem]) -> dict[str, Any]:
+    """How many problems, and a hash of them."""
     text = json.dumps([(problem.id, problem.prompt, problem.answer) for problem in problems])
     return {"count": len(problems), "sha256": hashlib.sha256(text.encode()).hexdigest()}

@@ -241,7 +241,7 @@ class Solution:
     def _decide(self, step: _Step) -> Generator[Call, _Reply, None]:
         draft = step.weak
         assert draft is not None
-        features = {"tokens": float(draft.tokens), **_logprob_features(draft.logprobs)}
+        features = {"tokens": float(draft.tokens), **logprob_features(draft.logprobs)}
         if self.router.needs_score or self.record_scores:
             step.scoring = yield from self._score((*self._texts, draft.text))
             features["score"] = step.scoring.scores[-1]
@@ -350,8 +350,8 @@ class Solution:
         )
 
 
-def _logprob_features(logprobs: tuple[float, ...]) -> dict[str, float]:
-    """Smallest and mean log-probability, at most 0 whatever rounding did; 0 where there are no tokens."""
+def logprob_features(logprobs: tuple[float, ...]) -> dict[str, float]:
+    """Smallest and mean log-probability of a step, at most 0 whatever rounding did; 0 where there are no tokens."""
     if not logprobs:
         return {"logprob_min": 0.0, "logprob_mean": 0.0}
     return {"logprob_min": min(0.0, *logprobs), "logprob_mean": min(0.0, sum(logprobs) / len(logprobs))}

@@ -21,6 +21,7 @@ from typing import Literal
 from trim_pomdp.runtime.protocols import GeneratedStep
 
 SEPARATOR = "\n\n"
+SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\boxed{}."
 Flaw = Literal["empty", "repeated", "over-long"]
 
 _BOX = "\\boxed{"

@@ -22,8 +22,8 @@ class RunSummary:
         Share of right answers among problems with a known answer; a problem that failed counts as not solved.
     strong_tokens, strong_tokens_se : float or None
         Mean strong tokens per problem, whatever a failed one had spent included.
-    regenerations, steps : float
-        Mean number of steps that the strong model wrote, and of all steps, per problem.
+    regenerations, regenerations_se, steps : float
+        Mean number of steps that the strong model wrote, its standard error, and mean number of all steps, per problem.
     budget, budget_se : float or None
         Strong tokens in units of strong-only's; None where those are not given.
     tokens : dict of str to int
@@ -36,6 +36,8 @@ class RunSummary:
         How often solutions ended for which reason.
     failed : int
         Problems that ended by an error.
+    error : str or None
+        What the first of them met.
     wall_s : float
         Time that the run took, summed over its sessions; what a killed session did after its last problem is not known.
     overhead_share : float
@@ -48,6 +50,7 @@ class RunSummary:
     strong_tokens: float
     strong_tokens_se: float | None
     regenerations: float
+    regenerations_se: float | None
     steps: float
     budget: float | None
     budget_se: float | None
@@ -56,6 +59,7 @@ class RunSummary:
     degenerate: int
     reasons: dict[str, int]
     failed: int
+    error: str | None
     wall_s: float
     overhead_share: float
 
@@ -75,6 +79,7 @@ def summarise(terminals: Iterable[TerminalRecord], strong_only_tokens: float | N
     tokens = sum((item.tokens for item in ended), TokenCounts())
     accuracy, accuracy_se = mean_and_error([float(item.correct) for item in ended if item.correct is not None])
     strong, strong_se = mean_and_error([float(item.tokens.strong) for item in ended])
+    redone, redone_se = mean_and_error([float(item.regenerations) for item in ended])
     reasons = Counter(item.reason for item in ended)
     steps = sum(item.steps for item in ended)
     wall, models = _times(ended)
@@ -85,7 +90,8 @@ def summarise(terminals: Iterable[TerminalRecord], strong_only_tokens: float | N
         accuracy_se=accuracy_se,
         strong_tokens=strong or 0.0,
         strong_tokens_se=strong_se,
-        regenerations=sum(item.regenerations for item in ended) / max(len(ended), 1),
+        regenerations=redone or 0.0,
+        regenerations_se=redone_se,
         steps=steps / max(len(ended), 1),
         budget=None if unit is None or strong is None else strong / unit,
         budget_se=None if unit is None or strong_se is None else strong_se / unit,
@@ -94,6 +100,7 @@ def summarise(terminals: Iterable[TerminalRecord], strong_only_tokens: float | N
         degenerate=sum(item.degenerate for item in ended),
         reasons=dict(sorted(reasons.items())),
         failed=reasons["error"],
+        error=next((item.error for item in ended if item.error is not None), None),
         wall_s=wall,
         overhead_share=max(1.0 - models / wall, 0.0) if wall > 0 else 0.0,
     )

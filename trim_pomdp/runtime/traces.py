@@ -1,8 +1,9 @@
 """Traces: a run on disk, as one folder with one writer.
 
 ``run.json`` holds the run's configuration, everything that defines it, and its hash; a run is resumed under the same
-configuration or not at all. ``traces.jsonl`` is append-only: when a problem ends, its decision records and its
-terminal record are written together. ``.lock`` is locked (flock) as long as the writer lives.
+configuration or not at all. Further files may say the same at length (the policy, the problems). ``traces.jsonl`` is
+append-only: when a problem ends, its decision records and its terminal record are written together. ``.lock`` is
+locked (flock) as long as the writer lives.
 
 *What is lost.* If the process dies, by ``kill -9`` at any moment, the problems in flight and nothing else: their
 models' work is repeated on resuming, finished problems are not. If the machine dies, also what ended since the last
@@ -23,7 +24,7 @@ from typing import Annotated, Any, BinaryIO, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from trim_pomdp.artifacts import Artifact
+from trim_pomdp.artifacts import Artifact, write_text
 from trim_pomdp.errors import InputError
 from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord, TerminalRecord
 
@@ -67,6 +68,8 @@ class TraceWriter:
         Everything that defines the run, as JSON values.
     resume : bool
         Go on with the run that an existing folder holds.
+    files : mapping of str to str
+        Texts that go into the folder beside ``run.json``, by file name; they follow from the configuration.
 
     Attributes
     ----------
@@ -82,7 +85,14 @@ class TraceWriter:
         what differs); another process writes to it; or a whole line of its trace is no record.
     """
 
-    def __init__(self, folder: str | Path, config: Mapping[str, Any], *, resume: bool = False) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        config: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        files: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = Path(folder)
         self.terminals: list[TerminalRecord] = []
         run = RunArtifact.of(config)
@@ -90,6 +100,8 @@ class TraceWriter:
         self._lock = _locked(self.folder / LOCK_FILE)
         try:
             _same_run(self.folder, run)
+            for name, text in (files or {}).items():
+                write_text(self.folder / name, text)
             self._stream = self._open_trace(self.folder / TRACE_FILE)
         except BaseException:
             self._lock.close()
@@ -178,14 +190,25 @@ def _solutions(stream: BinaryIO, path: Path) -> Iterator[tuple[SolutionRecord, i
         decisions = []
 
 
-def _open_folder(folder: Path, resume: bool) -> None:
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Refuse, before long work, a folder that a run would not be written to.
+
+    Raises
+    ------
+    InputError
+        If the folder exists and `resume` is False, or is none.
+    """
+    if folder.exists():
         if not resume:
-            raise InputError(f"{folder}: exists; resume the run in it, or name another folder") from None
+            raise InputError(f"{folder}: exists; resume the run in it (--resume), or name another folder")
         if not folder.is_dir():
-            raise InputError(f"{folder}: is no folder") from None
+            raise InputError(f"{folder}: is no folder")
+
+
+def _open_folder(folder: Path, resume: bool) -> None:
+    check_folder(folder, resume=resume)
+    try:
+        folder.mkdir(parents=True, exist_ok=resume)
     except OSError as error:
         raise InputError(f"{folder}: cannot be made ({error.strerror or error})") from None
 

@@ -13,12 +13,11 @@ import torch
 from trim_pomdp.errors import InputError
 from trim_pomdp.runtime.protocols import GeneratedStep, Problem, ScoreRequest, StepRequest, StepScores, StopReason
 from trim_pomdp.runtime.sampling import draw_tokens, keyed_uniforms
+from trim_pomdp.runtime.stepping import SEPARATOR, SYSTEM_PROMPT
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-SEPARATOR = "\n\n"
-SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\boxed{}."
 SCORE_TOKEN = "<extra_0>"
 
 
@@ -122,6 +121,44 @@ class TransformersGenerator:
                 positions = positions[:, -1:] + 1
                 mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
         return [row.step for row in rows]
+
+    def step_logprobs(self, requests: Sequence[ScoreRequest]) -> list[list[tuple[float, ...]]]:
+        """Log-probabilities of given steps, as if this model had written them: the last step ends the text.
+
+        Returns
+        -------
+        list of list of tuple of float
+            For every request and step, of each of its tokens, the separator (or the end) included. A token that is
+            partly of one step and partly of the separator belongs to the step.
+
+        Raises
+        ------
+        InputError
+            If the tokenizer does not tell where its tokens are in the text (only fast ones do).
+        """
+        if not self._tokenizer.is_fast:
+            raise InputError("log-probabilities of given steps need a fast tokenizer, which tells where tokens are")
+        return [self._step_logprobs(request) for request in requests]
+
+    def _step_logprobs(self, request: ScoreRequest) -> list[tuple[float, ...]]:
+        opening = prompt_text(self._tokenizer, request.problem, (), self._system_prompt, SEPARATOR)
+        ends = [len(opening)]
+        for step in request.steps:
+            ends.append(ends[-1] + len(step) + len(SEPARATOR))
+        text = opening + SEPARATOR.join(request.steps)
+        encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ids: list[int] = [*encoded["input_ids"], self._tokenizer.eos_token_id]
+        starts = np.array([start for start, _ in encoded["offset_mapping"]] + [len(text)])
+        with torch.inference_mode():
+            logits = self._model(torch.tensor([ids], device=self._model.device), use_cache=False).logits[0, :-1].float()
+            chosen = logits.gather(-1, torch.tensor(ids[1:], device=logits.device)[:, None])[:, 0]
+            values = (chosen - logits.logsumexp(dim=-1)).tolist()
+        # The first token of the text follows nothing, so values[i] is of token i + 1.
+        step_of = np.searchsorted(ends, starts[1:], side="right") - 1
+        return [
+            tuple(value for value, owner in zip(values, step_of.tolist(), strict=True) if owner == index)
+            for index in range(len(request.steps))
+        ]
 
     def _append(self, row: _Row, token: int, logprob: float) -> None:
         row.logprobs.append(logprob)
@@ -268,10 +305,21 @@ def _padded(
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
-    """A tokenizer from a folder or the hub."""
-    from transformers import AutoTokenizer
+    """A tokenizer from a folder or the hub.
 
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    # A tokenizer.json says all; AutoTokenizer would put that of the model's family in the place of one of another kind.
+    loader: Any = PreTrainedTokenizerFast if (Path(name) / "tokenizer.json").is_file() else AutoTokenizer
+    try:
+        tokenizer: PreTrainedTokenizerBase = loader.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name}: its tokenizer cannot be loaded ({str(error).splitlines()[0]})") from None
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -280,10 +328,17 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
 def _load(model_class: Any, name: str | Path, dtype: str) -> Any:
     if isinstance(name, Path) and not (name / "config.json").is_file():
         raise InputError(f"{name}: no model here (no config.json)")
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
         return model_class.from_pretrained(name, dtype=getattr(torch, dtype))
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: cannot be loaded ({str(error).splitlines()[0]})") from None
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _tokens_with(tokenizer: PreTrainedTokenizerBase, piece: str) -> frozenset[int]:
