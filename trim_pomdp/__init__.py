@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from trim_pomdp.data.features import read_class_features
     from trim_pomdp.data.outcomes import read_pilot, read_step_counts
     from trim_pomdp.data.processbench import read_solutions, read_step_scores
+    from trim_pomdp.data.rollouts import Rollouts, read_repair_rollouts, read_strong_rollouts, read_weak_rollouts
     from trim_pomdp.data.sequences import SequenceBatch, read_sequences
     from trim_pomdp.dynamics.fitting import Sources, fit_dynamics
     from trim_pomdp.dynamics.model import PerClass, StepDynamics
     from trim_pomdp.errors import InputError, TrimError, UnsetParameterError
     from trim_pomdp.evaluation import evaluate
+    from trim_pomdp.evidence import EvidenceMap
     from trim_pomdp.frontier import Frontier, policy_for_budget, policy_for_tradeoff, solve_frontier
     from trim_pomdp.loading import load
     from trim_pomdp.observation_fitting import fit_observations
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
 _MODULE_OF = {
     "AlphaVectorRule": "policies",
+    "EvidenceMap": "evidence",
     "Frontier": "frontier",
     "InputError": "errors",
     "MixedRule": "policies",
@@ -52,6 +55,7 @@ _MODULE_OF = {
     "PolicyArtifact": "policies",
     "PosteriorRule": "policies",
     "Preset": "preset",
+    "Rollouts": "data.rollouts",
     "RoutingModel": "routing",
     "SequenceBatch": "data.sequences",
     "SimulatedPoint": "simulation",
@@ -72,10 +76,13 @@ _MODULE_OF = {
     "presets": "preset",
     "read_class_features": "data.features",
     "read_pilot": "data.outcomes",
+    "read_repair_rollouts": "data.rollouts",
     "read_sequences": "data.sequences",
     "read_solutions": "data.processbench",
     "read_step_counts": "data.outcomes",
     "read_step_scores": "data.processbench",
+    "read_strong_rollouts": "data.rollouts",
+    "read_weak_rollouts": "data.rollouts",
     "simulate": "simulation",
     "solve_frontier": "frontier",
     "threshold_curve": "thresholds",
@@ -83,6 +90,7 @@ _MODULE_OF = {
 
 __all__ = [
     "AlphaVectorRule",
+    "EvidenceMap",
     "Frontier",
     "InputError",
     "MixedRule",
@@ -92,6 +100,7 @@ __all__ = [
     "PolicyArtifact",
     "PosteriorRule",
     "Preset",
+    "Rollouts",
     "RoutingModel",
     "SequenceBatch",
     "SimulatedPoint",
@@ -112,10 +121,13 @@ __all__ = [
     "presets",
     "read_class_features",
     "read_pilot",
+    "read_repair_rollouts",
     "read_sequences",
     "read_solutions",
     "read_step_counts",
     "read_step_scores",
+    "read_strong_rollouts",
+    "read_weak_rollouts",
     "simulate",
     "solve_frontier",
     "threshold_curve",

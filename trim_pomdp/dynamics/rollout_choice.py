@@ -91,6 +91,8 @@ def choose_plan(
         for item, score in zip(structures, judged, strict=True)
     ]
     notes.append(f"taken: {_structure(explanation, two)}, the simplest that is not clearly worse than the best")
+    if "false_alarms" not in chosen.free:
+        notes.append("false_alarms and misses are 0 by choice, which predicts best; other intervals grant that")
     if two:
         notes.append(f"each of the two hazards leans on the pooled one with {PRIOR_TRIALS:g} trials a step")
     if rows.repairs is not None:
