@@ -62,7 +62,7 @@ def demo(
                 "files": written,
                 "compile_s": planned.compile_s,
                 "elapsed_s": planned.elapsed_s,
-                "policy": policy.planned.model_dump(mode="json"),
+                "policy": policy.model_dump(mode="json")["planned"],
             }
         )
         return

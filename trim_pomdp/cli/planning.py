@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trim_pomdp.cli.models import DynamicsOption, JsonOption, ObservationsOption, PresetOption, SeedOption, read_model
 from trim_pomdp.cli.output import emit_json, progress, say, show_table
+from trim_pomdp.cli.rules import (
+    BeliefOption,
+    ClosenessOption,
+    PolicyOption,
+    StrategyOption,
+    ThresholdOption,
+    read_rule,
+)
 from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
     from trim_pomdp.artifacts import Artifact
-    from trim_pomdp.evaluation import AnyRule
     from trim_pomdp.frontier import Frontier
     from trim_pomdp.policies import PlannedPoint
     from trim_pomdp.routing import RoutingModel
@@ -150,12 +158,12 @@ def _check_gap(gap: float) -> None:
         raise InputError(f"--gap is {gap:g}; expected a share of the reward from {_SMALLEST_GAP:g} to 1")
 
 
-def show_points(title: str, points: list[tuple[str, PlannedPoint]]) -> None:
-    """Table of expected values per problem."""
+def show_points(title: str, points: Sequence[tuple[str, PlannedPoint | None]]) -> None:
+    """Table of expected values per problem, without those that nobody knows."""
     show_table(
         title,
         ["", *(column.replace("_", " ") for column in _COLUMNS)],
-        [[name, *(getattr(p, column) for column in _COLUMNS)] for name, p in points],
+        [[name, *(getattr(p, column) for column in _COLUMNS)] for name, p in points if p is not None],
     )
 
 
@@ -163,11 +171,11 @@ def simulate(
     preset: PresetOption = None,
     observations: ObservationsOption = None,
     dynamics: DynamicsOption = None,
-    policy: Annotated[Path | None, typer.Option("--policy", help="Policy file.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="Threshold rule instead of a policy.")] = None,
-    strategy: Annotated[str | None, typer.Option(help="weak, strong, oracle or random:P instead of a policy.")] = None,
-    belief: Annotated[str, typer.Option(help="filter, or posterior for the paper's rule.")] = "filter",
-    closeness: Annotated[float | None, typer.Option(help="Closeness c of the paper's rule.")] = None,
+    policy: PolicyOption = None,
+    threshold: ThresholdOption = None,
+    strategy: StrategyOption = None,
+    belief: BeliefOption = "filter",
+    closeness: ClosenessOption = None,
     problems: Annotated[int, typer.Option(min=2, help="How many problems to draw.")] = 100_000,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
@@ -176,7 +184,8 @@ def simulate(
     from trim_pomdp.evaluation import evaluate
     from trim_pomdp.simulation import simulate as run
 
-    rule = _rule(policy, threshold, strategy, belief, closeness)
+    rule = read_rule(policy, threshold, strategy, belief, closeness)
+    assert rule is not None
     model = read_model(preset, observations, dynamics)
     with progress("simulating"):
         point = run(rule, model, problems, seed)
@@ -193,41 +202,6 @@ def simulate(
             if getattr(point, name) is not None
         ],
     )
-
-
-def _rule(
-    policy: Path | None, threshold: float | None, strategy: str | None, belief: str, closeness: float | None
-) -> AnyRule:
-    from trim_pomdp.artifacts import validate
-    from trim_pomdp.policies import PolicyArtifact, PosteriorRule, ThresholdRule
-
-    if belief not in ("filter", "posterior"):
-        raise InputError(f"unknown belief {belief!r}; there are filter and posterior")
-    if (belief == "posterior") != (closeness is not None):
-        raise InputError("--belief posterior and --closeness C go together")
-    given = [item is not None for item in (policy, threshold, strategy, closeness)]
-    if sum(given) != 1:
-        raise InputError(
-            "give one of --policy FILE, --threshold K, --strategy NAME, or --belief posterior with --closeness C"
-        )
-    if policy is not None:
-        return PolicyArtifact.read(policy).policy
-    if threshold is not None:
-        return validate(ThresholdRule, {"threshold": threshold}, source="--threshold")
-    if strategy is not None:
-        return _strategy(strategy)
-    return validate(PosteriorRule, {"closeness": closeness}, source="--closeness")
-
-
-def _strategy(text: str) -> AnyRule:
-    from trim_pomdp.artifacts import validate
-    from trim_pomdp.policies import StrategyRule
-
-    name, _, probability = text.partition(":")
-    document: dict[str, Any] = {"strategy": name}
-    if probability:
-        document["probability"] = probability
-    return validate(StrategyRule, document, source=f"--strategy {text}")
 
 
 def inspect(

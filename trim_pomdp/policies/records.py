@@ -304,8 +304,8 @@ class PolicyArtifact(Artifact):
     ----------
     policy : rule or mixture
         What is executed.
-    planned : PlannedPoint
-        Exact expectation of that policy in the model it was planned in.
+    planned : PlannedPoint or None
+        Exact expectation of that policy in the model it was planned in; None for a rule that no model was there for.
     model : str
         Names of observations and dynamics.
     asked_budget, asked_tradeoff : float or None
@@ -327,7 +327,7 @@ class PolicyArtifact(Artifact):
         ThresholdRule | StrategyRule | PosteriorRule | AlphaVectorRule | MixedRule,
         Field(discriminator="form"),
     ]
-    planned: PlannedPoint
+    planned: PlannedPoint | None = None
     asked_budget: float | None = None
     asked_tradeoff: float | None = None
     value: float | None = None

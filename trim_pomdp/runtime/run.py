@@ -67,8 +67,8 @@ class Routing:
     def _choose(self) -> Callable[[str], Router]:
         return router_choice(self.policy, seed=self.seed, class_table=self.class_table)
 
-    def start(self, problem: Problem) -> Solution:
-        """A problem's solution, not begun yet."""
+    def start(self, problem: Problem, prefix: tuple[str, ...] = ()) -> Solution:
+        """A problem's solution, not begun yet, or begun with given steps."""
         return Solution(
             problem,
             self._choose(problem.id),
@@ -76,6 +76,7 @@ class Routing:
             seed=self.seed,
             oracle=self.oracle,
             record_scores=self.record_scores,
+            prefix=prefix,
         )
 
     @property

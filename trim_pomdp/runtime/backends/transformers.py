@@ -331,14 +331,14 @@ def _load(model_class: Any, name: str | Path, dtype: str) -> Any:
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         return model_class.from_pretrained(name, dtype=getattr(torch, dtype))
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: cannot be loaded ({str(error).splitlines()[0]})") from None
     finally:
         if shown:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _tokens_with(tokenizer: PreTrainedTokenizerBase, piece: str) -> frozenset[int]:
