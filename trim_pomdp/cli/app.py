@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from trim_pomdp.cli import fitting, planning
+from trim_pomdp.cli import fitting, planning, rollouts, routing, scoring
 from trim_pomdp.cli.demo import demo
 from trim_pomdp.errors import TrimError
 
@@ -23,12 +23,15 @@ app = typer.Typer(
 )
 # Told in full in the list of verbs; the first sentence of each would be cut off there.
 for verb, short_help in (
+    (rollouts.rollout, "Record what the models do alone"),
+    (scoring.score, "Score labelled solutions with the PRM"),
     (fitting.fit_observations, "Fit what scores look like"),
     (fitting.fit_dynamics, "Fit what the two models do"),
     (fitting.assess_beliefs, "Judge beliefs on scored sequences"),
     (planning.frontier, "Plan every budget at once"),
     (planning.policy, "Plan for one budget or price"),
     (planning.simulate, "Route problems drawn from the model"),
+    (routing.run, "Route live, and compare with the plan"),
     (planning.inspect, "Show what a file or a model holds"),
     (demo, "Plan from a preset and draw the plan"),
 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import AliasChoices, ConfigDict, Field
@@ -54,7 +55,7 @@ def read_problems(path: str | Path) -> list[Problem]:
     return problems
 
 
-def problems_text(problems: list[Problem]) -> str:
+def problems_text(problems: Sequence[Problem]) -> str:
     """A problem set as JSONL."""
     records = (ProblemRecord(id=item.id, prompt=item.prompt, answer=item.answer) for item in problems)
     return "".join(f"{record.model_dump_json()}\n" for record in records)

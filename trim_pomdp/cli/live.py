@@ -1,0 +1,92 @@
+"""What the verbs that ask models share: which models, which problems, which fitted model, and progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trim_pomdp.cli.output import progress_bar
+from trim_pomdp.errors import InputError
+
+if TYPE_CHECKING:
+    from trim_pomdp.lab.problems import Family, Split
+    from trim_pomdp.runtime.protocols import Problem
+    from trim_pomdp.runtime.run import Progress
+
+LAB = "lab"
+LAB_PROBLEMS = 100
+DEFAULT_FAMILY = "loop"
+
+ModelsOption = Annotated[str, typer.Option("--models", help="The lab's models ('lab'), or a models file (TOML).")]
+FamilyOption = Annotated[
+    str | None, typer.Option("--family", help="Lab problems: chain, loop or mixed (default: loop).")
+]
+ProblemsOption = Annotated[
+    str | None,
+    typer.Option("--problems", help="With the lab: how many (default: 100). Else: problem set (JSONL)."),
+]
+FolderOption = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with what --out holds.")]
+InFlightOption = Annotated[int, typer.Option("--in-flight", min=1, help="Problems under way at once.")]
+
+
+def read_family(models: str, family: str | None) -> Family | None:
+    """The lab's family; None with other models.
+
+    Raises
+    ------
+    InputError
+        If there is no such family, or one is named with other models.
+    """
+    from trim_pomdp.lab.problems import parse_family
+
+    if models == LAB:
+        return parse_family(family or DEFAULT_FAMILY)
+    if family is not None:
+        raise InputError("--family is of the lab's problems; it goes with --models lab")
+    return None
+
+
+def lab_or_file_problems(family: Family | None, problems: str | None, split: Split, seed: int) -> list[Problem]:
+    """So many problems of a family, from the split that the verb may reach; or those of a problem set.
+
+    Raises
+    ------
+    InputError
+        If the option is of the wrong kind for the models, or the file is not right.
+    """
+    from trim_pomdp.data.problems import read_problems
+    from trim_pomdp.lab.problems import draw
+
+    if family is None:
+        if problems is None:
+            raise InputError("--problems FILE.jsonl is needed: what should the models of --models solve?")
+        if problems.isdigit() and not Path(problems).exists():
+            raise InputError(f"--problems is {problems}; models of one's own need a problem set (JSONL)")
+        return read_problems(problems)
+    count = str(LAB_PROBLEMS) if problems is None else problems
+    if not count.isdigit() or int(count) < 1:
+        raise InputError(f"--problems is {problems!r}; the lab draws its own, so give how many, at least 1")
+    return draw(family, split, seed, int(count))
+
+
+@contextmanager
+def solving_bar(title: str, total: int) -> Iterator[Progress]:
+    """A bar that shows the share of right answers, and failures, as problems end."""
+    right = failed = judged = 0
+    with progress_bar(title, total) as show:
+
+        def tell(done: int, _: int, terminal: object) -> None:
+            nonlocal right, failed, judged
+            correct, error = getattr(terminal, "correct", None), getattr(terminal, "error", None)
+            judged += correct is not None
+            right += correct is True
+            failed += error is not None
+            shown = [f"{right / judged:.3f} right"] if judged else []
+            show(done, ", ".join([*shown, *([f"{failed} failed"] if failed else [])]))
+
+        yield tell

@@ -1,0 +1,169 @@
+"""The verb that routes live: ``trim-pomdp run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trim_pomdp.cli.live import (
+    LAB,
+    FamilyOption,
+    FolderOption,
+    InFlightOption,
+    ModelsOption,
+    ProblemsOption,
+    ResumeOption,
+    lab_or_file_problems,
+    read_family,
+    solving_bar,
+)
+from trim_pomdp.cli.models import DynamicsOption, JsonOption, ObservationsOption, PresetOption, SeedOption, read_model
+from trim_pomdp.cli.output import emit_json, number, progress, say, show_table, warn
+from trim_pomdp.cli.rules import (
+    BeliefOption,
+    ClosenessOption,
+    PolicyOption,
+    StrategyOption,
+    ThresholdOption,
+    read_rule,
+)
+from trim_pomdp.errors import InputError
+
+if TYPE_CHECKING:
+    from trim_pomdp.evaluation import AnyRule
+    from trim_pomdp.lab.problems import Family
+    from trim_pomdp.live import LivePlan
+    from trim_pomdp.policies import PolicyArtifact
+    from trim_pomdp.routing import RoutingModel
+    from trim_pomdp.runtime.summary import RunSummary
+
+BudgetOption = Annotated[float | None, typer.Option(help="Plan for this share of strong-only's tokens, 0 to 1.")]
+EvidenceOption = Annotated[
+    str | None, typer.Option(help="What the lab's plan judges steps by: prm, logprob, prm+logprob (default: the best).")
+]
+
+
+def run(
+    out: FolderOption,
+    models: ModelsOption = LAB,
+    family: FamilyOption = None,
+    problems: ProblemsOption = None,
+    budget: BudgetOption = None,
+    policy: PolicyOption = None,
+    threshold: ThresholdOption = None,
+    strategy: StrategyOption = None,
+    belief: BeliefOption = "filter",
+    closeness: ClosenessOption = None,
+    evidence: EvidenceOption = None,
+    preset: PresetOption = None,
+    observations: ObservationsOption = None,
+    dynamics: DynamicsOption = None,
+    seed: SeedOption = 0,
+    resume: ResumeOption = False,
+    in_flight: InFlightOption = 64,
+    as_json: JsonOption = False,
+) -> None:
+    """Route problems through real models, and compare what happens with what was planned."""
+    from trim_pomdp.live import result_document, run_live
+    from trim_pomdp.model_sources import model_source
+    from trim_pomdp.runtime.traces import check_folder
+
+    given = read_rule(policy, threshold, strategy, belief, closeness, more={"--budget B": budget})
+    check_folder(out, resume=resume)
+    lab_family = read_family(models, family)
+    source = model_source(models)
+    chosen = lab_or_file_problems(lab_family, problems, "test", seed)
+    with progress("planning"):
+        model = _model(given, lab_family, evidence, preset, observations, dynamics)
+        plan = _plan(given, budget, model)
+    with solving_bar("routing", len(chosen)) as tell:
+        summary = run_live(plan, chosen, source, out, seed=seed, resume=resume, in_flight=in_flight, progress=tell)
+    if as_json:
+        emit_json(result_document(summary, plan))
+        return
+    _show(summary, plan, out)
+
+
+def _model(
+    given: AnyRule | PolicyArtifact | None,
+    family: Family | None,
+    evidence: str | None,
+    preset: str | None,
+    observations: Path | None,
+    dynamics: Path | None,
+) -> RoutingModel | None:
+    """The fitted model that plans or predicts: the named one, else the lab's preset for what the rule looks at."""
+    named = preset is not None or observations is not None or dynamics is not None
+    looks_at_scores = given is not None and _looks_at_bare_scores(given)
+    if evidence is not None:
+        _check_evidence(evidence, family, named=named, only_prm=looks_at_scores, planned_before=given is not None)
+    if named:
+        return read_model(preset, observations, dynamics)
+    if family is None:
+        return None
+    kind = "prm" if looks_at_scores else evidence
+    return read_model(f"lab-{family}" if kind is None else f"lab-{family}.{kind}", None, None)
+
+
+def _looks_at_bare_scores(given: AnyRule | PolicyArtifact) -> bool:
+    """Whether a policy decides on the PRM score as it is."""
+    from trim_pomdp.policies import AlphaVectorRule, MixedRule, PolicyArtifact, PosteriorRule, ThresholdRule
+
+    rule = given.policy if isinstance(given, PolicyArtifact) else given
+    if isinstance(rule, MixedRule):
+        return _looks_at_bare_scores(rule.first) or _looks_at_bare_scores(rule.second)
+    if isinstance(rule, AlphaVectorRule):
+        return rule.evidence is None
+    return isinstance(rule, ThresholdRule | PosteriorRule)
+
+
+def _check_evidence(evidence: str, family: Family | None, *, named: bool, only_prm: bool, planned_before: bool) -> None:
+    from trim_pomdp.evidence import EVIDENCE_KINDS
+
+    if evidence not in EVIDENCE_KINDS:
+        raise InputError(f"unknown evidence {evidence!r}; there are {', '.join(EVIDENCE_KINDS)}")
+    if family is None or named:
+        raise InputError("--evidence picks among the lab's presets; observations that are named have their own")
+    if only_prm and evidence != "prm":
+        raise InputError(f"--evidence {evidence} goes with --budget; this rule looks at the PRM score alone")
+    if planned_before and not only_prm:
+        raise InputError("--evidence goes with --budget; this policy looks at what it was made for")
+
+
+def _plan(given: AnyRule | PolicyArtifact | None, budget: float | None, model: RoutingModel | None) -> LivePlan:
+    from trim_pomdp.live import plan_for_budget, plan_for_rule, plan_from_file
+    from trim_pomdp.policies import PolicyArtifact
+
+    if given is None:
+        assert budget is not None  # one of them is given
+        if model is None:
+            raise InputError("--budget needs a fitted model: --preset NAME, or --observations FILE and --dynamics FILE")
+        return plan_for_budget(model, budget)
+    return plan_from_file(given, model) if isinstance(given, PolicyArtifact) else plan_for_rule(given, model)
+
+
+def _show(summary: RunSummary, plan: LivePlan, out: Path) -> None:
+    planned = plan.artifact.planned
+    rows = [
+        [name.replace("_", " "), getattr(planned, name, None), getattr(summary, name), getattr(summary, f"{name}_se")]
+        for name in ("accuracy", "strong_tokens", "regenerations", "budget")
+    ]
+    show_table(f"{summary.problems} problems", ["per problem", "planned", "measured", "standard error"], rows)
+    counts = [[kind.replace("_", " "), count] for kind, count in summary.tokens.items()]
+    show_table("tokens", ["kind", "tokens"], counts)
+    for note in plan.artifact.notes:
+        say(note)
+    show_pace(summary)
+    say(f"wrote {out}/: traces.jsonl, policy.json, run.json")
+
+
+def show_pace(summary: RunSummary) -> None:
+    """Say how long it took, how solutions ended, and what failed first."""
+    pace = f", {60 * summary.problems / summary.wall_s:.0f} problems a minute" if summary.wall_s > 0 else ""
+    ends = ", ".join(f"{reason} {count}" for reason, count in summary.reasons.items())
+    say(f"{number(summary.wall_s, 1)} s{pace}, {100 * summary.overhead_share:.1f} % of it outside the models")
+    say(f"ends: {ends}")
+    if summary.failed:
+        warn(f"{summary.failed} problems failed, the first by {summary.error}")

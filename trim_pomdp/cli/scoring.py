@@ -1,0 +1,77 @@
+"""The verb that scores labelled solutions: ``trim-pomdp score``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trim_pomdp.cli.live import LAB, ModelsOption, ResumeOption
+from trim_pomdp.cli.models import JsonOption
+from trim_pomdp.cli.output import emit_json, progress, progress_bar, say
+from trim_pomdp.errors import InputError
+
+if TYPE_CHECKING:
+    from trim_pomdp.data.processbench import LabelledSolution
+    from trim_pomdp.runtime.routers import Role
+
+
+def score(
+    solutions: Annotated[
+        str,
+        typer.Option("--solutions", help="Labelled solutions in ProcessBench's form: JSON(L), or a name on the hub."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="File to write (JSONL), for fit-observations --scores.")],
+    models: ModelsOption = LAB,
+    prm: Annotated[
+        str | None, typer.Option("--prm", help="Name of the PRM in the file (default: its model's).")
+    ] = None,
+    no_scores: Annotated[bool, typer.Option("--no-scores", help="Ask no PRM.")] = False,
+    logprobs: Annotated[
+        bool,
+        typer.Option("--logprobs", help="Also the weak model's log-probabilities; for solutions that it wrote itself."),
+    ] = False,
+    resume: ResumeOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score every step of labelled solutions, as input of fit-observations."""
+    from trim_pomdp.model_sources import model_source
+    from trim_pomdp.runtime.scoring import SolutionScorer, check_out, score_solutions
+
+    if no_scores and not logprobs:
+        raise InputError("--no-scores leaves nothing to measure without --logprobs")
+    check_out(out, resume=resume)
+    source = model_source(models)
+    wanted: tuple[tuple[Role, bool], ...] = (("weak", logprobs), ("prm", not no_scores))
+    roles = [role for role, asked in wanted if asked]
+    source.require(roles)
+    items = _read(solutions)
+    with progress("loading models"):
+        loaded = source.load(roles)
+    scorer = SolutionScorer(loaded.prm, prm or source.prm_name, loaded.weak)
+    began = perf_counter()
+    with progress_bar("scoring", len(items)) as show:
+        scored = score_solutions(items, scorer, out, resume=resume, progress=lambda done: show(done, ""))
+    seconds = perf_counter() - began
+    if as_json:
+        measured = [*([] if loaded.prm is None else [scorer.name]), *(["logprobs"] if logprobs else [])]
+        emit_json({"out": str(out), "solutions": len(items), "scored": scored, "measured": measured, "wall_s": seconds})
+        return
+    say(f"scored {scored} of {len(items)} solutions in {seconds:.1f} s" + _before(len(items) - scored))
+    say(f"wrote {out}")
+
+
+def _before(count: int) -> str:
+    return f"; {count} had been scored before" if count else ""
+
+
+def _read(solutions: str) -> list[LabelledSolution]:
+    """JSON lines as they are; other forms by the datasets library."""
+    from trim_pomdp.data.jsonl import read_records
+    from trim_pomdp.data.processbench import LabelledSolution, read_solutions
+
+    if solutions.endswith((".jsonl", ".jsonl.gz")):
+        return read_records(solutions, LabelledSolution)
+    return read_solutions(solutions)

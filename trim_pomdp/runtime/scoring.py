@@ -1,0 +1,156 @@
+"""Scores of labelled solutions, written as they come, so that an interrupted scoring goes on where it was."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from trim_pomdp.artifacts import require_writable
+from trim_pomdp.data.jsonl import read_records
+from trim_pomdp.data.processbench import LabelledSolution, StepScores
+from trim_pomdp.errors import InputError
+from trim_pomdp.evidence import LOGPROBS, LogprobName
+from trim_pomdp.runtime.protocols import BatchScorer, Problem, ScoreRequest
+from trim_pomdp.runtime.solution import logprob_features
+
+if TYPE_CHECKING:
+    from trim_pomdp.model_sources import WeakModel
+
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class SolutionScorer:
+    """What is measured of a labelled solution.
+
+    Attributes
+    ----------
+    prm : BatchScorer or None
+        Scores every step.
+    name : str
+        What it is called in the file.
+    weak : WeakModel or None
+        Tells how likely the steps' tokens are.
+    """
+
+    prm: BatchScorer | None
+    name: str
+    weak: WeakModel | None = None
+
+    def __call__(self, solutions: Sequence[LabelledSolution]) -> list[StepScores]:
+        """Measure solutions."""
+        requests = [ScoreRequest(Problem(item.id, item.problem), item.steps) for item in solutions]
+        scores = [reply.scores for reply in self.prm.score_batch(requests)] if self.prm else [None] * len(solutions)
+        logprobs = self.weak.step_logprobs(requests) if self.weak else [None] * len(solutions)
+        return [
+            StepScores(
+                id=item.id,
+                label=item.label,
+                n_scored=len(item.steps),
+                scores={} if row is None else {self.name: row},
+                features={} if tokens is None else _features(tokens),
+            )
+            for item, row, tokens in zip(solutions, scores, logprobs, strict=True)
+        ]
+
+    def made(self, record: StepScores) -> bool:
+        """Whether a record holds what this measures."""
+        return set(record.scores) == ({self.name} if self.prm else set()) and bool(record.features) == bool(self.weak)
+
+
+def _features(steps: Sequence[tuple[float, ...]]) -> dict[LogprobName, tuple[float, ...]]:
+    rows = [logprob_features(step) for step in steps]
+    return {name: tuple(row[name] for row in rows) for name in LOGPROBS}
+
+
+def score_solutions(
+    solutions: Sequence[LabelledSolution],
+    scorer: SolutionScorer,
+    out: Path,
+    *,
+    resume: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Score solutions into a file that `fit-observations` reads, in their order.
+
+    Parameters
+    ----------
+    solutions : sequence of LabelledSolution
+        With distinct ids.
+    scorer : SolutionScorer
+    out : Path
+        One line a solution, written batch by batch.
+    resume : bool
+        Go on with the file; a half-written last line is made anew.
+    progress : callable
+        Told how many solutions are done.
+
+    Returns
+    -------
+    int
+        How many were scored now.
+
+    Raises
+    ------
+    InputError
+        If the file exists and `resume` is False, was made otherwise or from other solutions, or another process
+        writes to it; or two solutions have one id.
+    """
+    by_id = {item.id: item for item in solutions}
+    if len(by_id) < len(solutions):
+        double = next(item.id for item in solutions if by_id[item.id] is not item)
+        raise InputError(f"solution {double} occurs twice; ids are unique")
+    check_out(out, resume=resume)
+    with _opened(out) as stream:
+        done = _done(stream, out, by_id, scorer)
+        todo = [item for item in solutions if item.id not in done]
+        progress(len(done))
+        for start in range(0, len(todo), _BATCH):
+            records = scorer(todo[start : start + _BATCH])
+            stream.write("".join(f"{record.model_dump_json(exclude_defaults=True)}\n" for record in records).encode())
+            stream.flush()
+            progress(len(done) + start + len(records))
+        os.fsync(stream.fileno())
+    return len(todo)
+
+
+def check_out(out: Path, *, resume: bool) -> None:
+    """Refuse, before long work, a file that exists, unless it is to be gone on with."""
+    require_writable(out)
+    if out.exists() and not resume:
+        raise InputError(f"{out}: exists; go on with it (--resume), or name another file")
+
+
+def _opened(out: Path) -> BinaryIO:
+    """The file for appending, with a lock on it that dies with the process."""
+    import fcntl
+
+    stream = out.open("a+b")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        stream.close()
+        raise InputError(f"{out}: another process writes to it") from None
+    return stream
+
+
+def _done(stream: BinaryIO, out: Path, by_id: dict[str, LabelledSolution], scorer: SolutionScorer) -> set[str]:
+    """Ids of the solutions that the file holds, once its half-written last line is cut off."""
+    stream.seek(0)
+    content = stream.read()
+    whole = content.rfind(b"\n") + 1
+    stream.truncate(whole)
+    if not content[:whole].strip():
+        return set()
+    records = read_records(out, StepScores)
+    for record in records:
+        solution = by_id.get(record.id)
+        if solution is None or solution.label != record.label or len(solution.steps) != record.n_scored:
+            raise InputError(f"{out}: holds scores of {record.id}, which is no solution of these")
+        if not scorer.made(record):
+            known = ", ".join((*record.scores, *record.features))
+            raise InputError(f"{out}: {record.id} has {known}; this is another scoring")
+    return {record.id for record in records}
