@@ -12,7 +12,10 @@ what follows a first error is derailed, and only a second error can lead back by
 * ``chain``: operations are listed, so the length is fixed by the problem, and derailed steps look like any other.
 * ``loop``: three operations in turn until 00 is met; the answer is the number of steps. The solution itself
   decides when it is done, so a derailed one misses the target and runs on.
-* ``mixed``: lists like ``chain``, some problems easy (sums and one-digit factors), some hard (two-digit factors).
+* ``mixed``: lists like ``chain``, some problems easy, some hard.
+
+Sums, differences and products with one digit are easy for the models, products of two digits harder, and quotients,
+which take an inverse, hardest.
 """
 
 from __future__ import annotations
@@ -35,9 +38,11 @@ MODULUS = 100
 LABELS = "abcdefghijklmnopqrstuvwx"
 MAX_STEPS = 16
 LOOP = 3
-FACTORS = tuple(n for n in range(MODULUS) if n % 2 and n % 5)
-_STEP = re.compile(r"([a-x])\) (\d\d)([-+*])(\d\d)=(\d\d)(?: \\boxed\{(\d\d)\})?")
-_PROMPT = re.compile(r"Start (\d\d)((?:; [a-x]\) [-+*]\d\d)+)(?:; until (\d\d))?")
+DIGITS = (3, 7, 9)
+FACTORS = tuple(n for n in range(11, MODULUS) if n % 2 and n % 5)
+_INVERSE = {"+": "-", "-": "+", "*": "/", "/": "*"}
+_STEP = re.compile(r"([a-x])\) (\d\d)([-+*/])(\d\d)=(\d\d)(?: \\boxed\{(\d\d)\})?")
+_PROMPT = re.compile(r"Start (\d\d)((?:; [a-x]\) [-+*/]\d\d)+)(?:; until (\d\d))?")
 
 
 def parse_family(name: str) -> Family:
@@ -56,24 +61,21 @@ def parse_family(name: str) -> Family:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation on the running value: ``+``, ``-`` or ``*`` and a two-digit operand."""
+    """One operation on the running value, modulo 100: ``+``, ``-``, ``*`` or ``/`` and a two-digit operand."""
 
     kind: str
     operand: int
 
     def __call__(self, value: int) -> int:
         """Value after the operation."""
-        if self.kind == "+":
-            return (value + self.operand) % MODULUS
-        if self.kind == "-":
-            return (value - self.operand) % MODULUS
-        return (value * self.operand) % MODULUS
+        if self.kind in "+-":
+            return (value + self.operand if self.kind == "+" else value - self.operand) % MODULUS
+        factor = self.operand if self.kind == "*" else pow(self.operand, -1, MODULUS)
+        return value * factor % MODULUS
 
     def undo(self, value: int) -> int:
         """Value before the operation."""
-        if self.kind == "*":
-            return value * pow(self.operand, -1, MODULUS) % MODULUS
-        return Operation("-" if self.kind == "+" else "+", self.operand)(value)
+        return Operation(_INVERSE[self.kind], self.operand)(value)
 
     def __str__(self) -> str:
         return f"{self.kind}{self.operand:02d}"
@@ -114,7 +116,7 @@ class Arithmetic:
             If the text is not a problem of the lab.
         """
         match = _PROMPT.fullmatch(prompt)
-        listed = re.findall(r"([a-x])\) ([-+*])(\d\d)", match[2]) if match else []
+        listed = re.findall(r"([a-x])\) ([-+*/])(\d\d)", match[2]) if match else []
         if match is None or [label for label, _, _ in listed] != list(LABELS[: len(listed)]):
             raise InputError(f"not a problem of the lab: {prompt!r}; expected such as 'Start 75; a) -87; b) *19'")
         operations = tuple(Operation(kind, int(operand)) for _, kind, operand in listed)
@@ -248,40 +250,34 @@ def _problem(family: Family, split: Split, seed: int, index: int) -> Problem:
 def sample(family: Family, rng: np.random.Generator) -> Arithmetic:
     """Draw a problem of a family."""
     if family == "loop":
-        return sample_loop(rng, int(rng.integers(5, 11)))
+        return sample_loop(rng, int(rng.integers(5, 11)), divide=0.2)
     if family == "chain":
-        return sample_list(rng, int(rng.integers(5, 11)), hard=0.4)
-    if rng.random() < 0.6:
-        return sample_list(rng, int(rng.integers(5, 9)), hard=0.9)
-    return sample_list(rng, int(rng.integers(6, 13)), hard=0.0)
+        return sample_list(rng, int(rng.integers(5, 11)), multiply=0.38, divide=0.08)
+    if rng.random() < 0.8:
+        return sample_list(rng, int(rng.integers(5, 9)), multiply=0.65, divide=0.13)
+    return sample_list(rng, int(rng.integers(6, 13)), multiply=0.1, divide=0.0)
 
 
-def sample_list(rng: np.random.Generator, length: int, hard: float) -> Arithmetic:
-    """A list of operations, each a two-digit multiplication with probability `hard`."""
-    operations = tuple(
-        Operation("*", _factor(rng, 11)) if rng.random() < hard else _easy_operation(rng) for _ in range(length)
-    )
-    return Arithmetic(int(rng.integers(MODULUS)), operations)
+def sample_list(rng: np.random.Generator, length: int, *, multiply: float, divide: float) -> Arithmetic:
+    """A list of operations, with these probabilities of a multiplication and of a division by two digits."""
+    operations = []
+    for kind in rng.random(length):
+        if kind < multiply + divide:
+            operations.append(_hard_operation(rng, divide / (multiply + divide)))
+        else:
+            operations.append(_easy_operation(rng))
+    return Arithmetic(int(rng.integers(MODULUS)), tuple(operations))
 
 
-def _easy_operation(rng: np.random.Generator) -> Operation:
-    kind = rng.random()
-    if kind < 0.2:
-        return Operation("*", int(rng.choice((3, 7, 9))))
-    return Operation("+" if kind < 0.6 else "-", int(rng.integers(1, MODULUS)))
+def sample_loop(rng: np.random.Generator, length: int | None, *, divide: float) -> Arithmetic:
+    """A loop that meets its target, 00, after `length` steps and not before; None: any loop, which seldom does.
 
-
-def _factor(rng: np.random.Generator, least: int) -> int:
-    return int(rng.choice([n for n in FACTORS if n >= least]))
-
-
-def sample_loop(rng: np.random.Generator, length: int | None) -> Arithmetic:
-    """A loop that meets its target, 00, after `length` steps and not before; None: any loop, which seldom does."""
+    Of its three operations one is a sum or difference, each of the others a division with probability `divide`.
+    """
     while True:
         # No product of coprime factors is 00, so the last step is the shift.
         place = int(rng.integers(LOOP)) if length is None else (length - 1) % LOOP
-        shift = Operation("+" if rng.random() < 0.5 else "-", int(rng.integers(1, MODULUS)))
-        operations = tuple(shift if i == place else Operation("*", _factor(rng, 11)) for i in range(LOOP))
+        operations = tuple(_shift(rng) if i == place else _hard_operation(rng, divide) for i in range(LOOP))
         if length is None:
             return Arithmetic(int(rng.integers(1, MODULUS)), operations, target=0)
         values = [0]
@@ -289,3 +285,16 @@ def sample_loop(rng: np.random.Generator, length: int | None) -> Arithmetic:
             values.append(operations[index % LOOP].undo(values[-1]))
         if 0 not in values[1:]:
             return Arithmetic(values[-1], operations, target=0)
+
+
+def _shift(rng: np.random.Generator) -> Operation:
+    return Operation("+" if rng.random() < 0.5 else "-", int(rng.integers(1, MODULUS)))
+
+
+def _easy_operation(rng: np.random.Generator) -> Operation:
+    """A sum or difference, or a product with one digit."""
+    return Operation("*", int(rng.choice(DIGITS))) if rng.random() < 0.2 else _shift(rng)
+
+
+def _hard_operation(rng: np.random.Generator, divide: float) -> Operation:
+    return Operation("/" if rng.random() < divide else "*", FACTORS[int(rng.integers(len(FACTORS)))])

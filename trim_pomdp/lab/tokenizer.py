@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 PAD, END, SCORE, SEPARATOR, BOX_END = "<pad>", "<eos>", "<extra_0>", "\n\n", "}"
 VOCABULARY = (
-    PAD, END, SCORE, SEPARATOR, "Start ", "; ", "until ", " \\boxed{", BOX_END, "=", "+", "-", "*", *"0123456789",
+    PAD, END, SCORE, SEPARATOR, "Start ", "; ", "until ", " \\boxed{", BOX_END, "=", "+", "-", "*", "/", *"0123456789",
     *(f"{label}) " for label in LABELS), "<unk>",
 )  # fmt: skip
 # A message is its own text, and a blank line parts problem and solution; there is no system prompt.

@@ -2,8 +2,8 @@
 
 1. *base*: a Qwen2 of three layers learns to write right solutions, short ones first (the arithmetic), then long ones
    (finding the operation in the list).
-2. *strong* and *weak*: the base with most neurons of its MLPs cut away, trained on until it writes fluently again.
-   The weak model keeps fewer, so what is hard for it is hard for the strong one too.
+2. *strong*: the base with most neurons of its MLPs cut away, trained on until it writes fluently again; *weak*: the
+   same once more, from the strong model. So what is hard for the strong model is hard for the weak one too.
 3. *prm*: the strong model, frozen, with two new layers on top and a head of two logits, trained on solutions of both
    models and on made-up errors, labelled by the exact checker. Its labels are "right on its own terms". It learns to
    judge the result's digits beside the steps, which is what a step's verdict follows from.
@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ ID = {token: index for index, token in enumerate(VOCABULARY)}
 HIDDEN, HEADS, LAYERS, NEURONS = 128, 2, 3, 320
 NEW_LAYERS = 2
 LONGEST_LIST = 12
+PRODUCTS = ((0.0, 0.0), (0.4, 0.0), (0.9, 0.0), (0.9, 0.0))
+QUOTIENTS = ((0.0, 0.0), (0.4, 0.1), (0.5, 0.3), (0.3, 0.6))
 IGNORED = -100
 _CHECKPOINT_EVERY = 500
 Progress = Callable[[str, int, int, float], None]
@@ -60,11 +62,21 @@ Progress = Callable[[str, int, int, float], None]
 
 @dataclass(frozen=True)
 class Phase:
-    """So many steps on solutions of `shortest` to `longest` steps."""
+    """So many steps on solutions of `shortest` to `longest` steps, a share of them loops.
+
+    `mixes` are shares of multiplications and divisions in lists; each list follows one of them.
+    """
 
     steps: int
     shortest: int
     longest: int
+    loops: float
+    mixes: tuple[tuple[float, float], ...]
+
+    @property
+    def divide(self) -> float:
+        """Mean share of divisions among products and quotients."""
+        return sum(divide for _, divide in self.mixes) / sum(map(sum, self.mixes))
 
 
 @dataclass(frozen=True)
@@ -83,19 +95,29 @@ class Recipe:
         MLP neurons a layer that the pruned models keep.
     strong_steps, weak_steps : int
         Steps of training after pruning.
+    strong_mixes, weak_mixes : tuple of (float, float)
+        What they see then: hardly any division. It comes back by half in the strong model, less in the weak one.
     prm_solutions : int
         Solutions a family and source that the PRM learns from.
     prm_steps : int
         Steps of its training.
     """
 
-    phases: tuple[Phase, ...] = (Phase(5000, 1, 2), Phase(2000, 2, 4), Phase(2000, 3, 7), Phase(6000, 3, 16))
+    phases: tuple[Phase, ...] = (
+        Phase(5000, 1, 2, loops=0.0, mixes=PRODUCTS),
+        Phase(2000, 1, 4, loops=0.0, mixes=PRODUCTS),
+        Phase(2000, 1, 7, loops=0.1, mixes=PRODUCTS),
+        Phase(2500, 3, 12, loops=0.3, mixes=PRODUCTS),
+        Phase(4500, 3, 16, loops=0.3, mixes=QUOTIENTS),
+    )
     rate: float = 1.5e-3
     tokens: int = 1500
-    strong_neurons: int = 192
-    weak_neurons: int = 64
-    strong_steps: int = 1500
-    weak_steps: int = 1500
+    strong_neurons: int = 128
+    weak_neurons: int = 84
+    strong_steps: int = 600
+    weak_steps: int = 400
+    strong_mixes: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.5, 0.015), (0.87, 0.03))
+    weak_mixes: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.5, 0.005), (0.89, 0.01))
     prm_solutions: int = 3000
     prm_steps: int = 4000
 
@@ -118,17 +140,28 @@ def train(
     recipe = recipe or Recipe()
     _claim(out, recipe, seed, resume)
     base = _stage(out / "base", lambda folder: _train_base(folder, recipe, seed, progress), Qwen2ForCausalLM)
-    for role, neurons, steps in (
-        ("strong", recipe.strong_neurons, recipe.strong_steps),
-        ("weak", recipe.weak_neurons, recipe.weak_steps),
-    ):
-        _stage(
-            out / role,
-            lambda folder, role=role, neurons=neurons, steps=steps: _train_pruned(  # type: ignore[misc]
-                folder, role, base, neurons, steps, recipe, seed, progress
-            ),
-            Qwen2ForCausalLM,
-        )
+    strong = _stage(
+        out / "strong",
+        lambda folder: _train_pruned(
+            folder,
+            base,
+            "strong",
+            recipe.strong_neurons,
+            recipe.strong_steps,
+            recipe.strong_mixes,
+            recipe,
+            seed,
+            progress,
+        ),
+        Qwen2ForCausalLM,
+    )
+    _stage(
+        out / "weak",
+        lambda folder: _train_pruned(
+            folder, strong, "weak", recipe.weak_neurons, recipe.weak_steps, recipe.weak_mixes, recipe, seed, progress
+        ),
+        Qwen2ForCausalLM,
+    )
     _stage(out / "prm", lambda folder: _train_prm(folder, out, recipe, seed, progress), Qwen2ForProcessRewardModel)
 
 
@@ -272,17 +305,18 @@ def _train_base(folder: Path, recipe: Recipe, seed: int, progress: Progress) -> 
 
 def _train_pruned(
     folder: Path,
+    larger: Qwen2ForCausalLM,
     role: str,
-    base: Qwen2ForCausalLM,
     neurons: int,
     steps: int,
+    mixes: tuple[tuple[float, float], ...],
     recipe: Recipe,
     seed: int,
     progress: Progress,
 ) -> Qwen2ForCausalLM:
-    model = pruned(base, neurons)
+    model = pruned(larger, neurons)
     stage = {"strong": 1, "weak": 2}[role]
-    phase = recipe.phases[-1]
+    phase = replace(recipe.phases[-1], mixes=mixes)
 
     def loss_at(step: int) -> torch.Tensor:
         return _language_loss(model, np.random.default_rng([seed, stage, step]), recipe.tokens, phase)
@@ -322,11 +356,11 @@ def build_tokenizer_once() -> PreTrainedTokenizerFast:
 def solutions(rng: np.random.Generator, tokens: int, phase: Phase) -> tuple[list[str], int]:
     """Texts of problems with right solutions, all equally long, and the number of tokens before the solution.
 
-    A third are loops, and half of these meet no target within the length: met with certainty, the target would tempt
-    the models to write it down whatever the operands are.
+    Half of the loops meet no target within the length: met with certainty, the target would tempt the models to write
+    it down whatever the operands are.
     """
     longest_list = min(phase.longest, LONGEST_LIST)
-    loop = rng.random() < 1 / 3
+    loop = rng.random() < phase.loops
     ends = not loop or rng.random() < 0.5
     if loop and ends:
         length = int(rng.integers(phase.shortest, phase.longest + 1))
@@ -339,10 +373,11 @@ def solutions(rng: np.random.Generator, tokens: int, phase: Phase) -> tuple[list
     count = max(8, tokens // (prompt + 10 * length + 4))
     out: list[str] = []
     while len(out) < count:
+        multiply, divide = phase.mixes[int(rng.integers(len(phase.mixes)))]
         if loop:
-            problem = sample_loop(rng, length if ends else None)
+            problem = sample_loop(rng, length if ends else None, divide=phase.divide)
         else:
-            problem = sample_list(rng, length, float(rng.choice((0.0, 0.4, 0.9, 0.9))))
+            problem = sample_list(rng, length, multiply=multiply, divide=divide)
         steps = problem.steps(limit=length)
         if len(steps) == length and steps[-1].endswith(BOX_END) == ends:
             out.append(f"{problem.prompt}{SEPARATOR}{SEPARATOR.join(steps)}{END if ends else SEPARATOR}")
