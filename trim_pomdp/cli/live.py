@@ -32,6 +32,21 @@ ProblemsOption = Annotated[
 FolderOption = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with what --out holds.")]
 InFlightOption = Annotated[int, typer.Option("--in-flight", min=1, help="Problems under way at once.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Cores for models in this process (default: 1 for the lab).")
+]
+
+
+def use_threads(models: str, threads: int | None) -> None:
+    """Limit the cores of torch: to one for the lab, whose models are too small to share out."""
+    count = 1 if threads is None and models == LAB else threads
+    if count is None:
+        return
+    try:
+        import torch
+    except ImportError:  # told better where the models are loaded
+        return
+    torch.set_num_threads(count)
 
 
 def read_family(models: str, family: str | None) -> Family | None:

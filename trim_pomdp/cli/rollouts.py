@@ -17,9 +17,11 @@ from trim_pomdp.cli.live import (
     ModelsOption,
     ProblemsOption,
     ResumeOption,
+    ThreadsOption,
     lab_or_file_problems,
     read_family,
     solving_bar,
+    use_threads,
 )
 from trim_pomdp.cli.models import JsonOption, SeedOption
 from trim_pomdp.cli.output import emit_json, say, show_table, warn
@@ -57,6 +59,7 @@ def rollout(
     seed: SeedOption = 0,
     resume: ResumeOption = False,
     in_flight: InFlightOption = 64,
+    threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Record solutions of the weak or strong model alone, or weak steps that the strong model redoes."""
@@ -78,6 +81,7 @@ def rollout(
         lab_family = read_family(models, family)
         asked = lab_or_file_problems(lab_family, problems, "fit", seed)
         job = _solo_job(chosen, asked, lab_family, source, seed, scores=chosen == "weak" and not no_scores)
+    use_threads(models, threads)
     with solving_bar(f"{chosen} rollout", len(job.problems)) as tell:
         summary = job.run(out, resume=resume, in_flight=in_flight, progress=tell)
     files = job.write(out, labels)

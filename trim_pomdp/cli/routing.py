@@ -15,9 +15,11 @@ from trim_pomdp.cli.live import (
     ModelsOption,
     ProblemsOption,
     ResumeOption,
+    ThreadsOption,
     lab_or_file_problems,
     read_family,
     solving_bar,
+    use_threads,
 )
 from trim_pomdp.cli.models import DynamicsOption, JsonOption, ObservationsOption, PresetOption, SeedOption, read_model
 from trim_pomdp.cli.output import emit_json, number, progress, say, show_table, warn
@@ -63,6 +65,7 @@ def run(
     seed: SeedOption = 0,
     resume: ResumeOption = False,
     in_flight: InFlightOption = 64,
+    threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Route problems through real models, and compare what happens with what was planned."""
@@ -78,6 +81,7 @@ def run(
     with progress("planning"):
         model = _model(given, lab_family, evidence, preset, observations, dynamics)
         plan = _plan(given, budget, model)
+    use_threads(models, threads)
     with solving_bar("routing", len(chosen)) as tell:
         summary = run_live(plan, chosen, source, out, seed=seed, resume=resume, in_flight=in_flight, progress=tell)
     if as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trim_pomdp.cli.live import LAB, ModelsOption, ResumeOption
+from trim_pomdp.cli.live import LAB, ModelsOption, ResumeOption, ThreadsOption, use_threads
 from trim_pomdp.cli.models import JsonOption
 from trim_pomdp.cli.output import emit_json, progress, progress_bar, say
 from trim_pomdp.errors import InputError
@@ -34,6 +34,7 @@ def score(
         typer.Option("--logprobs", help="Also the weak model's log-probabilities; for solutions that it wrote itself."),
     ] = False,
     resume: ResumeOption = False,
+    threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score every step of labelled solutions, as input of fit-observations."""
@@ -48,6 +49,7 @@ def score(
     roles = [role for role, asked in wanted if asked]
     source.require(roles)
     items = _read(solutions)
+    use_threads(models, threads)
     with progress("loading models"):
         loaded = source.load(roles)
     scorer = SolutionScorer(loaded.prm, prm or source.prm_name, loaded.weak)
