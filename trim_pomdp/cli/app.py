@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from trim_pomdp.cli import fitting, planning, rollouts, routing, scoring
+from trim_pomdp.cli import fitting, lab, planning, rollouts, routing, scoring
 from trim_pomdp.cli.demo import demo
 from trim_pomdp.errors import TrimError
 
@@ -36,6 +36,7 @@ for verb, short_help in (
     (demo, "Plan from a preset and draw the plan"),
 ):
     app.command(short_help=short_help)(verb)
+app.add_typer(lab.app, name="lab", short_help="Train and measure the lab's tiny models")
 
 # typer ≥ 0.26 brings its own copy of click, earlier ones use click itself: take the classes from typer.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
