@@ -14,12 +14,13 @@ weights that an uninterrupted one reaches. Problems come from the training space
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,10 @@ Progress = Callable[[str, int, int, float], None]
 
 @dataclass(frozen=True)
 class Phase:
-    """So many steps on solutions of `shortest` to `longest` steps, a share of them loops.
+    """At most so many steps on solutions of `shortest` to `longest` steps, a share of them loops.
 
-    `mixes` are shares of multiplications and divisions in lists; each list follows one of them.
+    `mixes` are shares of multiplications and divisions in lists; each list follows one of them. The phase is over once
+    its loss is below `goal`: when arithmetic is learned differs from seed to seed.
     """
 
     steps: int
@@ -72,6 +74,7 @@ class Phase:
     longest: int
     loops: float
     mixes: tuple[tuple[float, float], ...]
+    goal: float = 0.0
 
     @property
     def divide(self) -> float:
@@ -86,7 +89,7 @@ class Recipe:
     Attributes
     ----------
     phases : tuple of Phase
-        Curriculum of the base. The learning rate falls in the last one.
+        Curriculum of the base, each phase from where the last one ended. The learning rate falls in the last one.
     rate : float
         Highest learning rate.
     tokens : int
@@ -104,9 +107,9 @@ class Recipe:
     """
 
     phases: tuple[Phase, ...] = (
-        Phase(5000, 1, 2, loops=0.0, mixes=PRODUCTS),
-        Phase(2000, 1, 4, loops=0.0, mixes=PRODUCTS),
-        Phase(2000, 1, 7, loops=0.1, mixes=PRODUCTS),
+        Phase(16000, 1, 2, loops=0.0, mixes=PRODUCTS, goal=0.06),
+        Phase(6000, 1, 4, loops=0.0, mixes=PRODUCTS, goal=0.06),
+        Phase(4000, 1, 7, loops=0.1, mixes=PRODUCTS, goal=0.04),
         Phase(2500, 3, 12, loops=0.3, mixes=PRODUCTS),
         Phase(4500, 3, 16, loops=0.3, mixes=QUOTIENTS),
     )
@@ -139,7 +142,7 @@ def train(
     """
     recipe = recipe or Recipe()
     _claim(out, recipe, seed, resume)
-    base = _stage(out / "base", lambda folder: _train_base(folder, recipe, seed, progress), Qwen2ForCausalLM)
+    base = _train_base(out, recipe, seed, progress)
     strong = _stage(
         out / "strong",
         lambda folder: _train_pruned(
@@ -206,12 +209,18 @@ def optimise(
     steps: int,
     folder: Path,
     progress: Progress,
+    goal: float = 0.0,
 ) -> None:
-    """AdamW on what of the model requires a gradient, with a checkpoint now and then to go on from."""
+    """AdamW on what of the model requires a gradient, with a checkpoint now and then to go on from.
+
+    It ends after so many steps, or when the mean loss between two checkpoints is below the goal.
+    """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.01)
     path = folder / "checkpoint.safetensors"
-    first = _restore(path, model, optimiser, parameters) if path.is_file() else 0
+    first, mean = _restore(path, model, optimiser, parameters) if path.is_file() else (0, math.inf)
+    if mean < goal:
+        first = steps
     model.train()
     losses: list[float] = []
     for step in range(first, steps):
@@ -224,8 +233,11 @@ def optimise(
         optimiser.step()
         losses.append(loss.item())
         if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == steps:
-            _save(path, model, optimiser, parameters, step + 1)
-            progress(stage, step + 1, steps, float(np.mean(losses)))
+            mean = float(np.mean(losses))
+            _save(path, model, optimiser, parameters, step + 1, mean)
+            progress(stage, step + 1, steps, mean)
+            if mean < goal:
+                break
             losses = []
     model.eval()
 
@@ -236,13 +248,14 @@ def _save(
     optimiser: torch.optim.Optimizer,
     parameters: Sequence[torch.nn.Parameter],
     step: int,
+    loss: float,
 ) -> None:
     tensors = {f"model.{name}": value.clone() for name, value in model.state_dict().items()}
     for index, parameter in enumerate(parameters):
         for name in ("exp_avg", "exp_avg_sq", "step"):
             tensors[f"{name}.{index}"] = optimiser.state[parameter][name].clone()
     temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, metadata={"step": str(step)})
+    save_file(tensors, temporary, metadata={"step": str(step), "loss": repr(loss)})
     os.replace(temporary, path)
 
 
@@ -251,14 +264,15 @@ def _restore(
     model: torch.nn.Module,
     optimiser: torch.optim.Optimizer,
     parameters: Sequence[torch.nn.Parameter],
-) -> int:
+) -> tuple[int, float]:
+    """Step and loss of the checkpoint."""
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        step = int(file.metadata()["step"])
+        step, loss = int(file.metadata()["step"]), float(file.metadata()["loss"])
     model.load_state_dict({name.removeprefix("model."): v for name, v in tensors.items() if name.startswith("model.")})
     for index, parameter in enumerate(parameters):
         optimiser.state[parameter] = {name: tensors[f"{name}.{index}"] for name in ("exp_avg", "exp_avg_sq", "step")}
-    return step
+    return step, loss
 
 
 def _falling(step: int, steps: int, rate: float, warm: int = 100) -> float:
@@ -285,21 +299,31 @@ def _config(neurons: int, layers: int = LAYERS) -> Qwen2Config:
     )
 
 
-def _train_base(folder: Path, recipe: Recipe, seed: int, progress: Progress) -> Qwen2ForCausalLM:
+def _train_base(out: Path, recipe: Recipe, seed: int, progress: Progress) -> Qwen2ForCausalLM:
     torch.manual_seed(seed)
     model = Qwen2ForCausalLM(_config(NEURONS))
-    ends = np.cumsum([phase.steps for phase in recipe.phases])
-    last = recipe.phases[-1].steps
+    for number in range(1, len(recipe.phases) + 1):
+        model = _stage(
+            out / f"base-{number}",
+            functools.partial(_train_phase, model=model, number=number, recipe=recipe, seed=seed, progress=progress),
+            Qwen2ForCausalLM,
+        )
+    return model
+
+
+def _train_phase(
+    folder: Path, model: Qwen2ForCausalLM, number: int, recipe: Recipe, seed: int, progress: Progress
+) -> Qwen2ForCausalLM:
+    phase = recipe.phases[number - 1]
+    last = number == len(recipe.phases)
 
     def rate_at(step: int) -> float:
-        into_last = max(step - (int(ends[-1]) - last), 0)
-        return recipe.rate * min(1.0, (step + 1) / 200) * max(0.1, 1.0 - into_last / last)
+        return recipe.rate * min(1.0, (step + 1) / 100) * (max(0.05, 1.0 - step / phase.steps) if last else 1.0)
 
     def loss_at(step: int) -> torch.Tensor:
-        phase = recipe.phases[int(np.searchsorted(ends, step, side="right"))]
-        return _language_loss(model, np.random.default_rng([seed, 0, step]), recipe.tokens, phase)
+        return _language_loss(model, np.random.default_rng([seed, 0, number, step]), recipe.tokens, phase)
 
-    optimise("base", model, loss_at, rate_at, int(ends[-1]), folder, progress)
+    optimise(f"base, phase {number}", model, loss_at, rate_at, phase.steps, folder, progress, goal=phase.goal)
     return model
 
 
@@ -347,7 +371,7 @@ def _language_loss(model: Qwen2ForCausalLM, rng: np.random.Generator, tokens: in
     return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, prompt:].flatten())
 
 
-@cache
+@functools.cache
 def build_tokenizer_once() -> PreTrainedTokenizerFast:
     """The tokenizer; building it takes longer than using it."""
     return build_tokenizer()
