@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import json
 import os
 from pathlib import Path
 
@@ -15,3 +16,52 @@ def shared() -> Path:
             pytest.fail(f"{folder} is absent, yet CI always has it")
         pytest.skip(f"real data absent: no folder {folder}/data (set TRIM_POMDP_SHARED)")
     return folder
+
+
+@pytest.fixture
+def run_cli(capfd):
+    """Run the command line; returns exit code, stdout and stderr."""
+    from trim_pomdp.cli.app import main
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main([str(item) for item in arguments])
+        return stop.value.code, *capfd.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def cli_json(run_cli):
+    """Run a verb with --json; stdout must hold one JSON document and nothing else, stderr nothing."""
+
+    def call(*arguments: object) -> dict:
+        code, out, err = run_cli(*arguments, "--json")
+        assert (code, err) == (0, ""), err
+        assert out.endswith("\n")
+        assert out.count("\n") == 1
+        return json.loads(out, parse_constant=pytest.fail)
+
+    return call
+
+
+@pytest.fixture
+def cli_refused(run_cli, tmp_path):
+    """Run what must be refused: exit code 2, one line on stderr with all words in it, nothing written in tmp_path."""
+
+    def state() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != ".lock"}
+
+    def call(*arguments: object, words: tuple[str, ...] = ()) -> str:
+        before = state()
+        code, out, err = run_cli(*arguments)
+        assert (code, out) == (2, ""), err
+        assert err.count("\n") == 1
+        assert "error: " in err
+        for word in words:
+            assert word in err
+        assert state() == before
+        return err
+
+    return call

@@ -170,4 +170,4 @@ def show_pace(summary: RunSummary) -> None:
     say(f"{number(summary.wall_s, 1)} s{pace}, {100 * summary.overhead_share:.1f} % of it outside the models")
     say(f"ends: {ends}")
     if summary.failed:
-        warn(f"{summary.failed} problems failed, the first by {summary.error}")
+        warn(f"{summary.failed} of {summary.problems} problems failed, the first by {summary.error}")

@@ -50,6 +50,8 @@ class Routing:
     ------
     SetupError
         If the policy needs to know the truth and there is no oracle.
+    InputError, UnsetParameterError
+        If it needs the class table and there is none, or another one.
     """
 
     policy: AnyRule
@@ -62,6 +64,7 @@ class Routing:
     def __post_init__(self) -> None:
         if needs_truth(self.policy) and self.oracle is None:
             raise SetupError("the strategy 'oracle' exists only where true classes are known")
+        self._choose  # noqa: B018  # finds out now what the policy lacks
 
     @cached_property
     def _choose(self) -> Callable[[str], Router]:

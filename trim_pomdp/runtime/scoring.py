@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from trim_pomdp.artifacts import require_writable
-from trim_pomdp.data.jsonl import read_records
+from trim_pomdp.artifacts import require_writable, validate
 from trim_pomdp.data.processbench import LabelledSolution, StepScores
 from trim_pomdp.errors import InputError
 from trim_pomdp.evidence import LOGPROBS, LogprobName
@@ -138,19 +138,28 @@ def _opened(out: Path) -> BinaryIO:
 
 
 def _done(stream: BinaryIO, out: Path, by_id: dict[str, LabelledSolution], scorer: SolutionScorer) -> set[str]:
-    """Ids of the solutions that the file holds, once its half-written last line is cut off."""
+    """Ids of the solutions that the file holds; its half-written last line, if there is one, is cut off."""
     stream.seek(0)
     content = stream.read()
     whole = content.rfind(b"\n") + 1
-    stream.truncate(whole)
-    if not content[:whole].strip():
-        return set()
-    records = read_records(out, StepScores)
-    for record in records:
+    done: set[str] = set()
+    for number, line in enumerate(content[:whole].splitlines(), start=1):
+        record = _parsed(line, f"{out}, line {number}")
         solution = by_id.get(record.id)
         if solution is None or solution.label != record.label or len(solution.steps) != record.n_scored:
             raise InputError(f"{out}: holds scores of {record.id}, which is no solution of these")
         if not scorer.made(record):
             known = ", ".join((*record.scores, *record.features))
             raise InputError(f"{out}: {record.id} has {known}; this is another scoring")
-    return {record.id for record in records}
+        done.add(record.id)
+    if whole < len(content):
+        stream.truncate(whole)
+    return done
+
+
+def _parsed(line: bytes, source: str) -> StepScores:
+    try:
+        document = json.loads(line)
+    except ValueError as error:
+        raise InputError(f"{source}: not JSON ({error})") from None
+    return validate(StepScores, document, source=source)

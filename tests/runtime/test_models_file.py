@@ -1,0 +1,118 @@
+"""Models files: what is read, and what is refused, by name of file, table and key."""
+
+from pathlib import Path
+
+import pytest
+
+from trim_pomdp.errors import InputError
+from trim_pomdp.model_sources import FileSource, LabSource, model_source, roles_asked
+from trim_pomdp.policies import MixedRule, StrategyRule, ThresholdRule
+from trim_pomdp.runtime.config import fingerprint, read_models_file
+from trim_pomdp.runtime.solution import Caps
+from trim_pomdp.runtime.stepping import SYSTEM_PROMPT
+
+WEAK = '[weak]\nbackend = "transformers"\nmodel = "m"\n'
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "models.toml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_and_what_is_said(tmp_path: Path) -> None:
+    path = written(tmp_path, WEAK + "temperature = 0\ntop_p = 0.9\nsystem_prompt = false\n[limits]\nmax_steps = 7\n")
+    file = read_models_file(path)
+    assert file.weak is not None
+    assert (file.weak.temperature, file.weak.top_p, file.weak.dtype) == (0, 0.9, "float32")
+    assert file.strong is None
+    assert file.limits.caps == Caps(max_steps=7)
+    assert file.weak.options["system_prompt"] is None
+    for line, expected in (
+        ("", SYSTEM_PROMPT),
+        ('system_prompt = ""', None),
+        ('system_prompt = "Be brief."', "Be brief."),
+    ):
+        table = read_models_file(written(tmp_path, WEAK + line)).weak
+        assert table is not None
+        assert table.options["system_prompt"] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (WEAK + "temprature = 1", "unknown key 'weak.temprature'; did you mean 'temperature'?"),
+        (WEAK.replace("weak", "week"), "unknown key 'week'; did you mean 'weak'?"),
+        (WEAK + "[limits]\nmax_step = 3", "unknown key 'limits.max_step'; did you mean 'max_steps'?"),
+        ('[prm]\nbackend = "transformers"\nmodel = "m"\ntop_p = 1.0', "unknown key 'prm.top_p'; known are backend"),
+        (WEAK.replace("transformers", "vllm"), "weak.backend"),
+        ('[weak]\nmodel = "m"', "missing 'weak.backend'"),
+        (WEAK + "temperature = -1", "weak.temperature"),
+        (WEAK + 'temperature = "warm"', "weak.temperature"),
+        (WEAK + "top_p = 0", "weak.top_p"),
+        (WEAK + 'device = "gpu"', "weak.device"),
+        (WEAK + "system_prompt = true", "weak.system_prompt"),
+        (WEAK + "[limits]\nmax_steps = 0", "limits.max_steps"),
+        ("weak = 3", "weak"),
+        ("[weak", "not TOML"),
+        ("weak = nan\nweak = 1", "not TOML"),
+    ],
+)
+def test_wrong_files_are_refused(tmp_path: Path, text: str, words: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        model_source(str(path))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_absent_and_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        model_source(str(tmp_path / "absent.toml"))
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="not TOML in UTF-8"):
+        model_source(str(tmp_path / "binary.toml"))
+
+
+def test_models_that_are_not_there(tmp_path: Path) -> None:
+    source = model_source(str(written(tmp_path, WEAK.replace('"m"', '"./m"'))))
+    assert isinstance(source, FileSource)
+    with pytest.raises(InputError, match=r"models.toml: no table \[prm\]"):
+        source.require({"weak", "prm"})
+    with pytest.raises(InputError, match=r"\[weak\]: no folder .*m; model is a folder"):
+        source.load({"weak"})
+    (tmp_path / "m").mkdir()
+    with pytest.raises(InputError, match=r"no config\.json"):
+        source.load({"weak"})
+    device = model_source(str(written(tmp_path, WEAK + 'device = "cuda:99"')))
+    with pytest.raises(InputError, match="no device 'cuda:99'"):
+        device.load({"weak"})
+    with pytest.raises(InputError, match="no model 'weak' of the lab"):
+        LabSource(tmp_path).require({"weak"})
+
+
+def test_a_run_is_defined_by_what_models_hold_not_by_where_they_run(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text("{}")
+    source = model_source(str(written(tmp_path, WEAK)))
+    before = source.config({"weak", "strong"})
+    assert set(before) == {"weak"}
+    assert before["weak"]["files"] == fingerprint(tmp_path / "m")
+    assert model_source(str(written(tmp_path, WEAK + 'device = "cuda"\nmax_batch = 2'))).config({"weak"}) == before
+    (tmp_path / "m" / "config.json").write_text("{ }")
+    assert source.config({"weak"}) != before
+
+
+def test_only_models_that_a_rule_can_ask_are_needed() -> None:
+    weak, strong = StrategyRule(strategy="weak"), StrategyRule(strategy="strong")
+    capped = Caps(max_strong_tokens=10)
+    assert roles_asked(weak, Caps()) == {"weak"}
+    assert roles_asked(weak, Caps(), record_scores=True) == {"weak", "prm"}
+    assert roles_asked(strong, Caps()) == {"strong"}
+    assert roles_asked(strong, capped) == {"weak", "strong"}, "the weak model goes on when the strong one is spent"
+    assert roles_asked(StrategyRule(strategy="oracle"), Caps()) == {"weak", "strong"}
+    assert roles_asked(ThresholdRule(threshold=1), Caps()) == {"weak", "strong"}
+    assert roles_asked(ThresholdRule(threshold=0.5), Caps()) == {"weak", "strong", "prm"}
+    mixed = MixedRule(first=weak, second=ThresholdRule(threshold=0.5), probability=0.5)
+    assert roles_asked(mixed, Caps()) == {"weak", "strong", "prm"}
