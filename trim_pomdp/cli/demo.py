@@ -1,26 +1,34 @@
-"""The demo: plan from a preset, print what each budget buys, draw what the plan looks like."""
+"""The demo: plan from a preset, draw what the plan looks like, then route lab problems live and compare."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trim_pomdp.cli.models import JsonOption, SeedOption
-from trim_pomdp.cli.output import emit_json, progress, say
+from trim_pomdp.cli.output import emit_json, progress, say, show_table
+from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from trim_pomdp.data.sequences import SequenceBatch
     from trim_pomdp.frontier import Frontier
+    from trim_pomdp.lab.problems import Family
+    from trim_pomdp.live import LivePlan
     from trim_pomdp.policies import PlannedPoint, PolicyArtifact
     from trim_pomdp.routing import RoutingModel
+    from trim_pomdp.runtime.summary import RunSummary
 
 DEFAULT_PRESET = "qwen2.5-1.5b-7b-math"
 _BUDGET = 0.2
 _DRAWN = 400
+_LIVE_FAMILY: Family = "loop"
+_LIVE_BUDGETS = (0.1, 0.3)
+_LIVE_PROBLEMS = 100
 
 
 def demo(
@@ -30,10 +38,11 @@ def demo(
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Plan from a preset, print a table of budgets, and write the frontier, a policy and pictures."""
+    """Plan from a preset and draw the plan; then route lab problems live at two budgets, and compare with the plan."""
     from trim_pomdp.cli.planning import show_budgets, show_points
     from trim_pomdp.frontier import solve_frontier
     from trim_pomdp.frontier_artifact import FrontierArtifact
+    from trim_pomdp.live import result_document
     from trim_pomdp.plots import save_figure
     from trim_pomdp.preset import load_preset
     from trim_pomdp.thresholds import threshold_curve
@@ -54,6 +63,7 @@ def demo(
         *(save_figure(figure, folder / f"{name}.png") for name, figure in pictures.items()),
     ]
     written = sorted(path.name for path in paths)
+    runs, why_not = _route_live(folder / "live", seed)
     if as_json:
         emit_json(
             {
@@ -63,6 +73,7 @@ def demo(
                 "compile_s": planned.compile_s,
                 "elapsed_s": planned.elapsed_s,
                 "policy": policy.model_dump(mode="json")["planned"],
+                "live": [result_document(summary, plan) for plan, summary in runs],
             }
         )
         return
@@ -78,11 +89,57 @@ def demo(
         f"reward (Numba compiled or loaded its kernels in {planned.compile_s:.1f} s before that)"
     )
     say(f"wrote {out}/: {', '.join(written)}")
+    say("")
+    if why_not:
+        say(f"planned only: {why_not}")
+    else:
+        _show_live(runs, out)
+
+
+def _route_live(folder: Path, seed: int) -> tuple[list[tuple[LivePlan, RunSummary]], str | None]:
+    """Lab problems routed at each budget; or none, and why."""
+    from trim_pomdp.cli.live import LAB, solving_bar, use_threads
+    from trim_pomdp.lab.problems import draw
+    from trim_pomdp.live import plan_for_budget, run_live
+    from trim_pomdp.model_sources import LabSource
+    from trim_pomdp.preset import load_preset
+
+    source = LabSource()
+    try:
+        source.require(("weak", "strong", "prm"))
+    except InputError as error:
+        return [], str(error)
+    use_threads(LAB, None)
+    model = load_preset(f"lab-{_LIVE_FAMILY}").routing_model()
+    problems = draw(_LIVE_FAMILY, "test", seed, _LIVE_PROBLEMS)
+    runs = []
+    for budget in _LIVE_BUDGETS:
+        plan = plan_for_budget(model, budget)
+        traces = folder / f"budget-{budget:g}"
+        shutil.rmtree(traces, ignore_errors=True)  # of an earlier demo
+        with solving_bar(f"routing live at a budget of {budget:g}", len(problems)) as tell:
+            runs.append((plan, run_live(plan, problems, source, traces, seed=seed, progress=tell)))
+    return runs, None
+
+
+def _show_live(runs: list[tuple[LivePlan, RunSummary]], out: Path) -> None:
+    rows: list[list[object]] = []
+    for plan, summary in runs:
+        planned = plan.artifact.planned
+        assert planned is not None
+        budget = f"budget {plan.artifact.asked_budget:g}"
+        rows.append([f"{budget}: accuracy", planned.accuracy, summary.accuracy, summary.accuracy_se])
+        rows.append([f"{budget}: budget", planned.budget, summary.budget, summary.budget_se])
+    show_table(
+        f"routed live: {_LIVE_PROBLEMS} arithmetic problems of the lab's family {_LIVE_FAMILY}, its three tiny models",
+        ["", "planned", "measured", "standard error"],
+        rows,
+    )
+    seconds = sum(summary.wall_s for _, summary in runs)
+    say(f"{seconds:.1f} s; every decision is in {out}/live/*/traces.jsonl")
 
 
 def _make_folder(out: Path) -> Path:
-    from trim_pomdp.errors import InputError
-
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
