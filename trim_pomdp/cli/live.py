@@ -15,6 +15,7 @@ from trim_pomdp.errors import InputError
 if TYPE_CHECKING:
     from trim_pomdp.lab.problems import Family, Split
     from trim_pomdp.runtime.protocols import Problem
+    from trim_pomdp.runtime.records import TerminalRecord
     from trim_pomdp.runtime.run import Progress
 
 LAB = "lab"
@@ -95,12 +96,11 @@ def solving_bar(title: str, total: int) -> Iterator[Progress]:
     right = failed = judged = 0
     with progress_bar(title, total) as show:
 
-        def tell(done: int, _: int, terminal: object) -> None:
+        def tell(done: int, _: int, terminal: TerminalRecord) -> None:
             nonlocal right, failed, judged
-            correct, error = getattr(terminal, "correct", None), getattr(terminal, "error", None)
-            judged += correct is not None
-            right += correct is True
-            failed += error is not None
+            judged += terminal.correct is not None
+            right += terminal.correct is True
+            failed += terminal.error is not None
             shown = [f"{right / judged:.3f} right"] if judged else []
             show(done, ", ".join([*shown, *([f"{failed} failed"] if failed else [])]))
 

@@ -1,0 +1,116 @@
+"""The lab's shipped models through the verbs: tokens are what the tokenizer counts, problems are of the right split."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from trim_pomdp.data.problems import read_problems
+from trim_pomdp.data.rollouts import read_repair_rollouts, read_weak_rollouts
+from trim_pomdp.lab.models import shipped_folder
+from trim_pomdp.lab.problems import draw
+from trim_pomdp.preset import presets
+from trim_pomdp.runtime.protocols import Problem
+from trim_pomdp.runtime.records import Generation, SolutionRecord, TokenCounts
+from trim_pomdp.runtime.traces import read_traces
+
+pytestmark = pytest.mark.skipif(
+    not (shipped_folder() / "prm" / "config.json").is_file() or "lab-loop" not in presets(),
+    reason="the lab's models are not there yet",
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_core() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def counted(solution: SolutionRecord, problem: Problem) -> TokenCounts:
+    """Tokens of a trace's texts when they are encoded again."""
+    from trim_pomdp.lab.tokenizer import END, SCORE, SEPARATOR, build_tokenizer
+
+    tokenizer = build_tokenizer()
+
+    def length(text: str) -> int:
+        return len(tokenizer.encode(text, add_special_tokens=False))
+
+    def of(step: Generation | None) -> int:
+        if step is None:
+            return 0
+        return length(step.text + {"separator": SEPARATOR, "end": END, "length": ""}[step.stop])
+
+    total, texts = TokenCounts(), list(solution.terminal.prefix)
+    for item in solution.decisions:
+        scored = 0
+        if item.scoring is not None:
+            assert item.weak is not None
+            scored = length(problem.prompt + SEPARATOR + "".join(text + SCORE for text in (*texts, item.weak.text)))
+        kept, weak = item.action == "keep", of(item.weak)
+        total += TokenCounts(
+            weak_kept=weak if kept else 0,
+            weak_discarded=0 if kept else weak,
+            strong=of(item.strong),
+            scored=scored,
+        )
+        assert item.accepted is not None
+        texts.append(item.accepted.text)
+    if solution.terminal.scoring is not None:
+        total += TokenCounts(scored=length(problem.prompt + SEPARATOR + "".join(text + SCORE for text in texts)))
+    return total
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--budget", 0.3), ("--threshold", 0.5), ("--budget", 0.3, "--evidence", "logprob"), ("--strategy", "strong")],
+)
+def test_tokens_are_what_the_tokenizer_counts(cli_json: Any, tmp_path: Path, options: Any) -> None:
+    out = cli_json("run", "--problems", 40, "--family", "loop", *options, "--out", tmp_path / "run")
+    problems = {item.id: item for item in draw("loop", "test", 0, 40)}
+    records = list(read_traces(tmp_path / "run"))
+    assert {record.terminal.problem for record in records} == set(problems), "test problems, and no others"
+    total = TokenCounts()
+    for record in records:
+        tokens = counted(record, problems[record.terminal.problem])
+        assert tokens == record.terminal.tokens
+        total += tokens
+    assert out["tokens"] == total.model_dump()
+    assert out["strong_tokens"] == pytest.approx(total.strong / 40)
+    if "logprob" in options or "strong" in options:
+        assert out["tokens"]["scored"] == 0, "never asks a PRM"
+    assert out["planned"] is not None
+
+
+def test_a_run_goes_on_where_it_was_cut(cli_json: Any, tmp_path: Path) -> None:
+    options = ("run", "--problems", 30, "--strategy", "oracle", "--seed", 5, "--out", tmp_path / "run")
+    whole = cli_json(*options)
+    trace = tmp_path / "run" / "traces.jsonl"
+    trace.write_bytes(trace.read_bytes()[:20_000])
+    resumed = cli_json(*options, "--resume")
+    for name in ("problems", "accuracy", "strong_tokens", "regenerations", "tokens", "budget", "planned"):
+        assert resumed[name] == whole[name]
+
+
+def test_rollouts_are_of_fitting_problems(cli_json: Any, tmp_path: Path) -> None:
+    common = ("rollout", "--labels", "--seed", 2)
+    cli_json(*common, "--family", "chain", "--problems", 30, "--mode", "weak", "--out", tmp_path / "weak")
+    assert read_problems(tmp_path / "weak" / "problems.jsonl") == draw("chain", "fit", 2, 30)
+    rows = read_weak_rollouts(tmp_path / "weak" / "weak.jsonl")
+    assert all(row.correct == (row.label == -1) for row in rows)
+    cli_json(*common, "--mode", "repair", "--from", tmp_path / "weak", "--out", tmp_path / "repair")
+    redone = read_repair_rollouts(tmp_path / "repair" / "repair.jsonl")
+    assert {item.true_class for item in redone} >= {0, 2}
+    # Scoring the same solutions gives what the rollout had recorded of them.
+    from trim_pomdp.data.processbench import read_step_scores
+
+    out = tmp_path / "scores.jsonl"
+    cli_json("score", "--solutions", tmp_path / "weak" / "solutions.jsonl", "--logprobs", "--out", out)
+    for again, before in zip(read_step_scores(out), read_step_scores(tmp_path / "weak" / "scores.jsonl"), strict=True):
+        assert (again.id, again.label) == (before.id, before.label)
+        assert again.scores["lab-prm"] == pytest.approx(before.scores["lab-prm"], abs=1e-3)
+        for name in ("logprob_min", "logprob_mean"):
+            assert again.features[name] == pytest.approx(before.features[name], abs=1e-3)
