@@ -8,13 +8,16 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from trim_pomdp.data.jsonl import read_records
 from trim_pomdp.data.problems import read_problems
+from trim_pomdp.data.processbench import LabelledSolution, read_step_scores
 from trim_pomdp.data.rollouts import read_repair_rollouts, read_weak_rollouts
 from trim_pomdp.lab.models import shipped_folder
 from trim_pomdp.lab.problems import draw
 from trim_pomdp.preset import presets
 from trim_pomdp.runtime.protocols import Problem
 from trim_pomdp.runtime.records import Generation, SolutionRecord, TokenCounts
+from trim_pomdp.runtime.stepping import boxed_answer
 from trim_pomdp.runtime.traces import read_traces
 
 pytestmark = pytest.mark.skipif(
@@ -105,12 +108,13 @@ def test_rollouts_are_of_fitting_problems(cli_json: Any, tmp_path: Path) -> None
     redone = read_repair_rollouts(tmp_path / "repair" / "repair.jsonl")
     assert {item.true_class for item in redone} >= {0, 2}
     # Scoring the same solutions gives what the rollout had recorded of them.
-    from trim_pomdp.data.processbench import read_step_scores
-
-    out = tmp_path / "scores.jsonl"
-    cli_json("score", "--solutions", tmp_path / "weak" / "solutions.jsonl", "--logprobs", "--out", out)
+    out, solutions = tmp_path / "scores.jsonl", tmp_path / "weak" / "solutions.jsonl"
+    texts = {item.id: item.steps for item in read_records(solutions, LabelledSolution)}
+    cli_json("score", "--solutions", solutions, "--logprobs", "--out", out)
     for again, before in zip(read_step_scores(out), read_step_scores(tmp_path / "weak" / "scores.jsonl"), strict=True):
         assert (again.id, again.label) == (before.id, before.label)
         assert again.scores["lab-prm"] == pytest.approx(before.scores["lab-prm"], abs=1e-3)
+        # The end of a last step without an answer (at the step cap) is not counted.
+        known = before.n_scored - (boxed_answer(texts[again.id][-1]) is None)
         for name in ("logprob_min", "logprob_mean"):
-            assert again.features[name] == pytest.approx(before.features[name], abs=1e-3)
+            assert again.features[name][:known] == pytest.approx(before.features[name][:known], abs=1e-3)

@@ -13,7 +13,7 @@ import torch
 from trim_pomdp.errors import InputError
 from trim_pomdp.runtime.protocols import GeneratedStep, Problem, ScoreRequest, StepRequest, StepScores, StopReason
 from trim_pomdp.runtime.sampling import draw_tokens, keyed_uniforms
-from trim_pomdp.runtime.stepping import SEPARATOR, SYSTEM_PROMPT
+from trim_pomdp.runtime.stepping import SEPARATOR, SYSTEM_PROMPT, boxed_answer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -123,13 +123,13 @@ class TransformersGenerator:
         return [row.step for row in rows]
 
     def step_logprobs(self, requests: Sequence[ScoreRequest]) -> list[list[tuple[float, ...]]]:
-        """Log-probabilities of given steps, as if this model had written them: the last step ends the text.
+        """Log-probabilities of given steps, as if this model had written them.
 
         Returns
         -------
         list of list of tuple of float
-            For every request and step, of each of its tokens, the separator (or the end) included. A token that is
-            partly of one step and partly of the separator belongs to the step.
+            For every request and step, of each of its tokens, the separator included, and the end of the text where
+            the last step holds an answer (without one nobody knows whether the text was over).
 
         Raises
         ------
@@ -147,14 +147,17 @@ class TransformersGenerator:
             ends.append(ends[-1] + len(step) + len(SEPARATOR))
         text = opening + SEPARATOR.join(request.steps)
         encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        ids: list[int] = [*encoded["input_ids"], self._tokenizer.eos_token_id]
-        starts = np.array([start for start, _ in encoded["offset_mapping"]] + [len(text)])
+        ids: list[int] = list(encoded["input_ids"])
+        starts = [start for start, _ in encoded["offset_mapping"]]
+        if boxed_answer(request.steps[-1]) is not None:
+            ids.append(self._tokenizer.eos_token_id)
+            starts.append(len(text))
         with torch.inference_mode():
             logits = self._model(torch.tensor([ids], device=self._model.device), use_cache=False).logits[0, :-1].float()
             chosen = logits.gather(-1, torch.tensor(ids[1:], device=logits.device)[:, None])[:, 0]
             values = (chosen - logits.logsumexp(dim=-1)).tolist()
         # The first token of the text follows nothing, so values[i] is of token i + 1.
-        step_of = np.searchsorted(ends, starts[1:], side="right") - 1
+        step_of = np.searchsorted(ends, np.array(starts[1:]), side="right") - 1
         return [
             tuple(value for value, owner in zip(values, step_of.tolist(), strict=True) if owner == index)
             for index in range(len(request.steps))
