@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 SCORE_TOKEN = "<extra_0>"
+# Tokens of one forward pass on a CPU: beyond that, batches get no faster, only fuller of padding.
+_CPU_TOKENS = 1024
 
 
 class TransformersGenerator:
@@ -79,16 +82,18 @@ class TransformersGenerator:
 
     def generate_batch(self, requests: Sequence[StepRequest]) -> list[GeneratedStep]:
         """See `BatchGenerator`."""
-        out: list[GeneratedStep] = []
-        for start in range(0, len(requests), self._max_batch):
-            out.extend(self._generate(requests[start : start + self._max_batch]))
-        return out
+        texts = [prompt_text(self._tokenizer, r.problem, r.steps, self._system_prompt, SEPARATOR) for r in requests]
+        encoded = _encoded(self._tokenizer, texts)
+        out: dict[int, GeneratedStep] = {}
+        for chunk in _chunks(encoded, self._max_batch, self._model.device):
+            replies = self._generate([requests[i] for i in chunk], [encoded[i] for i in chunk])
+            out.update(zip(chunk, replies, strict=True))
+        return [out[i] for i in range(len(requests))]
 
-    def _generate(self, requests: Sequence[StepRequest]) -> list[GeneratedStep]:
+    def _generate(self, requests: Sequence[StepRequest], encoded: Sequence[list[int]]) -> list[GeneratedStep]:
         from transformers import DynamicCache
 
-        texts = [prompt_text(self._tokenizer, r.problem, r.steps, self._system_prompt, SEPARATOR) for r in requests]
-        ids, mask = _padded(self._tokenizer, texts, self._model.device)
+        ids, mask = _padded(self._tokenizer, encoded, self._model.device)
         limits = np.array([request.max_tokens for request in requests])
         uniforms = torch.from_numpy(
             np.stack(
@@ -262,15 +267,17 @@ class TransformersScorer:
 
     def score_batch(self, requests: Sequence[ScoreRequest]) -> list[StepScores]:
         """See `BatchScorer`."""
-        out: list[StepScores] = []
-        for start in range(0, len(requests), self._max_batch):
-            out.extend(self._score(requests[start : start + self._max_batch]))
-        return out
-
-    def _score(self, requests: Sequence[ScoreRequest]) -> list[StepScores]:
         texts = [prompt_text(self._tokenizer, r.problem, r.steps, self._system_prompt, SCORE_TOKEN) for r in requests]
+        encoded = _encoded(self._tokenizer, texts)
+        out: dict[int, StepScores] = {}
+        for chunk in _chunks(encoded, self._max_batch, next(self._model.parameters()).device):
+            replies = self._score([requests[i] for i in chunk], [encoded[i] for i in chunk])
+            out.update(zip(chunk, replies, strict=True))
+        return [out[i] for i in range(len(requests))]
+
+    def _score(self, requests: Sequence[ScoreRequest], encoded: Sequence[list[int]]) -> list[StepScores]:
         device = next(self._model.parameters()).device
-        ids, mask = _padded(self._tokenizer, texts, device)
+        ids, mask = _padded(self._tokenizer, encoded, device)
         with torch.inference_mode():
             right = torch.softmax(self._model(ids, mask).float(), dim=-1)[..., 1]
         out = []
@@ -299,12 +306,35 @@ def prompt_text(
     return f"{opening}{''.join(step + separator for step in steps)}"
 
 
+def _encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
+    encoded: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return encoded
+
+
+def _chunks(encoded: Sequence[list[int]], most: int, device: torch.device) -> Iterator[list[int]]:
+    """Indices of texts of about one length, so that little is padded; on a CPU, of few tokens in all."""
+    tokens = _CPU_TOKENS if device.type == "cpu" else sys.maxsize
+    chunk: list[int] = []
+    for i in sorted(range(len(encoded)), key=lambda i: len(encoded[i])):
+        if chunk and (len(chunk) == most or (len(chunk) + 1) * len(encoded[i]) > tokens):
+            yield chunk
+            chunk = []
+        chunk.append(i)
+    if chunk:
+        yield chunk
+
+
 def _padded(
-    tokenizer: PreTrainedTokenizerBase, texts: list[str], device: torch.device
+    tokenizer: PreTrainedTokenizerBase, encoded: Sequence[list[int]], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids and mask, padded on the left, shape (B, T) each."""
-    encoded = tokenizer(texts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt")
-    return encoded["input_ids"].to(device), encoded["attention_mask"].to(device)
+    longest = max(map(len, encoded))
+    ids = torch.full((len(encoded), longest), int(tokenizer.pad_token_id))
+    mask = torch.zeros_like(ids)
+    for row, tokens in enumerate(encoded):
+        ids[row, longest - len(tokens) :] = torch.tensor(tokens)
+        mask[row, longest - len(tokens) :] = 1
+    return ids.to(device), mask.to(device)
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
