@@ -92,16 +92,13 @@ def lab_or_file_problems(family: Family | None, problems: str | None, split: Spl
 
 @contextmanager
 def solving_bar(title: str, total: int) -> Iterator[Progress]:
-    """A bar that shows the share of right answers, and failures, as problems end."""
-    right = failed = judged = 0
+    """A bar that shows how many problems have ended, and failed (no accuracy yet: short solutions end first)."""
+    failed = 0
     with progress_bar(title, total) as show:
 
         def tell(done: int, _: int, terminal: TerminalRecord) -> None:
-            nonlocal right, failed, judged
-            judged += terminal.correct is not None
-            right += terminal.correct is True
+            nonlocal failed
             failed += terminal.error is not None
-            shown = [f"{right / judged:.3f} right"] if judged else []
-            show(done, ", ".join([*shown, *([f"{failed} failed"] if failed else [])]))
+            show(done, f"{failed} failed" if failed else "")
 
         yield tell
