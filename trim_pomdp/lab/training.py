@@ -102,8 +102,8 @@ class Recipe:
         What they see then: hardly any division. It comes back by half in the strong model, less in the weak one.
     prm_solutions : int
         Solutions a family and source that the PRM learns from.
-    prm_steps : int
-        Steps of its training.
+    prm_made_up_steps, prm_steps : int
+        Steps of its training: first so many on made-up errors, half of all steps wrong, then on solutions.
     """
 
     phases: tuple[Phase, ...] = (
@@ -121,8 +121,9 @@ class Recipe:
     weak_steps: int = 400
     strong_mixes: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.5, 0.015), (0.87, 0.03))
     weak_mixes: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.5, 0.005), (0.89, 0.01))
-    prm_solutions: int = 3000
-    prm_steps: int = 4000
+    prm_solutions: int = 2000
+    prm_made_up_steps: int = 2500
+    prm_steps: int = 5000
 
 
 def train(
@@ -425,20 +426,30 @@ def _train_prm(
     examples = _examples(folder / "solutions.jsonl", trained, recipe, seed)
     torch.manual_seed(seed + 1)
     model = _new_prm(Qwen2ForCausalLM.from_pretrained(trained / "strong", dtype=torch.float32))
-    lengths = np.array([len(example.ids) for example in examples])
-    order = np.argsort(lengths, kind="stable")
+    by_length = sorted(examples, key=lambda example: len(example.ids))
 
     def loss_at(step: int) -> torch.Tensor:
         rng = np.random.default_rng([seed, 3, step])
-        first = int(rng.integers(len(order)))
-        count = max(8, int(1.7 * recipe.tokens / lengths[order[first]]))
+        if step < recipe.prm_made_up_steps:
+            return _verdict_loss(model, _made_up(rng, 2 * recipe.tokens))
+        last = int(rng.integers(len(by_length)))
+        count = max(8, 2 * recipe.tokens // len(by_length[last].ids))
         # Neighbours in length, so that little is padding.
-        chosen = order[max(first - count, 0) : first + 1]
-        return _verdict_loss(model, [examples[index] for index in chosen])
+        return _verdict_loss(model, by_length[max(last - count, 0) : last + 1])
 
     steps = recipe.prm_steps
     optimise("prm", model, loss_at, lambda step: _falling(step, steps, recipe.rate), steps, folder, progress)
     return model
+
+
+def _made_up(rng: np.random.Generator, tokens: int) -> list[Example]:
+    """Short solutions with every other step wrong, from which comparing digits is learned soonest."""
+    out: list[Example] = []
+    while sum(len(example.ids) for example in out) < tokens:
+        multiply, divide = QUOTIENTS[int(rng.integers(len(QUOTIENTS)))]
+        problem = sample_list(rng, 4, multiply=multiply, divide=divide)
+        out.append(labelled(problem.prompt, with_errors(problem, rng, rate=0.5)))
+    return out
 
 
 def _new_prm(strong: Qwen2ForCausalLM) -> Qwen2ForProcessRewardModel:
@@ -450,10 +461,45 @@ def _new_prm(strong: Qwen2ForCausalLM) -> Qwen2ForProcessRewardModel:
     model.model.load_state_dict(strong.model.state_dict(), strict=False)
     embedding = model.model.embed_tokens.weight.data
     embedding[ID[SCORE]] = embedding[ID[SEPARATOR]]  # it stands where the strong model has seen a blank line
+    for layer in range(LAYERS, LAYERS + NEW_LAYERS):
+        _start(model.model.layers[layer])
+    _start(model.score)
     frozen = ("model.embed_tokens.", *(f"model.layers.{layer}." for layer in range(LAYERS)))
     for name, parameter in model.named_parameters():
         parameter.requires_grad = not name.startswith(frozen)
     return model
+
+
+def _start(module: torch.nn.Module) -> None:
+    """Begin where there is something to learn from.
+
+    Weights keep the variance of what they read: as small as transformers begin, a new layer would hardly be seen beside
+    the trained residual stream. And the two heads of an attention look at the token before and the one before that:
+    comparing a digit with what the layers below expected of it needs nothing else.
+    """
+    for parameter in module.parameters():
+        if parameter.dim() == 2:
+            torch.nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
+    attention = getattr(module, "self_attn", None)
+    if attention is not None:
+        for head in range(HEADS):
+            _look_back(attention, head, head + 1)
+
+
+def _look_back(attention: Any, head: int, offset: int, nats: float = 6.0, pairs: int = 8) -> None:
+    """Let a head attend to the token `offset` before, by biases on the fastest pairs of its rotary embedding.
+
+    With k = (c, 0) and q = c·(cos ωδ, −sin ωδ) in the pair of frequency ω, the score of a distance s is
+    c²·cos ω(s − δ), largest at s = δ.
+    """
+    size = HIDDEN // HEADS
+    frequencies = 10_000.0 ** (-2.0 * np.arange(pairs) / size)
+    scale = math.sqrt(nats * math.sqrt(size) / (1.0 - np.cos(frequencies)).sum())
+    for pair, frequency in enumerate(frequencies):
+        first, second = head * size + pair, head * size + pair + size // 2
+        attention.k_proj.bias.data[[first, second]] = torch.tensor([scale, 0.0])
+        angle = frequency * offset
+        attention.q_proj.bias.data[[first, second]] = scale * torch.tensor([math.cos(angle), -math.sin(angle)])
 
 
 def _verdict_loss(model: Qwen2ForProcessRewardModel, examples: Sequence[Example]) -> torch.Tensor:

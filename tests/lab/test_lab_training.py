@@ -1,0 +1,144 @@
+"""Training of the lab's models: data, labels, and resumption, on a recipe of a few steps."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from safetensors.torch import load_file  # noqa: E402
+
+from trim_pomdp.errors import InputError  # noqa: E402
+from trim_pomdp.lab import training  # noqa: E402
+from trim_pomdp.lab.models import load_models  # noqa: E402
+from trim_pomdp.lab.problems import Arithmetic, check, draw  # noqa: E402
+from trim_pomdp.lab.tokenizer import SCORE, SEPARATOR, VOCABULARY, build_tokenizer  # noqa: E402
+from trim_pomdp.lab.training import IGNORED, Phase, Recipe, labelled, pruned, solutions, with_errors  # noqa: E402
+
+PHASE = Phase(4, 1, 4, loops=0.3, mixes=training.QUOTIENTS)
+SMALL = Recipe(
+    phases=(PHASE, PHASE),
+    tokens=200,
+    strong_neurons=64,
+    weak_neurons=32,
+    strong_steps=4,
+    weak_steps=4,
+    prm_solutions=4,
+    prm_made_up_steps=2,
+    prm_steps=4,
+)
+
+
+class KilledError(Exception):
+    """Stands for kill -9 after a checkpoint."""
+
+
+def test_texts_decode_exactly():
+    tokenizer = build_tokenizer()
+    for problem in (*draw("chain", "train", 5, 20), *draw("loop", "train", 5, 20)):
+        text = problem.prompt + SEPARATOR + SEPARATOR.join(Arithmetic.parse(problem.prompt).steps())
+        ids = tokenizer(text)["input_ids"]
+        assert tokenizer.decode(ids) == text
+        assert VOCABULARY.index("<unk>") not in ids
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_batches_are_right_solutions_of_equal_length(seed):
+    texts, prompt = solutions(np.random.default_rng(seed), 400, Phase(1, 1, 12, loops=0.5, mixes=training.QUOTIENTS))
+    ids = build_tokenizer()(texts)["input_ids"]
+    assert len({len(item) for item in ids}) == 1
+    for text, tokens in zip(texts, ids, strict=True):
+        assert tokens[prompt - 1] == VOCABULARY.index(SEPARATOR)
+        problem, *steps = text.removesuffix("<eos>").removesuffix(SEPARATOR).split(SEPARATOR)
+        assert check(Arithmetic.parse(problem), steps).first_error == -1
+        assert ("boxed" in steps[-1]) == text.endswith("<eos>")
+
+
+def test_verdicts_of_the_prm():
+    example = labelled("Start 75; a) -87; b) *19", ["a) 75-87=78", "b) 78*19=83 \\boxed{83}"])
+    tokens = [VOCABULARY[i] for i in example.ids]
+    seen = [(token, label) for token, label in zip(tokens, example.labels, strict=True) if label != IGNORED]
+    # 75-87 is 88: the tens are wrong, and so is the number; 78*19 is 82: the tens are right.
+    assert seen == [("7", 0), ("8", 0), (SCORE, 0), ("8", 1), ("3", 0), (SCORE, 0)]
+
+
+def test_made_up_errors_are_wrong_results_and_nothing_else():
+    rng = np.random.default_rng(0)
+    wrong = total = 0
+    for problem in draw("chain", "train", 1, 200):
+        arithmetic = Arithmetic.parse(problem.prompt)
+        right = check(arithmetic, with_errors(arithmetic, rng)).right
+        wrong, total = wrong + right.count(False), total + len(right)
+    assert wrong / total == pytest.approx(0.12, abs=0.03)
+
+
+def test_pruning_keeps_the_largest_neurons():
+    from transformers import Qwen2ForCausalLM
+
+    torch.manual_seed(0)
+    base = Qwen2ForCausalLM(training._config(8)).eval()
+    with torch.no_grad():
+        for layer in base.model.layers:
+            layer.mlp.down_proj.weight[:, 4:] = 0.0  # these do nothing
+    ids = torch.randint(4, 40, (2, 9))
+    with torch.no_grad():
+        assert torch.allclose(pruned(base, 4).eval()(ids).logits, base(ids).logits, atol=1e-5)
+        assert not torch.allclose(pruned(base, 2).eval()(ids).logits, base(ids).logits, atol=1e-5)
+
+
+def weights(folder):
+    return {role: load_file(folder / role / "model.safetensors") for role in ("strong", "weak", "prm")}
+
+
+def test_an_interrupted_training_reaches_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_CHECKPOINT_EVERY", 2)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    seen = []
+    training.train(whole, recipe=SMALL, progress=lambda *told: seen.append(told))
+    for stop in range(2, len(seen), 3):
+        count = 0
+
+        def kill(*_, stop=stop):
+            nonlocal count
+            count += 1
+            if count == min(stop, 3):
+                raise KilledError
+
+        with pytest.raises(KilledError):
+            training.train(broken, recipe=SMALL, resume=True, progress=kill)
+    training.train(broken, recipe=SMALL, resume=True)
+    for role, expected in weights(whole).items():
+        for name, tensor in weights(broken)[role].items():
+            assert torch.equal(tensor, expected[name]), (role, name)
+
+
+def test_what_was_trained_loads_and_writes(tmp_path):
+    training.train(tmp_path / "lab", recipe=SMALL)
+    models = load_models(tmp_path / "lab")
+    assert models.prm is not None
+    assert models.weak is not None
+
+
+def test_a_folder_in_use_is_refused(tmp_path):
+    (tmp_path / "lab").mkdir()
+    with pytest.raises(InputError, match="is there already"):
+        training.train(tmp_path / "lab", recipe=SMALL)
+    with pytest.raises(InputError, match="another folder"):
+        training.train(tmp_path / "lab", recipe=SMALL, resume=True)
+
+
+def test_a_phase_ends_when_its_goal_is_reached(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_CHECKPOINT_EVERY", 2)
+    seen = []
+    model = torch.nn.Linear(1, 1)
+    losses = [5.0, 5.0, 1.0, 1.0, 0.5, 0.5]
+    training.optimise(
+        "x", model, lambda step: model(torch.ones(1)).sum() * 0.0 + losses[step], lambda _: 0.1, 6, tmp_path,
+        lambda *told: seen.append(told), goal=2.0,
+    )  # fmt: skip
+    assert [step for _, step, _, _ in seen] == [2, 4]
+    # Taken up again it does not go on.
+    training.optimise(
+        "x", model, lambda step: model(torch.ones(1)).sum() * 0.0 + losses[step], lambda _: 0.1, 6, tmp_path,
+        lambda *told: seen.append(told), goal=2.0,
+    )  # fmt: skip
+    assert len(seen) == 2
