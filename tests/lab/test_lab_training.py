@@ -57,11 +57,15 @@ def test_verdicts_of_the_prm():
     example = labelled("Start 75; a) -87; b) *19", ["a) 75-87=78", "b) 78*19=83 \\boxed{83}"])
     tokens = [VOCABULARY[i] for i in example.ids]
     seen = [(token, label) for token, label in zip(tokens, example.labels, strict=True) if label != IGNORED]
-    # 75-87 is 88: the tens are wrong, and so is the number; 78*19 is 82: the tens are right.
-    assert seen == [("7", 0), ("8", 0), (SCORE, 0), ("8", 1), ("3", 0), (SCORE, 0)]
+    # 75-87 is 88: wrong from the tens on; 78*19 is 82: wrong from the units on.
+    first = [(token, int(place < 7)) for place, token in enumerate(["a) ", *"75-87=78", SCORE])]
+    second = [
+        (token, int(place < 8)) for place, token in enumerate(["b) ", *"78*19=83", " \\boxed{", *"83", "}", SCORE])
+    ]
+    assert seen == first + second
 
 
-def test_made_up_errors_are_wrong_results_and_nothing_else():
+def test_made_up_errors_are_wrong_at_their_rate():
     rng = np.random.default_rng(0)
     wrong = total = 0
     for problem in draw("chain", "train", 1, 200):

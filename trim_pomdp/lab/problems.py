@@ -145,9 +145,9 @@ class Arithmetic:
             raise IndexError(f"step {index} of a list of {len(self.operations)}")
         return self.written(index, before, operation(before))
 
-    def written(self, index: int, before: int, result: int) -> str:
-        """The text of step `index` with a result that may be wrong, but is treated as it should be."""
-        text = f"{LABELS[index]}) {before:02d}{self.operation(index)}={result:02d}"
+    def written(self, index: int, before: int, result: int, operation: Operation | None = None) -> str:
+        """The text of step `index` with a result or operation that may be wrong, but ends as it should with that."""
+        text = f"{LABELS[index]}) {before:02d}{operation or self.operation(index)}={result:02d}"
         if not self.ends(index, result):
             return text
         return f"{text} \\boxed{{{result if self.target is None else index + 1:02d}}}"
@@ -250,11 +250,11 @@ def _problem(family: Family, split: Split, seed: int, index: int) -> Problem:
 def sample(family: Family, rng: np.random.Generator) -> Arithmetic:
     """Draw a problem of a family."""
     if family == "loop":
-        return sample_loop(rng, int(rng.integers(5, 11)), divide=0.2)
+        return sample_loop(rng, int(rng.integers(5, 11)), divide=0.17)
     if family == "chain":
-        return sample_list(rng, int(rng.integers(5, 11)), multiply=0.38, divide=0.08)
+        return sample_list(rng, int(rng.integers(5, 11)), multiply=0.38, divide=0.07)
     if rng.random() < 0.8:
-        return sample_list(rng, int(rng.integers(5, 9)), multiply=0.65, divide=0.13)
+        return sample_list(rng, int(rng.integers(5, 9)), multiply=0.66, divide=0.1)
     return sample_list(rng, int(rng.integers(6, 13)), multiply=0.1, divide=0.0)
 
 

@@ -6,7 +6,7 @@
    same once more, from the strong model. So what is hard for the strong model is hard for the weak one too.
 3. *prm*: the strong model, frozen, with two new layers on top and a head of two logits, trained on solutions of both
    models and on made-up errors, labelled by the exact checker. Its labels are "right on its own terms". It learns to
-   judge the result's digits beside the steps, which is what a step's verdict follows from.
+   judge every token of a step, which is what a step's verdict follows from.
 
 Every batch is drawn from (seed, stage, step), so an interrupted training goes on from its last checkpoint to the very
 weights that an uninterrupted one reaches. Problems come from the training space only.
@@ -33,12 +33,13 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from trim_pomdp.errors import InputError
 from trim_pomdp.lab.models import TEMPERATURE, LabModels
 from trim_pomdp.lab.problems import (
+    FACTORS,
     FAMILIES,
     LOOP,
     MAX_STEPS,
     MODULUS,
     Arithmetic,
-    check,
+    Operation,
     draw,
     sample_list,
     sample_loop,
@@ -121,8 +122,8 @@ class Recipe:
     weak_steps: int = 400
     strong_mixes: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.5, 0.015), (0.87, 0.03))
     weak_mixes: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.5, 0.005), (0.89, 0.01))
-    prm_solutions: int = 2000
-    prm_made_up_steps: int = 2500
+    prm_solutions: int = 1200
+    prm_made_up_steps: int = 2000
     prm_steps: int = 5000
 
 
@@ -538,48 +539,69 @@ def _examples(cache_file: Path, trained: Path, recipe: Recipe, seed: int) -> lis
 
 
 def with_errors(problem: Arithmetic, rng: np.random.Generator, rate: float = 0.12) -> list[str]:
-    """A solution whose steps have wrong results at a rate, mostly in the tens digit, as the weak model's are."""
+    """A solution with wrong steps at a rate, wrong as the weak model's are, each going on from what was written.
+
+    Most have a wrong result, mostly in the tens digit; some miscopy the operand or the value; few end wrongly.
+    """
     steps: list[str] = []
-    value = problem.start
+    value: int | None = problem.start
     for index in range(MAX_STEPS):
-        operation = problem.operation(index)
-        assert operation is not None
-        result = operation(value)
+        if value is None or problem.operation(index) is None:
+            break
+        text = problem.step(index, value)
         if rng.random() < rate:
-            kind, digit = rng.random(), int(rng.integers(1, 10))
-            if kind < 0.7:
-                result = (result + 10 * digit) % MODULUS
-            elif kind < 0.85:
-                result = result // 10 * 10 + (result + digit) % 10
-            else:
-                result = int(rng.integers(MODULUS))
-        steps.append(problem.written(index, value, result))
-        value = result
-        if problem.ends(index, value):
+            text = _spoiled(problem, index, value, rng)
+        steps.append(text)
+        value = step_result(text)
+        if "boxed" in text:
             break
     return steps
 
 
-def labelled(prompt: str, steps: Sequence[str]) -> Example:
-    """A solution with its verdicts.
+def _spoiled(problem: Arithmetic, index: int, value: int, rng: np.random.Generator) -> str:
+    """A wrong text of a step."""
+    operation = problem.operation(index)
+    assert operation is not None
+    kind = rng.random()
+    if kind < 0.55:
+        return problem.written(index, value, _slip(operation(value), rng))
+    if kind < 0.8 and operation.kind in "+-":
+        other = Operation(operation.kind, _slip(operation.operand, rng))
+        return problem.written(index, value, other(value), operation=other)
+    if kind < 0.8:
+        other = Operation(operation.kind, int(rng.choice([n for n in FACTORS if n != operation.operand])))
+        return problem.written(index, value, other(value), operation=other)
+    if kind < 0.9:
+        return problem.step(index, _slip(value, rng))
+    text, box, _ = problem.step(index, value).partition(" \\boxed{")
+    return text if box else f"{text} \\boxed{{{operation(value):02d}}}"
 
-    At `<extra_0>`: whether the step is right on its own terms. At the two digits of its result: whether they are what
-    the operation gives so far.
+
+def _slip(number: int, rng: np.random.Generator) -> int:
+    """Another number: mostly another tens digit."""
+    kind, digit = rng.random(), int(rng.integers(1, 10))
+    if kind < 0.75:
+        return (number + 10 * digit) % MODULUS
+    return number // 10 * 10 + (number + digit) % 10
+
+
+def labelled(prompt: str, steps: Sequence[str]) -> Example:
+    """A solution with its verdicts: at every token of a step, whether the step is right so far, on its own terms.
+
+    At `<extra_0>` that is whether the step is right, which is all that is read in the end. The other tokens are there
+    to learn from: each is compared with what the layers below expected in its place.
     """
     problem = Arithmetic.parse(prompt)
-    ids: list[int] = build_tokenizer_once()(prompt + SEPARATOR + "".join(step + SCORE for step in steps))["input_ids"]
-    labels = [IGNORED] * len(ids)
-    ends = [place for place, token in enumerate(ids) if token == ID[SCORE]]
+    tokenizer = build_tokenizer_once()
+    opening: list[int] = tokenizer(prompt + SEPARATOR)["input_ids"]
+    ids, labels = list(opening), [IGNORED] * len(opening)
     value: int | None = problem.start
-    begin = 0
-    for index, (end, step, right) in enumerate(zip(ends, steps, check(problem, steps).right, strict=True)):
-        labels[end] = int(right)
+    for index, text in enumerate(steps):
         operation = problem.operation(index)
-        written = step_result(step)
-        if written is not None and value is not None and operation is not None:
-            tens = ids.index(ID["="], begin, end) + 1
-            result = operation(value)
-            labels[tens] = int(written // 10 == result // 10)
-            labels[tens + 1] = int(written == result)
-        value, begin = written, end + 1
+        expected = "" if value is None or operation is None else problem.step(index, value) + SCORE
+        right: list[int] = tokenizer(expected)["input_ids"]
+        written: list[int] = tokenizer(text + SCORE)["input_ids"]
+        ids += written
+        labels += [int(written[: place + 1] == right[: place + 1]) for place in range(len(written))]
+        value = step_result(text)
     return Example(ids, labels)
