@@ -3,7 +3,8 @@
     python benchmarks/study_live.py --work FOLDER [--problems 1000] [--family loop] [--only plan,policy,…]
 
 `benchmarks/report_live.py` makes tables and pictures of them. All runs of a family have the same problems and the same
-seed, so differences between them are paired.
+seed, so differences between them are paired. The weak model's own run has all its steps scored (one PRM call a
+problem), for what is measured of evidence and beliefs on true classes.
 """
 
 from __future__ import annotations
@@ -12,20 +13,22 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
+from trim_pomdp.evidence import EVIDENCE_KINDS, EvidenceKind
 from trim_pomdp.lab.problems import FAMILIES, Family, draw
 from trim_pomdp.live import LivePlan, plan_for_budget, plan_for_rule, result_document, run_live
-from trim_pomdp.model_sources import LabSource
+from trim_pomdp.model_sources import LabSource, ModelSource
 from trim_pomdp.policies import PosteriorRule, StrategyRule, ThresholdRule
-from trim_pomdp.preset import load_preset
+from trim_pomdp.preset import Preset, load_preset
 from trim_pomdp.routing import RoutingModel
+from trim_pomdp.runtime.protocols import Problem
 
 TEST_SEED = 1
+IN_FLIGHT = 128
+RESULT_FILE = "result.json"
 TEN_BUDGETS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 BUDGETS = (0.05, 0.1, 0.2, 0.3)
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99)
@@ -40,32 +43,63 @@ class Job:
     study: str
     name: str
     plan: LivePlan
+    record_scores: bool = False
 
 
-def jobs(family: Family) -> Iterator[Job]:
-    """All runs of a family."""
-    models = {kind: load_preset(f"lab-{family}.{kind}").routing_model() for kind in ("prm", "logprob", "prm+logprob")}
-    best = load_preset(f"lab-{family}").routing_model()
+def evidence_of(preset: Preset) -> EvidenceKind:
+    """What a preset's observations look at, in one word."""
+    evidence = preset.observations.evidence
+    return "prm" if evidence is None else evidence.kind
+
+
+def budget_run(budget: float, kind: EvidenceKind, default: EvidenceKind) -> str:
+    """Name of the run that is planned for a budget on some evidence."""
+    return f"budget-{budget:g}" if kind == default else f"{kind}-budget-{budget:g}"
+
+
+def jobs(family: str, load: Callable[[str], Preset] = load_preset) -> Iterator[Job]:
+    """All runs of a family, planned in presets that `load` finds by name."""
+    models = {kind: load(f"lab-{family}.{kind}").routing_model() for kind in EVIDENCE_KINDS}
+    preset = load(f"lab-{family}")
+    best, default = preset.routing_model(), evidence_of(preset)
     for name in ("weak", "strong", "oracle"):
-        yield Job("ends", name, plan_for_rule(StrategyRule.model_validate({"strategy": name}), best))
+        plan = plan_for_rule(StrategyRule.model_validate({"strategy": name}), best)
+        yield Job("ends", name, plan, record_scores=name == "weak")
     for budget in TEN_BUDGETS:
-        yield Job("plan", f"budget-{budget:g}", plan_for_budget(best, budget))
+        yield Job("plan", budget_run(budget, default, default), plan_for_budget(best, budget))
     for threshold in THRESHOLDS:
-        yield Job(
-            "policy", f"threshold-{threshold:g}", plan_for_rule(ThresholdRule(threshold=threshold), models["prm"])
-        )
+        plan = plan_for_rule(ThresholdRule(threshold=threshold), models["prm"])
+        yield Job("policy", f"threshold-{threshold:g}", plan)
     for probability in RANDOM:
-        rule = StrategyRule(strategy="random", probability=probability)
-        yield Job("policy", f"random-{probability:g}", plan_for_rule(rule, best))
+        plan = plan_for_rule(StrategyRule(strategy="random", probability=probability), best)
+        yield Job("policy", f"random-{probability:g}", plan)
     yield from _paper(models["prm"])
-    for kind in ("prm", "logprob"):
-        for budget in BUDGETS:
-            yield Job("evidence", f"{kind}-budget-{budget:g}", plan_for_budget(models[kind], budget))
+    for kind in EVIDENCE_KINDS:
+        if kind != default:
+            for budget in BUDGETS:
+                yield Job("evidence", budget_run(budget, kind, default), plan_for_budget(models[kind], budget))
 
 
 def _paper(model: RoutingModel) -> Iterator[Job]:
     for closeness in CLOSENESS:
         yield Job("policy", f"paper-{closeness:g}", plan_for_rule(PosteriorRule(closeness=closeness), model))
+
+
+def execute(job: Job, problems: Sequence[Problem], source: ModelSource, folder: Path) -> float | None:
+    """Do a run, or the rest of it, and write its result; returns the accuracy."""
+    summary = run_live(
+        job.plan,
+        problems,
+        source,
+        folder,
+        seed=TEST_SEED,
+        resume=True,
+        in_flight=IN_FLIGHT,
+        record_scores=job.record_scores,
+    )
+    result = {"study": job.study, "name": job.name, **result_document(summary, job.plan)}
+    (folder / RESULT_FILE).write_text(json.dumps(result, indent=1) + "\n")
+    return summary.accuracy
 
 
 def main() -> int:
@@ -76,22 +110,22 @@ def main() -> int:
     parser.add_argument("--family", choices=FAMILIES, action="append")
     parser.add_argument("--only", help="studies, by comma: ends, plan, policy, evidence")
     parsed = parser.parse_args()
+    import torch
+
     torch.set_num_threads(1)
     source = LabSource()
-    for family in parsed.family or FAMILIES:
+    families: Sequence[Family] = parsed.family or FAMILIES
+    for family in families:
         problems = draw(family, "test", TEST_SEED, parsed.problems)
         for job in jobs(family):
-            if parsed.only and job.study not in parsed.only.split(","):
-                continue
             folder = parsed.work / family / job.name
-            if (folder / "result.json").is_file():
+            wanted = not parsed.only or job.study in parsed.only.split(",")
+            if not wanted or (folder / RESULT_FILE).is_file():
                 continue
             began = time.perf_counter()
-            summary = run_live(job.plan, problems, source, folder, seed=TEST_SEED, resume=True, in_flight=128)
-            result = {"study": job.study, "name": job.name, **result_document(summary, job.plan)}
-            (folder / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+            accuracy = execute(job, problems, source, folder)
             took = time.perf_counter() - began
-            print(f"{family} {job.name}: {summary.accuracy:.3f} ({took:.0f} s)", file=sys.stderr, flush=True)
+            print(f"{family} {job.name}: {accuracy:.3f} ({took:.0f} s)", file=sys.stderr, flush=True)
     return 0
 
 

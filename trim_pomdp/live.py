@@ -95,6 +95,7 @@ def run_live(
     resume: bool = False,
     in_flight: int = 64,
     progress: Progress | None = None,
+    record_scores: bool = False,
 ) -> RunSummary:
     """Route problems with a plan's policy; traces and the policy go into the folder.
 
@@ -108,6 +109,8 @@ def run_live(
         As in `trim_pomdp.runtime.run.run`.
     seed : int
         Of all draws.
+    record_scores : bool
+        Have every step scored, whether the policy needs it or not.
 
     Raises
     ------
@@ -117,8 +120,15 @@ def run_live(
     from trim_pomdp.model_sources import roles_asked
 
     rule = plan.artifact.policy
-    routing = Routing(rule, seed=seed, caps=source.caps, class_table=plan.class_table, oracle=source.oracle)
-    roles = roles_asked(rule, source.caps)
+    routing = Routing(
+        rule,
+        seed=seed,
+        caps=source.caps,
+        class_table=plan.class_table,
+        oracle=source.oracle,
+        record_scores=record_scores,
+    )
+    roles = roles_asked(rule, source.caps, record_scores=record_scores)
     source.require(roles)
     return run(
         problems,
