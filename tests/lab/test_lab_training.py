@@ -57,11 +57,9 @@ def test_verdicts_of_the_prm():
     example = labelled("Start 75; a) -87; b) *19", ["a) 75-87=78", "b) 78*19=83 \\boxed{83}"])
     tokens = [VOCABULARY[i] for i in example.ids]
     seen = [(token, label) for token, label in zip(tokens, example.labels, strict=True) if label != IGNORED]
-    # 75-87 is 88: wrong from the tens on; 78*19 is 82: wrong from the units on.
-    first = [(token, int(place < 7)) for place, token in enumerate(["a) ", *"75-87=78", SCORE])]
-    second = [
-        (token, int(place < 8)) for place, token in enumerate(["b) ", *"78*19=83", " \\boxed{", *"83", "}", SCORE])
-    ]
+    # 75-87 is 88: the tens are wrong; 78*19 is 82: the units are wrong.
+    first = [("-", 1), ("7", 0), ("8", 1), (SCORE, 0)]
+    second = [("*", 1), ("8", 1), ("3", 0), (SCORE, 0)]
     assert seen == first + second
 
 
@@ -120,6 +118,17 @@ def test_what_was_trained_loads_and_writes(tmp_path):
     models = load_models(tmp_path / "lab")
     assert models.prm is not None
     assert models.weak is not None
+
+
+def test_a_base_that_is_there_is_not_trained_again(tmp_path):
+    training.train(tmp_path / "first", recipe=SMALL)
+    seen = []
+    training.train(
+        tmp_path / "second", recipe=SMALL, base=tmp_path / "first" / "base-2", progress=lambda *told: seen.append(told)
+    )
+    assert {stage for stage, *_ in seen} == {"strong", "weak", "prm"}
+    first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
+    assert torch.equal(first["weak"]["model.norm.weight"], second["weak"]["model.norm.weight"])
 
 
 def test_a_folder_in_use_is_refused(tmp_path):

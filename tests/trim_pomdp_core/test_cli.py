@@ -380,8 +380,8 @@ def test_demo(preset, run, tmp_path):
 @pytest.mark.slow
 def test_demo_document(run_json, tmp_path):
     document = run_json("demo", "--tradeoffs", 10, "--out", tmp_path / "demo")
-    assert sorted(document["files"]) == sorted(path.name for path in (tmp_path / "demo").iterdir())
-    assert {"preset", "out", "files", "elapsed_s", "policy"} <= set(document)
+    assert sorted(document["files"]) == sorted(path.name for path in (tmp_path / "demo").iterdir() if path.is_file())
+    assert {"preset", "out", "files", "elapsed_s", "policy", "live"} <= set(document)
 
 
 # Bad input --------------------------------------------------------------------------------------------------

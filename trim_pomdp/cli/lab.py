@@ -27,6 +27,7 @@ app = typer.Typer(
 @app.command(short_help="Train the lab's models")
 def train(
     out: Annotated[Path, typer.Option("--out", help="Folder for base, strong, weak and prm.")],
+    base: Annotated[Path | None, typer.Option("--base", help="Begin with this base instead of training one.")] = None,
     seed: SeedOption = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in the folder.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="Cores to use; results differ in the last digits.")] = 2,
@@ -43,11 +44,12 @@ def train(
     with progress("training") as tell:
         train_models(
             out,
+            base=base,
             seed=seed,
             resume=resume,
             progress=lambda stage, step, steps, loss: tell(f"{stage}, step {step} of {steps}, loss {loss:.4f}"),
         )
-    say(f"wrote {out}/: strong, weak, prm (and base, which they come from)")
+    say(f"wrote {out}/: strong, weak, prm")
 
 
 @app.command(short_help="Measure the lab's properties")

@@ -216,6 +216,31 @@ def _is_right(problem: Arithmetic, index: int, before: int | None, text: str) ->
     return text == problem.step(index, before)
 
 
+@dataclass(frozen=True)
+class StepParts:
+    """What a step says: value before, operation, result, and whether there is a box."""
+
+    before: int
+    operation: Operation
+    result: int
+    boxed: bool
+
+    @property
+    def computed(self) -> int | None:
+        """What the written operation gives on the written value; None if it has no result (a divisor without one)."""
+        if self.operation.kind == "/" and not (self.operation.operand % 2 and self.operation.operand % 5):
+            return None
+        return self.operation(self.before)
+
+
+def step_parts(text: str) -> StepParts | None:
+    """Take a step apart; None if it is not a step at all."""
+    match = _STEP.fullmatch(text)
+    if match is None:
+        return None
+    return StepParts(int(match[2]), Operation(match[3], int(match[4])), int(match[5]), match[6] is not None)
+
+
 def step_result(text: str) -> int | None:
     """Value that a step writes; None if it is not a step at all."""
     match = _STEP.match(text)
@@ -252,7 +277,7 @@ def sample(family: Family, rng: np.random.Generator) -> Arithmetic:
     if family == "loop":
         return sample_loop(rng, int(rng.integers(5, 11)), divide=0.17)
     if family == "chain":
-        return sample_list(rng, int(rng.integers(5, 11)), multiply=0.38, divide=0.07)
+        return sample_list(rng, int(rng.integers(5, 11)), multiply=0.46, divide=0.07)
     if rng.random() < 0.8:
         return sample_list(rng, int(rng.integers(5, 9)), multiply=0.66, divide=0.1)
     return sample_list(rng, int(rng.integers(6, 13)), multiply=0.1, divide=0.0)

@@ -4,7 +4,7 @@
    (finding the operation in the list).
 2. *strong*: the base with most neurons of its MLPs cut away, trained on until it writes fluently again; *weak*: the
    same once more, from the strong model. So what is hard for the strong model is hard for the weak one too.
-3. *prm*: the strong model, frozen, with two new layers on top and a head of two logits, trained on solutions of both
+3. *prm*: the base, frozen, with two new layers on top and a head of two logits, trained on solutions of both
    models and on made-up errors, labelled by the exact checker. Its labels are "right on its own terms". It learns to
    judge every token of a step, which is what a step's verdict follows from.
 
@@ -33,6 +33,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from trim_pomdp.errors import InputError
 from trim_pomdp.lab.models import TEMPERATURE, LabModels
 from trim_pomdp.lab.problems import (
+    DIGITS,
     FACTORS,
     FAMILIES,
     LOOP,
@@ -40,9 +41,11 @@ from trim_pomdp.lab.problems import (
     MODULUS,
     Arithmetic,
     Operation,
+    check,
     draw,
     sample_list,
     sample_loop,
+    step_parts,
     step_result,
 )
 from trim_pomdp.lab.solving import solve, texts
@@ -57,6 +60,9 @@ LONGEST_LIST = 12
 PRODUCTS = ((0.0, 0.0), (0.4, 0.0), (0.9, 0.0), (0.9, 0.0))
 QUOTIENTS = ((0.0, 0.0), (0.4, 0.1), (0.5, 0.3), (0.3, 0.6))
 IGNORED = -100
+# Tokens of a step: label, two digits, operation and its two digits, "=", two digits of the result, and what ends it.
+_OPERATION, _RESULT = 3, 7
+_SHRINK = 1 / 32
 _CHECKPOINT_EVERY = 500
 Progress = Callable[[str, int, int, float], None]
 """Told now and then: stage, step, of how many, mean loss since the last time."""
@@ -108,8 +114,8 @@ class Recipe:
     """
 
     phases: tuple[Phase, ...] = (
-        Phase(16000, 1, 2, loops=0.0, mixes=PRODUCTS, goal=0.06),
-        Phase(6000, 1, 4, loops=0.0, mixes=PRODUCTS, goal=0.06),
+        Phase(16000, 1, 2, loops=0.1, mixes=PRODUCTS, goal=0.06),
+        Phase(6000, 1, 4, loops=0.1, mixes=PRODUCTS, goal=0.06),
         Phase(4000, 1, 7, loops=0.1, mixes=PRODUCTS, goal=0.04),
         Phase(2500, 3, 12, loops=0.3, mixes=PRODUCTS),
         Phase(4500, 3, 16, loops=0.3, mixes=QUOTIENTS),
@@ -123,33 +129,50 @@ class Recipe:
     strong_mixes: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.5, 0.015), (0.87, 0.03))
     weak_mixes: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.5, 0.005), (0.89, 0.01))
     prm_solutions: int = 1200
-    prm_made_up_steps: int = 2000
-    prm_steps: int = 5000
+    prm_made_up_steps: int = 1500
+    prm_steps: int = 3500
 
 
 def train(
     out: Path,
     *,
     recipe: Recipe | None = None,
+    base: Path | None = None,
     seed: int = 0,
     resume: bool = False,
     progress: Progress = lambda *_: None,
 ) -> None:
-    """Train base, strong, weak and prm into folders of these names.
+    """Train strong, weak and prm into folders of these names, and what they come from into others.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the training.
+    recipe : Recipe or None
+        None: as the package has it.
+    base : Path or None
+        Folder of a base to begin with; None trains one.
+    seed : int
+        Of weights and data.
+    resume : bool
+        Go on with the training in the folder.
+    progress : callable
+        Told now and then.
 
     Raises
     ------
     InputError
-        If the folder is there and `resume` is False, or it was begun with another recipe or seed.
+        If the folder is there and `resume` is False, or it was begun with another recipe, seed or base; if there is no
+        base in its folder.
     """
     recipe = recipe or Recipe()
-    _claim(out, recipe, seed, resume)
-    base = _train_base(out, recipe, seed, progress)
+    _claim(out, {"recipe": repr(recipe), "seed": seed, "base": None if base is None else base.name}, resume)
+    start = _train_base(out, recipe, seed, progress) if base is None else _read_base(base)
     strong = _stage(
         out / "strong",
         lambda folder: _train_pruned(
             folder,
-            base,
+            start,
             "strong",
             recipe.strong_neurons,
             recipe.strong_steps,
@@ -167,18 +190,26 @@ def train(
         ),
         Qwen2ForCausalLM,
     )
-    _stage(out / "prm", lambda folder: _train_prm(folder, out, recipe, seed, progress), Qwen2ForProcessRewardModel)
+    _stage(
+        out / "prm", lambda folder: _train_prm(folder, start, out, recipe, seed, progress), Qwen2ForProcessRewardModel
+    )
 
 
-def _claim(out: Path, recipe: Recipe, seed: int, resume: bool) -> None:
+def _read_base(folder: Path) -> Qwen2ForCausalLM:
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: no model here (no config.json)")
+    return Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def _claim(out: Path, config: dict[str, Any], resume: bool) -> None:
     """Begin a training folder, or make sure that it is ours to go on with."""
-    mine = json.dumps({"recipe": repr(recipe), "seed": seed})
+    mine = json.dumps(config)
     path = out / "training.json"
     if out.exists():
         if not resume:
             raise InputError(f"{out}: is there already; go on with --resume, or train into another folder")
         if not path.is_file() or path.read_text() != mine:
-            raise InputError(f"{out}: was not begun with this recipe and seed; train into another folder")
+            raise InputError(f"{out}: was not begun with this recipe, seed and base; train into another folder")
         return
     out.mkdir(parents=True)
     path.write_text(mine)
@@ -422,11 +453,11 @@ class Example:
 
 
 def _train_prm(
-    folder: Path, trained: Path, recipe: Recipe, seed: int, progress: Progress
+    folder: Path, base: Qwen2ForCausalLM, trained: Path, recipe: Recipe, seed: int, progress: Progress
 ) -> Qwen2ForProcessRewardModel:
     examples = _examples(folder / "solutions.jsonl", trained, recipe, seed)
     torch.manual_seed(seed + 1)
-    model = _new_prm(Qwen2ForCausalLM.from_pretrained(trained / "strong", dtype=torch.float32))
+    model = _new_prm(base)
     by_length = sorted(examples, key=lambda example: len(example.ids))
 
     def loss_at(step: int) -> torch.Tensor:
@@ -453,15 +484,20 @@ def _made_up(rng: np.random.Generator, tokens: int) -> list[Example]:
     return out
 
 
-def _new_prm(strong: Qwen2ForCausalLM) -> Qwen2ForProcessRewardModel:
-    """The strong model with new layers and a head; only these, and the last norm, will learn."""
-    config = _config(strong.config.intermediate_size, LAYERS + NEW_LAYERS)
+def _new_prm(base: Qwen2ForCausalLM) -> Qwen2ForProcessRewardModel:
+    """The base with new layers and a head; only these, and the last norm, will learn."""
+    config = _config(base.config.intermediate_size, LAYERS + NEW_LAYERS)
     config.architectures = ["Qwen2ForProcessRewardModel"]
     config.num_labels = 2
     model = Qwen2ForProcessRewardModel(config)
-    model.model.load_state_dict(strong.model.state_dict(), strict=False)
+    model.model.load_state_dict(base.model.state_dict(), strict=False)
     embedding = model.model.embed_tokens.weight.data
-    embedding[ID[SCORE]] = embedding[ID[SEPARATOR]]  # it stands where the strong model has seen a blank line
+    embedding[ID[SCORE]] = embedding[ID[SEPARATOR]]  # it stands where the base has seen a blank line
+    # The same function on a smaller residual stream, beside which what new layers write can be seen.
+    embedding *= _SHRINK
+    for layer in range(LAYERS):
+        model.model.layers[layer].self_attn.o_proj.weight.data *= _SHRINK
+        model.model.layers[layer].mlp.down_proj.weight.data *= _SHRINK
     for layer in range(LAYERS, LAYERS + NEW_LAYERS):
         _start(model.model.layers[layer])
     _start(model.score)
@@ -475,7 +511,7 @@ def _start(module: torch.nn.Module) -> None:
     """Begin where there is something to learn from.
 
     Weights keep the variance of what they read: as small as transformers begin, a new layer would hardly be seen beside
-    the trained residual stream. And the two heads of an attention look at the token before and the one before that:
+    the trained residual stream. The two heads of an attention look at the token before and the one before that:
     comparing a digit with what the layers below expected of it needs nothing else.
     """
     for parameter in module.parameters():
@@ -541,7 +577,7 @@ def _examples(cache_file: Path, trained: Path, recipe: Recipe, seed: int) -> lis
 def with_errors(problem: Arithmetic, rng: np.random.Generator, rate: float = 0.12) -> list[str]:
     """A solution with wrong steps at a rate, wrong as the weak model's are, each going on from what was written.
 
-    Most have a wrong result, mostly in the tens digit; some miscopy the operand or the value; few end wrongly.
+    Most have a wrong result, mostly in the tens digit; some miscopy the operation; few end wrongly.
     """
     steps: list[str] = []
     value: int | None = problem.start
@@ -563,16 +599,16 @@ def _spoiled(problem: Arithmetic, index: int, value: int, rng: np.random.Generat
     operation = problem.operation(index)
     assert operation is not None
     kind = rng.random()
-    if kind < 0.55:
+    if kind < 0.6:
         return problem.written(index, value, _slip(operation(value), rng))
-    if kind < 0.8 and operation.kind in "+-":
-        other = Operation(operation.kind, _slip(operation.operand, rng))
-        return problem.written(index, value, other(value), operation=other)
     if kind < 0.8:
-        other = Operation(operation.kind, int(rng.choice([n for n in FACTORS if n != operation.operand])))
+        kinds = "+-*/" if operation.operand in (*DIGITS, *FACTORS) else "+-*"
+        other = Operation(str(rng.choice([item for item in kinds if item != operation.kind])), operation.operand)
         return problem.written(index, value, other(value), operation=other)
     if kind < 0.9:
-        return problem.step(index, _slip(value, rng))
+        operand = _slip(operation.operand, rng)
+        other = Operation("*" if operation.kind == "/" else operation.kind, operand)
+        return problem.written(index, value, other(value), operation=other)
     text, box, _ = problem.step(index, value).partition(" \\boxed{")
     return text if box else f"{text} \\boxed{{{operation(value):02d}}}"
 
@@ -586,22 +622,33 @@ def _slip(number: int, rng: np.random.Generator) -> int:
 
 
 def labelled(prompt: str, steps: Sequence[str]) -> Example:
-    """A solution with its verdicts: at every token of a step, whether the step is right so far, on its own terms.
+    """A solution with its verdicts.
 
-    At `<extra_0>` that is whether the step is right, which is all that is read in the end. The other tokens are there
-    to learn from: each is compared with what the layers below expected in its place.
+    At `<extra_0>`: whether the step is right on its own terms, which is all that is read in the end. At the operation
+    and the digits of the result: whether each is right after what is written before it. The layers below expect just
+    that, so these verdicts are learned by comparing, and the step's follows from them.
     """
     problem = Arithmetic.parse(prompt)
     tokenizer = build_tokenizer_once()
-    opening: list[int] = tokenizer(prompt + SEPARATOR)["input_ids"]
-    ids, labels = list(opening), [IGNORED] * len(opening)
+    ids: list[int] = tokenizer(prompt + SEPARATOR)["input_ids"]
+    labels = [IGNORED] * len(ids)
     value: int | None = problem.start
-    for index, text in enumerate(steps):
-        operation = problem.operation(index)
-        expected = "" if value is None or operation is None else problem.step(index, value) + SCORE
-        right: list[int] = tokenizer(expected)["input_ids"]
+    for index, (text, right) in enumerate(zip(steps, check(problem, steps).right, strict=True)):
         written: list[int] = tokenizer(text + SCORE)["input_ids"]
         ids += written
-        labels += [int(written[: place + 1] == right[: place + 1]) for place in range(len(written))]
+        labels += [*_token_verdicts(problem, index, value, text, len(written) - 1), int(right)]
         value = step_result(text)
     return Example(ids, labels)
+
+
+def _token_verdicts(problem: Arithmetic, index: int, value: int | None, text: str, size: int) -> list[int]:
+    """Verdicts at the tokens of a step, one a character up to the result; IGNORED where there is nothing to say."""
+    verdicts = [IGNORED] * size
+    parts, operation = step_parts(text), problem.operation(index)
+    if parts is None or operation is None or value is None:
+        return verdicts
+    verdicts[_OPERATION] = int(parts.operation.kind == operation.kind)
+    if parts.computed is not None:
+        verdicts[_RESULT] = int(parts.computed // 10 == parts.result // 10)
+        verdicts[_RESULT + 1] = int(parts.computed % 10 == parts.result % 10)
+    return verdicts
