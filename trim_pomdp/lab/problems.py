@@ -277,9 +277,9 @@ def sample(family: Family, rng: np.random.Generator) -> Arithmetic:
     if family == "loop":
         return sample_loop(rng, int(rng.integers(5, 11)), divide=0.17)
     if family == "chain":
-        return sample_list(rng, int(rng.integers(5, 11)), multiply=0.46, divide=0.07)
-    if rng.random() < 0.8:
-        return sample_list(rng, int(rng.integers(5, 9)), multiply=0.66, divide=0.1)
+        return sample_list(rng, int(rng.integers(5, 11)), multiply=0.5, divide=0.062)
+    if rng.random() < 0.85:
+        return sample_list(rng, int(rng.integers(5, 9)), multiply=0.77, divide=0.095)
     return sample_list(rng, int(rng.integers(6, 13)), multiply=0.1, divide=0.0)
 
 

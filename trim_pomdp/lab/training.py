@@ -123,7 +123,7 @@ class Recipe:
     rate: float = 1.5e-3
     tokens: int = 1500
     strong_neurons: int = 128
-    weak_neurons: int = 84
+    weak_neurons: int = 80
     strong_steps: int = 600
     weak_steps: int = 400
     strong_mixes: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.5, 0.015), (0.87, 0.03))
