@@ -129,10 +129,10 @@ class LabSource:
         """See `ModelSource`."""
         from trim_pomdp.lab.models import require_extra
 
-        require_extra()
         for role in roles:
             if not (self._folder / role / "config.json").is_file():
                 raise InputError(f"{self._folder}: no model {role!r} of the lab; train them with: trim-pomdp lab train")
+        require_extra()
 
     def config(self, roles: Collection[Role]) -> dict[str, Any]:
         """See `ModelSource`."""

@@ -107,10 +107,10 @@ def _route_live(folder: Path, seed: int) -> tuple[list[tuple[LivePlan, RunSummar
     source = LabSource()
     try:
         source.require(("weak", "strong", "prm"))
+        model = load_preset(f"lab-{_LIVE_FAMILY}").routing_model()
     except InputError as error:
         return [], str(error)
     use_threads(LAB, None)
-    model = load_preset(f"lab-{_LIVE_FAMILY}").routing_model()
     problems = draw(_LIVE_FAMILY, "test", seed, _LIVE_PROBLEMS)
     runs = []
     for budget in _LIVE_BUDGETS:

@@ -577,7 +577,7 @@ def _examples(cache_file: Path, trained: Path, recipe: Recipe, seed: int) -> lis
 def with_errors(problem: Arithmetic, rng: np.random.Generator, rate: float = 0.12) -> list[str]:
     """A solution with wrong steps at a rate, wrong as the weak model's are, each going on from what was written.
 
-    Most have a wrong result, mostly in the tens digit; some miscopy the operation; few end wrongly.
+    Most have a wrong result, some carry out another operation, few end wrongly.
     """
     steps: list[str] = []
     value: int | None = problem.start
@@ -601,22 +601,18 @@ def _spoiled(problem: Arithmetic, index: int, value: int, rng: np.random.Generat
     kind = rng.random()
     if kind < 0.6:
         return problem.written(index, value, _slip(operation(value), rng))
-    if kind < 0.8:
+    if kind < 0.9:
         kinds = "+-*/" if operation.operand in (*DIGITS, *FACTORS) else "+-*"
         other = Operation(str(rng.choice([item for item in kinds if item != operation.kind])), operation.operand)
-        return problem.written(index, value, other(value), operation=other)
-    if kind < 0.9:
-        operand = _slip(operation.operand, rng)
-        other = Operation("*" if operation.kind == "/" else operation.kind, operand)
         return problem.written(index, value, other(value), operation=other)
     text, box, _ = problem.step(index, value).partition(" \\boxed{")
     return text if box else f"{text} \\boxed{{{operation(value):02d}}}"
 
 
 def _slip(number: int, rng: np.random.Generator) -> int:
-    """Another number: mostly another tens digit."""
+    """Another number: another tens digit, or other units."""
     kind, digit = rng.random(), int(rng.integers(1, 10))
-    if kind < 0.75:
+    if kind < 0.6:
         return (number + 10 * digit) % MODULUS
     return number // 10 * 10 + (number + digit) % 10
 
