@@ -20,6 +20,15 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
+def test_the_models_file_of_the_readme_reads(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    text = readme.split("```toml\n")[1].split("```")[0]
+    file = read_models_file(written(tmp_path, text))
+    assert file.weak is not None
+    assert file.weak.model == "Qwen/Qwen2.5-1.5B-Instruct"
+    assert file.prm is not None
+
+
 def test_defaults_and_what_is_said(tmp_path: Path) -> None:
     path = written(tmp_path, WEAK + "temperature = 0\ntop_p = 0.9\nsystem_prompt = false\n[limits]\nmax_steps = 7\n")
     file = read_models_file(path)
