@@ -63,8 +63,8 @@ class Properties:
     n: int
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
+        """As JSON values; error rates by step are for people."""
+        return {name: value for name, value in asdict(self).items() if name != "error_by_step"}
 
 
 def ranges(family: Family) -> dict[str, tuple[float, float]]:
