@@ -155,3 +155,25 @@ def test_a_phase_ends_when_its_goal_is_reached(tmp_path, monkeypatch):
         lambda *told: seen.append(told), goal=2.0,
     )  # fmt: skip
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize(("offset", "width", "nats", "pairs"), [(1, 1.0, 6.0, range(8)), (5, 8.0, 3.0, range(8, 16))])
+def test_heads_begin_by_looking_back(offset, width, nats, pairs):
+    from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding, apply_rotary_pos_emb
+
+    config = training._config(32)
+    attention = training.Qwen2ForCausalLM(config).model.layers[0].self_attn
+    for projection in (attention.q_proj, attention.k_proj):
+        torch.nn.init.zeros_(projection.weight)
+        torch.nn.init.zeros_(projection.bias)
+    training._look_back(attention, 1, offset=offset, width=width, nats=nats, pairs=pairs)
+    T, size = 30, training.HIDDEN // training.HEADS
+    shape = (1, T, training.HEADS, size)
+    q, k = (
+        p(torch.zeros(1, T, training.HIDDEN)).view(shape).transpose(1, 2) for p in (attention.q_proj, attention.k_proj)
+    )
+    cos, sin = Qwen2RotaryEmbedding(config)(q, torch.arange(T)[None])
+    q, k = apply_rotary_pos_emb(q, k, cos, sin)
+    scores = (q @ k.transpose(-1, -2))[0, 1, -1] / size**0.5  # of the last token, by the one attended to
+    assert scores.argmax().item() == T - 1 - offset
+    assert (scores.max() - scores[T - 1 - offset - int(width)]).item() == pytest.approx(nats, rel=1e-4)

@@ -110,7 +110,7 @@ class Recipe:
     prm_solutions : int
         Solutions a family and source that the PRM learns from.
     prm_made_up_steps, prm_steps : int
-        Steps of its training: first so many on made-up errors, half of all steps wrong, then on solutions.
+        Steps of its training: first so many on made-up errors, half of all steps wrong, then mostly on solutions.
     """
 
     phases: tuple[Phase, ...] = (
@@ -129,8 +129,8 @@ class Recipe:
     strong_mixes: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.5, 0.015), (0.87, 0.03))
     weak_mixes: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.5, 0.005), (0.89, 0.01))
     prm_solutions: int = 1200
-    prm_made_up_steps: int = 1500
-    prm_steps: int = 3500
+    prm_made_up_steps: int = 4000
+    prm_steps: int = 8000
 
 
 def train(
@@ -462,7 +462,8 @@ def _train_prm(
 
     def loss_at(step: int) -> torch.Tensor:
         rng = np.random.default_rng([seed, 3, step])
-        if step < recipe.prm_made_up_steps:
+        # A few to the end, so that what is rare in solutions stays known.
+        if step < recipe.prm_made_up_steps or step % 3 == 0:
             return _verdict_loss(model, _made_up(rng, 2 * recipe.tokens))
         last = int(rng.integers(len(by_length)))
         count = max(8, 2 * recipe.tokens // len(by_length[last].ids))
@@ -498,9 +499,14 @@ def _new_prm(base: Qwen2ForCausalLM) -> Qwen2ForProcessRewardModel:
     for layer in range(LAYERS):
         model.model.layers[layer].self_attn.o_proj.weight.data *= _SHRINK
         model.model.layers[layer].mlp.down_proj.weight.data *= _SHRINK
-    for layer in range(LAYERS, LAYERS + NEW_LAYERS):
-        _start(model.model.layers[layer])
-    _start(model.score)
+    compare, gather = model.model.layers[LAYERS:]
+    for module in (compare, gather, model.score):
+        _start(module)
+    for head in range(HEADS):
+        # A digit is compared with what the layers below expected of it: at the token before, and the one before that.
+        _look_back(compare.self_attn, head, offset=head + 1, width=1.0, nats=6.0, pairs=range(8))
+        # A step's verdict follows from those at its tokens: about the last dozen.
+        _look_back(gather.self_attn, head, offset=5, width=8.0, nats=3.0, pairs=range(8, 16))
     frozen = ("model.embed_tokens.", *(f"model.layers.{layer}." for layer in range(LAYERS)))
     for name, parameter in model.named_parameters():
         parameter.requires_grad = not name.startswith(frozen)
@@ -508,31 +514,25 @@ def _new_prm(base: Qwen2ForCausalLM) -> Qwen2ForProcessRewardModel:
 
 
 def _start(module: torch.nn.Module) -> None:
-    """Begin where there is something to learn from.
+    """Begin with weights that keep the variance of what they read.
 
-    Weights keep the variance of what they read: as small as transformers begin, a new layer would hardly be seen beside
-    the trained residual stream. The two heads of an attention look at the token before and the one before that:
-    comparing a digit with what the layers below expected of it needs nothing else.
+    As small as transformers begin, a new layer would hardly be seen beside the trained residual stream.
     """
     for parameter in module.parameters():
         if parameter.dim() == 2:
             torch.nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
-    attention = getattr(module, "self_attn", None)
-    if attention is not None:
-        for head in range(HEADS):
-            _look_back(attention, head, head + 1)
 
 
-def _look_back(attention: Any, head: int, offset: int, nats: float = 6.0, pairs: int = 8) -> None:
-    """Let a head attend to the token `offset` before, by biases on the fastest pairs of its rotary embedding.
+def _look_back(attention: Any, head: int, *, offset: int, width: float, nats: float, pairs: range) -> None:
+    """Let a head begin by attending to the token `offset` before, by biases on some pairs of its rotary embedding.
 
-    With k = (c, 0) and q = c·(cos ωδ, −sin ωδ) in the pair of frequency ω, the score of a distance s is
-    c²·cos ω(s − δ), largest at s = δ.
+    With k = (c, 0) and q = c·(cos ωδ, −sin ωδ) in a pair of frequency ω, the score of a distance s is c²·cos ω(s − δ),
+    largest at s = δ. It falls by `nats` at `width` from there.
     """
     size = HIDDEN // HEADS
-    frequencies = 10_000.0 ** (-2.0 * np.arange(pairs) / size)
-    scale = math.sqrt(nats * math.sqrt(size) / (1.0 - np.cos(frequencies)).sum())
-    for pair, frequency in enumerate(frequencies):
+    frequencies = 10_000.0 ** (-2.0 * np.array(pairs) / size)
+    scale = math.sqrt(nats * math.sqrt(size) / (1.0 - np.cos(frequencies * width)).sum())
+    for pair, frequency in zip(pairs, frequencies, strict=True):
         first, second = head * size + pair, head * size + pair + size // 2
         attention.k_proj.bias.data[[first, second]] = torch.tensor([scale, 0.0])
         angle = frequency * offset
