@@ -16,7 +16,6 @@ import pytest
 
 import trim_pomdp as tp
 from trim_pomdp.cli import output
-from trim_pomdp.cli.app import main
 from trim_pomdp.data.features import CLASSES
 
 FITTED, PAPER = "qwen2.5-1.5b-7b-math", "qwen2.5-1.5b-7b-math-paper"
@@ -26,16 +25,9 @@ WEAK, STRONG = "qwen2.5-1.5b-instruct", "qwen2.5-7b-instruct"
 
 
 @pytest.fixture
-def run(capfd):
+def run(run_cli):
     """Run the command line; returns exit code, stdout and stderr."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main([str(item) for item in arguments])
-        return stop.value.code, *capfd.readouterr()
-
-    return call
+    return run_cli
 
 
 @pytest.fixture

@@ -7,23 +7,11 @@ import numpy as np
 import pytest
 
 import trim_pomdp as tp
-from trim_pomdp.cli.app import main
 from trim_pomdp.data.rollouts import Rollouts
 from trim_pomdp.data.sequences import ScoredSequence
 from trim_pomdp.dynamics.synthetic import draw_rollouts
 
 CAP = 10
-
-
-@pytest.fixture
-def run(capfd):
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main([str(item) for item in arguments])
-        return stop.value.code, *capfd.readouterr()
-
-    return call
 
 
 def with_logprobs(document: dict, classes: list[int], rng: np.random.Generator) -> dict:
@@ -79,47 +67,47 @@ def rollout_options(files: dict[str, Path]) -> list[object]:
 
 
 @pytest.mark.parametrize("evidence", ["prm", "logprob", "prm+logprob"])
-def test_from_rollouts_to_a_policy(run, files, tmp_path, evidence):
+def test_from_rollouts_to_a_policy(run_cli, files, tmp_path, evidence):
     obs, dynamics, policy = (tmp_path / f"{name}.json" for name in ("obs", "dynamics", "policy"))
-    code, out, err = run(
+    code, out, err = run_cli(
         "fit-observations", "--scores", files["scores"], "--evidence", evidence, "--out", obs, "--json"
     )
     assert (code, err) == (0, "")
     assert json.loads(out)["diagnostics"]["held_out_auc"] > 0.8
     fit = ["fit-dynamics", *rollout_options(files), "--observations", obs, "--no-intervals", "--out", dynamics]
-    code, out, err = run(*fit)
+    code, out, err = run_cli(*fit)
     assert (code, err) == (0, "")
     assert "share of right repaired solutions" in out
     assert "taken: " in out
     found = tp.load(dynamics)
     assert [item.file for item in found.provenance] == ["weak.jsonl", "strong.jsonl", "repair.jsonl"]
     model = ["--observations", obs, "--dynamics", dynamics]
-    code, out, err = run("policy", *model, "--budget", 0.3, "--out", policy, "--json")
+    code, out, err = run_cli("policy", *model, "--budget", 0.3, "--out", policy, "--json")
     assert (code, err) == (0, "")
     rule = tp.load(policy).policy
     kept = rule.first.evidence if rule.form == "mixed" else rule.evidence
     assert (kept.kind if kept else "prm") == evidence
-    code, out, _ = run("frontier", *model, "--tradeoffs", 3)
+    code, out, _ = run_cli("frontier", *model, "--tradeoffs", 3)
     assert (code, "gain" in out) == (0, evidence == "prm")  # over the threshold rule
     for what in (model, [obs]):
-        code, out, _ = run("inspect", *what)
+        code, out, _ = run_cli("inspect", *what)
         assert (code, "logprob_min" in out) == (0, evidence != "prm")
-    code, _, err = run("simulate", *model, "--threshold", 0.4)
+    code, _, err = run_cli("simulate", *model, "--threshold", 0.4)
     assert (code, "looks at the PRM score" in err) == ((0, False) if evidence == "prm" else (2, True))
 
 
-def test_labels_are_used_where_asked_for(run, files, tmp_path):
+def test_labels_are_used_where_asked_for(run_cli, files, tmp_path):
     obs, dynamics = tmp_path / "obs.json", tmp_path / "dynamics.json"
-    run("fit-observations", "--scores", files["scores"], "--out", obs)
+    run_cli("fit-observations", "--scores", files["scores"], "--out", obs)
     fit = ["fit-dynamics", *rollout_options(files), "--observations", obs, "--no-intervals", "--out", dynamics]
-    code, out, _ = run(*fit, "--labels")
+    code, out, _ = run_cli(*fit, "--labels")
     assert code == 0
     assert "by their labels: 400 of 400 weak, 200 of 200 strong, 300 of 300 repair rollouts" in out
 
 
-def test_what_does_not_go_together(run, files, tmp_path):
+def test_what_does_not_go_together(run_cli, files, tmp_path):
     obs, out = tmp_path / "obs.json", tmp_path / "d.json"
-    run("fit-observations", "--scores", files["scores"], "--evidence", "logprob", "--out", obs)
+    run_cli("fit-observations", "--scores", files["scores"], "--evidence", "logprob", "--out", obs)
     fit = ["fit-dynamics", "--observations", obs, "--out", out]
     bare = tmp_path / "bare.jsonl"
     bare.write_text('{"id": "a", "scores": [0.5], "correct": true}\n')
@@ -133,7 +121,7 @@ def test_what_does_not_go_together(run, files, tmp_path):
         (["--rollouts", bare], "sequence a: no logprob_min of its steps; it has score"),
         ([], "give --rollouts, --step-counts"),
     ):
-        code, _, err = run(*fit, *options)
+        code, _, err = run_cli(*fit, *options)
         assert code == 2
         assert words in err
         assert not out.exists()

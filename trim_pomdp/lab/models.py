@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from importlib.util import find_spec
@@ -58,15 +58,23 @@ def load_models(folder: Path | None = None) -> LabModels:
         If torch or transformers is not installed, or a model is absent.
     """
     require_extra()
-    from trim_pomdp.runtime.backends.transformers import TransformersGenerator, TransformersScorer
+    from trim_pomdp.runtime.backends.transformers import TransformersScorer
 
     folder = folder or shipped_folder()
+    prm = TransformersScorer.load(folder / "prm", system_prompt=None)
+    return replace(load_generators(folder), prm=prm)
+
+
+def load_generators(folder: Path) -> LabModels:
+    """The weak and the strong model of a folder."""
+    from trim_pomdp.runtime.backends.transformers import TransformersGenerator
+
     # No system prompt: the lab's tokenizer has no words for one.
     weak, strong = (
         TransformersGenerator.load(folder / role, role=role, temperature=TEMPERATURE, system_prompt=None)
         for role in ("weak", "strong")
     )
-    return LabModels(weak, strong, TransformersScorer.load(folder / "prm", system_prompt=None))
+    return LabModels(weak, strong)
 
 
 @lru_cache(maxsize=4096)

@@ -21,7 +21,7 @@ which take an inverse, hardest.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -256,14 +256,6 @@ def draw(family: Family, split: Split, seed: int, n: int, first: int = 0) -> lis
         Ids are ``family-split-seed-index``; problem `i` depends on nothing but these.
     """
     return [_problem(family, split, seed, index) for index in range(first, first + n)]
-
-
-def stream(family: Family, split: Split, seed: int) -> Iterator[Problem]:
-    """All problems of a seed, one after the other."""
-    index = 0
-    while True:
-        yield _problem(family, split, seed, index)
-        index += 1
 
 
 def _problem(family: Family, split: Split, seed: int, index: int) -> Problem:

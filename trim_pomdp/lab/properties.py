@@ -6,19 +6,21 @@ All are measured on fresh problems of the fitting space, with true classes from 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trim_pomdp.evidence import EvidenceMap, evidence_scores
+from observation_models import auc
+from trim_pomdp.evidence import LOGPROBS, EvidenceMap, evidence_scores
 from trim_pomdp.lab.models import LabModels, true_class
 from trim_pomdp.lab.problems import Arithmetic, Family, check, draw
 from trim_pomdp.lab.solving import CAPS, run_solutions, solve, texts
 from trim_pomdp.runtime.protocols import Problem, ScoreRequest
 from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.routers import ScheduleRouter
+from trim_pomdp.runtime.solution import Solution, logprob_features
 
 # Drawn with a seed of their own, far from those of fitting.
 SEED = 9_000_001
@@ -132,8 +134,8 @@ def measure(
         p_s=p_s,
         p_r=p_r,
         p_d=float(looks_right[flat == 1].mean()),
-        prm_auc=auc(flat[labelled] == 0, features["score"][labelled]),
-        evidence_auc=auc(flat[labelled] == 0, evidence_scores(evidence, features)[labelled]),
+        prm_auc=auc(features["score"][labelled], flat[labelled] == 0),
+        evidence_auc=auc(evidence_scores(evidence, features)[labelled], flat[labelled] == 0),
         steps_right=float(lengths[~derailed].mean()),
         steps_derailed=float(lengths[derailed].mean()),
         error_by_step=_error_by_step(classes),
@@ -154,19 +156,8 @@ def features_of(
     records: Sequence[SolutionRecord], scores: Sequence[NDArray[np.float64]]
 ) -> dict[str, NDArray[np.float64]]:
     """Features of all weak steps, one after the other."""
-    logprobs = [step.weak.logprobs for record in records for step in record.decisions if step.weak]
-    return {
-        "score": np.concatenate(scores),
-        "logprob_min": np.array([min(item) for item in logprobs]),
-        "logprob_mean": np.array([float(np.mean(item)) for item in logprobs]),
-    }
-
-
-def auc(right: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
-    """Probability that a right step scores above a wrong one."""
-    from sklearn.metrics import roc_auc_score
-
-    return float(roc_auc_score(right, score))
+    rows = [logprob_features(step.weak.logprobs) for record in records for step in record.decisions if step.weak]
+    return {"score": np.concatenate(scores), **{name: np.array([row[name] for row in rows]) for name in LOGPROBS}}
 
 
 def _classes(record: SolutionRecord) -> NDArray[np.int64]:
@@ -187,26 +178,24 @@ def _strong_success(
     problems: Sequence[Problem], weak: Sequence[SolutionRecord], models: LabModels, seed: int
 ) -> tuple[float, float]:
     """How often the strong model is right where the weak step was right, and where it was the first error."""
-    from trim_pomdp.runtime.solution import Solution
-
     at: list[tuple[Problem, tuple[str, ...], int]] = []
     for problem, record in zip(problems, weak, strict=True):
         steps = tuple(texts(record))
         for index, cls in enumerate(_classes(record)):
             if cls != 1:
                 at.append((Problem(f"{problem.id}@{index}", problem.prompt, problem.answer), steps[:index], int(cls)))
-    caps = [
+    redoing = [
         Solution(
             problem,
             ScheduleRouter(frozenset({len(prefix)})),
-            caps=type(CAPS)(max_steps=len(prefix) + 1, max_step_tokens=CAPS.max_step_tokens),
+            caps=replace(CAPS, max_steps=len(prefix) + 1),
             seed=seed,
             oracle=true_class,
             prefix=prefix,
         )
         for problem, prefix, _ in at
     ]
-    redone = run_solutions(caps, models)
+    redone = run_solutions(redoing, models)
     right = np.array([record.decisions[0].strong.true_class == 0 for record in redone if record.decisions[0].strong])
     cls = np.array([item for _, _, item in at])
     return float(right[cls == 0].mean()), float(right[cls == 2].mean())

@@ -31,7 +31,7 @@ from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.lab.models import TEMPERATURE, LabModels
+from trim_pomdp.lab.models import load_generators
 from trim_pomdp.lab.problems import (
     DIGITS,
     FACTORS,
@@ -51,7 +51,6 @@ from trim_pomdp.lab.problems import (
 from trim_pomdp.lab.solving import solve, texts
 from trim_pomdp.lab.tokenizer import BOX_END, END, PAD, SCORE, SEPARATOR, VOCABULARY, build_tokenizer
 from trim_pomdp.runtime.backends.prm import Qwen2ForProcessRewardModel
-from trim_pomdp.runtime.backends.transformers import TransformersGenerator
 
 ID = {token: index for index, token in enumerate(VOCABULARY)}
 HIDDEN, HEADS, LAYERS, NEURONS = 128, 2, 3, 320
@@ -308,9 +307,9 @@ def _restore(
     return step, loss
 
 
-def _falling(step: int, steps: int, rate: float, warm: int = 100) -> float:
-    """Up linearly, then down linearly to a twentieth."""
-    return rate * min(1.0, (step + 1) / warm) * max(0.05, 1.0 - step / steps)
+def _rate(step: int, rate: float, steps: int | None) -> float:
+    """Up linearly over 100 steps; then down linearly to a twentieth over so many, if they are given."""
+    return rate * min(1.0, (step + 1) / 100) * (1.0 if steps is None else max(0.05, 1.0 - step / steps))
 
 
 # Generators -----------------------------------------------------------------------------------------------------
@@ -351,7 +350,7 @@ def _train_phase(
     last = number == len(recipe.phases)
 
     def rate_at(step: int) -> float:
-        return recipe.rate * min(1.0, (step + 1) / 100) * (max(0.05, 1.0 - step / phase.steps) if last else 1.0)
+        return _rate(step, recipe.rate, phase.steps if last else None)
 
     def loss_at(step: int) -> torch.Tensor:
         return _language_loss(model, np.random.default_rng([seed, 0, number, step]), recipe.tokens, phase)
@@ -378,7 +377,7 @@ def _train_pruned(
     def loss_at(step: int) -> torch.Tensor:
         return _language_loss(model, np.random.default_rng([seed, stage, step]), recipe.tokens, phase)
 
-    optimise(role, model, loss_at, lambda step: _falling(step, steps, 1e-3), steps, folder, progress)
+    optimise(role, model, loss_at, lambda step: _rate(step, 1e-3, steps), steps, folder, progress)
     return model
 
 
@@ -471,7 +470,7 @@ def _train_prm(
         return _verdict_loss(model, by_length[max(last - count, 0) : last + 1])
 
     steps = recipe.prm_steps
-    optimise("prm", model, loss_at, lambda step: _falling(step, steps, recipe.rate), steps, folder, progress)
+    optimise("prm", model, loss_at, lambda step: _rate(step, recipe.rate, steps), steps, folder, progress)
     return model
 
 
@@ -554,11 +553,7 @@ def _verdict_loss(model: Qwen2ForProcessRewardModel, examples: Sequence[Example]
 def _examples(cache_file: Path, trained: Path, recipe: Recipe, seed: int) -> list[Example]:
     """Solutions of both models and with made-up errors; kept, since an interrupted training needs them again."""
     if not cache_file.is_file():
-        weak, strong = (
-            TransformersGenerator.load(trained / role, role=role, temperature=TEMPERATURE, system_prompt=None)
-            for role in ("weak", "strong")
-        )
-        models = LabModels(weak, strong)
+        models = load_generators(trained)
         rng = np.random.default_rng([seed, 4])
         lines = []
         for family in FAMILIES:
