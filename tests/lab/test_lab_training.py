@@ -12,16 +12,14 @@ from trim_pomdp.lab import training  # noqa: E402
 from trim_pomdp.lab.models import load_models  # noqa: E402
 from trim_pomdp.lab.problems import Arithmetic, check, draw  # noqa: E402
 from trim_pomdp.lab.tokenizer import SCORE, SEPARATOR, VOCABULARY, build_tokenizer  # noqa: E402
-from trim_pomdp.lab.training import IGNORED, Phase, Recipe, labelled, pruned, solutions, with_errors  # noqa: E402
+from trim_pomdp.lab.training import IGNORED, Phase, Pruning, Recipe, labelled, pruned, solutions, with_errors  # noqa: E402
 
 PHASE = Phase(4, 1, 4, loops=0.3, mixes=training.QUOTIENTS)
 SMALL = Recipe(
     phases=(PHASE, PHASE),
     tokens=200,
-    strong_neurons=64,
-    weak_neurons=32,
-    strong_steps=4,
-    weak_steps=4,
+    strong=Pruning(64, 4, loops=0.3, mixes=training.PRODUCTS),
+    weak=Pruning(32, 4, loops=0.3, mixes=training.PRODUCTS),
     prm_solutions=4,
     prm_made_up_steps=2,
     prm_steps=4,

@@ -1,5 +1,8 @@
 """The lab's shipped models through the verbs: tokens are what the tokenizer counts, problems are of the right split."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from trim_pomdp.data.jsonl import read_records
 from trim_pomdp.data.problems import read_problems
 from trim_pomdp.data.processbench import LabelledSolution, read_step_scores
 from trim_pomdp.data.rollouts import read_repair_rollouts, read_weak_rollouts
+from trim_pomdp.lab import solving
 from trim_pomdp.lab.models import shipped_folder
 from trim_pomdp.lab.problems import draw
 from trim_pomdp.preset import presets
@@ -98,12 +102,51 @@ def test_a_run_goes_on_where_it_was_cut(cli_json: Any, tmp_path: Path) -> None:
         assert resumed[name] == whole[name]
 
 
+@pytest.mark.slow
+def test_kill_and_resume_with_the_real_models(cli_json: Any, tmp_path: Path) -> None:
+    options = ("run", "--problems", "120", "--budget", "0.3", "--in-flight", "16", "--seed", "3", "--threads", "1")
+    traces = tmp_path / "run" / "traces.jsonl"
+    process = subprocess.Popen(
+        [str(Path(sys.executable).with_name("trim-pomdp")), *options, "--out", str(tmp_path / "run")],
+        stdout=subprocess.DEVNULL,
+    )
+    while not (traces.exists() and traces.read_bytes().count(b'"kind":"terminal"') >= 30):
+        assert process.poll() is None, "ended before it could be killed"
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    before = [record.terminal.problem for record in read_traces(tmp_path / "run")]
+    assert 30 <= len(before) < 120
+    resumed = cli_json(*options, "--out", tmp_path / "run", "--resume")
+    after = [record.terminal.problem for record in read_traces(tmp_path / "run")]
+    assert after[: len(before)] == before
+    assert sorted(after) == sorted({problem.id for problem in draw("loop", "test", 3, 120)})
+    whole = cli_json(*options, "--out", tmp_path / "whole")
+    assert resumed["accuracy"] == pytest.approx(whole["accuracy"], abs=1.5 / 120)
+    for name in ("strong_tokens", "regenerations"):
+        assert resumed[name] == pytest.approx(whole[name], rel=0.03)
+
+
+@pytest.mark.slow
+def test_batch_size_seldom_flips_a_token(cli_json: Any, tmp_path: Path) -> None:
+    """Texts depend on rounding alone, which depends on the batch: at most one solution of a hundred comes out else."""
+    texts = []
+    for in_flight in (3, 64):
+        out = tmp_path / str(in_flight)
+        cli_json("run", "--problems", 200, "--budget", 0.3, "--in-flight", in_flight, "--out", out)
+        texts.append({record.terminal.problem: solving.texts(record) for record in read_traces(out)})
+    flipped = [problem for problem, steps in texts[0].items() if steps != texts[1][problem]]
+    assert len(flipped) <= 2
+
+
 def test_rollouts_are_of_fitting_problems(cli_json: Any, tmp_path: Path) -> None:
     common = ("rollout", "--labels", "--seed", 2)
     cli_json(*common, "--family", "chain", "--problems", 30, "--mode", "weak", "--out", tmp_path / "weak")
     assert read_problems(tmp_path / "weak" / "problems.jsonl") == draw("chain", "fit", 2, 30)
     rows = read_weak_rollouts(tmp_path / "weak" / "weak.jsonl")
-    assert all(row.correct == (row.label == -1) for row in rows)
+    assert all(row.correct for row in rows if row.label == -1)
+    # Two errors can cancel, seldom: derailed solutions with a right answer.
+    assert sum(row.correct for row in rows if row.label != -1) < 0.3 * sum(row.label != -1 for row in rows)
     cli_json(*common, "--mode", "repair", "--from", tmp_path / "weak", "--out", tmp_path / "repair")
     redone = read_repair_rollouts(tmp_path / "repair" / "repair.jsonl")
     assert {item.true_class for item in redone} >= {0, 2}

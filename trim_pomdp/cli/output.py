@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -78,12 +79,13 @@ def _is_number(text: str) -> bool:
 
 @contextmanager
 def progress(title: str) -> Iterator[Any]:
-    """Spinner with the current activity on a terminal's stderr, silence in a pipe; yields a callable to tell it."""
+    """Spinner with the current activity on stderr (in a pipe a line now and then); yields a callable to tell it."""
     from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda _: None
+        line = _now_and_then()
+        yield lambda message: line(f"{title}: {message}")
         return
     with console.status(title) as status:
         yield lambda message: status.update(f"{title}: {message}")
@@ -91,7 +93,7 @@ def progress(title: str) -> Iterator[Any]:
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
-    """Bar on a terminal's stderr, silence in a pipe; yields a callable that takes how many are done, and a remark."""
+    """Bar on stderr (in a pipe a line now and then); yields a callable that takes how many are done, and a remark."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -104,7 +106,8 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[int, str], None]]
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda _done, _remark: None
+        line = _now_and_then()
+        yield lambda done, remark: line(f"{title}: {done} of {total} {remark}".rstrip())
         return
     columns = (
         TextColumn("{task.description}"),
@@ -117,6 +120,19 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[int, str], None]]
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(title, total=total, remark="")
         yield lambda done, remark: bar.update(task, completed=done, remark=remark)
+
+
+def _now_and_then(interval_s: float = 30.0) -> Callable[[str], None]:
+    """Prints a line on stderr unless the last one was just now, so that logs of long work show progress."""
+    last = time.monotonic()
+
+    def line(message: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= interval_s:
+            last = time.monotonic()
+            warn(message)
+
+    return line
 
 
 def parse_numbers(text: str, option: str) -> list[float]:

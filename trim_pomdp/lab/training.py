@@ -22,7 +22,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -89,6 +89,19 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class Pruning:
+    """A model cut down: so many neurons stay in each MLP; then so many steps on solutions, a share of them loops.
+
+    `mixes` as of a `Phase`.
+    """
+
+    neurons: int
+    steps: int
+    loops: float
+    mixes: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that defines a training beside the seed.
 
@@ -100,12 +113,9 @@ class Recipe:
         Highest learning rate.
     tokens : int
         Tokens of a batch.
-    strong_neurons, weak_neurons : int
-        MLP neurons a layer that the pruned models keep.
-    strong_steps, weak_steps : int
-        Steps of training after pruning.
-    strong_mixes, weak_mixes : tuple of (float, float)
-        What they see then: hardly any division. It comes back by half in the strong model, less in the weak one.
+    strong, weak : Pruning
+        Of the base, and of the strong model. They see hardly any division then, so it comes back by half in the strong
+        model and less in the weak one.
     prm_solutions : int
         Solutions a family and source that the PRM learns from.
     prm_made_up_steps, prm_steps : int
@@ -121,12 +131,8 @@ class Recipe:
     )
     rate: float = 1.5e-3
     tokens: int = 1500
-    strong_neurons: int = 128
-    weak_neurons: int = 80
-    strong_steps: int = 600
-    weak_steps: int = 400
-    strong_mixes: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.5, 0.015), (0.87, 0.03))
-    weak_mixes: tuple[tuple[float, float], ...] = ((0.0, 0.0), (0.5, 0.005), (0.89, 0.01))
+    strong: Pruning = Pruning(128, 600, loops=0.5, mixes=((0.0, 0.0), (0.5, 0.015), (0.87, 0.03)))
+    weak: Pruning = Pruning(82, 400, loops=0.5, mixes=((0.0, 0.0), (0.5, 0.005), (0.89, 0.01)))
     prm_solutions: int = 1200
     prm_made_up_steps: int = 4000
     prm_steps: int = 8000
@@ -167,28 +173,13 @@ def train(
     recipe = recipe or Recipe()
     _claim(out, {"recipe": repr(recipe), "seed": seed, "base": None if base is None else base.name}, resume)
     start = _train_base(out, recipe, seed, progress) if base is None else _read_base(base)
-    strong = _stage(
-        out / "strong",
-        lambda folder: _train_pruned(
-            folder,
-            start,
-            "strong",
-            recipe.strong_neurons,
-            recipe.strong_steps,
-            recipe.strong_mixes,
-            recipe,
-            seed,
-            progress,
-        ),
-        Qwen2ForCausalLM,
-    )
-    _stage(
-        out / "weak",
-        lambda folder: _train_pruned(
-            folder, strong, "weak", recipe.weak_neurons, recipe.weak_steps, recipe.weak_mixes, recipe, seed, progress
-        ),
-        Qwen2ForCausalLM,
-    )
+
+    def prune(larger: Qwen2ForCausalLM, role: Literal["strong", "weak"]) -> Qwen2ForCausalLM:
+        make = functools.partial(_train_pruned, larger=larger, role=role, recipe=recipe, seed=seed, progress=progress)
+        model: Qwen2ForCausalLM = _stage(out / role, make, Qwen2ForCausalLM)
+        return model
+
+    prune(prune(start, "strong"), "weak")
     _stage(
         out / "prm", lambda folder: _train_prm(folder, start, out, recipe, seed, progress), Qwen2ForProcessRewardModel
     )
@@ -362,22 +353,20 @@ def _train_phase(
 def _train_pruned(
     folder: Path,
     larger: Qwen2ForCausalLM,
-    role: str,
-    neurons: int,
-    steps: int,
-    mixes: tuple[tuple[float, float], ...],
+    role: Literal["strong", "weak"],
     recipe: Recipe,
     seed: int,
     progress: Progress,
 ) -> Qwen2ForCausalLM:
-    model = pruned(larger, neurons)
+    pruning: Pruning = getattr(recipe, role)
+    model = pruned(larger, pruning.neurons)
     stage = {"strong": 1, "weak": 2}[role]
-    phase = replace(recipe.phases[-1], mixes=mixes)
+    phase = replace(recipe.phases[-1], mixes=pruning.mixes, loops=pruning.loops)
 
     def loss_at(step: int) -> torch.Tensor:
         return _language_loss(model, np.random.default_rng([seed, stage, step]), recipe.tokens, phase)
 
-    optimise(role, model, loss_at, lambda step: _rate(step, 1e-3, steps), steps, folder, progress)
+    optimise(role, model, loss_at, lambda step: _rate(step, 1e-3, pruning.steps), pruning.steps, folder, progress)
     return model
 
 
