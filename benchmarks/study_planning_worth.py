@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from report import heading, table
 
@@ -149,7 +151,7 @@ def _tokens_along(model: tp.RoutingModel, e: float, misses: float) -> tuple[floa
     return float(right), float(wrong)
 
 
-def regenerated_scores(models: dict[str, tp.RoutingModel], bins: int = 6) -> None:
+def regenerated_scores(models: Mapping[str, tp.RoutingModel], bins: int = 6) -> None:
     """The optimum if the belief also used the regenerated step's own score, in a few bins of evidence."""
     heading("Value of the regenerated step's score in the belief (planned accuracy without → with)")
     rows = []
