@@ -269,7 +269,7 @@ def sample(family: Family, rng: np.random.Generator) -> Arithmetic:
     if family == "loop":
         return sample_loop(rng, int(rng.integers(6, 11)), divide=0.175)
     if family == "chain":
-        return sample_list(rng, int(rng.integers(5, 11)), multiply=0.5, divide=0.062)
+        return sample_list(rng, int(rng.integers(5, 10)), multiply=0.5, divide=0.075)
     if rng.random() < 0.85:
         return sample_list(rng, int(rng.integers(5, 9)), multiply=0.75, divide=0.115)
     return sample_list(rng, int(rng.integers(6, 13)), multiply=0.1, divide=0.0)

@@ -123,9 +123,9 @@ class Recipe:
     """
 
     phases: tuple[Phase, ...] = (
-        Phase(16000, 1, 2, loops=0.1, mixes=PRODUCTS, goal=0.06),
-        Phase(6000, 1, 4, loops=0.1, mixes=PRODUCTS, goal=0.06),
-        Phase(4000, 1, 7, loops=0.1, mixes=PRODUCTS, goal=0.04),
+        Phase(16000, 1, 2, loops=0.1, mixes=PRODUCTS, goal=0.01),
+        Phase(8000, 1, 4, loops=0.1, mixes=PRODUCTS, goal=0.01),
+        Phase(6000, 1, 7, loops=0.1, mixes=PRODUCTS, goal=0.01),
         Phase(2500, 3, 12, loops=0.3, mixes=PRODUCTS),
         Phase(4500, 3, 16, loops=0.3, mixes=QUOTIENTS),
     )
