@@ -144,7 +144,7 @@ class FilterBelief:
 
     def probability_right(self, batch: SequenceBatch) -> FloatArray:
         """See `Belief.probability_right`."""
-        return np.asarray(self.states(batch)[:, -1])
+        return self._dynamics.answer_right(self.states(batch)[:, -1])
 
 
 class PosteriorBelief:

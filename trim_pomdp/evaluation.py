@@ -112,13 +112,13 @@ def _evaluate_memoryless(regenerate: FloatArray, model: RoutingModel) -> Planned
 
 
 def _point(totals: FloatArray, model: RoutingModel, tradeoff: float | None = None) -> PlannedPoint:
-    """From accuracy and mean counts of (action, class), shape (1 + 6,)."""
+    """From P(prefix right at the end) and mean counts of (action, class), shape (1 + 6,)."""
     kept, regenerated = totals[1:].reshape(2, 3)
     strong_tokens = float(regenerated @ model.strong_tokens)
     weak = model.weak_tokens
     return PlannedPoint(
         tradeoff=tradeoff,
-        accuracy=float(totals[0]),
+        accuracy=float(model.dynamics.answer_right(totals[0])),
         strong_tokens=strong_tokens,
         regenerations=float(regenerated.sum()),
         budget=strong_tokens / model.strong_only_tokens,

@@ -262,7 +262,7 @@ def rule_from_solution(solution: Solution, model: RoutingModel, tradeoff: float)
     two = dynamics.hazard_derailed is not None
     return AlphaVectorRule(
         tradeoff=tradeoff,
-        reward=model.reward,
+        reward=model.reward * (1.0 - dynamics.luck),
         alpha_vectors=(
             *(tuple((float(a), float(b)) for a, b in solution.vectors(t + 1)) for t in range(T - 1)),
             (),

@@ -10,7 +10,8 @@ k = (observation bin j, whether the weak step ends the solution), then the route
     P(j, \text{goes on}, S_1 \mid \text{derailed}) = E_1(j)(1 - h'_t),
 
 likewise with the hazard itself where the step ends the solution. Keeping leaves the prefix right in class S0 only;
-regenerating makes it right with probability p_s in S0 and p_r in S2. Reward components are kept apart (accuracy,
+regenerating makes it right with probability p_s in S0 and p_r in S2. The answer of a right solution is right, that of a
+derailed one with a small probability, its luck. Reward components are kept apart (accuracy,
 strong tokens, regenerations, …); their weights are (reward, −λ, 0, …).
 """
 
@@ -164,7 +165,7 @@ class RoutingModel:
                 for d, name in enumerate(names):
                     reward[t, :, action, :, d] = (by_class @ self._class_reward(name, action)).T
         terminal = np.zeros((T + 1, 2, len(names)))
-        terminal[T, RIGHT, 0] = 1.0
+        terminal[T, RIGHT, 0], terminal[T, DERAILED, 0] = 1.0, self.dynamics.luck
         return EpochModel(
             joint=joint,
             reward=reward,

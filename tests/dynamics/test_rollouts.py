@@ -40,6 +40,7 @@ PARAMETERS = {
     "look_right": 0.7,
     "false_alarms": 0.05,
     "misses": 0.05,
+    "luck": 0.0,
     "strong_success": 0.97,
     "repair": 0.7,
 }
@@ -140,7 +141,7 @@ def test_labels_give_the_closed_form() -> None:
     counts = drawn_lengths(500, derailed=LATE, labelled=True)
     first, last = np.nonzero(counts.labelled)
     number = counts.labelled[first, last]
-    steps = (counts.right * np.arange(1, T + 1)).sum() + (number * first).sum()
+    steps = (counts.flawless * np.arange(1, T + 1)).sum() + (number * first).sum()
     assert fit_lengths(counts, two=True).success[0] == pytest.approx(steps / (steps + number.sum()), abs=1e-12)
 
 
@@ -156,9 +157,31 @@ def test_the_cap_cuts_off() -> None:
     lengths, correct = np.array([3, 12, 20, 20]), np.array([True, False, True, False])
     counts = LengthCounts.of(lengths, correct, T, np.array([UNKNOWN, UNKNOWN, UNKNOWN, 15]))
     assert counts.right.nonzero()[0].tolist() == [2, T - 1]
-    assert counts.right[-1] == 2  # one right, one whose error comes after the cap
+    assert counts.right[-1] == 1
+    assert counts.flawless[-1] == 1  # its error comes after the cap
     assert counts.wrong[-1] == 1
     assert fit_lengths(counts, two=True).hazards.right[-1] == 1.0
+
+
+def test_lucky_answers_are_not_taken_for_right_steps() -> None:
+    model = model_with(luck=0.15)
+    rows = WeakRows.of(draw_weak_rollouts(model, 6000, np.random.default_rng(1)), None, labelled=True)
+    unknown = np.full(len(rows.labels), UNKNOWN)
+    assert rows.correct[rows.labels >= 0].mean() == pytest.approx(0.15, abs=0.02)
+    counts = LengthCounts.of(rows.lengths, rows.correct, T, unknown)
+    told, untold = (fit_lengths(counts, two=True, luck=luck) for luck in (0.15, 0.0))
+    assert told.success[0] == pytest.approx(0.88, abs=0.012)
+    assert untold.success[0] > 0.895
+    assert fit_lengths(LengthCounts.of(rows.lengths, rows.correct, T, rows.labels), two=True, luck=0.15).success[
+        0
+    ] == pytest.approx(0.88, abs=0.012)
+
+
+def test_lengths_and_outcomes_with_luck_are_a_distribution() -> None:
+    fit = LengthFit(np.full(T, 0.88), Hazards(RISING, LATE), luck=0.2)
+    one, none = np.eye(T), np.zeros(T)
+    seen = [LengthCounts(a, b, none, np.zeros((T, T))) for row in one for a, b in ((row, none), (none, row))]
+    assert sum(np.exp(fit.log_likelihood(counts)) for counts in seen) == pytest.approx(1.0, abs=1e-12)
 
 
 # Terms -------------------------------------------------------------------------------------------------------
@@ -179,20 +202,24 @@ def test_the_compiled_filter_is_the_filter(derailed: tuple[float, ...] | None, s
     np.testing.assert_allclose(found.sum(axis=2)[batch.mask], 1.0)
 
 
-def test_a_repair_by_hand() -> None:
+@pytest.mark.parametrize("luck", [0.0, 0.2])
+def test_a_repair_by_hand(luck: float) -> None:
     """One weak step, redone, then two strong steps: belief, repair, and the rest of the chain."""
     table = np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]])
     hazards = Hazards(np.array([0.1, 0.3, 0.4, 1.0]), np.array([0.05, 0.1, 0.2, 1.0]))
     steps = SeenSteps(np.array([[1], [1]]), np.array([1, 1]), np.array([False, True]), table)
-    values = {**PARAMETERS, "false_alarms": 0.0, "misses": 0.0}
+    values = {**PARAMETERS, "false_alarms": 0.0, "misses": 0.0, "luck": luck}
     term = Repairs(steps, np.array([True, False]), np.array([2, 0]), hazards)
     b0, b2 = np.array([0.88 * 0.1, 0.12 * 0.8]) / (0.88 * 0.1 + 0.12 * 0.8)
     q = b0 * 0.97 + b2 * 0.7
     chain = brute_force(np.full(4, 0.88 * 0.97 + 0.12 * 0.7), hazards, 1)
-    expected = np.log(q * chain[True, 2]) + np.log(1 - q)
+    derailed = (1 - hazards.derailed[1]) * hazards.derailed[2]
+    right, wrong = q * chain[True, 2], q * chain[False, 2] + (1 - q) * derailed
+    expected = np.log(right + luck * wrong) + np.log((1 - luck) * (1 - q))
     assert term.log_likelihood(values) == pytest.approx(expected, abs=1e-12)
     shown = term.probability_right(values)
-    assert shown == pytest.approx([q * sum(p for (right, _), p in chain.items() if right), q], abs=1e-12)
+    flawless = np.array([q * sum(p for (right, _), p in chain.items() if right), q])
+    assert shown == pytest.approx(flawless + luck * (1 - flawless), abs=1e-12)
 
 
 def test_strong_solutions_tell_one_number(truth: RoutingModel, rollouts: Rollouts) -> None:
@@ -382,3 +409,17 @@ def test_a_redone_step_that_ended_is_told_apart() -> None:
     assert rows.ended.tolist() == [True, True]
     assert rows.further.tolist() == [0, 1]
     assert rows.true_class.tolist() == [UNKNOWN, UNKNOWN]
+
+
+def test_luck_is_found_from_outcomes() -> None:
+    """Without it, right answers of derailed solutions would pass for false alarms and spoil p_d and p_r."""
+    model = model_with(luck=0.12, look_right=0.6, false_alarms=0.0, misses=0.0)
+    drawn = draw_rollouts(model, 3000, 800, 2000, np.random.default_rng(5))
+    found = fit_rollouts("lucky", drawn, model.observations, max_steps=T, intervals=False)
+    assert found.luck == pytest.approx(0.12, abs=0.035)
+    assert found.weak_success[0] == pytest.approx(0.88, abs=0.012)
+    assert found.repair == pytest.approx(0.7, abs=0.06)
+    assert found.look_right == pytest.approx(0.6, abs=0.12)
+    told = fit_rollouts("labels", drawn, model.observations, labels=True, max_steps=T, intervals=False)
+    assert told.luck == pytest.approx(0.12, abs=0.02)
+    assert told.repair == pytest.approx(0.7, abs=0.04)

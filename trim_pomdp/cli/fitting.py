@@ -288,7 +288,10 @@ def show_dynamics(dynamics: StepDynamics) -> None:
     by_step = {f"weak_success.{t + 1}": value for t, value in enumerate(dynamics.weak_success)}
     values: dict[str, float | None] = {
         **(by_step if len(by_step) > 1 else {"weak_success": dynamics.weak_success[0]}),
-        **{key: getattr(dynamics, key) for key in ("strong_success", "repair", "look_right", "false_alarms", "misses")},
+        **{
+            key: getattr(dynamics, key)
+            for key in ("strong_success", "repair", "look_right", "false_alarms", "misses", "luck")
+        },
     }
     for kind in ("weak_tokens", "strong_tokens"):
         tokens = getattr(dynamics, kind)

@@ -8,7 +8,8 @@ hazard while right or at the first error, h' while derailed, and G the probabili
     P(\tau, \text{ends at } l) &= \prod_{t<\tau} s_t (1 - h_t)\,(1 - s_\tau)
         \begin{cases} h_\tau & l = \tau \\ (1 - h_\tau) \prod_{\tau<t<l} (1 - h'_t)\, h'_l & l > \tau. \end{cases}
 
-Of a wrong solution only Σ_τ is seen, unless it is labelled. `fit_lengths` maximises the likelihood of (length, outcome)
+Of a derailed solution only Σ_τ is seen, unless it is labelled; with probability *luck* its answer is right all the
+same. `fit_lengths` maximises the likelihood of (length, outcome)
 by EM over τ, for one hazard or two. No scores are looked at: their joint likelihood with outcomes predicts worse
 (docs/results.md). A solution that reaches the cap is cut off there: the hazard at the cap is no parameter.
 """
@@ -93,13 +94,16 @@ class LengthCounts:
     Attributes
     ----------
     right, wrong : ndarray of shape (T,)
-        Right solutions; wrong ones whose first error is not known.
+        Solutions of which the answer alone is known.
+    flawless : ndarray of shape (T,)
+        Solutions known to have no wrong step.
     labelled : ndarray of shape (T, T)
-        Wrong ones by first wrong step (row) and last step.
+        Solutions with a known first wrong step (row), by last step.
     """
 
     right: FloatArray
     wrong: FloatArray
+    flawless: FloatArray
     labelled: FloatArray
 
     @classmethod
@@ -108,36 +112,41 @@ class LengthCounts:
         last = np.minimum(lengths, max_steps) - 1
         known = labels != UNKNOWN
         labelled = known & (labels >= 0) & (labels < max_steps)
-        right = np.where(known, ~labelled, correct)
         table = np.zeros((max_steps, max_steps))
         np.add.at(table, (labels[labelled], last[labelled]), 1.0)
-        count = [np.bincount(last[where], minlength=max_steps) for where in (right, ~right & ~labelled)]
-        return cls(count[0].astype(np.float64), count[1].astype(np.float64), table)
+        right, wrong, flawless = (
+            np.bincount(last[where], minlength=max_steps).astype(np.float64)
+            for where in (correct & ~known, ~correct & ~known, known & ~labelled)
+        )
+        return cls(right, wrong, flawless, table)
 
     @property
     def pooled(self) -> HazardTrials:
         """Ends and trials of all solutions alike."""
-        ends = self.right + self.wrong + self.labelled.sum(axis=0)
+        ends = self.right + self.wrong + self.flawless + self.labelled.sum(axis=0)
         return HazardTrials(ends, _from_here_on(ends))
 
 
 @dataclass(frozen=True)
 class LengthFit:
-    """Success of a step (one value a step, shape (T,)) and hazards that explain lengths and outcomes."""
+    """Success of a step (one value a step, shape (T,)), hazards and luck that explain lengths and outcomes."""
 
     success: FloatArray
     hazards: Hazards
+    luck: float = 0.0
 
     def log_likelihood(self, counts: LengthCounts) -> float:
         """Log-likelihood of length and outcome."""
         chain = OutcomeChain.of(self.success, self.hazards)
-        seen = counts.right @ _log(chain.right[0]) + counts.wrong @ _log(chain.wrong[0])
+        right, wrong = chain.right[0], chain.wrong[0]
+        seen = counts.right @ _log(right + self.luck * wrong) + counts.wrong @ _log((1.0 - self.luck) * wrong)
+        seen += counts.flawless @ _log(right)
         if counts.labelled.any():
             seen += (counts.labelled * _log(_first_errors(self.success, self.hazards))).sum()
         return float(seen)
 
 
-def fit_lengths(counts: LengthCounts, *, two: bool, success: FloatArray | None = None) -> LengthFit:
+def fit_lengths(counts: LengthCounts, *, two: bool, success: FloatArray | None = None, luck: float = 0.0) -> LengthFit:
     """Fit hazards, and success unless it is given, by EM over the hidden step of derailing.
 
     The one hazard is that of all solutions alike. Each of two leans on it with the weight of `PRIOR_TRIALS` trials a
@@ -151,20 +160,20 @@ def fit_lengths(counts: LengthCounts, *, two: bool, success: FloatArray | None =
         Whether derailed solutions have a hazard of their own.
     success : ndarray of shape (T,), optional
         Success by step; by default one value for all steps is fitted.
+    luck : float
+        Probability that a derailed solution's answer is right.
     """
     pooled = counts.pooled.estimate()
     s = np.full(len(pooled), 0.8) if success is None else success
-    fit = LengthFit(s, Hazards(pooled, pooled))
-    right = _from_here_on(counts.right)
+    fit = LengthFit(s, Hazards(pooled, pooled), luck)
     before = -np.inf
     for _ in range(_MAX_ITERATIONS):
-        first_error = _first_errors(fit.success, fit.hazards)
-        errors = counts.labelled + first_error * (counts.wrong / np.maximum(first_error.sum(axis=0), _TINY))
-        hazards = _two_hazards(counts, errors, right, pooled) if two else fit.hazards
+        right, errors = _expected(counts, fit)
+        hazards = _two_hazards(right, errors, pooled) if two else fit.hazards
         if success is None:
-            trials = right.sum() + _from_here_on(errors.sum(axis=1)).sum()
+            trials = _from_here_on(right).sum() + _from_here_on(errors.sum(axis=1)).sum()
             s = np.full(len(pooled), 1.0 - errors.sum() / trials)
-        fit = LengthFit(s, hazards)
+        fit = LengthFit(s, hazards, luck)
         now = fit.log_likelihood(counts)
         if abs(now - before) <= _PRECISION * abs(now):
             break
@@ -172,11 +181,20 @@ def fit_lengths(counts: LengthCounts, *, two: bool, success: FloatArray | None =
     return fit
 
 
-def _two_hazards(counts: LengthCounts, errors: FloatArray, right: FloatArray, pooled: FloatArray) -> Hazards:
-    """Hazards given (expected) wrong solutions by first error and last step."""
+def _expected(counts: LengthCounts, fit: LengthFit) -> tuple[FloatArray, FloatArray]:
+    """Expected solutions without a wrong step, by last step, (T,); the others by first error and last step, (T, T)."""
+    first_error = _first_errors(fit.success, fit.hazards)
+    flawless, derailed = OutcomeChain.of(fit.success, fit.hazards).right[0], first_error.sum(axis=0)
+    lucky = counts.right * fit.luck * derailed / np.maximum(flawless + fit.luck * derailed, _TINY)
+    errors = counts.labelled + first_error * ((counts.wrong + lucky) / np.maximum(derailed, _TINY))
+    return counts.flawless + counts.right - lucky, errors
+
+
+def _two_hazards(right: FloatArray, errors: FloatArray, pooled: FloatArray) -> Hazards:
+    """Hazards given (expected) solutions, as from `_expected`."""
     earlier = np.triu(np.vstack([np.zeros(len(pooled)), errors.cumsum(axis=0)[:-1]]))  # derailed before step t
-    ends = np.stack([counts.right + np.diag(errors), np.diag(earlier)])
-    trials = np.stack([right + _from_here_on(errors.sum(axis=1)), earlier.sum(axis=1)])
+    ends = np.stack([right + np.diag(errors), np.diag(earlier)])
+    trials = np.stack([_from_here_on(right + errors.sum(axis=1)), earlier.sum(axis=1)])
     rates = (ends + PRIOR_TRIALS * pooled) / (trials + PRIOR_TRIALS)
     rates[:, -1] = 1.0
     return Hazards(rates[0], rates[1])

@@ -355,6 +355,7 @@ def step_dynamics(
         look_right=parameters["look_right"],
         false_alarms=parameters["false_alarms"],
         misses=parameters["misses"],
+        luck=parameters["luck"],
         hazard=tuple(hazard.tolist()),
         # Equal hazards are no evidence, so they are not stored twice.
         hazard_derailed=None if hazard_derailed is None else tuple(hazard_derailed.tolist()),

@@ -29,7 +29,7 @@ def choose_plan(
     seed: int,
     progress: Callable[[str], None],
 ) -> Plan:
-    """Decide which of p_d, e and d to free, then whether to have one hazard or two, and p_w by step or not.
+    """Decide which of p_d, e, d and luck to free, then whether to have one hazard or two, and p_w by step or not.
 
     The first is the best; among structures it is the simplest that is not clearly (two standard errors) worse than the
     best.
@@ -65,9 +65,10 @@ def choose_plan(
             out.append(sum(term.log_likelihood(estimate.parameters) for term in terms))
         return np.array(out)
 
-    candidates = SEQUENCE_CANDIDATES[-1:] if (weak.labels != UNKNOWN).all() else SEQUENCE_CANDIDATES
-    scores = {candidate.name: held_out(candidate, two=True) for candidate in candidates}
-    chosen = max(candidates, key=lambda candidate: scores[candidate.name].sum())
+    lucky = tuple(_with(candidate, "lucky answers", "luck") for candidate in SEQUENCE_CANDIDATES)
+    candidates = lucky[-1:] if (weak.labels != UNKNOWN).all() else (*SEQUENCE_CANDIDATES, *lucky)
+    scores = {candidate.description: held_out(candidate, two=True) for candidate in candidates}
+    chosen = max(candidates, key=lambda candidate: scores[candidate.description].sum())
     steep = _with(chosen, "p_w by step", "weak_success_slope")
     structures = [
         (explanation, two)
@@ -75,7 +76,7 @@ def choose_plan(
         for explanation in ((steep,) if by_step else (chosen, steep))
     ]
     judged = [
-        scores[chosen.name] if two and explanation is chosen else held_out(explanation, two=two)
+        scores[chosen.description] if two and explanation is chosen else held_out(explanation, two=two)
         for explanation, two in structures
     ]
     best = max(judged, key=lambda score: float(score.sum()))
@@ -85,7 +86,7 @@ def choose_plan(
     def note(title: str, score: FloatArray) -> str:
         return f"held-out log-likelihood per solution, {title}: {score.sum() / len(weak.labels):.4f}"
 
-    notes = [note(candidate.description, scores[candidate.name]) for candidate in candidates]
+    notes = [note(description, score) for description, score in scores.items()]
     notes += [
         f"{note(_structure(*item), score)} ({_difference(score, best)} against the best)"
         for item, score in zip(structures, judged, strict=True)

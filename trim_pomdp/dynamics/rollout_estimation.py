@@ -1,8 +1,8 @@
 """Everything that rollouts tell, estimated under one plan: hazards, parameters of the joint likelihood, tokens.
 
 1. Lengths and outcomes of weak-only solutions give the hazards, one or two (`trim_pomdp.dynamics.lengths`).
-2. Outcomes given scores, lengths, strong-only outcomes and repairs make one likelihood for p_w, p_d, e, d, p_s and p_r
-   (`trim_pomdp.dynamics.rollout_terms`); with two hazards, 1 and 2 take turns.
+2. Outcomes given scores, lengths, strong-only outcomes and repairs make one likelihood for p_w, p_d, e, d, p_s, p_r and
+   luck (`trim_pomdp.dynamics.rollout_terms`); with two hazards, 1 and 2 take turns.
 3. Tokens by class are regressed on the belief that the filter has at each step: a step costs Σ_class b_class·tokens.
 """
 
@@ -21,6 +21,7 @@ from trim_pomdp.dynamics.likelihood import Term, weak_success_curve
 from trim_pomdp.dynamics.parameters import PARAMETERS, Explanation
 from trim_pomdp.dynamics.rollout_data import RepairRows, RolloutRows, StrongRows, WeakRows, take
 from trim_pomdp.dynamics.rollout_terms import (
+    LabelledAnswers,
     LabelledScores,
     Repairs,
     RepairTruth,
@@ -167,10 +168,10 @@ class Fitter:
             explanation, terms(lengths.hazards), start=begin, n_starts=n_starts, seed=seed, precision=precision
         )
         for _ in range(_ROUNDS if two else 0):
-            curve = weak_success_curve(estimate.parameters, self.max_steps)
-            if np.abs(curve - lengths.success).max() < _SETTLED:
+            curve, luck = weak_success_curve(estimate.parameters, self.max_steps), estimate.parameters["luck"]
+            if max(np.abs(curve - lengths.success).max(), abs(luck - lengths.luck)) < _SETTLED:
                 break
-            lengths = fit_lengths(counts, two=True, success=curve)
+            lengths = fit_lengths(counts, two=True, success=curve, luck=luck)
             estimate = fit(explanation, terms(lengths.hazards), start=estimate.free, n_starts=1, precision=precision)
         return estimate, lengths.hazards
 
@@ -203,6 +204,7 @@ class Fitter:
         if known.any():
             part = take(weak, known)
             out.append(LabelledScores.of(self.seen(part), part.labels))
+            out.append(LabelledAnswers.of(part.labels, part.batch.correct))
         return out
 
     def repairs(self, repairs: RepairRows, hazards: Hazards) -> Repairs:

@@ -26,6 +26,7 @@ from trim_pomdp.dynamics.propagation import RoutingMoments, routing_moments
 from trim_pomdp.dynamics.rollout_choice import choose_plan
 from trim_pomdp.dynamics.rollout_data import RepairRows, RolloutRows
 from trim_pomdp.dynamics.rollout_estimation import CLASSES, Fitted, Fitter, Plan
+from trim_pomdp.dynamics.rollout_terms import answer_right
 from trim_pomdp.errors import InputError
 from trim_pomdp.observations import ObservationModel
 
@@ -207,14 +208,16 @@ def _checks(fitter: Fitter, rows: RolloutRows, fitted: Fitted) -> Iterator[Check
     """What the dynamics imply against what the rollouts show."""
     weak, parameters = rows.weak, fitted.estimate.parameters
     chain = OutcomeChain.of(weak_success_curve(parameters, fitter.max_steps), fitted.hazards)
-    yield _check("accuracy", float(chain.accuracy[0]), weak.correct, weak.groups, threshold=0.0)
+    yield _check(
+        "accuracy", float(answer_right(chain.accuracy[:1], parameters)[0]), weak.correct, weak.groups, threshold=0.0
+    )
     steps = np.minimum(weak.lengths, fitter.max_steps)
     for shown, implied, where in zip(("right", "wrong"), chain.mean_steps, (weak.correct, ~weak.correct), strict=True):
         yield _check(f"steps of {shown} weak-only solutions", implied, steps[where], weak.groups[where])
     if fitted.weak_tokens is not None and weak.tokens is not None:
         kept = _moments(fitter, fitted, 0.0).kept[0] @ fitted.weak_tokens
         yield _check("kept tokens", kept, weak.tokens.sum(axis=1), weak.groups, threshold=0.0)
-    belief = float(fitter.seen(weak).last_beliefs(parameters, fitted.hazards)[:, 0].mean())
+    belief = float(answer_right(fitter.seen(weak).last_beliefs(parameters, fitted.hazards)[:, 0], parameters).mean())
     quantity = "share of right weak-only solutions (mean of the filter's belief)"
     used = bool((weak.labels == UNKNOWN).any())
     yield _check(quantity, belief, weak.correct, weak.groups, used=used)
@@ -224,7 +227,8 @@ def _checks(fitter: Fitter, rows: RolloutRows, fitted: Fitted) -> Iterator[Check
     if rows.strong is not None:
         strong, moments = rows.strong, _moments(fitter, fitted, 1.0)
         used = bool((strong.labels == UNKNOWN).any())
-        yield _check("accuracy", float(moments.accuracy[0]), strong.correct, strong.groups, threshold=1.0, used=used)
+        implied = float(answer_right(moments.accuracy, parameters)[0])
+        yield _check("accuracy", implied, strong.correct, strong.groups, threshold=1.0, used=used)
         steps = np.minimum(strong.lengths, fitter.max_steps)
         yield _check("steps", float(moments.steps[0]), steps, strong.groups, threshold=1.0, used=False)
         tokens = float(moments.regenerated[0] @ fitted.strong_tokens)

@@ -23,6 +23,7 @@ IntArray = NDArray[np.int64]
 _TINY = 1e-12
 _WEAK = frozenset({"weak_success", "weak_success_slope"})
 _EMISSION = frozenset({"look_right", "false_alarms", "misses"})
+_LUCK = frozenset({"luck"})
 _STRONG = frozenset({"strong_success", "repair"})
 
 
@@ -110,6 +111,11 @@ def emission(table: FloatArray, parameters: Parameters) -> FloatArray:
     )
 
 
+def answer_right(prefix_right: FloatArray, parameters: Parameters) -> FloatArray:
+    """P(answer right) of solutions whose steps are all right with these probabilities."""
+    return np.asarray(prefix_right + parameters["luck"] * (1.0 - prefix_right))
+
+
 def strong_curve(parameters: Parameters, steps: int) -> FloatArray:
     """p̄ = p_w·p_s + (1 − p_w)·p_r by step, shape (steps,)."""
     p_w = weak_success_curve(parameters, steps)
@@ -124,11 +130,11 @@ class WeakOutcomes:
     correct: NDArray[np.bool_]
     hazards: Hazards
     name: str = "weak rollouts: outcomes given scores"
-    informs: frozenset[str] = _WEAK | _EMISSION
+    informs: frozenset[str] = _WEAK | _EMISSION | _LUCK
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """See `Term`."""
-        right = self.steps.last_beliefs(parameters, self.hazards)[:, 0]
+        right = answer_right(self.steps.last_beliefs(parameters, self.hazards)[:, 0], parameters)
         return float(np.log(np.maximum(np.where(self.correct, right, 1.0 - right), _TINY)).sum())
 
 
@@ -139,12 +145,32 @@ class WeakLengths:
     counts: LengthCounts
     hazards: Hazards
     name: str = "weak rollouts: lengths and outcomes"
-    informs: frozenset[str] = _WEAK
+    informs: frozenset[str] = _WEAK | _LUCK
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """See `Term`."""
         success = weak_success_curve(parameters, len(self.hazards.right))
-        return LengthFit(success, self.hazards).log_likelihood(self.counts)
+        return LengthFit(success, self.hazards, parameters["luck"]).log_likelihood(self.counts)
+
+
+@dataclass(frozen=True)
+class LabelledAnswers:
+    """Numbers of right and of wrong answers of solutions that are known to have derailed."""
+
+    right: int
+    wrong: int
+    name: str = "answers of labelled derailed solutions"
+    informs: frozenset[str] = _LUCK
+
+    @classmethod
+    def of(cls, labels: IntArray, correct: NDArray[np.bool_]) -> LabelledAnswers:
+        """Count those with a known first wrong step."""
+        derailed = labels >= 0
+        return cls(int((derailed & correct).sum()), int((derailed & ~correct).sum()))
+
+    def log_likelihood(self, parameters: Parameters) -> float:
+        """See `Term`."""
+        return float(np.array([self.right, self.wrong]) @ _log_both(np.array([parameters["luck"]]))[:, 0])
 
 
 @dataclass(frozen=True)
@@ -180,12 +206,12 @@ class StrongOutcomes:
     counts: LengthCounts
     hazards: Hazards
     name: str = "strong rollouts: lengths and outcomes"
-    informs: frozenset[str] = _WEAK | _STRONG
+    informs: frozenset[str] = _WEAK | _STRONG | _LUCK
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """See `Term`."""
         success = strong_curve(parameters, len(self.hazards.right))
-        return LengthFit(success, self.hazards).log_likelihood(self.counts)
+        return LengthFit(success, self.hazards, parameters["luck"]).log_likelihood(self.counts)
 
 
 @dataclass(frozen=True)
@@ -201,7 +227,7 @@ class StrongLabels:
     def of(cls, counts: LengthCounts) -> StrongLabels:
         """From solutions all of which are labelled (those without an error among the right ones)."""
         errors = counts.labelled.sum(axis=1)
-        ends = counts.right + errors
+        ends = counts.flawless + errors
         return cls(ends[::-1].cumsum()[::-1] - errors, errors)
 
     def log_likelihood(self, parameters: Parameters) -> float:
@@ -222,13 +248,13 @@ class Repairs:
     further: IntArray
     hazards: Hazards
     name: str = "repair rollouts: outcomes"
-    informs: frozenset[str] = _WEAK | _EMISSION | _STRONG
+    informs: frozenset[str] = _WEAK | _EMISSION | _STRONG | _LUCK
 
     def probability_right(self, parameters: Parameters) -> FloatArray:
         """P(right | scores of the weak steps, whether the redone one ended the solution), shape (n,)."""
         q = self._right_after(parameters)
         q[self._goes_on] *= self._chain(parameters).accuracy[self.steps.lengths[self._goes_on]]
-        return q
+        return answer_right(q, parameters)
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """See `Term`."""
@@ -238,7 +264,8 @@ class Repairs:
         right, wrong = q, 1.0 - q
         wrong[goes_on] = q[goes_on] * chain.wrong[span] + wrong[goes_on] * chain.derailed[span]
         right[goes_on] *= chain.right[span]
-        return float(np.log(np.maximum(np.where(self.correct, right, wrong), _TINY)).sum())
+        lucky = parameters["luck"] * wrong
+        return float(np.log(np.maximum(np.where(self.correct, right + lucky, wrong - lucky), _TINY)).sum())
 
     @property
     def _goes_on(self) -> NDArray[np.bool_]:

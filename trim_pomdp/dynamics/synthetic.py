@@ -52,7 +52,7 @@ def draw_sequences(model: RoutingModel, n: int, rng: np.random.Generator, *, per
     return SequenceBatch(
         scores[:, : lengths.max()],
         lengths,
-        last == 0,
+        np.array([_answer(c == 0, model, rng) for c in last]),
         np.array([f"problem {i // per_problem}" for i in range(n)], dtype=np.str_),
         model.observations.evidence,
     )
@@ -151,7 +151,7 @@ def draw_weak_rollouts(
                 problem_id=f"problem {i % (problems or n)}",
                 scores=tuple(scores[i, :length].tolist()),
                 tokens=tuple(tokens[i, :length].tolist()),
-                correct=len(wrong) == 0,
+                correct=_answer(len(wrong) == 0, model, rng),
                 label=int(wrong[0]) if len(wrong) else -1,
             )
         )
@@ -169,7 +169,7 @@ def draw_strong_rollouts(
             StrongRollout(
                 id=f"strong {i}",
                 problem_id=f"problem {i % (problems or n)}",
-                correct=wrong is None,
+                correct=_answer(wrong is None, model, rng),
                 tokens=tuple(tokens),
                 label=-1 if wrong is None else wrong,
             )
@@ -203,7 +203,7 @@ def draw_repair_rollouts(
                 "id": f"repair {len(out)}",
                 "problem_id": f"problem {len(out) % (problems or n)}",
                 "scores": tuple(scores[i, : step + 1].tolist()),
-                "correct": right and wrong is None,
+                "correct": _answer(right and wrong is None, model, rng),
                 "weak_tokens": tuple(tokens[i, : step + 1].tolist()),
                 "strong_tokens": (first, *strong),
                 "class": true_class,
@@ -211,6 +211,12 @@ def draw_repair_rollouts(
             }
             out.append(RepairRollout.model_validate(document))
     return out
+
+
+def _answer(right: bool, model: RoutingModel, rng: np.random.Generator) -> bool:
+    """Whether the answer is right, of a solution that is right to its end or derailed."""
+    luck = model.dynamics.luck
+    return bool(right) or (luck > 0 and bool(rng.random() < luck))
 
 
 def _strong_alone(

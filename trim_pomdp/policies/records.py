@@ -90,7 +90,7 @@ class AlphaVectorRule(Record):
     tradeoff : float
         λ, price of one strong token.
     reward : float
-        Reward of a right answer.
+        Reward of ending with a right prefix, above that of ending derailed.
     alpha_vectors : tuple of tuples of (float, float)
         For each step t = 1 … max_steps, vectors of the value *after* it: value if the prefix is right, if derailed.
         Empty at the last step, which ends every solution.
