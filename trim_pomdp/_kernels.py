@@ -15,7 +15,7 @@ MEMORYLESS, POSTERIOR, ALPHA = 0, 1, 2
 
 
 @njit(cache=True, nogil=True)
-def propagate_memoryless(regenerate, p_w, p_s, p_r, h, h_derailed):
+def propagate_memoryless(regenerate, p_w, after, h, h_derailed):
     n, T, _ = regenerate.shape
     accuracy = np.zeros(n)
     steps = np.zeros(n)
@@ -44,12 +44,7 @@ def propagate_memoryless(regenerate, p_w, p_s, p_r, h, h_derailed):
                     weight = share * act
                     if weight == 0.0:
                         continue
-                    if c == 0:
-                        right = p_s if a == 1 else 1.0
-                    elif c == 2:
-                        right = p_r if a == 1 else 0.0
-                    else:
-                        right = 0.0
+                    right = after[a, c]
                     flow = mass[s] * weight
                     if a == 1:
                         regenerated[i, c] += flow
@@ -114,8 +109,8 @@ def value_of(vectors, first, last, q):
 @njit(cache=True, nogil=True, inline="always")
 def gain_and_price(b, ended, step, vectors, offset, after, price, reward):
     """Gain of intervening, its price, and q after keeping and after regenerating."""
-    keep = b[0]
-    redo = b[0] * after[1, 0] + b[2] * after[1, 2]
+    keep = b[0] * after[0, 0] + b[1] * after[0, 1] + b[2] * after[0, 2]
+    redo = b[0] * after[1, 0] + b[1] * after[1, 1] + b[2] * after[1, 2]
     cost = b[0] * price[0] + b[1] * price[1] + b[2] * price[2]
     if ended:
         gain = reward * (redo - keep)
@@ -134,7 +129,7 @@ def rule_step(t, n_steps, ended):
 
 
 @njit(cache=True, nogil=True)
-def filter_beliefs(bins, lengths, ended, by_bin, success, end, out):
+def filter_beliefs(bins, lengths, ended, by_bin, success, end, recovery, out):
     e = np.empty(3)
     n_steps = len(success)
     for i in range(len(lengths)):
@@ -146,7 +141,7 @@ def filter_beliefs(bins, lengths, ended, by_bin, success, end, out):
             e[1] = end[step, 1] if ends else 1.0 - end[step, 1]
             e[2] = e[0]
             filtered(q, success[step], by_bin[bins[i, t]], e, out[i, t])
-            q = out[i, t, 0]
+            q = out[i, t, 0] + recovery * out[i, t, 1]
 
 
 @njit(cache=True, nogil=True, inline="always")

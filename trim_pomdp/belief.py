@@ -49,11 +49,14 @@ def update(prior: FloatArray, likelihood: FloatArray) -> FloatArray:
     return out
 
 
-def next_q(belief: FloatArray, action: int, strong_success: float = 1.0, repair: float = 1.0) -> FloatArray:
-    """Probability that the prefix is right after the action (`KEEP` or `REGENERATE`), shape (...)."""
-    if action == KEEP:
-        return np.asarray(belief[..., 0])
-    return np.asarray(belief[..., 0] * strong_success + belief[..., 2] * repair)
+def success_table(strong_success: float, repair: float, recovery: float) -> FloatArray:
+    """P(prefix right after the step | action, class), shape (2, 3)."""
+    return np.array([[1.0, recovery, 0.0], [strong_success, recovery, repair]])
+
+
+def next_q(belief: FloatArray, after: FloatArray) -> FloatArray:
+    """Probability that the prefix is right after an action, whose row of `success_table` is given; shape (...)."""
+    return np.asarray(belief @ after)
 
 
 def filter_states(
@@ -82,6 +85,7 @@ def filter_states(
     success = dynamics.weak_success_by_step
     ends, ends_derailed = dynamics.hazard_array, dynamics.hazard_derailed_array
     lengths = mask.sum(axis=1)
+    kept = success_table(0.0, 0.0, dynamics.recovery)[KEEP]
     before_cap = max(dynamics.max_steps - 2, 0)
     two_hazards = dynamics.hazard_derailed is not None
     out = np.empty((n, T))
@@ -96,7 +100,7 @@ def filter_states(
             # An end (or none) that no class can explain is no evidence, and neither is such a score.
             with_end = update(belief, _end_likelihood(ended, ends[step], ends_derailed[step]))
             belief = np.where((prior * likelihood).sum(axis=1, keepdims=True) > 0, with_end, belief)
-        q = np.where(mask[:, t], next_q(belief, KEEP), q)
+        q = np.where(mask[:, t], next_q(belief, kept), q)
         out[:, t] = q
     return out
 
@@ -144,7 +148,7 @@ class FilterBelief:
 
     def probability_right(self, batch: SequenceBatch) -> FloatArray:
         """See `Belief.probability_right`."""
-        return self._dynamics.answer_right(self.states(batch)[:, -1])
+        return np.asarray(self.states(batch)[:, -1])
 
 
 class PosteriorBelief:

@@ -102,8 +102,7 @@ def _evaluate_memoryless(regenerate: FloatArray, model: RoutingModel) -> Planned
     moments = routing_moments(
         regenerate[None],
         dynamics.weak_success_by_step,
-        model.strong_success,
-        model.repair,
+        model.success_after,
         dynamics.hazard_array,
         dynamics.hazard_derailed_array,
     )
@@ -112,13 +111,13 @@ def _evaluate_memoryless(regenerate: FloatArray, model: RoutingModel) -> Planned
 
 
 def _point(totals: FloatArray, model: RoutingModel, tradeoff: float | None = None) -> PlannedPoint:
-    """From P(prefix right at the end) and mean counts of (action, class), shape (1 + 6,)."""
+    """From accuracy and mean counts of (action, class), shape (1 + 6,)."""
     kept, regenerated = totals[1:].reshape(2, 3)
     strong_tokens = float(regenerated @ model.strong_tokens)
     weak = model.weak_tokens
     return PlannedPoint(
         tradeoff=tradeoff,
-        accuracy=float(model.dynamics.answer_right(totals[0])),
+        accuracy=float(totals[0]),
         strong_tokens=strong_tokens,
         regenerations=float(regenerated.sum()),
         budget=strong_tokens / model.strong_only_tokens,

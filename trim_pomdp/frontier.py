@@ -262,7 +262,7 @@ def rule_from_solution(solution: Solution, model: RoutingModel, tradeoff: float)
     two = dynamics.hazard_derailed is not None
     return AlphaVectorRule(
         tradeoff=tradeoff,
-        reward=model.reward * (1.0 - dynamics.luck),
+        reward=model.reward,
         alpha_vectors=(
             *(tuple((float(a), float(b)) for a, b in solution.vectors(t + 1)) for t in range(T - 1)),
             (),
@@ -270,6 +270,7 @@ def rule_from_solution(solution: Solution, model: RoutingModel, tradeoff: float)
         weak_success=dynamics.weak_success,
         strong_success=model.strong_success,
         repair=model.repair,
+        recovery=dynamics.recovery,
         hazard=dynamics.hazard if two else None,
         hazard_derailed=dynamics.hazard_derailed,
         evidence=observations.evidence,

@@ -10,8 +10,8 @@ k = (observation bin j, whether the weak step ends the solution), then the route
     P(j, \text{goes on}, S_1 \mid \text{derailed}) = E_1(j)(1 - h'_t),
 
 likewise with the hazard itself where the step ends the solution. Keeping leaves the prefix right in class S0 only;
-regenerating makes it right with probability p_s in S0 and p_r in S2. The answer of a right solution is right, that of a
-derailed one with a small probability, its luck. Reward components are kept apart (accuracy,
+regenerating makes it right with probability p_s in S0 and p_r in S2; either makes it right again with the small
+probability of a recovery in S1. Reward components are kept apart (accuracy,
 strong tokens, regenerations, …); their weights are (reward, −λ, 0, …).
 """
 
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from solvers import EpochModel
 from trim_pomdp.artifacts import Provenance
-from trim_pomdp.belief import KEEP, REGENERATE
+from trim_pomdp.belief import KEEP, REGENERATE, success_table
 from trim_pomdp.dynamics.model import StepDynamics
 from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.observations import ObservationModel
@@ -114,7 +114,7 @@ class RoutingModel:
     @cached_property
     def success_after(self) -> FloatArray:
         """P(prefix right after the step | action, class), shape (2, 3)."""
-        return np.array([[1.0, 0.0, 0.0], [self.strong_success, 0.0, self.repair]])
+        return success_table(self.strong_success, self.repair, self.dynamics.recovery)
 
     @cached_property
     def strong_only_tokens(self) -> float:
@@ -126,8 +126,7 @@ class RoutingModel:
         moments = routing_moments(
             np.ones((1, 3)),
             self.dynamics.weak_success_by_step,
-            self.strong_success,
-            self.repair,
+            self.success_after,
             self.dynamics.hazard_array,
             self.dynamics.hazard_derailed_array,
         )
@@ -165,7 +164,7 @@ class RoutingModel:
                 for d, name in enumerate(names):
                     reward[t, :, action, :, d] = (by_class @ self._class_reward(name, action)).T
         terminal = np.zeros((T + 1, 2, len(names)))
-        terminal[T, RIGHT, 0], terminal[T, DERAILED, 0] = 1.0, self.dynamics.luck
+        terminal[T, RIGHT, 0] = 1.0
         return EpochModel(
             joint=joint,
             reward=reward,

@@ -88,13 +88,11 @@ def simulate(
         counts = np.concatenate([_counts(item, model, size, generator) for item, size in parts if size])
     else:
         counts = _counts(rule, model, n, generator)
-    if model.dynamics.luck > 0:
-        counts[:, 0] = np.maximum(counts[:, 0], generator.random(n) < model.dynamics.luck)
     return _summary(counts, model, rule.tradeoff if isinstance(rule, AlphaVectorRule) else None)
 
 
 def _counts(rule: AnyRule, model: RoutingModel, n: int, rng: np.random.Generator) -> FloatArray:
-    """Right prefix at the end and counts of (action, class) of every problem, shape (n, 7)."""
+    """Right answer and counts of (action, class) of every problem, shape (n, 7)."""
     J = model.emission.shape[1]
     from trim_pomdp import _kernels
 

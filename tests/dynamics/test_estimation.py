@@ -219,8 +219,7 @@ def test_second_moments_against_simulation(truth: RoutingModel) -> None:
     moments = routing_moments(
         below[None],
         dynamics.weak_success_by_step,
-        truth.strong_success,
-        truth.repair,
+        truth.success_after,
         dynamics.hazard_array,
         dynamics.hazard_derailed_array,
     )

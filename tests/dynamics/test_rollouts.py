@@ -40,7 +40,7 @@ PARAMETERS = {
     "look_right": 0.7,
     "false_alarms": 0.05,
     "misses": 0.05,
-    "luck": 0.0,
+    "recovery": 0.0,
     "strong_success": 0.97,
     "repair": 0.7,
 }
@@ -80,38 +80,41 @@ def fitted_on_labels(truth: RoutingModel, rollouts: Rollouts) -> StepDynamics:
 # The chain of lengths and outcomes ---------------------------------------------------------------------------
 
 
-def brute_force(success: np.ndarray, hazards: Hazards, start: int) -> dict[tuple[bool, int], float]:
-    """P(right, last step) from a right prefix before `start`, over every path of (step right, ends)."""
+def brute_force(
+    success: np.ndarray, hazards: Hazards, start: int, recovery: float = 0.0, *, right: bool = True
+) -> dict[tuple[bool, int], float]:
+    """P(answer right, last step) from a right or derailed prefix before `start`, over every path of the prefix."""
     out: dict[tuple[bool, int], float] = {}
     for length in range(1, len(success) - start + 1):
-        for steps in itertools.product((True, False), repeat=length):
-            right, probability = True, 1.0
-            for t, success_of_step in enumerate(steps, start=start):
-                h = hazards.right[t] if right else hazards.derailed[t]
-                if right:
-                    probability *= success[t] if success_of_step else 1.0 - success[t]
-                elif success_of_step:  # what a derailed step would have been does not matter: count it once
-                    probability = 0.0
-                right = right and success_of_step
+        for path in itertools.product((True, False), repeat=length):
+            before, probability = right, 1.0
+            for t, after in enumerate(path, start=start):
+                turns_right = success[t] if before else recovery
+                h = hazards.right[t] if before else hazards.derailed[t]
+                probability *= turns_right if after else 1.0 - turns_right
                 probability *= h if t == start + length - 1 else 1.0 - h
-            key = (right, start + length - 1)
+                before = after
+            key = (path[-1], start + length - 1)
             out[key] = out.get(key, 0.0) + probability
     return out
 
 
-def test_the_chain_against_brute_force() -> None:
+@pytest.mark.parametrize("recovery", [0.0, 0.15])
+def test_the_chain_against_brute_force(recovery: float) -> None:
     success = np.array([0.9, 0.8, 0.7, 0.95])
     hazards = Hazards(np.array([0.1, 0.3, 0.4, 1.0]), np.array([0.05, 0.1, 0.2, 1.0]))
-    chain = OutcomeChain.of(success, hazards)
+    chain = OutcomeChain.of(success, hazards, recovery)
     for start in range(4):
-        expected = brute_force(success, hazards, start)
+        flawless, derailed = (brute_force(success, hazards, start, recovery, right=right) for right in (True, False))
         for last in range(start, 4):
-            assert chain.right[start, last] == pytest.approx(expected[True, last], abs=1e-12)
-            assert chain.wrong[start, last] == pytest.approx(expected[False, last], abs=1e-12)
+            assert chain.right[start, last] == pytest.approx(flawless[True, last], abs=1e-12)
+            assert chain.wrong[start, last] == pytest.approx(flawless[False, last], abs=1e-12)
+            assert chain.recovered[start, last] == pytest.approx(derailed[True, last], abs=1e-12)
+            assert chain.derailed[start, last] == pytest.approx(derailed[False, last], abs=1e-12)
     np.testing.assert_allclose((chain.right + chain.wrong).sum(axis=1), 1.0)
-    np.testing.assert_allclose(chain.derailed.sum(axis=1), 1.0)
+    np.testing.assert_allclose((chain.recovered + chain.derailed).sum(axis=1), 1.0)
     assert chain.accuracy[0] == pytest.approx(
-        sum(p for (right, _), p in brute_force(success, hazards, 0).items() if right)
+        sum(p for (right, _), p in brute_force(success, hazards, 0, recovery).items() if right)
     )
 
 
@@ -163,25 +166,27 @@ def test_the_cap_cuts_off() -> None:
     assert fit_lengths(counts, two=True).hazards.right[-1] == 1.0
 
 
-def test_lucky_answers_are_not_taken_for_right_steps() -> None:
-    model = model_with(luck=0.15)
+def test_recovered_solutions_are_not_taken_for_flawless_ones() -> None:
+    model = model_with(recovery=0.06)
     rows = WeakRows.of(draw_weak_rollouts(model, 6000, np.random.default_rng(1)), None, labelled=True)
-    unknown = np.full(len(rows.labels), UNKNOWN)
-    assert rows.correct[rows.labels >= 0].mean() == pytest.approx(0.15, abs=0.02)
-    counts = LengthCounts.of(rows.lengths, rows.correct, T, unknown)
-    told, untold = (fit_lengths(counts, two=True, luck=luck) for luck in (0.15, 0.0))
+    assert 0.1 < rows.correct[rows.labels >= 0].mean() < 0.4
+    counts = LengthCounts.of(rows.lengths, rows.correct, T, np.full(len(rows.labels), UNKNOWN))
+    told, untold = (fit_lengths(counts, two=True, recovery=recovery) for recovery in (0.06, 0.0))
     assert told.success[0] == pytest.approx(0.88, abs=0.012)
+    np.testing.assert_allclose(told.hazards.derailed[2:-1], LATE[2:-1], atol=0.025)
     assert untold.success[0] > 0.895
-    assert fit_lengths(LengthCounts.of(rows.lengths, rows.correct, T, rows.labels), two=True, luck=0.15).success[
-        0
-    ] == pytest.approx(0.88, abs=0.012)
 
 
-def test_lengths_and_outcomes_with_luck_are_a_distribution() -> None:
-    fit = LengthFit(np.full(T, 0.88), Hazards(RISING, LATE), luck=0.2)
-    one, none = np.eye(T), np.zeros(T)
-    seen = [LengthCounts(a, b, none, np.zeros((T, T))) for row in one for a, b in ((row, none), (none, row))]
-    assert sum(np.exp(fit.log_likelihood(counts)) for counts in seen) == pytest.approx(1.0, abs=1e-12)
+@pytest.mark.parametrize("recovery", [0.0, 0.1])
+def test_expected_numbers_are_those_of_the_hidden_states(recovery: float) -> None:
+    """With as many solutions as the model expects, EM stays where it is, and its likelihood is at its largest."""
+    start = LengthFit(np.full(T, 0.85), Hazards(RISING, LATE), recovery)
+    n = 1e7  # so that the pseudo-counts are nothing
+    counts = LengthCounts(n * start.chain.right[0], n * start.chain.wrong[0], np.zeros(T), np.zeros((T, T)))
+    found = fit_lengths(counts, two=True, recovery=recovery)
+    assert found.log_likelihood(counts) == pytest.approx(start.log_likelihood(counts), rel=1e-5)
+    assert found.success[0] == pytest.approx(0.85, abs=5e-3)
+    np.testing.assert_allclose(found.hazards.right[:-2], RISING[:-2], atol=1e-2)
 
 
 # Terms -------------------------------------------------------------------------------------------------------
@@ -194,7 +199,7 @@ def test_the_compiled_filter_is_the_filter(derailed: tuple[float, ...] | None, s
     model = model_with(hazard_derailed=derailed, weak_success=p_w)
     batch = draw_sequences(model, 200, np.random.default_rng(0))
     d = model.dynamics
-    found = SeenSteps.of(batch, model.observations).beliefs(
+    found = SeenSteps.of(batch, model.observations, np.ones(model.emission.shape[1])).beliefs(
         {**PARAMETERS, "weak_success_slope": slope}, Hazards(d.hazard_array, d.hazard_derailed_array)
     )
     expected = filter_states(model.observations.bins(batch.scores), batch.mask, model.emission, d)
@@ -202,24 +207,23 @@ def test_the_compiled_filter_is_the_filter(derailed: tuple[float, ...] | None, s
     np.testing.assert_allclose(found.sum(axis=2)[batch.mask], 1.0)
 
 
-@pytest.mark.parametrize("luck", [0.0, 0.2])
-def test_a_repair_by_hand(luck: float) -> None:
+@pytest.mark.parametrize("recovery", [0.0, 0.2])
+def test_a_repair_by_hand(recovery: float) -> None:
     """One weak step, redone, then two strong steps: belief, repair, and the rest of the chain."""
     table = np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]])
     hazards = Hazards(np.array([0.1, 0.3, 0.4, 1.0]), np.array([0.05, 0.1, 0.2, 1.0]))
     steps = SeenSteps(np.array([[1], [1]]), np.array([1, 1]), np.array([False, True]), table)
-    values = {**PARAMETERS, "false_alarms": 0.0, "misses": 0.0, "luck": luck}
+    values = {**PARAMETERS, "false_alarms": 0.0, "misses": 0.0, "recovery": recovery}
     term = Repairs(steps, np.array([True, False]), np.array([2, 0]), hazards)
     b0, b2 = np.array([0.88 * 0.1, 0.12 * 0.8]) / (0.88 * 0.1 + 0.12 * 0.8)
-    q = b0 * 0.97 + b2 * 0.7
-    chain = brute_force(np.full(4, 0.88 * 0.97 + 0.12 * 0.7), hazards, 1)
-    derailed = (1 - hazards.derailed[1]) * hazards.derailed[2]
-    right, wrong = q * chain[True, 2], q * chain[False, 2] + (1 - q) * derailed
-    expected = np.log(right + luck * wrong) + np.log((1 - luck) * (1 - q))
+    q = b0 * 0.97 + b2 * 0.7  # the first step is no derailed one
+    success = np.full(4, 0.88 * 0.97 + 0.12 * 0.7)
+    chain, lost = (brute_force(success, hazards, 1, recovery, right=right) for right in (True, False))
+    expected = np.log(q * chain[True, 2] + (1 - q) * lost[True, 2]) + np.log(1 - q)
     assert term.log_likelihood(values) == pytest.approx(expected, abs=1e-12)
     shown = term.probability_right(values)
-    flawless = np.array([q * sum(p for (right, _), p in chain.items() if right), q])
-    assert shown == pytest.approx(flawless + luck * (1 - flawless), abs=1e-12)
+    answers = [sum(p for (right, _), p in outcomes.items() if right) for outcomes in (chain, lost)]
+    assert shown == pytest.approx([q * answers[0] + (1 - q) * answers[1], q], abs=1e-12)
 
 
 def test_strong_solutions_tell_one_number(truth: RoutingModel, rollouts: Rollouts) -> None:
@@ -263,7 +267,7 @@ def test_repairs_break_the_ridge_that_thresholds_leave(truth: RoutingModel, roll
     repairs = draw_rollouts(one, 1, 1, 800, rng).repairs
     part = RepairRows.of(repairs, None, labelled=False)
     term = Repairs(
-        SeenSteps.of(part.batch, one.observations, part.ended),
+        SeenSteps.of(part.batch, one.observations, np.ones(one.emission.shape[1]), part.ended),
         part.batch.correct,
         part.further,
         Hazards(RISING, RISING),
@@ -294,7 +298,7 @@ def misses_of(dynamics: StepDynamics, truth: RoutingModel) -> list[str]:
 def test_parameters_are_recovered_from_outcomes(fitted: StepDynamics, truth: RoutingModel) -> None:
     assert fitted.hazard_derailed is not None
     assert fitted.fit is not None
-    assert set(PARAMETERS) <= set(fitted.fit.intervals)
+    assert set(PARAMETERS) - {"recovery"} <= set(fitted.fit.intervals)
     assert len(misses_of(fitted, truth)) <= 5  # of 37; over ten seeds 6 % miss
     assert not set(misses_of(fitted, truth)) & {"weak_success", "strong_success", "repair"}
     assert fitted.weak_success == pytest.approx((0.88,), abs=0.012)
@@ -411,15 +415,15 @@ def test_a_redone_step_that_ended_is_told_apart() -> None:
     assert rows.true_class.tolist() == [UNKNOWN, UNKNOWN]
 
 
-def test_luck_is_found_from_outcomes() -> None:
+def test_recovery_is_found_from_outcomes() -> None:
     """Without it, right answers of derailed solutions would pass for false alarms and spoil p_d and p_r."""
-    model = model_with(luck=0.12, look_right=0.6, false_alarms=0.0, misses=0.0)
-    drawn = draw_rollouts(model, 3000, 800, 2000, np.random.default_rng(5))
-    found = fit_rollouts("lucky", drawn, model.observations, max_steps=T, intervals=False)
-    assert found.luck == pytest.approx(0.12, abs=0.035)
+    model = model_with(recovery=0.05, look_right=0.6, false_alarms=0.0, misses=0.0)
+    drawn = draw_rollouts(model, 3000, 800, 2000, np.random.default_rng(6))
+    found = fit_rollouts("recovering", drawn, model.observations, max_steps=T, intervals=False)
+    assert found.recovery == pytest.approx(0.05, abs=0.02)
     assert found.weak_success[0] == pytest.approx(0.88, abs=0.012)
     assert found.repair == pytest.approx(0.7, abs=0.06)
     assert found.look_right == pytest.approx(0.6, abs=0.12)
     told = fit_rollouts("labels", drawn, model.observations, labels=True, max_steps=T, intervals=False)
-    assert told.luck == pytest.approx(0.12, abs=0.02)
+    assert told.recovery == pytest.approx(0.05, abs=0.015)
     assert told.repair == pytest.approx(0.7, abs=0.04)

@@ -18,6 +18,7 @@ from trim_pomdp.belief import (
     class_prior,
     filter_states,
     next_q,
+    success_table,
     update,
 )
 from trim_pomdp.data.features import read_class_features
@@ -39,8 +40,9 @@ def test_one_step_by_hand():
     np.testing.assert_allclose(prior, [0.6, 0.2, 0.2], rtol=1e-12)
     belief = update(prior, np.array([0.5, 0.25, 0.1]))
     np.testing.assert_allclose(belief, [30 / 37, 5 / 37, 2 / 37], rtol=1e-12)
-    assert next_q(belief, KEEP) == pytest.approx(30 / 37)
-    assert next_q(belief, REGENERATE, strong_success=0.9, repair=0.5) == pytest.approx((27 + 1) / 37)
+    after = success_table(strong_success=0.9, repair=0.5, recovery=0.2)
+    assert next_q(belief, after[KEEP]) == pytest.approx(31 / 37)
+    assert next_q(belief, after[REGENERATE]) == pytest.approx((27 + 1 + 1) / 37)
 
 
 def test_the_end_of_a_solution_is_evidence_where_hazards_differ():

@@ -290,7 +290,7 @@ def show_dynamics(dynamics: StepDynamics) -> None:
         **(by_step if len(by_step) > 1 else {"weak_success": dynamics.weak_success[0]}),
         **{
             key: getattr(dynamics, key)
-            for key in ("strong_success", "repair", "look_right", "false_alarms", "misses", "luck")
+            for key in ("strong_success", "repair", "look_right", "false_alarms", "misses", "recovery")
         },
     }
     for kind in ("weak_tokens", "strong_tokens"):

@@ -1,17 +1,17 @@
 r"""Lengths and outcomes of solutions as a hidden Markov chain: when right ones end, and when derailed ones do.
 
-A solution is right until a hidden step τ at which it derails, or to its end. With s the success of a step, h its
-hazard while right or at the first error, h' while derailed, and G the probability of going on before,
+Before each step a solution is right or derailed. With s the success of a step, h its hazard while right, h' while
+derailed and ρ the recovery, a step goes on with
 
 .. math::
-    P(\text{right, ends at } l) &= s_1 (1 - h_1) \cdots s_{l-1} (1 - h_{l-1})\, s_l h_l \\
-    P(\tau, \text{ends at } l) &= \prod_{t<\tau} s_t (1 - h_t)\,(1 - s_\tau)
-        \begin{cases} h_\tau & l = \tau \\ (1 - h_\tau) \prod_{\tau<t<l} (1 - h'_t)\, h'_l & l > \tau. \end{cases}
+    P(\text{right} \to \text{right}) &= s\,(1 - h) & P(\text{right} \to \text{derailed}) &= (1 - s)(1 - h) \\
+    P(\text{derailed} \to \text{right}) &= \rho\,(1 - h') & P(\text{derailed} \to \text{derailed}) &= (1 - \rho)(1 - h')
 
-Of a derailed solution only Σ_τ is seen, unless it is labelled; with probability *luck* its answer is right all the
-same. `fit_lengths` maximises the likelihood of (length, outcome)
-by EM over τ, for one hazard or two. No scores are looked at: their joint likelihood with outcomes predicts worse
-(docs/results.md). A solution that reaches the cap is cut off there: the hazard at the cap is no parameter.
+or ends likewise with h or h', and the answer is right if the solution then is. Only lengths and answers are seen, or
+the first wrong step, where it is labelled; what follows a labelled one counts as derailed. `fit_lengths` maximises the
+likelihood by EM over the hidden states, for one hazard or two. No scores are looked at: their joint likelihood with
+outcomes predicts worse (docs/results.md). A solution that reaches the cap is cut off there: the hazard at the cap is no
+parameter.
 """
 
 from __future__ import annotations
@@ -47,44 +47,57 @@ class Hazards:
 
 @dataclass(frozen=True)
 class OutcomeChain:
-    """Probabilities of length and outcome, for solutions that begin anywhere.
+    """Probabilities of length and outcome, for solutions that begin anywhere; arrays of shape (T, T).
 
     Attributes
     ----------
-    right, wrong, derailed : ndarray of shape (T, T)
-        P(ends at step l, right), P(ends at step l, wrong) from a right prefix before step a, and P(ends at step l) from
-        a derailed one; row a, column l, both from 0.
+    right, wrong : ndarray
+        P(ends at step l, answer right) and P(ends at step l, answer wrong) from a right prefix before step a; row a,
+        column l, both from 0.
+    recovered, derailed : ndarray
+        The same two from a derailed prefix.
     """
 
     right: FloatArray
     wrong: FloatArray
+    recovered: FloatArray
     derailed: FloatArray
 
     @classmethod
-    def of(cls, success: FloatArray, hazards: Hazards) -> OutcomeChain:
-        """From success and hazards by step, by recursion from the cap."""
+    def of(cls, success: FloatArray, hazards: Hazards, recovery: float = 0.0) -> OutcomeChain:
+        """From success and hazards by step, and recovery, by recursion from the cap."""
         T = len(success)
-        right, wrong, derailed = np.zeros((3, T, T))
+        out = np.zeros((T, 2, T, 2))  # step, state before it, last step, outcome; right comes first
         for a in range(T - 1, -1, -1):
-            s, h, h_derailed = success[a], hazards.right[a], hazards.derailed[a]
+            h = np.array([hazards.right[a], hazards.derailed[a]])
+            step = np.array([[success[a], 1.0 - success[a]], [recovery, 1.0 - recovery]])
             if a < T - 1:
-                right[a] = s * (1.0 - h) * right[a + 1]
-                wrong[a] = (1.0 - h) * (s * wrong[a + 1] + (1.0 - s) * derailed[a + 1])
-                derailed[a] = (1.0 - h_derailed) * derailed[a + 1]
-            right[a, a], wrong[a, a], derailed[a, a] = s * h, (1.0 - s) * h, h_derailed
-        return cls(right, wrong, derailed)
+                out[a] = (1.0 - h)[:, None, None] * np.tensordot(step, out[a + 1], axes=1)
+            out[a, :, a] = h[:, None] * step
+        return cls(out[:, 0, :, 0], out[:, 0, :, 1], out[:, 1, :, 0], out[:, 1, :, 1])
 
     @property
     def accuracy(self) -> FloatArray:
-        """P(right) of a solution with a right prefix before step a, shape (T,)."""
+        """P(answer right) from a right prefix before step a, shape (T,)."""
         return np.asarray(self.right.sum(axis=1))
 
     @property
     def mean_steps(self) -> tuple[float, float]:
-        """Mean number of steps of right and of wrong solutions (0 where there are none)."""
+        """Mean number of steps of solutions with right and with wrong answers (0 where there are none)."""
         steps = np.arange(1, len(self.right) + 1)
         right, wrong = self.right[0], self.wrong[0]
         return float(steps @ right / max(right.sum(), _TINY)), float(steps @ wrong / max(wrong.sum(), _TINY))
+
+
+def reached(success: FloatArray, hazards: Hazards, recovery: float) -> FloatArray:
+    """P(step t is reached, from a right and from a derailed prefix), shape (2, T)."""
+    out = np.zeros((2, len(success)))
+    out[0, 0] = 1.0
+    for t in range(len(success) - 1):
+        right, derailed = out[:, t] * (1.0 - np.array([hazards.right[t], hazards.derailed[t]]))
+        out[0, t + 1] = right * success[t] + derailed * recovery
+        out[1, t + 1] = right * (1.0 - success[t]) + derailed * (1.0 - recovery)
+    return out
 
 
 @dataclass(frozen=True)
@@ -129,25 +142,31 @@ class LengthCounts:
 
 @dataclass(frozen=True)
 class LengthFit:
-    """Success of a step (one value a step, shape (T,)), hazards and luck that explain lengths and outcomes."""
+    """Success of a step (one value a step, shape (T,)), hazards and recovery that explain lengths and outcomes."""
 
     success: FloatArray
     hazards: Hazards
-    luck: float = 0.0
+    recovery: float = 0.0
+
+    @property
+    def chain(self) -> OutcomeChain:
+        """Probabilities of lengths and outcomes."""
+        return OutcomeChain.of(self.success, self.hazards, self.recovery)
 
     def log_likelihood(self, counts: LengthCounts) -> float:
         """Log-likelihood of length and outcome."""
-        chain = OutcomeChain.of(self.success, self.hazards)
-        right, wrong = chain.right[0], chain.wrong[0]
-        seen = counts.right @ _log(right + self.luck * wrong) + counts.wrong @ _log((1.0 - self.luck) * wrong)
-        seen += counts.flawless @ _log(right)
-        if counts.labelled.any():
-            seen += (counts.labelled * _log(_first_errors(self.success, self.hazards))).sum()
+        chain = self.chain
+        seen = counts.right @ _log(chain.right[0]) + counts.wrong @ _log(chain.wrong[0])
+        if counts.flawless.any() or counts.labelled.any():
+            flawless, first_error = _by_label(self)
+            seen += counts.flawless @ _log(flawless) + (counts.labelled * _log(first_error)).sum()
         return float(seen)
 
 
-def fit_lengths(counts: LengthCounts, *, two: bool, success: FloatArray | None = None, luck: float = 0.0) -> LengthFit:
-    """Fit hazards, and success unless it is given, by EM over the hidden step of derailing.
+def fit_lengths(
+    counts: LengthCounts, *, two: bool, success: FloatArray | None = None, recovery: float = 0.0
+) -> LengthFit:
+    """Fit hazards, and success unless it is given, by EM over the hidden states.
 
     The one hazard is that of all solutions alike. Each of two leans on it with the weight of `PRIOR_TRIALS` trials a
     step (Beta pseudo-counts), so that a step that few right, or few derailed, solutions reach does not go wild.
@@ -160,20 +179,19 @@ def fit_lengths(counts: LengthCounts, *, two: bool, success: FloatArray | None =
         Whether derailed solutions have a hazard of their own.
     success : ndarray of shape (T,), optional
         Success by step; by default one value for all steps is fitted.
-    luck : float
-        Probability that a derailed solution's answer is right.
+    recovery : float
+        ρ.
     """
     pooled = counts.pooled.estimate()
     s = np.full(len(pooled), 0.8) if success is None else success
-    fit = LengthFit(s, Hazards(pooled, pooled), luck)
+    fit = LengthFit(s, Hazards(pooled, pooled), recovery)
     before = -np.inf
     for _ in range(_MAX_ITERATIONS):
-        right, errors = _expected(counts, fit)
-        hazards = _two_hazards(right, errors, pooled) if two else fit.hazards
+        expected = _Expected.of(counts, fit)
+        hazards = _two_hazards(expected, pooled) if two else fit.hazards
         if success is None:
-            trials = _from_here_on(right).sum() + _from_here_on(errors.sum(axis=1)).sum()
-            s = np.full(len(pooled), 1.0 - errors.sum() / trials)
-        fit = LengthFit(s, hazards, luck)
+            s = np.full(len(pooled), 1.0 - expected.errors / expected.trials[0].sum())
+        fit = LengthFit(s, hazards, recovery)
         now = fit.log_likelihood(counts)
         if abs(now - before) <= _PRECISION * abs(now):
             break
@@ -181,32 +199,58 @@ def fit_lengths(counts: LengthCounts, *, two: bool, success: FloatArray | None =
     return fit
 
 
-def _expected(counts: LengthCounts, fit: LengthFit) -> tuple[FloatArray, FloatArray]:
-    """Expected solutions without a wrong step, by last step, (T,); the others by first error and last step, (T, T)."""
-    first_error = _first_errors(fit.success, fit.hazards)
-    flawless, derailed = OutcomeChain.of(fit.success, fit.hazards).right[0], first_error.sum(axis=0)
-    lucky = counts.right * fit.luck * derailed / np.maximum(flawless + fit.luck * derailed, _TINY)
-    errors = counts.labelled + first_error * ((counts.wrong + lucky) / np.maximum(derailed, _TINY))
-    return counts.flawless + counts.right - lucky, errors
+@dataclass(frozen=True)
+class _Expected:
+    """Expected numbers, given what was seen.
+
+    `trials` and `ends`, of shape (2, T), are of steps that were begun, and that ended a solution, from a right and from
+    a derailed prefix; `errors` is of steps at which a right prefix derailed.
+    """
+
+    trials: FloatArray
+    ends: FloatArray
+    errors: float
+
+    @classmethod
+    def of(cls, counts: LengthCounts, fit: LengthFit) -> _Expected:
+        chain, forward = fit.chain, reached(fit.success, fit.hazards, fit.recovery)
+        h = np.stack([fit.hazards.right, fit.hazards.derailed])
+        # How many solutions stand behind each length and outcome, as a multiple of what was expected of them.
+        right = counts.right / np.maximum(chain.right[0], _TINY)
+        wrong = counts.wrong / np.maximum(chain.wrong[0], _TINY)
+        onward = np.stack([chain.right @ right + chain.wrong @ wrong, chain.recovered @ right + chain.derailed @ wrong])
+        turns_right = np.stack([fit.success, np.full(len(fit.success), fit.recovery)])
+        ends = forward * h * (turns_right * right + (1.0 - turns_right) * wrong)
+        after_error = (1.0 - h[0]) * np.append(onward[1, 1:], 0.0) + h[0] * wrong
+        errors = float((forward[0] * (1.0 - fit.success) * after_error).sum())
+        known = _of_labels(counts)
+        return cls(forward * onward + known.trials, ends + known.ends, errors + known.errors)
 
 
-def _two_hazards(right: FloatArray, errors: FloatArray, pooled: FloatArray) -> Hazards:
-    """Hazards given (expected) solutions, as from `_expected`."""
-    earlier = np.triu(np.vstack([np.zeros(len(pooled)), errors.cumsum(axis=0)[:-1]]))  # derailed before step t
-    ends = np.stack([right + np.diag(errors), np.diag(earlier)])
-    trials = np.stack([_from_here_on(right + errors.sum(axis=1)), earlier.sum(axis=1)])
-    rates = (ends + PRIOR_TRIALS * pooled) / (trials + PRIOR_TRIALS)
+def _of_labels(counts: LengthCounts) -> _Expected:
+    """Numbers that labels tell for certain."""
+    labelled = counts.labelled
+    derailed = np.triu(np.vstack([np.zeros(len(labelled)), labelled.cumsum(axis=0)[:-1]]))  # step, last step
+    return _Expected(
+        trials=np.stack([_from_here_on(counts.flawless) + _from_here_on(labelled.sum(axis=1)), derailed.sum(axis=1)]),
+        ends=np.stack([counts.flawless + np.diag(labelled), np.diag(derailed)]),
+        errors=float(labelled.sum()),
+    )
+
+
+def _two_hazards(expected: _Expected, pooled: FloatArray) -> Hazards:
+    rates = (expected.ends + PRIOR_TRIALS * pooled) / (expected.trials + PRIOR_TRIALS)
     rates[:, -1] = 1.0
     return Hazards(rates[0], rates[1])
 
 
-def _first_errors(success: FloatArray, hazards: Hazards) -> FloatArray:
-    """P(first error at step τ, ends at step l), shape (T, T)."""
-    h = hazards.right
-    derailed = OutcomeChain.of(success, hazards).derailed
-    after = np.diag(h) + (1.0 - h)[:, None] * np.vstack([derailed[1:], np.zeros(len(h))])
-    reached = np.concatenate([[1.0], np.cumprod(success * (1.0 - h))[:-1]])
-    return np.asarray((reached * (1.0 - success))[:, None] * after)
+def _by_label(fit: LengthFit) -> tuple[FloatArray, FloatArray]:
+    """P(no wrong step, ends at step l), (T,), and P(first error at step τ, ends at step l), (T, T)."""
+    h = fit.hazards.right
+    never = OutcomeChain.of(fit.success, fit.hazards)
+    after = np.diag(h) + (1.0 - h)[:, None] * np.vstack([never.derailed[1:], np.zeros(len(h))])
+    flawless_before = np.concatenate([[1.0], np.cumprod(fit.success * (1.0 - h))[:-1]])
+    return never.right[0], np.asarray((flawless_before * (1.0 - fit.success))[:, None] * after)
 
 
 def _log(probability: FloatArray) -> FloatArray:

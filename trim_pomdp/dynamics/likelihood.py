@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trim_pomdp.belief import FilterBelief
+from trim_pomdp.belief import FilterBelief, success_table
 from trim_pomdp.data.outcomes import PilotRow, StepCounts
 from trim_pomdp.data.processbench import LabelledSolution
 from trim_pomdp.data.sequences import SequenceBatch
@@ -236,8 +236,7 @@ class Pilot:
         return routing_moments(
             below,
             np.full(len(self.hazard), weak_success),
-            parameters["strong_success"],
-            parameters["repair"],
+            success_table(parameters["strong_success"], parameters["repair"], parameters["recovery"]),
             self.hazard,
             derailed_hazard(self.hazard, parameters["derailed_hazard_factor"]),
         )
@@ -355,7 +354,7 @@ def step_dynamics(
         look_right=parameters["look_right"],
         false_alarms=parameters["false_alarms"],
         misses=parameters["misses"],
-        luck=parameters["luck"],
+        recovery=parameters["recovery"],
         hazard=tuple(hazard.tolist()),
         # Equal hazards are no evidence, so they are not stored twice.
         hazard_derailed=None if hazard_derailed is None else tuple(hazard_derailed.tolist()),

@@ -129,8 +129,13 @@ class StepDynamics(Artifact):
         p_d: how often a step of a derailed solution looks right.
     false_alarms, misses : float
         Transfer e and d of the observation model to this weak model.
-    luck : float
-        Probability that a derailed solution's answer is right all the same.
+    recovery : float
+        Probability that a step of a derailed solution, whoever writes it, leads back to where a right solution would
+        be: errors that cancel, an error that is noticed.
+    bin_weights : tuple of float or None
+        How often this weak model's steps fall into each observation bin, relative to what the observation model says
+        of the mixture of classes; it multiplies all class densities, so their ratios, the evidence, stay. None: as
+        often as it says.
     hazard : tuple of float
         h_t: probability that a weak step ends the solution, at t = 1 … `max_steps`, the last one 1.
     hazard_derailed : tuple of float or None
@@ -156,7 +161,8 @@ class StepDynamics(Artifact):
     look_right: Probability
     false_alarms: Probability = 0.0
     misses: Probability = 0.0
-    luck: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    recovery: Probability = 0.0
+    bin_weights: tuple[PositiveFloat, ...] | None = None
     hazard: tuple[Probability, ...] = Field(min_length=1)
     hazard_derailed: tuple[Probability, ...] | None = None
     derailed_emission: Literal["local", "labelled"] = "local"
@@ -200,10 +206,6 @@ class StepDynamics(Artifact):
     def hazard_derailed_array(self) -> NDArray[np.float64]:
         """h'_t, shape (max_steps,)."""
         return np.array(self.hazard if self.hazard_derailed is None else self.hazard_derailed)
-
-    def answer_right(self, prefix_right: NDArray[np.float64]) -> NDArray[np.float64]:
-        """P(answer right) of solutions whose steps are all right with these probabilities."""
-        return np.asarray(prefix_right + self.luck * (1.0 - prefix_right))
 
     def require(self, *names: str) -> None:
         """Raise `UnsetParameterError` if one of the named parameters is not known."""

@@ -19,7 +19,7 @@ PARAMETERS: dict[str, tuple[float, float, float]] = {
     "look_right": (0.0, 1.0, 0.9),
     "false_alarms": (0.0, 0.9, 0.05),
     "misses": (0.0, 0.9, 0.05),
-    "luck": (0.0, 0.9, 0.05),
+    "recovery": (0.0, 0.5, 0.01),
     "derailed_hazard_factor": (0.02, 4.0, 1.0),
     "difficulty_spread": (0.0, 5.0, 0.0),
     "weak_tokens.right": (1.0, 2000.0, 45.0),
@@ -30,7 +30,13 @@ PARAMETERS: dict[str, tuple[float, float, float]] = {
     "strong_tokens.wrong": (1.0, 2000.0, 75.0),
 }
 TOKENS = tuple(name for name in PARAMETERS if "tokens" in name)
-DEFAULTS = {"false_alarms": 0.0, "misses": 0.0, "luck": 0.0, "derailed_hazard_factor": 1.0, "difficulty_spread": 0.0}
+DEFAULTS = {
+    "false_alarms": 0.0,
+    "misses": 0.0,
+    "recovery": 0.0,
+    "derailed_hazard_factor": 1.0,
+    "difficulty_spread": 0.0,
+}
 
 
 @dataclass(frozen=True)

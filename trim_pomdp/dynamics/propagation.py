@@ -52,8 +52,7 @@ class RoutingMoments:
 def routing_moments(
     regenerate: FloatArray,
     weak_success: FloatArray,
-    strong_success: float,
-    repair: float,
+    after: FloatArray,
     hazard: FloatArray,
     hazard_derailed: FloatArray,
 ) -> RoutingMoments:
@@ -65,8 +64,8 @@ def routing_moments(
         For each rule (and step) the probability of regenerating a weak step of class S0, S1, S2.
     weak_success, hazard, hazard_derailed : ndarray of shape (T,)
         p_w, h and h' by step.
-    strong_success, repair : float
-        p_s and p_r.
+    after : ndarray of shape (2, 3)
+        P(prefix right after the step | action, class): `trim_pomdp.belief.success_table`.
     """
     from trim_pomdp import _kernels
 
@@ -75,8 +74,7 @@ def routing_moments(
         *_kernels.propagate_memoryless(
             np.ascontiguousarray(by_step, dtype=np.float64),
             weak_success,
-            float(strong_success),
-            float(repair),
+            after,
             hazard,
             hazard_derailed,
         )

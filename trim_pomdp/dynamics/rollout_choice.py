@@ -29,9 +29,9 @@ def choose_plan(
     seed: int,
     progress: Callable[[str], None],
 ) -> Plan:
-    """Decide which of p_d, e, d and luck to free, then whether to have one hazard or two, and p_w by step or not.
+    """Decide which of p_d, e, d and recovery to free, then whether to have one hazard or two, and p_w by step or not.
 
-    The first is the best; among structures it is the simplest that is not clearly (two standard errors) worse than the
+    The first is the best; among structures it is the simplest that is not clearly (one standard error) worse than the
     best.
 
     Parameters
@@ -65,8 +65,8 @@ def choose_plan(
             out.append(sum(term.log_likelihood(estimate.parameters) for term in terms))
         return np.array(out)
 
-    lucky = tuple(_with(candidate, "lucky answers", "luck") for candidate in SEQUENCE_CANDIDATES)
-    candidates = lucky[-1:] if (weak.labels != UNKNOWN).all() else (*SEQUENCE_CANDIDATES, *lucky)
+    recovering = tuple(_with(candidate, "recovery", "recovery") for candidate in SEQUENCE_CANDIDATES)
+    candidates = recovering[-1:] if (weak.labels != UNKNOWN).all() else (*SEQUENCE_CANDIDATES, *recovering)
     scores = {candidate.description: held_out(candidate, two=True) for candidate in candidates}
     chosen = max(candidates, key=lambda candidate: scores[candidate.description].sum())
     steep = _with(chosen, "p_w by step", "weak_success_slope")
@@ -122,8 +122,8 @@ def _folds(groups: NDArray[np.str_], seed: int) -> Iterator[tuple[IntArray, IntA
 
 
 def _clearly_better(a: FloatArray, b: FloatArray) -> bool:
-    """Whether held-out log-likelihoods by fold differ by more than two standard errors."""
-    return bool((a - b).sum() > 2.0 * _error(a - b))
+    """Whether held-out log-likelihoods by fold differ by more than a standard error."""
+    return bool((a - b).sum() > _error(a - b))
 
 
 def _difference(a: FloatArray, b: FloatArray) -> str:

@@ -2,23 +2,24 @@
 
 1. Lengths and outcomes of weak-only solutions give the hazards, one or two (`trim_pomdp.dynamics.lengths`).
 2. Outcomes given scores, lengths, strong-only outcomes and repairs make one likelihood for p_w, p_d, e, d, p_s, p_r and
-   luck (`trim_pomdp.dynamics.rollout_terms`); with two hazards, 1 and 2 take turns.
-3. Tokens by class are regressed on the belief that the filter has at each step: a step costs Σ_class b_class·tokens.
+   ρ (`trim_pomdp.dynamics.rollout_terms`); with two hazards, 1 and 2 take turns.
+3. Steps per observation bin give the weights of the bins, given 2; then 1 and 2 again (`Fitter.weighted`).
+4. Tokens by class are regressed on the belief that the filter has at each step: a step costs Σ_class b_class·tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trim_pomdp.dynamics.estimation import ROUGH, Estimate, fit
-from trim_pomdp.dynamics.lengths import UNKNOWN, Hazards, LengthCounts, fit_lengths
-from trim_pomdp.dynamics.likelihood import Term, weak_success_curve
-from trim_pomdp.dynamics.parameters import PARAMETERS, Explanation
+from trim_pomdp.dynamics.lengths import UNKNOWN, Hazards, LengthCounts, fit_lengths, reached
+from trim_pomdp.dynamics.likelihood import Parameters, Term, weak_success_curve
+from trim_pomdp.dynamics.parameters import DEFAULTS, PARAMETERS, Explanation
 from trim_pomdp.dynamics.rollout_data import RepairRows, RolloutRows, StrongRows, WeakRows, take
 from trim_pomdp.dynamics.rollout_terms import (
     LabelledAnswers,
@@ -30,6 +31,7 @@ from trim_pomdp.dynamics.rollout_terms import (
     StrongOutcomes,
     WeakLengths,
     WeakOutcomes,
+    emission,
     step_classes,
 )
 from trim_pomdp.observations import ObservationModel
@@ -41,6 +43,7 @@ _ROUNDS = 5
 _SETTLED = 1e-3
 # Steps of average length that stand behind the tokens of each class, against classes that are hardly ever seen.
 _PRIOR_STEPS = 2.0
+_PRIOR_PER_BIN = 5.0
 
 
 @dataclass(frozen=True)
@@ -117,10 +120,40 @@ class Fitter:
         Score densities, before transfer.
     max_steps : int
         Step cap.
+    weights : ndarray of shape (J,)
+        Of the observation bins (`StepDynamics.bin_weights`).
     """
 
     observations: ObservationModel
     max_steps: int
+    weights: FloatArray
+
+    @classmethod
+    def of(cls, observations: ObservationModel, max_steps: int, rows: RolloutRows) -> Fitter:
+        """With weights of bins from lengths and outcomes alone, p_d being p_w."""
+        plain = cls(observations, max_steps, np.ones(observations.table.shape[1]))
+        lengths = fit_lengths(plain.counts(rows.weak), two=True)
+        p_w = float(lengths.success[0])
+        return plain.weighted(rows, {**DEFAULTS, "weak_success": p_w, "look_right": p_w}, lengths.hazards)
+
+    def weighted(self, rows: RolloutRows, parameters: Parameters, hazards: Hazards) -> Fitter:
+        """With weights of the bins such that weak steps fall into each as often as they do.
+
+        A mixture of classes says how often they should: classes as often as the parameters let weak-only solutions
+        have them. `_PRIOR_PER_BIN` steps a bin stand behind that.
+        """
+        plain = replace(self, weights=np.ones(len(self.weights)))
+        seen = plain.seen(rows.weak)
+        exists = np.arange(seen.bins.shape[1]) < seen.lengths[:, None]
+        found = np.bincount(seen.bins[exists], minlength=len(self.weights)).astype(np.float64)
+        p_w = weak_success_curve(parameters, self.max_steps)
+        right, derailed = reached(p_w, hazards, parameters["recovery"])
+        classes = np.array([right @ p_w, derailed.sum(), right @ (1.0 - p_w)])
+        expected = classes / classes.sum() @ emission(seen.table, parameters)
+        prior = _PRIOR_PER_BIN * len(found)
+        # A bin that no class can reach keeps its weight.
+        share = (found + prior * expected) / (found.sum() + prior)
+        return replace(self, weights=np.where(expected > 0, share / np.maximum(expected, 1e-300), 1.0))
 
     def counts(self, rows: WeakRows | StrongRows) -> LengthCounts:
         """Solutions by length and outcome, or label."""
@@ -128,7 +161,7 @@ class Fitter:
 
     def seen(self, weak: WeakRows) -> SeenSteps:
         """Steps of whole solutions as the filter sees them."""
-        return SeenSteps.of(weak.batch, self.observations)
+        return SeenSteps.of(weak.batch, self.observations, self.weights)
 
     def fit(self, rows: RolloutRows, plan: Plan, **options: Any) -> Fitted:
         """Fit everything; the options are those of `estimate`."""
@@ -168,10 +201,11 @@ class Fitter:
             explanation, terms(lengths.hazards), start=begin, n_starts=n_starts, seed=seed, precision=precision
         )
         for _ in range(_ROUNDS if two else 0):
-            curve, luck = weak_success_curve(estimate.parameters, self.max_steps), estimate.parameters["luck"]
-            if max(np.abs(curve - lengths.success).max(), abs(luck - lengths.luck)) < _SETTLED:
+            curve = weak_success_curve(estimate.parameters, self.max_steps)
+            recovery = estimate.parameters["recovery"]
+            if max(np.abs(curve - lengths.success).max(), abs(recovery - lengths.recovery)) < _SETTLED:
                 break
-            lengths = fit_lengths(counts, two=True, success=curve, luck=luck)
+            lengths = fit_lengths(counts, two=True, success=curve, recovery=recovery)
             estimate = fit(explanation, terms(lengths.hazards), start=estimate.free, n_starts=1, precision=precision)
         return estimate, lengths.hazards
 
@@ -204,12 +238,12 @@ class Fitter:
         if known.any():
             part = take(weak, known)
             out.append(LabelledScores.of(self.seen(part), part.labels))
-            out.append(LabelledAnswers.of(part.labels, part.batch.correct))
+            out.append(LabelledAnswers.of(part.labels, part.lengths, part.batch.correct, self.max_steps))
         return out
 
     def repairs(self, repairs: RepairRows, hazards: Hazards) -> Repairs:
         """Term of repairs by their outcomes."""
-        steps = SeenSteps.of(repairs.batch, self.observations, repairs.ended)
+        steps = SeenSteps.of(repairs.batch, self.observations, self.weights, repairs.ended)
         return Repairs(steps, repairs.batch.correct, repairs.further, hazards)
 
     def _weak_tokens(self, rows: RolloutRows, estimate: Estimate, hazards: Hazards) -> FloatArray | None:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trim_pomdp.artifacts import Provenance
-from trim_pomdp.belief import calibrate_minimum
+from trim_pomdp.belief import calibrate_minimum, success_table
 from trim_pomdp.data.rollouts import Rollouts
 from trim_pomdp.dynamics.estimation import ROUGH, bootstrap_intervals, is_identified
 from trim_pomdp.dynamics.hazard import HazardTrials
-from trim_pomdp.dynamics.lengths import UNKNOWN, LengthCounts, OutcomeChain
+from trim_pomdp.dynamics.lengths import UNKNOWN, LengthCounts, OutcomeChain, reached
 from trim_pomdp.dynamics.likelihood import step_dynamics, weak_success_curve
 from trim_pomdp.dynamics.model import Check, FitReport, Interval, PerClass, StepDynamics
 from trim_pomdp.dynamics.parameters import PARAMETERS
@@ -26,7 +26,6 @@ from trim_pomdp.dynamics.propagation import RoutingMoments, routing_moments
 from trim_pomdp.dynamics.rollout_choice import choose_plan
 from trim_pomdp.dynamics.rollout_data import RepairRows, RolloutRows
 from trim_pomdp.dynamics.rollout_estimation import CLASSES, Fitted, Fitter, Plan
-from trim_pomdp.dynamics.rollout_terms import answer_right
 from trim_pomdp.errors import InputError
 from trim_pomdp.observations import ObservationModel
 
@@ -88,10 +87,12 @@ def fit_rollouts(
     if outcomes.all() or not outcomes.any():
         shown = "right" if outcomes.all() else "wrong"
         raise InputError(f"all {len(outcomes)} weak rollouts have {shown} answers; dynamics need some of each")
-    fitter = Fitter(observations, max_steps)
+    fitter = Fitter.of(observations, max_steps, rows)
     plan = choose_plan(fitter, rows, two_hazards=two_hazards, by_step=by_step, seed=seed, progress=progress)
     progress("fitting")
     fitted = fitter.fit(rows, plan, n_starts=3, seed=seed)
+    fitter = fitter.weighted(rows, fitted.estimate.parameters, fitted.hazards)
+    fitted = fitter.fit(rows, plan, start=fitted.estimate.free)
     ranges: dict[str, Interval] = {}
     if intervals:
         progress("bootstrap over problems")
@@ -100,6 +101,7 @@ def fit_rollouts(
         )
         ranges = _with_few_trials(ranges, fitted, fitter.counts(rows.weak))
     return _dynamics(name, fitted).replace(
+        bin_weights=tuple(fitter.weights.tolist()),
         provenance=provenance,
         running_minimum=calibrate_minimum(rows.weak.batch, fitted_on="outcomes of the weak rollouts"),
         fit=FitReport(
@@ -147,15 +149,9 @@ def _with_few_trials(ranges: Mapping[str, Interval], fitted: Fitted, counts: Len
 
 def _expected_trials(fitted: Fitted, counts: LengthCounts) -> FloatArray:
     """Expected numbers of solutions that are right (or at their first error), and derailed, at each step; (2, T)."""
-    success = weak_success_curve(fitted.estimate.parameters, len(counts.right))
-    h, h_derailed = fitted.hazards.right, fitted.hazards.derailed
-    out = np.zeros((2, len(success)))
-    out[0, 0] = counts.pooled.trials[0]
-    for t in range(len(success) - 1):
-        goes_on = out[0, t] * (1.0 - h[t])
-        out[0, t + 1] = goes_on * success[t]
-        out[1, t + 1] = goes_on * (1.0 - success[t]) + out[1, t] * (1.0 - h_derailed[t])
-    return out
+    parameters = fitted.estimate.parameters
+    success = weak_success_curve(parameters, len(counts.right))
+    return float(counts.pooled.trials[0]) * reached(success, fitted.hazards, parameters["recovery"])
 
 
 # What comes out ----------------------------------------------------------------------------------------------
@@ -207,17 +203,15 @@ def _notes(rows: RolloutRows, labels: bool, ranges: Mapping[str, Interval]) -> l
 def _checks(fitter: Fitter, rows: RolloutRows, fitted: Fitted) -> Iterator[Check]:
     """What the dynamics imply against what the rollouts show."""
     weak, parameters = rows.weak, fitted.estimate.parameters
-    chain = OutcomeChain.of(weak_success_curve(parameters, fitter.max_steps), fitted.hazards)
-    yield _check(
-        "accuracy", float(answer_right(chain.accuracy[:1], parameters)[0]), weak.correct, weak.groups, threshold=0.0
-    )
+    chain = OutcomeChain.of(weak_success_curve(parameters, fitter.max_steps), fitted.hazards, parameters["recovery"])
+    yield _check("accuracy", float(chain.accuracy[0]), weak.correct, weak.groups, threshold=0.0)
     steps = np.minimum(weak.lengths, fitter.max_steps)
     for shown, implied, where in zip(("right", "wrong"), chain.mean_steps, (weak.correct, ~weak.correct), strict=True):
         yield _check(f"steps of {shown} weak-only solutions", implied, steps[where], weak.groups[where])
     if fitted.weak_tokens is not None and weak.tokens is not None:
         kept = _moments(fitter, fitted, 0.0).kept[0] @ fitted.weak_tokens
         yield _check("kept tokens", kept, weak.tokens.sum(axis=1), weak.groups, threshold=0.0)
-    belief = float(answer_right(fitter.seen(weak).last_beliefs(parameters, fitted.hazards)[:, 0], parameters).mean())
+    belief = float(fitter.seen(weak).probability_right(parameters, fitted.hazards).mean())
     quantity = "share of right weak-only solutions (mean of the filter's belief)"
     used = bool((weak.labels == UNKNOWN).any())
     yield _check(quantity, belief, weak.correct, weak.groups, used=used)
@@ -227,8 +221,7 @@ def _checks(fitter: Fitter, rows: RolloutRows, fitted: Fitted) -> Iterator[Check
     if rows.strong is not None:
         strong, moments = rows.strong, _moments(fitter, fitted, 1.0)
         used = bool((strong.labels == UNKNOWN).any())
-        implied = float(answer_right(moments.accuracy, parameters)[0])
-        yield _check("accuracy", implied, strong.correct, strong.groups, threshold=1.0, used=used)
+        yield _check("accuracy", float(moments.accuracy[0]), strong.correct, strong.groups, threshold=1.0, used=used)
         steps = np.minimum(strong.lengths, fitter.max_steps)
         yield _check("steps", float(moments.steps[0]), steps, strong.groups, threshold=1.0, used=False)
         tokens = float(moments.regenerated[0] @ fitted.strong_tokens)
@@ -258,8 +251,7 @@ def _moments(fitter: Fitter, fitted: Fitted, regenerate: float) -> RoutingMoment
     return routing_moments(
         np.full((1, 3), regenerate),
         weak_success_curve(parameters, fitter.max_steps),
-        parameters.get("strong_success", 1.0),
-        parameters.get("repair", 1.0),
+        success_table(parameters.get("strong_success", 1.0), parameters.get("repair", 1.0), parameters["recovery"]),
         fitted.hazards.right,
         fitted.hazards.derailed,
     )

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trim_pomdp.belief import require_evidence
+from trim_pomdp.belief import REGENERATE, next_q, require_evidence, success_table
 from trim_pomdp.data.sequences import SequenceBatch
 from trim_pomdp.dynamics.lengths import Hazards, LengthCounts, LengthFit, OutcomeChain
 from trim_pomdp.dynamics.likelihood import Parameters, weak_success_curve
-from trim_pomdp.observations import ObservationModel, transferred
+from trim_pomdp.observations import ObservationModel, reweighted, transferred
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 _TINY = 1e-12
 _WEAK = frozenset({"weak_success", "weak_success_slope"})
 _EMISSION = frozenset({"look_right", "false_alarms", "misses"})
-_LUCK = frozenset({"luck"})
+_RECOVERY = frozenset({"recovery"})
 _STRONG = frozenset({"strong_success", "repair"})
 
 
@@ -50,9 +50,13 @@ class SeenSteps:
 
     @classmethod
     def of(
-        cls, batch: SequenceBatch, observations: ObservationModel, ended: NDArray[np.bool_] | None = None
+        cls,
+        batch: SequenceBatch,
+        observations: ObservationModel,
+        weights: FloatArray,
+        ended: NDArray[np.bool_] | None = None,
     ) -> SeenSteps:
-        """Bin the scores of a batch; by default every sequence is a whole solution.
+        """Bin the scores of a batch, bins being weighted; by default every sequence is a whole solution.
 
         Raises
         ------
@@ -61,7 +65,7 @@ class SeenSteps:
         """
         require_evidence(batch, observations)
         whole = np.ones(len(batch), dtype=np.bool_) if ended is None else ended
-        return cls(observations.bins(batch.scores), batch.lengths, whole, observations.table)
+        return cls(observations.bins(batch.scores), batch.lengths, whole, reweighted(observations.table, weights))
 
     def beliefs(self, parameters: Parameters, hazards: Hazards) -> FloatArray:
         """Distribution over S0, S1, S2 after each step, shape (n, T, 3); zeros beyond the end.
@@ -84,9 +88,15 @@ class SeenSteps:
             np.ascontiguousarray(emission(self.table, parameters).T),
             weak_success_curve(parameters, len(hazards.right)),
             end,
+            parameters["recovery"],
             out,
         )
         return out
+
+    def probability_right(self, parameters: Parameters, hazards: Hazards) -> FloatArray:
+        """P(prefix right) after the last step, which is kept; shape (n,)."""
+        belief = self.last_beliefs(parameters, hazards)
+        return np.asarray(belief[:, 0] + belief[:, 1] * parameters["recovery"])
 
     def last_beliefs(self, parameters: Parameters, hazards: Hazards) -> FloatArray:
         """Distribution over S0, S1, S2 after the last step, shape (n, 3)."""
@@ -111,11 +121,6 @@ def emission(table: FloatArray, parameters: Parameters) -> FloatArray:
     )
 
 
-def answer_right(prefix_right: FloatArray, parameters: Parameters) -> FloatArray:
-    """P(answer right) of solutions whose steps are all right with these probabilities."""
-    return np.asarray(prefix_right + parameters["luck"] * (1.0 - prefix_right))
-
-
 def strong_curve(parameters: Parameters, steps: int) -> FloatArray:
     """p̄ = p_w·p_s + (1 − p_w)·p_r by step, shape (steps,)."""
     p_w = weak_success_curve(parameters, steps)
@@ -130,11 +135,11 @@ class WeakOutcomes:
     correct: NDArray[np.bool_]
     hazards: Hazards
     name: str = "weak rollouts: outcomes given scores"
-    informs: frozenset[str] = _WEAK | _EMISSION | _LUCK
+    informs: frozenset[str] = _WEAK | _EMISSION | _RECOVERY
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """See `Term`."""
-        right = answer_right(self.steps.last_beliefs(parameters, self.hazards)[:, 0], parameters)
+        right = self.steps.probability_right(parameters, self.hazards)
         return float(np.log(np.maximum(np.where(self.correct, right, 1.0 - right), _TINY)).sum())
 
 
@@ -145,32 +150,41 @@ class WeakLengths:
     counts: LengthCounts
     hazards: Hazards
     name: str = "weak rollouts: lengths and outcomes"
-    informs: frozenset[str] = _WEAK | _LUCK
+    informs: frozenset[str] = _WEAK | _RECOVERY
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """See `Term`."""
         success = weak_success_curve(parameters, len(self.hazards.right))
-        return LengthFit(success, self.hazards, parameters["luck"]).log_likelihood(self.counts)
+        return LengthFit(success, self.hazards, parameters["recovery"]).log_likelihood(self.counts)
 
 
 @dataclass(frozen=True)
 class LabelledAnswers:
-    """Numbers of right and of wrong answers of solutions that are known to have derailed."""
+    """Solutions known to have derailed, by the number of steps after their first error and by their answers.
 
-    right: int
-    wrong: int
+    Each such step is a chance to recover, and a recovery is taken to last. `right` and `wrong` have the shape (T,).
+    """
+
+    right: FloatArray
+    wrong: FloatArray
     name: str = "answers of labelled derailed solutions"
-    informs: frozenset[str] = _LUCK
+    informs: frozenset[str] = _RECOVERY
 
     @classmethod
-    def of(cls, labels: IntArray, correct: NDArray[np.bool_]) -> LabelledAnswers:
+    def of(cls, labels: IntArray, lengths: IntArray, correct: NDArray[np.bool_], max_steps: int) -> LabelledAnswers:
         """Count those with a known first wrong step."""
-        derailed = labels >= 0
-        return cls(int((derailed & correct).sum()), int((derailed & ~correct).sum()))
+        derailed = (labels >= 0) & (labels < max_steps)
+        after = np.minimum(lengths, max_steps) - 1 - labels
+        right, wrong = (
+            np.bincount(after[derailed & where], minlength=max_steps).astype(np.float64)
+            for where in (correct, ~correct)
+        )
+        return cls(right, wrong)
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """See `Term`."""
-        return float(np.array([self.right, self.wrong]) @ _log_both(np.array([parameters["luck"]]))[:, 0])
+        recovered = -np.expm1(np.arange(len(self.right)) * np.log1p(-parameters["recovery"]))
+        return float((np.stack([self.right, self.wrong]) * _log_both(recovered)).sum())
 
 
 @dataclass(frozen=True)
@@ -206,12 +220,12 @@ class StrongOutcomes:
     counts: LengthCounts
     hazards: Hazards
     name: str = "strong rollouts: lengths and outcomes"
-    informs: frozenset[str] = _WEAK | _STRONG | _LUCK
+    informs: frozenset[str] = _WEAK | _STRONG | _RECOVERY
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """See `Term`."""
         success = strong_curve(parameters, len(self.hazards.right))
-        return LengthFit(success, self.hazards, parameters["luck"]).log_likelihood(self.counts)
+        return LengthFit(success, self.hazards, parameters["recovery"]).log_likelihood(self.counts)
 
 
 @dataclass(frozen=True)
@@ -239,8 +253,8 @@ class StrongLabels:
 class Repairs:
     """Outcomes of solutions whose last weak step the strong model redid before it went on alone.
 
-    With b the belief at that step the prefix is right after it with q = b₀·p_s + b₂·p_r. `further` holds the number of
-    strong steps after the redone one, shape (n,), which are taken together with the outcome.
+    With b the belief at that step the prefix is right after it with q = b₀·p_s + b₁·ρ + b₂·p_r. `further` holds the
+    number of strong steps after the redone one, shape (n,), which are taken together with the outcome.
     """
 
     steps: SeenSteps
@@ -248,24 +262,24 @@ class Repairs:
     further: IntArray
     hazards: Hazards
     name: str = "repair rollouts: outcomes"
-    informs: frozenset[str] = _WEAK | _EMISSION | _STRONG | _LUCK
+    informs: frozenset[str] = _WEAK | _EMISSION | _STRONG | _RECOVERY
 
     def probability_right(self, parameters: Parameters) -> FloatArray:
         """P(right | scores of the weak steps, whether the redone one ended the solution), shape (n,)."""
-        q = self._right_after(parameters)
-        q[self._goes_on] *= self._chain(parameters).accuracy[self.steps.lengths[self._goes_on]]
-        return answer_right(q, parameters)
+        q, chain, goes_on = self._right_after(parameters), self._chain(parameters), self._goes_on
+        first = self.steps.lengths[goes_on]
+        q[goes_on] = q[goes_on] * chain.accuracy[first] + (1.0 - q[goes_on]) * chain.recovered.sum(axis=1)[first]
+        return q
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """See `Term`."""
         q, chain, goes_on = self._right_after(parameters), self._chain(parameters), self._goes_on
         first = self.steps.lengths[goes_on]
         span = first, np.minimum(first + self.further[goes_on] - 1, len(self.hazards.right) - 1)
-        right, wrong = q, 1.0 - q
-        wrong[goes_on] = q[goes_on] * chain.wrong[span] + wrong[goes_on] * chain.derailed[span]
-        right[goes_on] *= chain.right[span]
-        lucky = parameters["luck"] * wrong
-        return float(np.log(np.maximum(np.where(self.correct, right + lucky, wrong - lucky), _TINY)).sum())
+        right, wrong = q.copy(), 1.0 - q
+        right[goes_on] = q[goes_on] * chain.right[span] + (1.0 - q[goes_on]) * chain.recovered[span]
+        wrong[goes_on] = q[goes_on] * chain.wrong[span] + (1.0 - q[goes_on]) * chain.derailed[span]
+        return float(np.log(np.maximum(np.where(self.correct, right, wrong), _TINY)).sum())
 
     @property
     def _goes_on(self) -> NDArray[np.bool_]:
@@ -273,10 +287,12 @@ class Repairs:
 
     def _right_after(self, parameters: Parameters) -> FloatArray:
         belief = self.steps.last_beliefs(parameters, self.hazards)
-        return np.asarray(belief[:, 0] * parameters["strong_success"] + belief[:, 2] * parameters["repair"])
+        after = success_table(parameters["strong_success"], parameters["repair"], parameters["recovery"])
+        return next_q(belief, after[REGENERATE])
 
     def _chain(self, parameters: Parameters) -> OutcomeChain:
-        return OutcomeChain.of(strong_curve(parameters, len(self.hazards.right)), self.hazards)
+        curve = strong_curve(parameters, len(self.hazards.right))
+        return OutcomeChain.of(curve, self.hazards, parameters["recovery"])
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from trim_pomdp.belief import REGENERATE
 from trim_pomdp.data.outcomes import PilotRow, StepCounts
 from trim_pomdp.data.processbench import LabelledSolution
 from trim_pomdp.data.rollouts import RepairRollout, Rollouts, StrongRollout
@@ -21,24 +22,29 @@ FloatArray = NDArray[np.float64]
 
 def draw_classes(
     dynamics: StepDynamics, n: int, rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Classes of the steps of `n` weak-only solutions.
 
     Returns
     -------
     classes : ndarray of shape (n, max_steps)
-        0, 1, 2 for S0, S1, S2; -1 beyond the end.
+        0, 1, 2 for S0, S1, S2; -1 beyond the end. After a recovery they begin anew.
     lengths : ndarray of shape (n,)
         Number of steps.
+    correct : ndarray of bool, shape (n,)
+        Whether the answer is right.
     """
     T = dynamics.max_steps
     fails = rng.random((n, T)) >= dynamics.weak_success_by_step
-    first = np.where(fails.any(axis=1), fails.argmax(axis=1), T)[:, None]
-    steps = np.arange(T)
-    classes = np.where(steps < first, 0, np.where(steps == first, 2, 1))
+    recovers = np.zeros((n, T), dtype=np.bool_) if dynamics.recovery == 0 else rng.random((n, T)) < dynamics.recovery
+    classes, after = np.zeros((n, T), dtype=np.int64), np.ones((n, T), dtype=np.bool_)
+    right = np.ones(n, dtype=np.bool_)
+    for t in range(T):
+        classes[:, t] = np.where(right, np.where(fails[:, t], 2, 0), 1)
+        right = after[:, t] = (classes[:, t] == 0) | ((classes[:, t] == 1) & recovers[:, t])
     hazard = np.where(classes == 1, dynamics.hazard_derailed_array, dynamics.hazard_array)
     lengths = (rng.random((n, T)) < hazard).argmax(axis=1) + 1
-    return np.where(steps < lengths[:, None], classes, -1), lengths
+    return np.where(np.arange(T) < lengths[:, None], classes, -1), lengths, after[np.arange(n), lengths - 1]
 
 
 def draw_sequences(model: RoutingModel, n: int, rng: np.random.Generator, *, per_problem: int = 1) -> SequenceBatch:
@@ -46,13 +52,12 @@ def draw_sequences(model: RoutingModel, n: int, rng: np.random.Generator, *, per
 
     Scores come from the step emission, also where the planner sees bins of (min, current).
     """
-    classes, lengths = draw_classes(model.dynamics, n, rng)
+    classes, lengths, correct = draw_classes(model.dynamics, n, rng)
     scores = _score_steps(model, classes, rng)
-    last = classes[np.arange(n), lengths - 1]
     return SequenceBatch(
         scores[:, : lengths.max()],
         lengths,
-        np.array([_answer(c == 0, model, rng) for c in last]),
+        correct,
         np.array([f"problem {i // per_problem}" for i in range(n)], dtype=np.str_),
         model.observations.evidence,
     )
@@ -67,7 +72,7 @@ def _draw_scores(model: RoutingModel, emission: FloatArray, n: int, rng: np.rand
 
 def draw_step_counts(dynamics: StepDynamics, n: int, rng: np.random.Generator) -> StepCounts:
     """Step counts with outcomes: lengths of right solutions, first errors of the others (their lengths are lost)."""
-    classes, lengths = draw_classes(dynamics, n, rng)
+    classes, lengths, _ = draw_classes(dynamics, n, rng)
     wrong = classes == 2
     failed = wrong.any(axis=1)
     return StepCounts(
@@ -78,7 +83,7 @@ def draw_step_counts(dynamics: StepDynamics, n: int, rng: np.random.Generator) -
 
 def draw_labelled(dynamics: StepDynamics, n: int, rng: np.random.Generator) -> list[LabelledSolution]:
     """Complete solutions with their first wrong step."""
-    classes, lengths = draw_classes(dynamics, n, rng)
+    classes, lengths, correct = draw_classes(dynamics, n, rng)
     out = []
     for i, (row, length) in enumerate(zip(classes, lengths, strict=True)):
         errors = np.flatnonzero(row[:length] == 2)
@@ -89,7 +94,7 @@ def draw_labelled(dynamics: StepDynamics, n: int, rng: np.random.Generator) -> l
                 problem=str(i),
                 steps=("step",) * int(length),
                 label=int(errors[0]) if len(errors) else -1,
-                final_answer_correct=len(errors) == 0,
+                final_answer_correct=bool(correct[i]),
             )
         )
     return out
@@ -140,7 +145,7 @@ def draw_weak_rollouts(
     model: RoutingModel, n: int, rng: np.random.Generator, *, problems: int | None = None
 ) -> list[ScoredSequence]:
     """`n` weak-only solutions with scores, tokens and labels."""
-    classes, lengths = draw_classes(model.dynamics, n, rng)
+    classes, lengths, correct = draw_classes(model.dynamics, n, rng)
     scores, tokens = _score_steps(model, classes, rng), _draw_tokens(model.weak_tokens, classes, rng)
     out = []
     for i, length in enumerate(lengths.tolist()):
@@ -151,7 +156,7 @@ def draw_weak_rollouts(
                 problem_id=f"problem {i % (problems or n)}",
                 scores=tuple(scores[i, :length].tolist()),
                 tokens=tuple(tokens[i, :length].tolist()),
-                correct=_answer(len(wrong) == 0, model, rng),
+                correct=bool(correct[i]),
                 label=int(wrong[0]) if len(wrong) else -1,
             )
         )
@@ -164,12 +169,12 @@ def draw_strong_rollouts(
     """`n` strong-only solutions with labels: each step stands where an unseen weak one would have."""
     out = []
     for i in range(n):
-        tokens, wrong = _strong_alone(model, 0, True, rng)
+        tokens, wrong, correct = _strong_alone(model, 0, True, rng)
         out.append(
             StrongRollout(
                 id=f"strong {i}",
                 problem_id=f"problem {i % (problems or n)}",
-                correct=_answer(wrong is None, model, rng),
+                correct=correct,
                 tokens=tuple(tokens),
                 label=-1 if wrong is None else wrong,
             )
@@ -189,52 +194,48 @@ def draw_repair_rollouts(
     """`n` repairs: at each weak step a coin says whether it is redone, of a higher rate for scores below one half."""
     out: list[RepairRollout] = []
     while len(out) < n:
-        classes, lengths = draw_classes(model.dynamics, n, rng)
+        classes, lengths, _ = draw_classes(model.dynamics, n, rng)
         scores, tokens = _score_steps(model, classes, rng), _draw_tokens(model.weak_tokens, classes, rng)
         redone = (rng.random(scores.shape) < np.where(scores < 0.5, rate_low, rate)) & (classes >= 0)
         for i in np.flatnonzero(redone.any(axis=1))[: n - len(out)]:
             step = int(redone[i].argmax())
             true_class = int(classes[i, step])
-            right = bool(rng.random() < (model.strong_success, 0.0, model.repair)[true_class])
+            right = bool(rng.random() < model.success_after[REGENERATE, true_class])
             ended = step == lengths[i] - 1
-            strong, wrong = ([], None) if ended else _strong_alone(model, step + 1, right, rng)
+            strong, _, correct = ([], None, right) if ended else _strong_alone(model, step + 1, right, rng)
             first = int(_draw_tokens(model.strong_tokens, np.array([true_class]), rng)[0])
             document = {
                 "id": f"repair {len(out)}",
                 "problem_id": f"problem {len(out) % (problems or n)}",
                 "scores": tuple(scores[i, : step + 1].tolist()),
-                "correct": _answer(right and wrong is None, model, rng),
+                "correct": correct,
                 "weak_tokens": tuple(tokens[i, : step + 1].tolist()),
                 "strong_tokens": (first, *strong),
                 "class": true_class,
-                "redone_right": right,
+                "redone_right": right and true_class != 1,
             }
             out.append(RepairRollout.model_validate(document))
     return out
 
 
-def _answer(right: bool, model: RoutingModel, rng: np.random.Generator) -> bool:
-    """Whether the answer is right, of a solution that is right to its end or derailed."""
-    luck = model.dynamics.luck
-    return bool(right) or (luck > 0 and bool(rng.random() < luck))
-
-
 def _strong_alone(
     model: RoutingModel, start: int, right: bool, rng: np.random.Generator
-) -> tuple[list[int], int | None]:
-    """Tokens of the steps from `start` on, and the index among them of the first wrong one (0 if none was right)."""
+) -> tuple[list[int], int | None, bool]:
+    """Tokens of the steps from `start` on, the first wrong one among them (0 if the prefix is), and the outcome."""
     dynamics = model.dynamics
     tokens: list[int] = []
     wrong = None if right else 0
     for step in range(start, dynamics.max_steps):
         true_class = 1 if not right else 0 if rng.random() < dynamics.weak_success_by_step[step] else 2
         tokens.append(int(_draw_tokens(model.strong_tokens, np.array([true_class]), rng)[0]))
-        if right and rng.random() >= (model.strong_success, 0.0, model.repair)[true_class]:
-            right, wrong = False, len(tokens) - 1
+        if right or dynamics.recovery > 0:
+            was_right, right = right, bool(rng.random() < model.success_after[REGENERATE, true_class])
+            if was_right and not right and wrong is None:
+                wrong = len(tokens) - 1
         hazard = dynamics.hazard_derailed_array if true_class == 1 else dynamics.hazard_array
         if rng.random() < hazard[step]:
             break
-    return tokens, wrong
+    return tokens, wrong, right
 
 
 def _score_steps(model: RoutingModel, classes: NDArray[np.int64], rng: np.random.Generator) -> FloatArray:

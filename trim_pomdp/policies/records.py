@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from trim_pomdp.artifacts import Artifact, Record
-from trim_pomdp.belief import KEEP, REGENERATE
+from trim_pomdp.belief import KEEP, REGENERATE, success_table
 from trim_pomdp.dynamics.model import PerClass, Probability
 from trim_pomdp.evidence import EvidenceMap
 from trim_pomdp.observations import check_distribution, check_edges
@@ -81,7 +81,8 @@ class PosteriorRule(Record):
 class AlphaVectorRule(Record):
     """A planned policy: regenerate iff the gain of intervening exceeds its price.
 
-    At step t, after the score, with belief b over S0, S1, S2: q_keep = b0, q_regenerate = b0·p_s + b2·p_r. The gain
+    At step t, after the score, with belief b over S0, S1, S2 and the recovery ρ: q_keep = b0 + b1·ρ,
+    q_regenerate = b0·p_s + b1·ρ + b2·p_r. The gain
     is V(q_regenerate) − V(q_keep), where V(q) is the largest of the step's alpha-vectors at (q, 1 − q), or
     reward·q where the step ends the solution; the price is tradeoff × Σ_class b_class·strong_tokens_class.
 
@@ -90,14 +91,14 @@ class AlphaVectorRule(Record):
     tradeoff : float
         λ, price of one strong token.
     reward : float
-        Reward of ending with a right prefix, above that of ending derailed.
+        Reward of a right answer.
     alpha_vectors : tuple of tuples of (float, float)
         For each step t = 1 … max_steps, vectors of the value *after* it: value if the prefix is right, if derailed.
         Empty at the last step, which ends every solution.
     weak_success : tuple of float
         p_w by step, one value or max_steps.
-    strong_success, repair : float
-        p_s and p_r.
+    strong_success, repair, recovery : float
+        p_s, p_r and ρ.
     hazard, hazard_derailed : tuple of float or None
         Only where they differ, since then an end (or none) is evidence.
     evidence : EvidenceMap or None
@@ -119,6 +120,7 @@ class AlphaVectorRule(Record):
     weak_success: tuple[Probability, ...]
     strong_success: Probability
     repair: Probability
+    recovery: Probability = 0.0
     hazard: tuple[Probability, ...] | None = None
     hazard_derailed: tuple[Probability, ...] | None = None
     evidence: EvidenceMap | None = None
@@ -233,7 +235,7 @@ class RuleTables:
             success=np.broadcast_to(np.array(rule.weak_success), (T,)).copy(),
             end=end,
             emission=rule.emission,
-            after=np.array([[1.0, 0.0, 0.0], [rule.strong_success, 0.0, rule.repair]]),
+            after=success_table(rule.strong_success, rule.repair, rule.recovery),
             price=rule.tradeoff * rule.strong_tokens.array,
             reward=rule.reward,
             cells=rule.belief_cells,

@@ -84,12 +84,16 @@ class DummyWorld:
         UnsetParameterError
             If the dynamics leave unset what the models do.
         InputError
-            If the observations are not of single PRM scores.
+            If the observations are not of single PRM scores, or derailed solutions recover.
         """
         dynamics.require("strong_success", "repair", "strong_tokens", "weak_tokens")
         observations.require_prm("the dummy PRM")
         if observations.emission != "step":
             raise InputError(f"observations {observations.name!r} are of (min, current), not of single scores")
+        if dynamics.recovery > 0:
+            raise InputError(
+                f"dynamics {dynamics.name!r} let derailed solutions recover, which the dummy models never do"
+            )
         assert dynamics.strong_success is not None
         assert dynamics.repair is not None
         assert dynamics.strong_tokens is not None
