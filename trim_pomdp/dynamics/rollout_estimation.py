@@ -34,7 +34,7 @@ from trim_pomdp.dynamics.rollout_terms import (
     emission,
     step_classes,
 )
-from trim_pomdp.observations import ObservationModel
+from trim_pomdp.observations import ObservationModel, reweighted
 
 FloatArray = NDArray[np.float64]
 CLASSES = ("right", "derailed", "wrong")
@@ -44,6 +44,8 @@ _SETTLED = 1e-3
 # Steps of average length that stand behind the tokens of each class, against classes that are hardly ever seen.
 _PRIOR_STEPS = 2.0
 _PRIOR_PER_BIN = 5.0
+_SCALINGS = 50
+_TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -149,11 +151,16 @@ class Fitter:
         p_w = weak_success_curve(parameters, self.max_steps)
         right, derailed = reached(p_w, hazards, parameters["recovery"])
         classes = np.array([right @ p_w, derailed.sum(), right @ (1.0 - p_w)])
-        expected = classes / classes.sum() @ emission(seen.table, parameters)
+        classes /= classes.sum()
+        expected = classes @ emission(seen.table, parameters)
         prior = _PRIOR_PER_BIN * len(found)
-        # A bin that no class can reach keeps its weight.
         share = (found + prior * expected) / (found.sum() + prior)
-        return replace(self, weights=np.where(expected > 0, share / np.maximum(expected, 1e-300), 1.0))
+        weights = np.ones(len(found))
+        for _ in range(_SCALINGS):  # each class is normalised by itself, so the mixture follows in rounds
+            mixture = classes @ emission(reweighted(seen.table, weights), parameters)
+            # A bin that no class can reach keeps its weight.
+            weights = np.where(mixture > 0, weights * share / np.maximum(mixture, _TINY), weights)
+        return replace(self, weights=weights / weights.mean())
 
     def counts(self, rows: WeakRows | StrongRows) -> LengthCounts:
         """Solutions by length and outcome, or label."""
