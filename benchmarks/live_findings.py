@@ -397,7 +397,11 @@ def truth_model(model: RoutingModel) -> RoutingModel:
     )
     observations = ObservationModel(name="true class", estimator="by hand", step_emission=telling)
     dynamics = model.dynamics.replace(
-        derailed_emission="labelled", false_alarms=0.0, misses=0.0, bin_weights=None, strong_only_tokens=model.strong_only_tokens
+        derailed_emission="labelled",
+        false_alarms=0.0,
+        misses=0.0,
+        right_weights=None,
+        strong_only_tokens=model.strong_only_tokens,
     )
     return RoutingModel(observations, dynamics, model.reward)
 

@@ -218,12 +218,12 @@ class ObservationModel(Artifact):
     def class_emission(self, dynamics: StepDynamics) -> FloatArray:
         """P(observation bin | S0, S1, S2) for a weak model, shape (3, J).
 
-        Weights of the bins first; then transfer: f_right → (1−e)·f_right + e·f_wrong and f_wrong → (1−d)·f_wrong +
+        Weights of f_right first; then transfer: f_right → (1−e)·f_right + e·f_wrong and f_wrong → (1−d)·f_wrong +
         d·f_right; then the derailed class: p_d·f_right + (1−p_d)·f_wrong, or the density as labelled.
         """
         raw = self.table
-        if dynamics.bin_weights is not None:
-            raw = reweighted(raw, np.array(dynamics.bin_weights))
+        if dynamics.right_weights is not None:
+            raw = with_right_weights(raw, np.array(dynamics.right_weights))
         if dynamics.derailed_emission == "labelled" and np.isnan(raw[1]).any():
             raise UnsetParameterError(
                 f"observations {self.name!r} have no density of derailed steps as labelled (S1); use dynamics with "
@@ -256,8 +256,8 @@ class ObservationModel(Artifact):
         return np.tile(share, rows)
 
 
-def reweighted(raw: FloatArray, weights: FloatArray) -> FloatArray:
-    """Multiply distributions over bins by weights of the bins; their ratios change by a factor alone; shape (3, J).
+def with_right_weights(raw: FloatArray, weights: FloatArray) -> FloatArray:
+    """Multiply f_right, the first row, by weights of the bins; shape (3, J).
 
     Raises
     ------
@@ -266,8 +266,8 @@ def reweighted(raw: FloatArray, weights: FloatArray) -> FloatArray:
     """
     if weights.shape != raw.shape[1:]:
         raise InputError(f"the dynamics weigh {len(weights)} bins, but the observations have {raw.shape[1]}")
-    out = raw * weights
-    return np.asarray(out / out.sum(axis=1, keepdims=True))
+    right = raw[0] * weights
+    return np.stack([right / right.sum(), *raw[1:]])
 
 
 def transferred(

@@ -100,6 +100,35 @@ def reached(success: FloatArray, hazards: Hazards, recovery: float) -> FloatArra
     return out
 
 
+def class_shares(success: FloatArray, hazards: Hazards, recovery: float) -> FloatArray:
+    """P(class of step t | ends at step l, answer right or wrong), shape (T, T, 2, 3); zeros where that cannot be."""
+    chain, forward = OutcomeChain.of(success, hazards, recovery), reached(success, hazards, recovery)
+    T = len(success)
+    after_right, after_derailed = np.zeros((2, T, T, 2))  # what follows step t, given the prefix after it
+    after_right[:-1] = np.stack([chain.right, chain.wrong], axis=2)[1:]
+    after_derailed[:-1] = np.stack([chain.recovered, chain.derailed], axis=2)[1:]
+    on, on_derailed = (1.0 - hazards.right)[:, None, None], (1.0 - hazards.derailed)[:, None, None]
+    after_right, after_derailed, after_lost = (
+        on * after_right,
+        on * after_derailed,
+        on_derailed * (recovery * after_right + (1.0 - recovery) * after_derailed),
+    )
+    ends = np.arange(T)
+    after_right[ends, ends, 0] += hazards.right
+    after_derailed[ends, ends, 1] += hazards.right
+    after_lost[ends, ends] += hazards.derailed[:, None] * np.array([recovery, 1.0 - recovery])
+    joint = np.stack(
+        [
+            (forward[0] * success)[:, None, None] * after_right,
+            forward[1][:, None, None] * after_lost,
+            (forward[0] * (1.0 - success))[:, None, None] * after_derailed,
+        ],
+        axis=3,
+    )
+    total = joint.sum(axis=3, keepdims=True)
+    return np.asarray(np.divide(joint, total, out=np.zeros_like(joint), where=total > 0))
+
+
 @dataclass(frozen=True)
 class LengthCounts:
     """Numbers of solutions by last step (from 0, those beyond the cap counted at the cap).

@@ -132,10 +132,9 @@ class StepDynamics(Artifact):
     recovery : float
         Probability that a step of a derailed solution, whoever writes it, leads back to where a right solution would
         be: errors that cancel, an error that is noticed.
-    bin_weights : tuple of float or None
-        How often this weak model's steps fall into each observation bin, relative to what the observation model says
-        of the mixture of classes; it multiplies all class densities, so their ratios, the evidence, stay. None: as
-        often as it says.
+    right_weights : tuple of float or None
+        Factor of each observation bin in f_right (which is then normalised): how this weak model's right steps score,
+        where that differs from the observation model's. None: 1.
     hazard : tuple of float
         h_t: probability that a weak step ends the solution, at t = 1 … `max_steps`, the last one 1.
     hazard_derailed : tuple of float or None
@@ -162,7 +161,7 @@ class StepDynamics(Artifact):
     false_alarms: Probability = 0.0
     misses: Probability = 0.0
     recovery: Probability = 0.0
-    bin_weights: tuple[PositiveFloat, ...] | None = None
+    right_weights: tuple[PositiveFloat, ...] | None = None
     hazard: tuple[Probability, ...] = Field(min_length=1)
     hazard_derailed: tuple[Probability, ...] | None = None
     derailed_emission: Literal["local", "labelled"] = "local"

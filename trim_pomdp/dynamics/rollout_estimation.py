@@ -3,7 +3,7 @@
 1. Lengths and outcomes of weak-only solutions give the hazards, one or two (`trim_pomdp.dynamics.lengths`).
 2. Outcomes given scores, lengths, strong-only outcomes and repairs make one likelihood for p_w, p_d, e, d, p_s, p_r and
    ρ (`trim_pomdp.dynamics.rollout_terms`); with two hazards, 1 and 2 take turns.
-3. Steps per observation bin give the weights of the bins, given 2; then 1 and 2 again (`Fitter.weighted`).
+3. Steps per observation bin give the weights of f_right, given 2; then 1 and 2 again (`Fitter.weighted`).
 4. Tokens by class are regressed on the belief that the filter has at each step: a step costs Σ_class b_class·tokens.
 """
 
@@ -31,10 +31,11 @@ from trim_pomdp.dynamics.rollout_terms import (
     StrongOutcomes,
     WeakLengths,
     WeakOutcomes,
+    WeakScores,
     emission,
     step_classes,
 )
-from trim_pomdp.observations import ObservationModel, reweighted
+from trim_pomdp.observations import ObservationModel
 
 FloatArray = NDArray[np.float64]
 CLASSES = ("right", "derailed", "wrong")
@@ -43,8 +44,9 @@ _ROUNDS = 5
 _SETTLED = 1e-3
 # Steps of average length that stand behind the tokens of each class, against classes that are hardly ever seen.
 _PRIOR_STEPS = 2.0
-_PRIOR_PER_BIN = 5.0
-_SCALINGS = 50
+# Groups of neighbouring bins that get weights, of about equal expected shares, and the least weight.
+_WEIGHTS = 25
+_LEAST = 0.05
 _TINY = 1e-300
 
 
@@ -123,7 +125,7 @@ class Fitter:
     max_steps : int
         Step cap.
     weights : ndarray of shape (J,)
-        Of the observation bins (`StepDynamics.bin_weights`).
+        `StepDynamics.right_weights`.
     """
 
     observations: ObservationModel
@@ -132,17 +134,17 @@ class Fitter:
 
     @classmethod
     def of(cls, observations: ObservationModel, max_steps: int, rows: RolloutRows) -> Fitter:
-        """With weights of bins from lengths and outcomes alone, p_d being p_w."""
+        """With weights from lengths and outcomes alone, p_d being p_w."""
         plain = cls(observations, max_steps, np.ones(observations.table.shape[1]))
         lengths = fit_lengths(plain.counts(rows.weak), two=True)
         p_w = float(lengths.success[0])
         return plain.weighted(rows, {**DEFAULTS, "weak_success": p_w, "look_right": p_w}, lengths.hazards)
 
     def weighted(self, rows: RolloutRows, parameters: Parameters, hazards: Hazards) -> Fitter:
-        """With weights of the bins such that weak steps fall into each as often as they do.
+        """With f_right weighted by how often weak steps fall into each bin, over how often they should.
 
-        A mixture of classes says how often they should: classes as often as the parameters let weak-only solutions
-        have them. `_PRIOR_PER_BIN` steps a bin stand behind that.
+        The latter is a mixture of classes, each as often as the parameters let weak-only solutions have it. Only
+        f_right follows, since most steps are right: how often steps look wrong is left to p_w, p_d, e and d.
         """
         plain = replace(self, weights=np.ones(len(self.weights)))
         seen = plain.seen(rows.weak)
@@ -153,14 +155,10 @@ class Fitter:
         classes = np.array([right @ p_w, derailed.sum(), right @ (1.0 - p_w)])
         classes /= classes.sum()
         expected = classes @ emission(seen.table, parameters)
-        prior = _PRIOR_PER_BIN * len(found)
-        share = (found + prior * expected) / (found.sum() + prior)
-        weights = np.ones(len(found))
-        for _ in range(_SCALINGS):  # each class is normalised by itself, so the mixture follows in rounds
-            mixture = classes @ emission(reweighted(seen.table, weights), parameters)
-            # A bin that no class can reach keeps its weight.
-            weights = np.where(mixture > 0, weights * share / np.maximum(mixture, _TINY), weights)
-        return replace(self, weights=weights / weights.mean())
+        # Neighbouring bins share a weight, so that each rests on many steps.
+        group = np.minimum((np.cumsum(expected) - 0.5 * expected) * _WEIGHTS, _WEIGHTS - 1).astype(np.int64)
+        ratio = np.bincount(group, found) / found.sum() / np.maximum(np.bincount(group, expected), _TINY)
+        return replace(self, weights=np.maximum(ratio, _LEAST)[group])
 
     def counts(self, rows: WeakRows | StrongRows) -> LengthCounts:
         """Solutions by length and outcome, or label."""
@@ -241,7 +239,9 @@ class Fitter:
         known = weak.labels != UNKNOWN
         if not known.all():
             part = take(weak, ~known)
-            out.append(WeakOutcomes(self.seen(part), part.batch.correct, hazards))
+            seen = self.seen(part)
+            out.append(WeakOutcomes(seen, part.batch.correct, hazards))
+            out.append(WeakScores.of(seen, part.batch.correct, hazards))
         if known.any():
             part = take(weak, known)
             out.append(LabelledScores.of(self.seen(part), part.labels))

@@ -101,7 +101,7 @@ def fit_rollouts(
         )
         ranges = _with_few_trials(ranges, fitted, fitter.counts(rows.weak))
     return _dynamics(name, fitted).replace(
-        bin_weights=tuple(fitter.weights.tolist()),
+        right_weights=tuple(fitter.weights.tolist()),
         provenance=provenance,
         running_minimum=calibrate_minimum(rows.weak.batch, fitted_on="outcomes of the weak rollouts"),
         fit=FitReport(

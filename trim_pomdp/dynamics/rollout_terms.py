@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from trim_pomdp.belief import REGENERATE, next_q, require_evidence, success_table
 from trim_pomdp.data.sequences import SequenceBatch
-from trim_pomdp.dynamics.lengths import Hazards, LengthCounts, LengthFit, OutcomeChain
+from trim_pomdp.dynamics.lengths import Hazards, LengthCounts, LengthFit, OutcomeChain, class_shares
 from trim_pomdp.dynamics.likelihood import Parameters, weak_success_curve
-from trim_pomdp.observations import ObservationModel, reweighted, transferred
+from trim_pomdp.observations import ObservationModel, transferred, with_right_weights
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -56,7 +56,7 @@ class SeenSteps:
         weights: FloatArray,
         ended: NDArray[np.bool_] | None = None,
     ) -> SeenSteps:
-        """Bin the scores of a batch, bins being weighted; by default every sequence is a whole solution.
+        """Bin the scores of a batch; by default every sequence is a whole solution.
 
         Raises
         ------
@@ -65,7 +65,9 @@ class SeenSteps:
         """
         require_evidence(batch, observations)
         whole = np.ones(len(batch), dtype=np.bool_) if ended is None else ended
-        return cls(observations.bins(batch.scores), batch.lengths, whole, reweighted(observations.table, weights))
+        return cls(
+            observations.bins(batch.scores), batch.lengths, whole, with_right_weights(observations.table, weights)
+        )
 
     def beliefs(self, parameters: Parameters, hazards: Hazards) -> FloatArray:
         """Distribution over S0, S1, S2 after each step, shape (n, T, 3); zeros beyond the end.
@@ -185,6 +187,42 @@ class LabelledAnswers:
         """See `Term`."""
         recovered = -np.expm1(np.arange(len(self.right)) * np.log1p(-parameters["recovery"]))
         return float((np.stack([self.right, self.wrong]) * _log_both(recovered)).sum())
+
+
+@dataclass(frozen=True)
+class WeakScores:
+    """Scores of steps given lengths and outcomes, each step by itself: what tells p_d where outcomes hardly do.
+
+    Taken one by one, scores cannot pull the fit by the dependence between them, which no model of ours has
+    (docs/results.md); all steps of a solution count as one observation.
+
+    Attributes
+    ----------
+    counts : ndarray of shape (T, T, 2, J)
+        Steps by index, last step of their solution, outcome (right first) and bin.
+    """
+
+    counts: FloatArray
+    table: FloatArray
+    hazards: Hazards
+    name: str = "weak rollouts: scores given lengths and outcomes"
+    informs: frozenset[str] = _EMISSION
+
+    @classmethod
+    def of(cls, steps: SeenSteps, correct: NDArray[np.bool_], hazards: Hazards) -> WeakScores:
+        """Count steps, those beyond the cap left out."""
+        T = len(hazards.right)
+        counts = np.zeros((T, T, 2, steps.table.shape[1]))
+        last = np.minimum(steps.lengths, T) - 1
+        row, t = np.nonzero(np.arange(min(steps.bins.shape[1], T)) <= last[:, None])
+        np.add.at(counts, (t, last[row], np.where(correct[row], 0, 1), steps.bins[row, t]), 1.0)
+        return cls(counts * len(last) / len(row), steps.table, hazards)
+
+    def log_likelihood(self, parameters: Parameters) -> float:
+        """See `Term`."""
+        success = weak_success_curve(parameters, len(self.hazards.right))
+        shares = class_shares(success, self.hazards, parameters["recovery"])
+        return float((self.counts * np.log(np.maximum(shares @ emission(self.table, parameters), _TINY))).sum())
 
 
 @dataclass(frozen=True)
