@@ -27,11 +27,12 @@ def picture_plans(families: Sequence[FamilyRuns], path: Path) -> Path:
         figure, axes = _figure(len(families), width=6.0 * len(families) + 0.5)
         for axis, family in zip(axes, families, strict=True):
             ends, runs = [family[name] for name in ENDS if name in family.runs], family.named("budget")
-            if not runs or not ends:
+            if not runs:
                 continue
             planned = sorted(_planned(family, run) for run in (*runs, *ends) if run.name != "strong")
             axis.plot(*np.transpose(planned), color=BLUE, label="planned")
-            axis.plot(*np.transpose([_planned(family, run) for run in ends]), "x", color=BLUE, markersize=9)
+            if ends:
+                axis.plot(*np.transpose([_planned(family, run) for run in ends]), "x", color=BLUE, markersize=9)
             _measured(axis, family, runs, "o", BLUE, "measured (± 1.96 s.e.)")
             _measured(axis, family, ends, "s", GREY, "weak-only, strong-only")
             _label(axis, family)
