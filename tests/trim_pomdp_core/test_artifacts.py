@@ -338,7 +338,7 @@ def test_an_unknown_preset_is_refused_with_the_nearest_one():
     )
     with pytest.raises(InputError, match=r"no preset 'qwen-1.5b-7b-math'; did you mean 'qwen2.5-1.5b-7b-math'\?"):
         load_preset("qwen-1.5b-7b-math")
-    with pytest.raises(InputError, match="there are lab-chain, .*qwen2"):
+    with pytest.raises(InputError, match=r"there are lab-chain, .*qwen2"):
         load_preset("../x")
 
 
