@@ -27,7 +27,10 @@ from study_live import BUDGETS, TEST_SEED, Job, execute
 from study_planning_worth import regenerated_scores
 
 import trim_pomdp as tp
+from trim_pomdp.data.problems import read_problems
 from trim_pomdp.data.rollouts import Rollouts, read_repair_rollouts, read_strong_rollouts, read_weak_rollouts
+from trim_pomdp.dynamics.lengths import LengthCounts
+from trim_pomdp.dynamics.rollout_data import WeakRows
 from trim_pomdp.dynamics.rollout_fitting import fit_rollouts
 from trim_pomdp.lab.problems import FACTORS, FAMILIES, MAX_STEPS, Arithmetic, Family, draw
 from trim_pomdp.live import plan_for_budget
@@ -75,12 +78,9 @@ def success_by_step(models: dict[Family, tp.RoutingModel], work: Path) -> None:
 
 def labelled_success(work: Path, family: Family) -> tuple[tuple[float, ...], float]:
     """p_w of each step, leaning a little on its mean, and the mean; from labelled weak rollouts."""
-    right, trials = np.zeros(MAX_STEPS), np.zeros(MAX_STEPS)
-    for row in read_weak_rollouts(work / family / "weak" / "weak.jsonl"):
-        assert row.label is not None
-        good = row.n_steps if row.label == -1 else row.label
-        right[:good] += 1
-        trials[: min(good + (row.label != -1), MAX_STEPS)] += 1
+    rows = WeakRows.of(read_weak_rollouts(work / family / "weak" / "weak.jsonl"), None, labelled=True)
+    counts = LengthCounts.of(rows.lengths, rows.correct, MAX_STEPS, rows.labels)
+    trials, right = counts.labelled_trials, counts.labelled_trials - counts.first_errors
     mean = float(right.sum() / trials.sum())
     return tuple(((right + _LEAN * mean) / (trials + _LEAN)).tolist()), mean
 
@@ -105,9 +105,10 @@ def looks_hard(prompt: str) -> bool:
 def types(mixed: tp.RoutingModel, work: Path, live: Path | None) -> None:
     """Knowing a problem's type from its prompt: in the models, and live."""
     rollouts = read_rollouts(work / "mixed")
-    prompts = {item.id: item.prompt for item in draw("mixed", "fit", 0, 1 + max(map(_index, rollouts.weak)))}
+    prompts = {item.id: item.prompt for item in read_problems(work / "mixed" / "weak" / "problems.jsonl")}
     hard_share = float(np.mean([looks_hard(prompts[row.group]) for row in rollouts.weak]))
     both = [of_type(mixed, rollouts, prompts, hard) for hard in (True, False)]
+    frontiers = [tp.solve_frontier(model, 150) for model in both]
     shares = np.array([hard_share, 1 - hard_share])
     heading(f"Difficulty types in mixed ({hard_share:.0%} look hard)")
     rows = []
@@ -116,8 +117,8 @@ def types(mixed: tp.RoutingModel, work: Path, live: Path | None) -> None:
         one = [tp.evaluate(tp.policy_for_budget(mixed, budget), model) for model in both]
         accuracy = float(shares @ [point.accuracy for point in one])
         spent = float(shares @ [point.strong_tokens for point in one])
-        split = best_split(both, shares, spent)
-        splits.append(best_split(both, shares, budget * mixed.strong_only_tokens))
+        split = best_split(frontiers, shares, spent)
+        splits.append(best_split(frontiers, shares, budget * mixed.strong_only_tokens))
         rows.append([budget, spent / mixed.strong_only_tokens, accuracy, split.accuracy, *split.budgets])
     table(
         [
@@ -132,10 +133,6 @@ def types(mixed: tp.RoutingModel, work: Path, live: Path | None) -> None:
     )
     if live is not None:
         _types_live(both, splits, live)
-
-
-def _index(row: Any) -> int:
-    return int(row.group.rpartition("-")[2])
 
 
 def read_rollouts(folder: Path) -> Rollouts:
@@ -163,10 +160,10 @@ def of_type(mixed: tp.RoutingModel, rollouts: Rollouts, prompts: dict[str, str],
     return tp.RoutingModel(mixed.observations, dynamics, mixed.reward)
 
 
-def best_split(models: Sequence[tp.RoutingModel], shares: FloatArray, tokens: float) -> Split:
+def best_split(frontiers: Sequence[tp.Frontier], shares: FloatArray, tokens: float) -> Split:
     """How to spend mean strong tokens on two types of problems."""
-    first, second = (tp.solve_frontier(model, 150) for model in models)
-    units = np.array([model.strong_only_tokens for model in models])
+    first, second = frontiers
+    units = np.array([item.model.strong_only_tokens for item in frontiers])
     most = min(1.0, tokens / (shares[0] * units[0]))
     own = np.linspace(0.0, most, 401)
     other = np.clip((tokens - shares[0] * units[0] * own) / (shares[1] * units[1]), 0.0, 1.0)

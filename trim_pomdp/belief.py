@@ -51,7 +51,12 @@ def update(prior: FloatArray, likelihood: FloatArray) -> FloatArray:
 
 def success_table(strong_success: float, repair: float, recovery: float) -> FloatArray:
     """P(prefix right after the step | action, class), shape (2, 3)."""
-    return np.array([[1.0, recovery, 0.0], [strong_success, recovery, repair]])
+    return np.array([kept_success(recovery), [strong_success, recovery, repair]])
+
+
+def kept_success(recovery: float) -> FloatArray:
+    """P(prefix right after a weak step that is kept | class), shape (3,)."""
+    return np.array([1.0, recovery, 0.0])
 
 
 def next_q(belief: FloatArray, after: FloatArray) -> FloatArray:
@@ -85,7 +90,7 @@ def filter_states(
     success = dynamics.weak_success_by_step
     ends, ends_derailed = dynamics.hazard_array, dynamics.hazard_derailed_array
     lengths = mask.sum(axis=1)
-    kept = success_table(0.0, 0.0, dynamics.recovery)[KEEP]
+    kept = kept_success(dynamics.recovery)
     before_cap = max(dynamics.max_steps - 2, 0)
     two_hazards = dynamics.hazard_derailed is not None
     out = np.empty((n, T))

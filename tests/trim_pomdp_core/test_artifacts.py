@@ -14,7 +14,9 @@ from trim_pomdp import artifacts
 from trim_pomdp.artifacts import Artifact, Provenance, read_json, require_writable, write_bytes, write_text
 from trim_pomdp.dynamics.model import Check, FitReport, Interval, MinimumCalibration, PerClass, RivalFit, StepDynamics
 from trim_pomdp.errors import InputError, TrimError
+from trim_pomdp.evidence import EVIDENCE_KINDS
 from trim_pomdp.frontier_artifact import FrontierArtifact, FrontierRow
+from trim_pomdp.lab.problems import FAMILIES
 from trim_pomdp.loading import KINDS, load
 from trim_pomdp.observations import ClassTable, ObservationModel, StepEmission
 from trim_pomdp.policies import (
@@ -333,9 +335,8 @@ def test_artifacts_cannot_be_changed():
 
 
 def test_an_unknown_preset_is_refused_with_the_nearest_one():
-    assert {"qwen2.5-1.5b-7b-math", "qwen2.5-1.5b-7b-math-paper", "lab-chain", "lab-loop", "lab-mixed"} <= set(
-        presets()
-    )
+    lab = {f"lab-{family}{kind}" for family in FAMILIES for kind in ("", *(f".{kind}" for kind in EVIDENCE_KINDS))}
+    assert set(presets()) == {"qwen2.5-1.5b-7b-math", "qwen2.5-1.5b-7b-math-paper"} | lab
     with pytest.raises(InputError, match=r"no preset 'qwen-1.5b-7b-math'; did you mean 'qwen2.5-1.5b-7b-math'\?"):
         load_preset("qwen-1.5b-7b-math")
     with pytest.raises(InputError, match=r"there are lab-chain, .*qwen2"):

@@ -17,6 +17,7 @@ parameter.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,34 +48,49 @@ class Hazards:
 
 @dataclass(frozen=True)
 class OutcomeChain:
-    """Probabilities of length and outcome, for solutions that begin anywhere; arrays of shape (T, T).
+    """Probabilities of length and outcome, for solutions that begin anywhere.
 
     Attributes
     ----------
-    right, wrong : ndarray
-        P(ends at step l, answer right) and P(ends at step l, answer wrong) from a right prefix before step a; row a,
-        column l, both from 0.
-    recovered, derailed : ndarray
-        The same two from a derailed prefix.
+    table : ndarray of shape (T, 2, T, 2)
+        P(ends at step l, answer | prefix before step a): a and l from 0, prefix right or derailed, answer right or
+        wrong.
     """
 
-    right: FloatArray
-    wrong: FloatArray
-    recovered: FloatArray
-    derailed: FloatArray
+    table: FloatArray
 
     @classmethod
     def of(cls, success: FloatArray, hazards: Hazards, recovery: float = 0.0) -> OutcomeChain:
         """From success and hazards by step, and recovery, by recursion from the cap."""
         T = len(success)
-        out = np.zeros((T, 2, T, 2))  # step, state before it, last step, outcome; right comes first
+        out = np.zeros((T, 2, T, 2))
         for a in range(T - 1, -1, -1):
             h = np.array([hazards.right[a], hazards.derailed[a]])
             step = np.array([[success[a], 1.0 - success[a]], [recovery, 1.0 - recovery]])
             if a < T - 1:
                 out[a] = (1.0 - h)[:, None, None] * np.tensordot(step, out[a + 1], axes=1)
             out[a, :, a] = h[:, None] * step
-        return cls(out[:, 0, :, 0], out[:, 0, :, 1], out[:, 1, :, 0], out[:, 1, :, 1])
+        return cls(out)
+
+    @property
+    def right(self) -> FloatArray:
+        """P(ends at step l, answer right) from a right prefix before step a, shape (T, T)."""
+        return self.table[:, 0, :, 0]
+
+    @property
+    def wrong(self) -> FloatArray:
+        """The same with a wrong answer."""
+        return self.table[:, 0, :, 1]
+
+    @property
+    def recovered(self) -> FloatArray:
+        """P(ends at step l, answer right) from a derailed prefix before step a, shape (T, T)."""
+        return self.table[:, 1, :, 0]
+
+    @property
+    def derailed(self) -> FloatArray:
+        """The same with a wrong answer."""
+        return self.table[:, 1, :, 1]
 
     @property
     def accuracy(self) -> FloatArray:
@@ -84,7 +100,7 @@ class OutcomeChain:
     @property
     def mean_steps(self) -> tuple[float, float]:
         """Mean number of steps of solutions with right and with wrong answers (0 where there are none)."""
-        steps = np.arange(1, len(self.right) + 1)
+        steps = np.arange(1, len(self.table) + 1)
         right, wrong = self.right[0], self.wrong[0]
         return float(steps @ right / max(right.sum(), _TINY)), float(steps @ wrong / max(wrong.sum(), _TINY))
 
@@ -98,35 +114,6 @@ def reached(success: FloatArray, hazards: Hazards, recovery: float) -> FloatArra
         out[0, t + 1] = right * success[t] + derailed * recovery
         out[1, t + 1] = right * (1.0 - success[t]) + derailed * (1.0 - recovery)
     return out
-
-
-def class_shares(success: FloatArray, hazards: Hazards, recovery: float) -> FloatArray:
-    """P(class of step t | ends at step l, answer right or wrong), shape (T, T, 2, 3); zeros where that cannot be."""
-    chain, forward = OutcomeChain.of(success, hazards, recovery), reached(success, hazards, recovery)
-    T = len(success)
-    after_right, after_derailed = np.zeros((2, T, T, 2))  # what follows step t, given the prefix after it
-    after_right[:-1] = np.stack([chain.right, chain.wrong], axis=2)[1:]
-    after_derailed[:-1] = np.stack([chain.recovered, chain.derailed], axis=2)[1:]
-    on, on_derailed = (1.0 - hazards.right)[:, None, None], (1.0 - hazards.derailed)[:, None, None]
-    after_right, after_derailed, after_lost = (
-        on * after_right,
-        on * after_derailed,
-        on_derailed * (recovery * after_right + (1.0 - recovery) * after_derailed),
-    )
-    ends = np.arange(T)
-    after_right[ends, ends, 0] += hazards.right
-    after_derailed[ends, ends, 1] += hazards.right
-    after_lost[ends, ends] += hazards.derailed[:, None] * np.array([recovery, 1.0 - recovery])
-    joint = np.stack(
-        [
-            (forward[0] * success)[:, None, None] * after_right,
-            forward[1][:, None, None] * after_lost,
-            (forward[0] * (1.0 - success))[:, None, None] * after_derailed,
-        ],
-        axis=3,
-    )
-    total = joint.sum(axis=3, keepdims=True)
-    return np.asarray(np.divide(joint, total, out=np.zeros_like(joint), where=total > 0))
 
 
 @dataclass(frozen=True)
@@ -163,6 +150,16 @@ class LengthCounts:
         return cls(right, wrong, flawless, table)
 
     @property
+    def labelled_trials(self) -> FloatArray:
+        """Steps up to the first error of solutions whose label is known, shape (T,)."""
+        return _from_here_on(self.flawless + self.first_errors)
+
+    @property
+    def first_errors(self) -> FloatArray:
+        """Known first errors by step, shape (T,)."""
+        return np.asarray(self.labelled.sum(axis=1))
+
+    @property
     def pooled(self) -> HazardTrials:
         """Ends and trials of all solutions alike."""
         ends = self.right + self.wrong + self.flawless + self.labelled.sum(axis=0)
@@ -177,10 +174,38 @@ class LengthFit:
     hazards: Hazards
     recovery: float = 0.0
 
-    @property
+    @cached_property
     def chain(self) -> OutcomeChain:
         """Probabilities of lengths and outcomes."""
         return OutcomeChain.of(self.success, self.hazards, self.recovery)
+
+    @property
+    def class_shares(self) -> FloatArray:
+        """P(class of step t | ends at step l, answer right or wrong), shape (T, T, 2, 3); zeros where that cannot be.
+
+        Forward and backward probabilities of the hidden states, multiplied.
+        """
+        right, derailed = reached(self.success, self.hazards, self.recovery)[:, :, None, None]
+        s, after = self.success[:, None, None], self._after(self.hazards.right)
+        after_derailed = self._after(self.hazards.derailed)
+        joint = np.stack(
+            [
+                right * s * after[:, 0],
+                derailed * (self.recovery * after_derailed[:, 0] + (1.0 - self.recovery) * after_derailed[:, 1]),
+                right * (1.0 - s) * after[:, 1],
+            ],
+            axis=3,
+        )
+        total = joint.sum(axis=3, keepdims=True)
+        return np.asarray(np.divide(joint, total, out=np.zeros_like(joint), where=total > 0))
+
+    def _after(self, hazard: FloatArray) -> FloatArray:
+        """P(ends at step l, answer | prefix after step t, which ended at a hazard by step), shape (T, 2, T, 2)."""
+        out = np.zeros_like(self.chain.table)
+        out[:-1] = (1.0 - hazard[:-1])[:, None, None, None] * self.chain.table[1:]
+        step = np.arange(len(out))
+        out[step, :, step] += hazard[:, None, None] * np.eye(2)
+        return out
 
     def log_likelihood(self, counts: LengthCounts) -> float:
         """Log-likelihood of length and outcome."""
@@ -242,18 +267,14 @@ class _Expected:
 
     @classmethod
     def of(cls, counts: LengthCounts, fit: LengthFit) -> _Expected:
-        chain, forward = fit.chain, reached(fit.success, fit.hazards, fit.recovery)
-        h = np.stack([fit.hazards.right, fit.hazards.derailed])
-        # How many solutions stand behind each length and outcome, as a multiple of what was expected of them.
-        right = counts.right / np.maximum(chain.right[0], _TINY)
-        wrong = counts.wrong / np.maximum(chain.wrong[0], _TINY)
-        onward = np.stack([chain.right @ right + chain.wrong @ wrong, chain.recovered @ right + chain.derailed @ wrong])
-        turns_right = np.stack([fit.success, np.full(len(fit.success), fit.recovery)])
-        ends = forward * h * (turns_right * right + (1.0 - turns_right) * wrong)
-        after_error = (1.0 - h[0]) * np.append(onward[1, 1:], 0.0) + h[0] * wrong
-        errors = float((forward[0] * (1.0 - fit.success) * after_error).sum())
+        number = (np.stack([counts.right, counts.wrong], axis=1)[..., None] * fit.class_shares).sum(axis=2)
         known = _of_labels(counts)
-        return cls(forward * onward + known.trials, ends + known.ends, errors + known.errors)
+        by_prefix = np.stack([number[..., 0] + number[..., 2], number[..., 1]])  # prefix, step, last step
+        return cls(
+            by_prefix.sum(axis=2) + known.trials,
+            by_prefix.diagonal(axis1=1, axis2=2) + known.ends,
+            float(number[..., 2].sum()) + known.errors,
+        )
 
 
 def _of_labels(counts: LengthCounts) -> _Expected:
@@ -261,7 +282,7 @@ def _of_labels(counts: LengthCounts) -> _Expected:
     labelled = counts.labelled
     derailed = np.triu(np.vstack([np.zeros(len(labelled)), labelled.cumsum(axis=0)[:-1]]))  # step, last step
     return _Expected(
-        trials=np.stack([_from_here_on(counts.flawless) + _from_here_on(labelled.sum(axis=1)), derailed.sum(axis=1)]),
+        trials=np.stack([counts.labelled_trials, derailed.sum(axis=1)]),
         ends=np.stack([counts.flawless + np.diag(labelled), np.diag(derailed)]),
         errors=float(labelled.sum()),
     )

@@ -1,4 +1,6 @@
-"""Log-likelihoods of live rollouts, as terms of the joint one; always of outcomes given what was seen before them.
+"""Log-likelihoods of live rollouts, as terms of the joint one: of outcomes given what was seen before them.
+
+Scores themselves count one by one, where a class or an outcome is given.
 
 The strong model's own steps succeed with p̄ = p_w·p_s + (1 − p_w)·p_r. A solution of L steps that it writes alone is
 right with p̄^L where derailed solutions end like others; where they end later, a long solution is itself a sign of
@@ -12,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trim_pomdp.belief import REGENERATE, next_q, require_evidence, success_table
+from trim_pomdp.belief import REGENERATE, kept_success, next_q, require_evidence, success_table
 from trim_pomdp.data.sequences import SequenceBatch
-from trim_pomdp.dynamics.lengths import Hazards, LengthCounts, LengthFit, OutcomeChain, class_shares
+from trim_pomdp.dynamics.lengths import Hazards, LengthCounts, LengthFit, OutcomeChain
 from trim_pomdp.dynamics.likelihood import Parameters, weak_success_curve
 from trim_pomdp.observations import ObservationModel, transferred, with_right_weights
 
@@ -97,8 +99,7 @@ class SeenSteps:
 
     def probability_right(self, parameters: Parameters, hazards: Hazards) -> FloatArray:
         """P(prefix right) after the last step, which is kept; shape (n,)."""
-        belief = self.last_beliefs(parameters, hazards)
-        return np.asarray(belief[:, 0] + belief[:, 1] * parameters["recovery"])
+        return next_q(self.last_beliefs(parameters, hazards), kept_success(parameters["recovery"]))
 
     def last_beliefs(self, parameters: Parameters, hazards: Hazards) -> FloatArray:
         """Distribution over S0, S1, S2 after the last step, shape (n, 3)."""
@@ -198,10 +199,13 @@ class WeakScores:
 
     Attributes
     ----------
-    counts : ndarray of shape (T, T, 2, J)
-        Steps by index, last step of their solution, outcome (right first) and bin.
+    seen : ndarray of bool, shape (T, T, 2)
+        Whether there is any step of this index, last step of its solution and outcome (right first).
+    counts : ndarray of shape (n, J)
+        Steps of each such kind by bin.
     """
 
+    seen: NDArray[np.bool_]
     counts: FloatArray
     table: FloatArray
     hazards: Hazards
@@ -216,12 +220,13 @@ class WeakScores:
         last = np.minimum(steps.lengths, T) - 1
         row, t = np.nonzero(np.arange(min(steps.bins.shape[1], T)) <= last[:, None])
         np.add.at(counts, (t, last[row], np.where(correct[row], 0, 1), steps.bins[row, t]), 1.0)
-        return cls(counts * len(last) / len(row), steps.table, hazards)
+        seen = np.asarray(counts.any(axis=3))
+        return cls(seen, counts[seen] * len(last) / len(row), steps.table, hazards)
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """See `Term`."""
         success = weak_success_curve(parameters, len(self.hazards.right))
-        shares = class_shares(success, self.hazards, parameters["recovery"])
+        shares = LengthFit(success, self.hazards, parameters["recovery"]).class_shares[self.seen]
         return float((self.counts * np.log(np.maximum(shares @ emission(self.table, parameters), _TINY))).sum())
 
 
@@ -278,9 +283,7 @@ class StrongLabels:
     @classmethod
     def of(cls, counts: LengthCounts) -> StrongLabels:
         """From solutions all of which are labelled (those without an error among the right ones)."""
-        errors = counts.labelled.sum(axis=1)
-        ends = counts.flawless + errors
-        return cls(ends[::-1].cumsum()[::-1] - errors, errors)
+        return cls(counts.labelled_trials - counts.first_errors, counts.first_errors)
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """See `Term`."""

@@ -82,9 +82,9 @@ class AlphaVectorRule(Record):
     """A planned policy: regenerate iff the gain of intervening exceeds its price.
 
     At step t, after the score, with belief b over S0, S1, S2 and the recovery ρ: q_keep = b0 + b1·ρ,
-    q_regenerate = b0·p_s + b1·ρ + b2·p_r. The gain
-    is V(q_regenerate) − V(q_keep), where V(q) is the largest of the step's alpha-vectors at (q, 1 − q), or
-    reward·q where the step ends the solution; the price is tradeoff × Σ_class b_class·strong_tokens_class.
+    q_regenerate = b0·p_s + b1·ρ + b2·p_r. The gain is V(q_regenerate) − V(q_keep), where V(q) is the largest of the
+    step's alpha-vectors at (q, 1 − q), or reward·q where the step ends the solution; the price is
+    tradeoff × Σ_class b_class·strong_tokens_class.
 
     Attributes
     ----------
