@@ -44,7 +44,7 @@ def propagate_memoryless(regenerate, p_w, after, h, h_derailed):
                     weight = share * act
                     if weight == 0.0:
                         continue
-                    right = after[a, c]
+                    right = after[t, a, c]
                     flow = mass[s] * weight
                     if a == 1:
                         regenerated[i, c] += flow
@@ -109,8 +109,8 @@ def value_of(vectors, first, last, q):
 @njit(cache=True, nogil=True, inline="always")
 def gain_and_price(b, ended, step, vectors, offset, after, price, reward):
     """Gain of intervening, its price, and q after keeping and after regenerating."""
-    keep = b[0] * after[0, 0] + b[1] * after[0, 1] + b[2] * after[0, 2]
-    redo = b[0] * after[1, 0] + b[1] * after[1, 1] + b[2] * after[1, 2]
+    keep = b[0] * after[step, 0, 0] + b[1] * after[step, 0, 1] + b[2] * after[step, 0, 2]
+    redo = b[0] * after[step, 1, 0] + b[1] * after[step, 1, 1] + b[2] * after[step, 1, 2]
     cost = b[0] * price[0] + b[1] * price[1] + b[2] * price[2]
     if ended:
         gain = reward * (redo - keep)
@@ -141,7 +141,7 @@ def filter_beliefs(bins, lengths, ended, by_bin, success, end, recovery, out):
             e[1] = end[step, 1] if ends else 1.0 - end[step, 1]
             e[2] = e[0]
             filtered(q, success[step], by_bin[bins[i, t]], e, out[i, t])
-            q = out[i, t, 0] + recovery * out[i, t, 1]
+            q = out[i, t, 0] + recovery[step] * out[i, t, 1]
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -216,7 +216,7 @@ def propagate_alpha(rule, true_success, true_end, true_emission, true_after):
                     total = 0.0
                     for c in range(3):
                         totals[1 + 3 * action + c] += flow[c]
-                        right += flow[c] * true_after[action, c]
+                        right += flow[c] * true_after[t, action, c]
                         total += flow[c]
                     if ends:
                         totals[0] += right
@@ -256,7 +256,7 @@ def propagate_posterior(act, success, end, emission, after):
                         continue
                     action = act[m, j]
                     totals[1 + 3 * action + c] += flow
-                    right = flow * after[action, c]
+                    right = flow * after[t, action, c]
                     totals[0] += right * h
                     if action == 0:
                         low = min(m, j)
@@ -308,7 +308,7 @@ def simulate(rng, out, kind, table, act, rule, true_success, true_end, cumulativ
             else:
                 action = 1 if rng.random() < table[c, j] else 0
             out[i, 1 + 3 * action + c] += 1.0
-            right = rng.random() < true_after[action, c]
+            right = rng.random() < true_after[t, action, c]
             if ends:
                 break
             if kind == ALPHA:

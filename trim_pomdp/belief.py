@@ -49,19 +49,24 @@ def update(prior: FloatArray, likelihood: FloatArray) -> FloatArray:
     return out
 
 
-def success_table(strong_success: float, repair: float, recovery: float) -> FloatArray:
-    """P(prefix right after the step | action, class), shape (2, 3)."""
-    return np.array([kept_success(recovery), [strong_success, recovery, repair]])
+def success_table(strong_success: float, repair: float, recovery: FloatArray) -> FloatArray:
+    """P(prefix right after step t | action, class), shape (T, 2, 3), from recovery by step, shape (T,)."""
+    by_action = ((1.0, recovery, 0.0), (strong_success, recovery, repair))
+    return np.stack([_by_class(*row) for row in by_action], axis=1)
 
 
-def kept_success(recovery: float) -> FloatArray:
-    """P(prefix right after a weak step that is kept | class), shape (3,)."""
-    return np.array([1.0, recovery, 0.0])
+def kept_success(recovery: FloatArray) -> FloatArray:
+    """P(prefix right after a weak step t that is kept | class), shape (T, 3)."""
+    return _by_class(1.0, recovery, 0.0)
+
+
+def _by_class(right: float, derailed: FloatArray, wrong: float) -> FloatArray:
+    return np.stack(np.broadcast_arrays(right, derailed, wrong), axis=1)
 
 
 def next_q(belief: FloatArray, after: FloatArray) -> FloatArray:
     """Probability that the prefix is right after an action, whose row of `success_table` is given; shape (...)."""
-    return np.asarray(belief @ after)
+    return np.asarray((belief * after).sum(axis=-1))
 
 
 def filter_states(
@@ -90,7 +95,7 @@ def filter_states(
     success = dynamics.weak_success_by_step
     ends, ends_derailed = dynamics.hazard_array, dynamics.hazard_derailed_array
     lengths = mask.sum(axis=1)
-    kept = kept_success(dynamics.recovery)
+    kept = kept_success(dynamics.recovery_by_step)
     before_cap = max(dynamics.max_steps - 2, 0)
     two_hazards = dynamics.hazard_derailed is not None
     out = np.empty((n, T))
@@ -105,7 +110,7 @@ def filter_states(
             # An end (or none) that no class can explain is no evidence, and neither is such a score.
             with_end = update(belief, _end_likelihood(ended, ends[step], ends_derailed[step]))
             belief = np.where((prior * likelihood).sum(axis=1, keepdims=True) > 0, with_end, belief)
-        q = np.where(mask[:, t], next_q(belief, kept), q)
+        q = np.where(mask[:, t], next_q(belief, kept[step]), q)
         out[:, t] = q
     return out
 

@@ -270,7 +270,7 @@ def rule_from_solution(solution: Solution, model: RoutingModel, tradeoff: float)
         weak_success=dynamics.weak_success,
         strong_success=model.strong_success,
         repair=model.repair,
-        recovery=dynamics.recovery,
+        recovery=tuple(dynamics.recovery_by_step.tolist()) if two else (dynamics.recovery,),
         hazard=dynamics.hazard if two else None,
         hazard_derailed=dynamics.hazard_derailed,
         evidence=observations.evidence,

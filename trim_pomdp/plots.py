@@ -182,7 +182,7 @@ def gains(rule: AlphaVectorRule, step: int, q: FloatArray, *, ended: bool = Fals
     h, h_derailed = tables.end[step]
     end = np.array([h, h_derailed, h])
     belief = update(belief, end if ended else 1.0 - end)
-    keep, redo = (next_q(belief, after) for after in tables.after)
+    keep, redo = (next_q(belief, after) for after in tables.after[step])
     price = belief @ tables.price
     if ended:
         return rule.reward * (redo - keep), price

@@ -113,8 +113,8 @@ class RoutingModel:
 
     @cached_property
     def success_after(self) -> FloatArray:
-        """P(prefix right after the step | action, class), shape (2, 3)."""
-        return success_table(self.strong_success, self.repair, self.dynamics.recovery)
+        """P(prefix right after step t | action, class), shape (T, 2, 3)."""
+        return success_table(self.strong_success, self.repair, self.dynamics.recovery_by_step)
 
     @cached_property
     def strong_only_tokens(self) -> float:
@@ -158,7 +158,7 @@ class RoutingModel:
         for t in range(T):
             by_class = self._signal_probabilities(t)
             for action in (KEEP, REGENERATE):
-                right = by_class @ self.success_after[action]
+                right = by_class @ self.success_after[t, action]
                 joint[t, :, action, 0, :, RIGHT] = right.T
                 joint[t, :, action, 0, :, DERAILED] = (by_class.sum(axis=2) - right).T
                 for d, name in enumerate(names):

@@ -85,11 +85,12 @@ def brute_force(
 ) -> dict[tuple[bool, int], float]:
     """P(answer right, last step) from a right or derailed prefix before `start`, over every path of the prefix."""
     out: dict[tuple[bool, int], float] = {}
+    back = hazards.recovery(recovery)
     for length in range(1, len(success) - start + 1):
         for path in itertools.product((True, False), repeat=length):
             before, probability = right, 1.0
             for t, after in enumerate(path, start=start):
-                turns_right = success[t] if before else recovery
+                turns_right = success[t] if before else back[t]
                 h = hazards.right[t] if before else hazards.derailed[t]
                 probability *= turns_right if after else 1.0 - turns_right
                 probability *= h if t == start + length - 1 else 1.0 - h
@@ -118,6 +119,17 @@ def test_the_chain_against_brute_force(recovery: float) -> None:
     )
 
 
+def test_recovery_ends_with_the_right_solutions() -> None:
+    """From step 2 right solutions go on with .2, then .5, derailed ones with .8, then all; step 1 derails nothing."""
+    hazards = Hazards(np.array([0.5, 0.8, 0.5, 1.0]), np.array([0.9, 0.2, 0.0, 1.0]))
+    np.testing.assert_allclose(hazards.recovery(0.4), [0.4, 0.4, 0.4 * 0.2 / 0.8, 0.4 * 0.1 / 0.8])
+    np.testing.assert_array_equal(Hazards(hazards.derailed, hazards.right).recovery(0.4), 0.4)
+    np.testing.assert_array_equal(Hazards(hazards.right, hazards.right).recovery(0.4), 0.4)
+    ended = Hazards(np.array([0.5, 0.5, 0.5, 1.0]), np.array([0.1, 1.0, 0.5, 1.0]))
+    np.testing.assert_array_equal(ended.recovery(0.4), 0.4)
+    np.testing.assert_array_equal(Hazards(np.ones(1), np.ones(1)).recovery(0.4), 0.4)
+
+
 def test_with_one_hazard_a_solution_of_given_length_is_right_by_a_power() -> None:
     hazards = Hazards(RISING, RISING)
     chain = OutcomeChain.of(np.full(T, 0.9), hazards)
@@ -140,10 +152,11 @@ def test_two_hazards_are_found_from_lengths_and_outcomes(labelled: bool) -> None
 
 
 def test_labels_give_the_closed_form() -> None:
-    """With every first error known, p_w is right steps over right steps and first errors."""
+    """With every first error known, and no recovery, p_w is right steps over right steps and first errors."""
     counts = drawn_lengths(500, derailed=LATE, labelled=True)
-    first, last = np.nonzero(counts.labelled)
-    number = counts.labelled[first, last]
+    first, _, answer = np.nonzero(counts.labelled)
+    number = counts.labelled[counts.labelled > 0]
+    assert (answer == 1).all()
     steps = (counts.flawless * np.arange(1, T + 1)).sum() + (number * first).sum()
     assert fit_lengths(counts, two=True).success[0] == pytest.approx(steps / (steps + number.sum()), abs=1e-12)
 
@@ -182,11 +195,61 @@ def test_expected_numbers_are_those_of_the_hidden_states(recovery: float) -> Non
     """With as many solutions as the model expects, EM stays where it is, and its likelihood is at its largest."""
     start = LengthFit(np.full(T, 0.85), Hazards(RISING, LATE), recovery)
     n = 1e7  # so that the pseudo-counts are nothing
-    counts = LengthCounts(n * start.chain.right[0], n * start.chain.wrong[0], np.zeros(T), np.zeros((T, T)))
+    counts = LengthCounts(n * start.chain.right[0], n * start.chain.wrong[0], np.zeros(T), np.zeros((T, T, 2)))
     found = fit_lengths(counts, two=True, recovery=recovery)
     assert found.log_likelihood(counts) == pytest.approx(start.log_likelihood(counts), rel=1e-5)
     assert found.success[0] == pytest.approx(0.85, abs=5e-3)
     np.testing.assert_allclose(found.hazards.right[:-2], RISING[:-2], atol=1e-2)
+
+
+def by_first_error(fit: LengthFit) -> LengthCounts:
+    """Probabilities of first error, last step and answer, over every path of the prefix, as if they were numbers."""
+    T = len(fit.success)
+    flawless, labelled = np.zeros(T), np.zeros((T, T, 2))
+    back = fit.hazards.recovery(fit.recovery)
+    for length in range(1, T + 1):
+        for path in itertools.product((True, False), repeat=length):
+            probability, before = 1.0, True
+            for t, after in enumerate(path):
+                turns_right = fit.success[t] if before else back[t]
+                h = (fit.hazards.right if before else fit.hazards.derailed)[t]
+                probability *= (turns_right if after else 1.0 - turns_right) * (h if t == length - 1 else 1.0 - h)
+                before = after
+            if all(path):
+                flawless[length - 1] += probability
+            else:
+                labelled[path.index(False), length - 1, 0 if path[-1] else 1] += probability
+    return LengthCounts(np.zeros(T), np.zeros(T), flawless, labelled)
+
+
+SHORT = LengthFit(
+    np.array([0.9, 0.8, 0.7, 0.95]),
+    Hazards(np.array([0.1, 0.3, 0.4, 1.0]), np.array([0.05, 0.1, 0.2, 1.0])),
+    recovery=0.15,
+)
+
+
+def test_labelled_solutions_against_brute_force() -> None:
+    exact = by_first_error(SHORT)
+    assert exact.flawless.sum() + exact.labelled.sum() == pytest.approx(1.0)
+    assert exact.labelled[..., 0].sum() > 0.01
+    for index in zip(*np.nonzero(exact.labelled), strict=True):
+        one = np.zeros_like(exact.labelled)
+        one[index] = 1.0
+        counts = LengthCounts(np.zeros(4), np.zeros(4), np.zeros(4), one)
+        assert SHORT.log_likelihood(counts) == pytest.approx(np.log(exact.labelled[index]), abs=1e-12)
+    for last in range(4):
+        counts = LengthCounts(np.zeros(4), np.zeros(4), np.eye(4)[last], np.zeros((4, 4, 2)))
+        assert SHORT.log_likelihood(counts) == pytest.approx(np.log(exact.flawless[last]), abs=1e-12)
+
+
+def test_expected_numbers_of_labelled_solutions() -> None:
+    """With as many as the model expects EM stays where it is; what follows an error may be a recovery."""
+    exact, n = by_first_error(SHORT), 1e9
+    counts = LengthCounts(exact.right, exact.wrong, n * exact.flawless, n * exact.labelled)
+    found = fit_lengths(counts, two=True, success=SHORT.success, recovery=SHORT.recovery)
+    np.testing.assert_allclose(found.hazards.right, SHORT.hazards.right, atol=1e-4)
+    np.testing.assert_allclose(found.hazards.derailed[1:], SHORT.hazards.derailed[1:], atol=1e-4)
 
 
 # Terms -------------------------------------------------------------------------------------------------------
@@ -425,7 +488,7 @@ def test_recovery_is_found_from_outcomes() -> None:
     assert found.repair == pytest.approx(0.7, abs=0.06)
     assert found.look_right == pytest.approx(0.6, abs=0.12)
     told = fit_rollouts("labels", drawn, model.observations, labels=True, max_steps=T, intervals=False)
-    assert told.recovery == pytest.approx(0.05, abs=0.015)
+    assert told.recovery == pytest.approx(0.05, abs=0.01)
     assert told.repair == pytest.approx(0.7, abs=0.04)
 
 

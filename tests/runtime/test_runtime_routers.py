@@ -58,6 +58,7 @@ def test_alpha_vector_decisions_are_those_that_are_evaluated(which: str, fitted:
                 "emission_wrong": (0.0, 0.65, 0.15, 0.1, 0.06, 0.04),
                 "hazard": (0.0, 0.1, 0.2, 0.3, 0.4, 1.0),
                 "hazard_derailed": (0.0, 0.05, 0.1, 0.2, 0.3, 1.0),
+                "recovery": (0.3, 0.3, 0.25, 0.2, 0.15, 0.1),
             }
         ),
     }[which]

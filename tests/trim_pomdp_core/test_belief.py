@@ -40,7 +40,7 @@ def test_one_step_by_hand():
     np.testing.assert_allclose(prior, [0.6, 0.2, 0.2], rtol=1e-12)
     belief = update(prior, np.array([0.5, 0.25, 0.1]))
     np.testing.assert_allclose(belief, [30 / 37, 5 / 37, 2 / 37], rtol=1e-12)
-    after = success_table(strong_success=0.9, repair=0.5, recovery=0.2)
+    after = success_table(strong_success=0.9, repair=0.5, recovery=np.array([0.2]))[0]
     assert next_q(belief, after[KEEP]) == pytest.approx(31 / 37)
     assert next_q(belief, after[REGENERATE]) == pytest.approx((27 + 1 + 1) / 37)
 

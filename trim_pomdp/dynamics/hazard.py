@@ -61,6 +61,25 @@ class HazardTrials:
         return low, high
 
 
+def recovery_by_step(recovery: float, hazard: FloatArray, hazard_derailed: FloatArray) -> FloatArray:
+    r"""Rate of recovery ρ_t at steps 1 … T: ρ, while a right solution would still be on its way; shape (T,).
+
+    A derailed solution that has outlasted the right one has nothing to come back to. With S_t and S'_t the
+    probabilities that right and derailed solutions go on from step 2, the first that can be derailed, to step t, and
+    the two lengths coupled in one order,
+
+    .. math:: \rho_t = \rho \min(1, S_t / S'_t),
+
+    which is ρ itself where derailed solutions end when right ones would.
+    """
+    right, derailed = (
+        np.concatenate([[1.0, 1.0], np.cumprod(1.0 - h[1:-1])])[: len(hazard)] for h in (hazard, hazard_derailed)
+    )
+    on_its_way = np.ones(len(right))
+    np.divide(right, derailed, out=on_its_way, where=right < derailed)
+    return recovery * on_its_way
+
+
 def derailed_hazard(hazard: FloatArray, factor: float) -> FloatArray:
     """h' = factor · h, at most 1, and 1 at the cap; shape (T,)."""
     out = np.minimum(hazard * factor, 1.0)

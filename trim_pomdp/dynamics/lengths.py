@@ -1,14 +1,14 @@
 r"""Lengths and outcomes of solutions as a hidden Markov chain: when right ones end, and when derailed ones do.
 
 Before each step a solution is right or derailed. With s the success of a step, h its hazard while right, h' while
-derailed and ρ the recovery, a step goes on with
+derailed and r the recovery at the step (`recovery_by_step`), a step goes on with
 
 .. math::
     P(\text{right} \to \text{right}) &= s\,(1 - h) & P(\text{right} \to \text{derailed}) &= (1 - s)(1 - h) \\
-    P(\text{derailed} \to \text{right}) &= \rho\,(1 - h') & P(\text{derailed} \to \text{derailed}) &= (1 - \rho)(1 - h')
+    P(\text{derailed} \to \text{right}) &= r\,(1 - h') & P(\text{derailed} \to \text{derailed}) &= (1 - r)(1 - h')
 
-or ends likewise with h or h', and the answer is right if the solution then is. Only lengths and answers are seen, or
-the first wrong step, where it is labelled; what follows a labelled one counts as derailed. `fit_lengths` maximises the
+or ends likewise with h or h', and the answer is right if the solution then is. Only lengths and answers are seen, and
+the first wrong step, where it is labelled. `fit_lengths` maximises the
 likelihood by EM over the hidden states, for one hazard or two. No scores are looked at: their joint likelihood with
 outcomes predicts worse (docs/results.md). A solution that reaches the cap is cut off there: the hazard at the cap is no
 parameter.
@@ -22,7 +22,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from trim_pomdp.dynamics.hazard import PRIOR_TRIALS, HazardTrials
+from trim_pomdp.dynamics.hazard import PRIOR_TRIALS, HazardTrials, recovery_by_step
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -45,6 +45,10 @@ class Hazards:
         """Whether an end, or none, is evidence."""
         return not np.array_equal(self.right, self.derailed)
 
+    def recovery(self, rate: float) -> FloatArray:
+        """Recovery by step at a rate ρ, shape (T,)."""
+        return recovery_by_step(rate, self.right, self.derailed)
+
 
 @dataclass(frozen=True)
 class OutcomeChain:
@@ -61,12 +65,13 @@ class OutcomeChain:
 
     @classmethod
     def of(cls, success: FloatArray, hazards: Hazards, recovery: float = 0.0) -> OutcomeChain:
-        """From success and hazards by step, and recovery, by recursion from the cap."""
+        """From success and hazards by step, and the rate of recovery, by recursion from the cap."""
         T = len(success)
+        back = hazards.recovery(recovery)
         out = np.zeros((T, 2, T, 2))
         for a in range(T - 1, -1, -1):
             h = np.array([hazards.right[a], hazards.derailed[a]])
-            step = np.array([[success[a], 1.0 - success[a]], [recovery, 1.0 - recovery]])
+            step = np.array([[success[a], 1.0 - success[a]], [back[a], 1.0 - back[a]]])
             if a < T - 1:
                 out[a] = (1.0 - h)[:, None, None] * np.tensordot(step, out[a + 1], axes=1)
             out[a, :, a] = h[:, None] * step
@@ -105,14 +110,20 @@ class OutcomeChain:
         return float(steps @ right / max(right.sum(), _TINY)), float(steps @ wrong / max(wrong.sum(), _TINY))
 
 
-def reached(success: FloatArray, hazards: Hazards, recovery: float) -> FloatArray:
-    """P(step t is reached, from a right and from a derailed prefix), shape (2, T)."""
+def reached(
+    success: FloatArray, hazards: Hazards, recovery: float, *, start: int = 0, derailed: bool = False
+) -> FloatArray:
+    """P(step t is reached, from a right and from a derailed prefix | the prefix before step `start`), shape (2, T).
+
+    `recovery` is the rate ρ.
+    """
+    back = hazards.recovery(recovery)
     out = np.zeros((2, len(success)))
-    out[0, 0] = 1.0
-    for t in range(len(success) - 1):
-        right, derailed = out[:, t] * (1.0 - np.array([hazards.right[t], hazards.derailed[t]]))
-        out[0, t + 1] = right * success[t] + derailed * recovery
-        out[1, t + 1] = right * (1.0 - success[t]) + derailed * (1.0 - recovery)
+    out[int(derailed), start] = 1.0
+    for t in range(start, len(success) - 1):
+        right, lost = out[:, t] * (1.0 - np.array([hazards.right[t], hazards.derailed[t]]))
+        out[0, t + 1] = right * success[t] + lost * back[t]
+        out[1, t + 1] = right * (1.0 - success[t]) + lost * (1.0 - back[t])
     return out
 
 
@@ -126,8 +137,8 @@ class LengthCounts:
         Solutions of which the answer alone is known.
     flawless : ndarray of shape (T,)
         Solutions known to have no wrong step.
-    labelled : ndarray of shape (T, T)
-        Solutions with a known first wrong step (row), by last step.
+    labelled : ndarray of shape (T, T, 2)
+        Solutions with a known first wrong step (the first axis), by last step and answer (right first).
     """
 
     right: FloatArray
@@ -137,12 +148,12 @@ class LengthCounts:
 
     @classmethod
     def of(cls, lengths: IntArray, correct: NDArray[np.bool_], max_steps: int, labels: IntArray) -> LengthCounts:
-        """Count solutions; a known label stands above the outcome, and an error after the cap is none yet."""
+        """Count solutions; one known to be flawless is, whatever its answer, and an error after the cap is none yet."""
         last = np.minimum(lengths, max_steps) - 1
         known = labels != UNKNOWN
         labelled = known & (labels >= 0) & (labels < max_steps)
-        table = np.zeros((max_steps, max_steps))
-        np.add.at(table, (labels[labelled], last[labelled]), 1.0)
+        table = np.zeros((max_steps, max_steps, 2))
+        np.add.at(table, (labels[labelled], last[labelled], np.where(correct[labelled], 0, 1)), 1.0)
         right, wrong, flawless = (
             np.bincount(last[where], minlength=max_steps).astype(np.float64)
             for where in (correct & ~known, ~correct & ~known, known & ~labelled)
@@ -157,18 +168,18 @@ class LengthCounts:
     @property
     def first_errors(self) -> FloatArray:
         """Known first errors by step, shape (T,)."""
-        return np.asarray(self.labelled.sum(axis=1))
+        return np.asarray(self.labelled.sum(axis=(1, 2)))
 
     @property
     def pooled(self) -> HazardTrials:
         """Ends and trials of all solutions alike."""
-        ends = self.right + self.wrong + self.flawless + self.labelled.sum(axis=0)
+        ends = self.right + self.wrong + self.flawless + self.labelled.sum(axis=(0, 2))
         return HazardTrials(ends, _from_here_on(ends))
 
 
 @dataclass(frozen=True)
 class LengthFit:
-    """Success of a step (one value a step, shape (T,)), hazards and recovery that explain lengths and outcomes."""
+    """Success of a step (by step, shape (T,)), hazards and rate of recovery that explain lengths and outcomes."""
 
     success: FloatArray
     hazards: Hazards
@@ -181,17 +192,23 @@ class LengthFit:
 
     @property
     def class_shares(self) -> FloatArray:
-        """P(class of step t | ends at step l, answer right or wrong), shape (T, T, 2, 3); zeros where that cannot be.
+        """P(class of step t | ends at step l, answer right or wrong), shape (T, T, 2, 3); zeros where it cannot be."""
+        return self._class_shares(reached(self.success, self.hazards, self.recovery))
 
-        Forward and backward probabilities of the hidden states, multiplied.
-        """
-        right, derailed = reached(self.success, self.hazards, self.recovery)[:, :, None, None]
+    def class_shares_after(self, error: int) -> FloatArray:
+        """The same of the steps after a first error (an index below T − 1)."""
+        after = reached(self.success, self.hazards, self.recovery, start=error + 1, derailed=True)
+        return self._class_shares(after)
+
+    def _class_shares(self, reached: FloatArray) -> FloatArray:
+        """Forward and backward probabilities of the hidden states, multiplied."""
+        right, derailed = reached[:, :, None, None]
         s, after = self.success[:, None, None], self._after(self.hazards.right)
-        after_derailed = self._after(self.hazards.derailed)
+        after_derailed, back = self._after(self.hazards.derailed), self.hazards.recovery(self.recovery)[:, None, None]
         joint = np.stack(
             [
                 right * s * after[:, 0],
-                derailed * (self.recovery * after_derailed[:, 0] + (1.0 - self.recovery) * after_derailed[:, 1]),
+                derailed * (back * after_derailed[:, 0] + (1.0 - back) * after_derailed[:, 1]),
                 right * (1.0 - s) * after[:, 1],
             ],
             axis=3,
@@ -212,9 +229,17 @@ class LengthFit:
         chain = self.chain
         seen = counts.right @ _log(chain.right[0]) + counts.wrong @ _log(chain.wrong[0])
         if counts.flawless.any() or counts.labelled.any():
-            flawless, first_error = _by_label(self)
+            flawless, first_error = self._by_label
             seen += counts.flawless @ _log(flawless) + (counts.labelled * _log(first_error)).sum()
         return float(seen)
+
+    @property
+    def _by_label(self) -> tuple[FloatArray, FloatArray]:
+        """P(no wrong step, ends at step l), (T,), and P(first error at step τ, ends at step l, answer), (T, T, 2)."""
+        s, h = self.success, self.hazards.right
+        flawless_before = np.concatenate([[1.0], np.cumprod(s * (1.0 - h))[:-1]])
+        after = self._after(h)[:, 1]  # the step of the error is begun with a right prefix
+        return flawless_before * s * h, (flawless_before * (1.0 - s))[:, None, None] * after
 
 
 def fit_lengths(
@@ -234,7 +259,7 @@ def fit_lengths(
     success : ndarray of shape (T,), optional
         Success by step; by default one value for all steps is fitted.
     recovery : float
-        ρ.
+        ρ. What the hazards make of it by step is taken from the round before.
     """
     pooled = counts.pooled.estimate()
     s = np.full(len(pooled), 0.8) if success is None else success
@@ -268,39 +293,20 @@ class _Expected:
     @classmethod
     def of(cls, counts: LengthCounts, fit: LengthFit) -> _Expected:
         number = (np.stack([counts.right, counts.wrong], axis=1)[..., None] * fit.class_shares).sum(axis=2)
-        known = _of_labels(counts)
+        for error in np.flatnonzero(counts.first_errors[:-1]):
+            number += (counts.labelled[error][..., None] * fit.class_shares_after(int(error))).sum(axis=2)
         by_prefix = np.stack([number[..., 0] + number[..., 2], number[..., 1]])  # prefix, step, last step
-        return cls(
-            by_prefix.sum(axis=2) + known.trials,
-            by_prefix.diagonal(axis1=1, axis2=2) + known.ends,
-            float(number[..., 2].sum()) + known.errors,
-        )
-
-
-def _of_labels(counts: LengthCounts) -> _Expected:
-    """Numbers that labels tell for certain."""
-    labelled = counts.labelled
-    derailed = np.triu(np.vstack([np.zeros(len(labelled)), labelled.cumsum(axis=0)[:-1]]))  # step, last step
-    return _Expected(
-        trials=np.stack([counts.labelled_trials, derailed.sum(axis=1)]),
-        ends=np.stack([counts.flawless + np.diag(labelled), np.diag(derailed)]),
-        errors=float(labelled.sum()),
-    )
+        trials, ends = by_prefix.sum(axis=2), by_prefix.diagonal(axis1=1, axis2=2).copy()
+        # What labels tell for certain: all steps up to the first error.
+        trials[0] += counts.labelled_trials
+        ends[0] += counts.flawless + np.einsum("ttk->t", counts.labelled)
+        return cls(trials, ends, float(number[..., 2].sum() + counts.first_errors.sum()))
 
 
 def _two_hazards(expected: _Expected, pooled: FloatArray) -> Hazards:
     rates = (expected.ends + PRIOR_TRIALS * pooled) / (expected.trials + PRIOR_TRIALS)
     rates[:, -1] = 1.0
     return Hazards(rates[0], rates[1])
-
-
-def _by_label(fit: LengthFit) -> tuple[FloatArray, FloatArray]:
-    """P(no wrong step, ends at step l), (T,), and P(first error at step τ, ends at step l), (T, T)."""
-    h = fit.hazards.right
-    never = OutcomeChain.of(fit.success, fit.hazards)
-    after = np.diag(h) + (1.0 - h)[:, None] * np.vstack([never.derailed[1:], np.zeros(len(h))])
-    flawless_before = np.concatenate([[1.0], np.cumprod(fit.success * (1.0 - h))[:-1]])
-    return never.right[0], np.asarray((flawless_before * (1.0 - fit.success))[:, None] * after)
 
 
 def _log(probability: FloatArray) -> FloatArray:

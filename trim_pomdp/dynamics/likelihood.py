@@ -18,7 +18,7 @@ from trim_pomdp.belief import FilterBelief, success_table
 from trim_pomdp.data.outcomes import PilotRow, StepCounts
 from trim_pomdp.data.processbench import LabelledSolution
 from trim_pomdp.data.sequences import SequenceBatch
-from trim_pomdp.dynamics.hazard import derailed_hazard
+from trim_pomdp.dynamics.hazard import derailed_hazard, recovery_by_step
 from trim_pomdp.dynamics.model import PerClass, StepDynamics
 from trim_pomdp.dynamics.parameters import TOKENS
 from trim_pomdp.dynamics.propagation import RoutingMoments, routing_moments
@@ -233,12 +233,14 @@ class Pilot:
             misses=parameters["misses"],
             labelled=self.labelled,
         ).T
+        hazard_derailed = derailed_hazard(self.hazard, parameters["derailed_hazard_factor"])
+        recovery = recovery_by_step(parameters["recovery"], self.hazard, hazard_derailed)
         return routing_moments(
             below,
             np.full(len(self.hazard), weak_success),
-            success_table(parameters["strong_success"], parameters["repair"], parameters["recovery"]),
+            success_table(parameters["strong_success"], parameters["repair"], recovery),
             self.hazard,
-            derailed_hazard(self.hazard, parameters["derailed_hazard_factor"]),
+            hazard_derailed,
         )
 
     def _combine(self, parameters: Parameters, parts: Sequence[tuple[float, RoutingMoments]]) -> PilotPrediction:

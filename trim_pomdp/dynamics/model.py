@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator, model_validator
 
 from trim_pomdp.artifacts import Artifact, Record
+from trim_pomdp.dynamics.hazard import recovery_by_step
 from trim_pomdp.errors import UnsetParameterError
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -130,8 +131,8 @@ class StepDynamics(Artifact):
     false_alarms, misses : float
         Transfer e and d of the observation model to this weak model.
     recovery : float
-        Probability that a step of a derailed solution, whoever writes it, leads back to where a right solution would
-        be: errors that cancel, an error that is noticed.
+        ρ: probability that a step of a derailed solution, whoever writes it, leads back to where a right solution would
+        be (errors that cancel, an error that is noticed), while that one would still be on its way.
     right_weights : tuple of float or None
         Factor of each observation bin in f_right (which is then normalised): how this weak model's right steps score,
         where that differs from the observation model's. None: 1.
@@ -205,6 +206,11 @@ class StepDynamics(Artifact):
     def hazard_derailed_array(self) -> NDArray[np.float64]:
         """h'_t, shape (max_steps,)."""
         return np.array(self.hazard if self.hazard_derailed is None else self.hazard_derailed)
+
+    @property
+    def recovery_by_step(self) -> NDArray[np.float64]:
+        """ρ_t, shape (max_steps,): `trim_pomdp.dynamics.hazard.recovery_by_step`."""
+        return recovery_by_step(self.recovery, self.hazard_array, self.hazard_derailed_array)
 
     def require(self, *names: str) -> None:
         """Raise `UnsetParameterError` if one of the named parameters is not known."""

@@ -5,11 +5,11 @@ With :math:`u_t` the probability of being at step t with a right prefix, :math:`
 
 .. math::
     R_t &= u_t p_{w,t} (1 - a_t(S_0) + a_t(S_0) p_s) + u_t (1 - p_{w,t}) a_t(S_2) p_r \\
-    u_{t+1} &= (1 - h_t) R_t, \qquad
-    v_{t+1} = (1 - h_t)(u_t - R_t) + (1 - h'_t) v_t,
+    u_{t+1} &= (1 - h_t) R_t + (1 - h'_t) \rho_t v_t, \qquad
+    v_{t+1} = (1 - h_t)(u_t - R_t) + (1 - h'_t) (1 - \rho_t) v_t,
 
-and accuracy is :math:`\sum_t h_t R_t`. Threshold rules, constant strategies, step-random routing and the oracle
-on the true class are all of this form.
+and accuracy is :math:`\sum_t h_t R_t + h'_t \rho_t v_t`. Threshold rules, constant strategies,
+step-random routing and the oracle on the true class are all of this form.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def routing_moments(
         For each rule (and step) the probability of regenerating a weak step of class S0, S1, S2.
     weak_success, hazard, hazard_derailed : ndarray of shape (T,)
         p_w, h and h' by step.
-    after : ndarray of shape (2, 3)
+    after : ndarray of shape (T, 2, 3)
         P(prefix right after the step | action, class): `trim_pomdp.belief.success_table`.
     """
     from trim_pomdp import _kernels

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -31,8 +31,8 @@ def choose_plan(
 ) -> Plan:
     """Decide which of p_d, e, d and recovery to free, then whether to have one hazard or two, and p_w by step or not.
 
-    The first is the best; among structures it is the simplest that is not clearly (one standard error) worse than the
-    best.
+    Each time it is the simplest that is not clearly (one standard error) worse than the best; among equally many free
+    parameters, the better.
 
     Parameters
     ----------
@@ -68,7 +68,11 @@ def choose_plan(
     recovering = tuple(_with(candidate, "recovery", "recovery") for candidate in SEQUENCE_CANDIDATES)
     candidates = recovering[-1:] if (weak.labels != UNKNOWN).all() else (*SEQUENCE_CANDIDATES, *recovering)
     scores = {candidate.description: held_out(candidate, two=True) for candidate in candidates}
-    chosen = max(candidates, key=lambda candidate: scores[candidate.description].sum())
+    best = _best(scores.values())
+    chosen = min(
+        (candidate for candidate in candidates if not _clearly_better(best, scores[candidate.description])),
+        key=lambda candidate: (len(candidate.free), -scores[candidate.description].sum()),
+    )
     steep = _with(chosen, "p_w by step", "weak_success_slope")
     structures = [
         (explanation, two)
@@ -79,26 +83,31 @@ def choose_plan(
         scores[chosen.description] if two and explanation is chosen else held_out(explanation, two=two)
         for explanation, two in structures
     ]
-    best = max(judged, key=lambda score: float(score.sum()))
+    best = _best(judged)
     pick = next(i for i, score in enumerate(judged) if not _clearly_better(best, score))
     explanation, two = structures[pick]
 
-    def note(title: str, score: FloatArray) -> str:
-        return f"held-out log-likelihood per solution, {title}: {score.sum() / len(weak.labels):.4f}"
-
-    notes = [note(description, score) for description, score in scores.items()]
-    notes += [
-        f"{note(_structure(*item), score)} ({_difference(score, best)} against the best)"
-        for item, score in zip(structures, judged, strict=True)
+    shown = {_structure(*item): score for item, score in zip(structures, judged, strict=True)}
+    notes = [
+        *_choice(scores, chosen.description, len(weak.labels)),
+        *_choice(shown, _structure(explanation, two), len(weak.labels)),
     ]
-    notes.append(f"taken: {_structure(explanation, two)}, the simplest that is not clearly worse than the best")
     if "false_alarms" not in chosen.free:
-        notes.append("false_alarms and misses are 0 by choice, which predicts best; other intervals grant that")
+        notes.append("false_alarms and misses are 0 by choice; other intervals grant that")
     if two:
         notes.append(f"each of the two hazards leans on the pooled one with {PRIOR_TRIALS:g} trials a step")
     if rows.repairs is not None:
         explanation = _with(explanation, "p_s and p_r", "strong_success", "repair")
     return Plan(explanation, two, tuple(notes))
+
+
+def _choice(scores: Mapping[str, FloatArray], taken: str, solutions: int) -> Iterator[str]:
+    """What was chosen, and from what."""
+    best = _best(scores.values())
+    for title, score in scores.items():
+        value = f"{score.sum() / solutions:.4f} ({_difference(score, best)} against the best)"
+        yield f"held-out log-likelihood per solution, {title}: {value}"
+    yield f"taken: {taken}, the simplest that is not clearly worse than the best"
 
 
 def _structure(explanation: Explanation, two: bool) -> str:
@@ -119,6 +128,10 @@ def _folds(groups: NDArray[np.str_], seed: int) -> Iterator[tuple[IntArray, IntA
     if n_folds < 2:
         raise InputError("rollouts of a single problem cannot be cross-validated; give several problems")
     yield from GroupKFold(n_folds, shuffle=True, random_state=seed).split(groups, groups=groups)
+
+
+def _best(scores: Iterable[FloatArray]) -> FloatArray:
+    return max(scores, key=lambda score: float(score.sum()))
 
 
 def _clearly_better(a: FloatArray, b: FloatArray) -> bool:

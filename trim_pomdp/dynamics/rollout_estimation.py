@@ -22,7 +22,6 @@ from trim_pomdp.dynamics.likelihood import Parameters, Term, weak_success_curve
 from trim_pomdp.dynamics.parameters import DEFAULTS, PARAMETERS, Explanation
 from trim_pomdp.dynamics.rollout_data import RepairRows, RolloutRows, StrongRows, WeakRows, take
 from trim_pomdp.dynamics.rollout_terms import (
-    LabelledAnswers,
     LabelledScores,
     Repairs,
     RepairTruth,
@@ -245,7 +244,6 @@ class Fitter:
         if known.any():
             part = take(weak, known)
             out.append(LabelledScores.of(self.seen(part), part.labels))
-            out.append(LabelledAnswers.of(part.labels, part.lengths, part.batch.correct, self.max_steps))
         return out
 
     def repairs(self, repairs: RepairRows, hazards: Hazards) -> Repairs:

@@ -251,7 +251,11 @@ def _moments(fitter: Fitter, fitted: Fitted, regenerate: float) -> RoutingMoment
     return routing_moments(
         np.full((1, 3), regenerate),
         weak_success_curve(parameters, fitter.max_steps),
-        success_table(parameters.get("strong_success", 1.0), parameters.get("repair", 1.0), parameters["recovery"]),
+        success_table(
+            parameters.get("strong_success", 1.0),
+            parameters.get("repair", 1.0),
+            fitted.hazards.recovery(parameters["recovery"]),
+        ),
         fitted.hazards.right,
         fitted.hazards.derailed,
     )

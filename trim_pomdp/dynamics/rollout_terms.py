@@ -92,18 +92,23 @@ class SeenSteps:
             np.ascontiguousarray(emission(self.table, parameters).T),
             weak_success_curve(parameters, len(hazards.right)),
             end,
-            parameters["recovery"],
+            hazards.recovery(parameters["recovery"]),
             out,
         )
         return out
 
     def probability_right(self, parameters: Parameters, hazards: Hazards) -> FloatArray:
         """P(prefix right) after the last step, which is kept; shape (n,)."""
-        return next_q(self.last_beliefs(parameters, hazards), kept_success(parameters["recovery"]))
+        kept = kept_success(hazards.recovery(parameters["recovery"]))
+        return next_q(self.last_beliefs(parameters, hazards), kept[self.last_step(len(kept))])
 
     def last_beliefs(self, parameters: Parameters, hazards: Hazards) -> FloatArray:
         """Distribution over S0, S1, S2 after the last step, shape (n, 3)."""
         return np.asarray(self.beliefs(parameters, hazards)[np.arange(len(self.lengths)), self.lengths - 1])
+
+    def last_step(self, cap: int) -> IntArray:
+        """Index of the last step, that of the cap for later ones; shape (n,)."""
+        return np.minimum(self.lengths, cap) - 1
 
 
 def step_classes(labels: IntArray, steps: int) -> IntArray:
@@ -148,7 +153,7 @@ class WeakOutcomes:
 
 @dataclass(frozen=True)
 class WeakLengths:
-    """Lengths and outcomes of weak-only solutions (first errors, where labelled), hazards given."""
+    """Lengths and outcomes of weak-only solutions (and first errors, where labelled), hazards given."""
 
     counts: LengthCounts
     hazards: Hazards
@@ -159,35 +164,6 @@ class WeakLengths:
         """See `Term`."""
         success = weak_success_curve(parameters, len(self.hazards.right))
         return LengthFit(success, self.hazards, parameters["recovery"]).log_likelihood(self.counts)
-
-
-@dataclass(frozen=True)
-class LabelledAnswers:
-    """Solutions known to have derailed, by the number of steps after their first error and by their answers.
-
-    Each such step is a chance to recover, and a recovery is taken to last. `right` and `wrong` have the shape (T,).
-    """
-
-    right: FloatArray
-    wrong: FloatArray
-    name: str = "answers of labelled derailed solutions"
-    informs: frozenset[str] = _RECOVERY
-
-    @classmethod
-    def of(cls, labels: IntArray, lengths: IntArray, correct: NDArray[np.bool_], max_steps: int) -> LabelledAnswers:
-        """Count those with a known first wrong step."""
-        derailed = (labels >= 0) & (labels < max_steps)
-        after = np.minimum(lengths, max_steps) - 1 - labels
-        right, wrong = (
-            np.bincount(after[derailed & where], minlength=max_steps).astype(np.float64)
-            for where in (correct, ~correct)
-        )
-        return cls(right, wrong)
-
-    def log_likelihood(self, parameters: Parameters) -> float:
-        """See `Term`."""
-        recovered = -np.expm1(np.arange(len(self.right)) * np.log1p(-parameters["recovery"]))
-        return float((np.stack([self.right, self.wrong]) * _log_both(recovered)).sum())
 
 
 @dataclass(frozen=True)
@@ -294,8 +270,8 @@ class StrongLabels:
 class Repairs:
     """Outcomes of solutions whose last weak step the strong model redid before it went on alone.
 
-    With b the belief at that step the prefix is right after it with q = b₀·p_s + b₁·ρ + b₂·p_r. `further` holds the
-    number of strong steps after the redone one, shape (n,), which are taken together with the outcome.
+    With b the belief at that step, t, the prefix is right after it with q = b₀·p_s + b₁·ρ_t + b₂·p_r. `further` holds
+    the number of strong steps after the redone one, shape (n,), which are taken together with the outcome.
     """
 
     steps: SeenSteps
@@ -327,9 +303,9 @@ class Repairs:
         return (self.further > 0) & (self.steps.lengths < len(self.hazards.right))
 
     def _right_after(self, parameters: Parameters) -> FloatArray:
-        belief = self.steps.last_beliefs(parameters, self.hazards)
-        after = success_table(parameters["strong_success"], parameters["repair"], parameters["recovery"])
-        return next_q(belief, after[REGENERATE])
+        belief, back = self.steps.last_beliefs(parameters, self.hazards), self.hazards.recovery(parameters["recovery"])
+        after = success_table(parameters["strong_success"], parameters["repair"], back)
+        return next_q(belief, after[self.steps.last_step(len(back)), REGENERATE])
 
     def _chain(self, parameters: Parameters) -> OutcomeChain:
         curve = strong_curve(parameters, len(self.hazards.right))

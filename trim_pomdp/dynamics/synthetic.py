@@ -36,7 +36,9 @@ def draw_classes(
     """
     T = dynamics.max_steps
     fails = rng.random((n, T)) >= dynamics.weak_success_by_step
-    recovers = np.zeros((n, T), dtype=np.bool_) if dynamics.recovery == 0 else rng.random((n, T)) < dynamics.recovery
+    recovers = (
+        np.zeros((n, T), dtype=np.bool_) if dynamics.recovery == 0 else rng.random((n, T)) < dynamics.recovery_by_step
+    )
     classes, after = np.zeros((n, T), dtype=np.int64), np.ones((n, T), dtype=np.bool_)
     right = np.ones(n, dtype=np.bool_)
     for t in range(T):
@@ -200,7 +202,7 @@ def draw_repair_rollouts(
         for i in np.flatnonzero(redone.any(axis=1))[: n - len(out)]:
             step = int(redone[i].argmax())
             true_class = int(classes[i, step])
-            right = bool(rng.random() < model.success_after[REGENERATE, true_class])
+            right = bool(rng.random() < model.success_after[step, REGENERATE, true_class])
             ended = step == lengths[i] - 1
             strong, _, correct = ([], None, right) if ended else _strong_alone(model, step + 1, right, rng)
             first = int(_draw_tokens(model.strong_tokens, np.array([true_class]), rng)[0])
@@ -229,7 +231,7 @@ def _strong_alone(
         true_class = 1 if not right else 0 if rng.random() < dynamics.weak_success_by_step[step] else 2
         tokens.append(int(_draw_tokens(model.strong_tokens, np.array([true_class]), rng)[0]))
         if right or dynamics.recovery > 0:
-            was_right, right = right, bool(rng.random() < model.success_after[REGENERATE, true_class])
+            was_right, right = right, bool(rng.random() < model.success_after[step, REGENERATE, true_class])
             if was_right and not right and wrong is None:
                 wrong = len(tokens) - 1
         hazard = dynamics.hazard_derailed_array if true_class == 1 else dynamics.hazard_array

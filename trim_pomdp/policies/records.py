@@ -81,7 +81,7 @@ class PosteriorRule(Record):
 class AlphaVectorRule(Record):
     """A planned policy: regenerate iff the gain of intervening exceeds its price.
 
-    At step t, after the score, with belief b over S0, S1, S2 and the recovery ρ: q_keep = b0 + b1·ρ,
+    At step t, after the score, with belief b over S0, S1, S2 and the recovery ρ at t: q_keep = b0 + b1·ρ,
     q_regenerate = b0·p_s + b1·ρ + b2·p_r. The gain is V(q_regenerate) − V(q_keep), where V(q) is the largest of the
     step's alpha-vectors at (q, 1 − q), or reward·q where the step ends the solution; the price is
     tradeoff × Σ_class b_class·strong_tokens_class.
@@ -97,8 +97,10 @@ class AlphaVectorRule(Record):
         Empty at the last step, which ends every solution.
     weak_success : tuple of float
         p_w by step, one value or max_steps.
-    strong_success, repair, recovery : float
-        p_s, p_r and ρ.
+    strong_success, repair : float
+        p_s and p_r.
+    recovery : tuple of float
+        ρ by step, one value or max_steps.
     hazard, hazard_derailed : tuple of float or None
         Only where they differ, since then an end (or none) is evidence.
     evidence : EvidenceMap or None
@@ -120,7 +122,7 @@ class AlphaVectorRule(Record):
     weak_success: tuple[Probability, ...]
     strong_success: Probability
     repair: Probability
-    recovery: Probability = 0.0
+    recovery: tuple[Probability, ...] = (0.0,)
     hazard: tuple[Probability, ...] | None = None
     hazard_derailed: tuple[Probability, ...] | None = None
     evidence: EvidenceMap | None = None
@@ -134,8 +136,9 @@ class AlphaVectorRule(Record):
     @model_validator(mode="after")
     def _shapes_agree(self) -> AlphaVectorRule:
         T = len(self.alpha_vectors)
-        if len(self.weak_success) not in (1, T):
-            raise ValueError(f"weak_success has {len(self.weak_success)} values; expected 1 or {T}")
+        for name in ("weak_success", "recovery"):
+            if len(getattr(self, name)) not in (1, T):
+                raise ValueError(f"{name} has {len(getattr(self, name))} values; expected 1 or {T}")
         if (self.hazard is None) != (self.hazard_derailed is None):
             raise ValueError("hazard and hazard_derailed go together")
         for name in ("hazard", "hazard_derailed"):
@@ -185,7 +188,7 @@ class RuleTables:
     end : ndarray of shape (T, 2)
         Hazards h and h' if they are evidence, else both 1/2, which cancel.
     emission : ndarray of shape (3, J)
-    after : ndarray of shape (2, 3)
+    after : ndarray of shape (T, 2, 3)
         P(right after the step | action, class).
     price : ndarray of shape (3,)
         λ × strong tokens, by class.
@@ -217,7 +220,8 @@ class RuleTables:
         """Stand-in for kernels that also serve rules without tables."""
         empty = np.zeros((1, 3))
         return cls(
-            np.zeros(1), np.zeros((1, 2)), np.zeros((3, 1)), empty, np.zeros(2, dtype=np.int64), np.zeros((2, 3)),
+            np.zeros(1), np.zeros((1, 2)), np.zeros((3, 1)), empty, np.zeros(2, dtype=np.int64),
+            np.zeros((1, 2, 3)),
             np.zeros(3), 0.0, 1,
         )  # fmt: skip
 
@@ -235,7 +239,7 @@ class RuleTables:
             success=np.broadcast_to(np.array(rule.weak_success), (T,)).copy(),
             end=end,
             emission=rule.emission,
-            after=success_table(rule.strong_success, rule.repair, rule.recovery),
+            after=success_table(rule.strong_success, rule.repair, np.broadcast_to(np.array(rule.recovery), (T,))),
             price=rule.tradeoff * rule.strong_tokens.array,
             reward=rule.reward,
             cells=rule.belief_cells,

@@ -308,7 +308,7 @@ class AlphaVectorRouter:
             _Envelope(rows[:, 2].tolist(), [(intercept, slope) for intercept, slope, _ in rows.tolist()])
             for rows in np.split(tables.vectors, tables.offset[1:-1])
         ]
-        self._after: list[list[float]] = tables.after.tolist()
+        self._after: list[list[list[float]]] = tables.after.tolist()
         self._price: list[float] = tables.price.tolist()
         self.policy_hash = content_hash(rule)
         self.needs_score = needs_score(rule)
@@ -323,7 +323,7 @@ class AlphaVectorRouter:
         evidence = evidence_score(rule.evidence, seen.features)
         step = self._table_step(seen.step, seen.ended)
         b0, b1, b2 = self._belief(q, step, self._bin(evidence, seen.features), seen.ended)
-        keep, redo = (b0 * after[0] + b1 * after[1] + b2 * after[2] for after in self._after)
+        keep, redo = (b0 * after[0] + b1 * after[1] + b2 * after[2] for after in self._after[step])
         value = self._values[step]
         gain = rule.reward * (redo - keep) if seen.ended else value(redo) - value(keep)
         price = b0 * self._price[0] + b1 * self._price[1] + b2 * self._price[2]
