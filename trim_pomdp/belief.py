@@ -51,17 +51,15 @@ def update(prior: FloatArray, likelihood: FloatArray) -> FloatArray:
 
 def success_table(strong_success: float, repair: float, recovery: FloatArray) -> FloatArray:
     """P(prefix right after step t | action, class), shape (T, 2, 3), from recovery by step, shape (T,)."""
-    by_action = ((1.0, recovery, 0.0), (strong_success, recovery, repair))
-    return np.stack([_by_class(*row) for row in by_action], axis=1)
+    by_action = [[1.0, 0.0, 0.0], [strong_success, 0.0, repair]]
+    out: FloatArray = np.tile(by_action, (len(recovery), 1, 1))
+    out[:, :, 1] = recovery[:, None]
+    return out
 
 
 def kept_success(recovery: FloatArray) -> FloatArray:
     """P(prefix right after a weak step t that is kept | class), shape (T, 3)."""
-    return _by_class(1.0, recovery, 0.0)
-
-
-def _by_class(right: float, derailed: FloatArray, wrong: float) -> FloatArray:
-    return np.stack(np.broadcast_arrays(right, derailed, wrong), axis=1)
+    return success_table(1.0, 0.0, recovery)[:, KEEP]
 
 
 def next_q(belief: FloatArray, after: FloatArray) -> FloatArray:

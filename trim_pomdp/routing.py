@@ -11,7 +11,7 @@ k = (observation bin j, whether the weak step ends the solution), then the route
 
 likewise with the hazard itself where the step ends the solution. Keeping leaves the prefix right in class S0 only;
 regenerating makes it right with probability p_s in S0 and p_r in S2; either makes it right again with the small
-probability of a recovery in S1. Reward components are kept apart (accuracy, strong tokens, regenerations, …); their
+probability ρ_t of a recovery in S1. Reward components are kept apart (accuracy, strong tokens, regenerations, …); their
 weights are (reward, −λ, 0, …).
 """
 

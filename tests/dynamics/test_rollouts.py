@@ -16,6 +16,7 @@ from trim_pomdp.dynamics.lengths import UNKNOWN, Hazards, LengthCounts, LengthFi
 from trim_pomdp.dynamics.likelihood import Pilot
 from trim_pomdp.dynamics.model import PerClass, StepDynamics
 from trim_pomdp.dynamics.parameters import TRANSFER, Explanation
+from trim_pomdp.dynamics.rollout_choice import simplest
 from trim_pomdp.dynamics.rollout_data import RepairRows, RolloutRows, WeakRows
 from trim_pomdp.dynamics.rollout_fitting import fit_rollouts
 from trim_pomdp.dynamics.rollout_terms import (
@@ -23,7 +24,6 @@ from trim_pomdp.dynamics.rollout_terms import (
     Repairs,
     RepairTruth,
     SeenSteps,
-    StrongLabels,
     StrongOutcomes,
     emission,
     step_classes,
@@ -250,6 +250,19 @@ def test_expected_numbers_of_labelled_solutions() -> None:
     found = fit_lengths(counts, two=True, success=SHORT.success, recovery=SHORT.recovery)
     np.testing.assert_allclose(found.hazards.right, SHORT.hazards.right, atol=1e-4)
     np.testing.assert_allclose(found.hazards.derailed[1:], SHORT.hazards.derailed[1:], atol=1e-4)
+    level = LengthFit(np.full(4, 0.8), SHORT.hazards, SHORT.recovery)
+    exact = by_first_error(level)
+    counts = LengthCounts(exact.right, exact.wrong, n * exact.flawless, n * exact.labelled)
+    assert fit_lengths(counts, two=True, recovery=SHORT.recovery).success[0] == pytest.approx(0.8, abs=1e-6)
+
+
+def test_the_simplest_that_is_not_clearly_worse() -> None:
+    best = np.array([-10.0, -11.0, -9.0, -10.0, -10.0])
+    near = np.array([-11.0, -10.1, -9.9, -9.2, -10.0])
+    worse = np.array([-10.9, -12.0, -10.1, -11.0, -11.0])
+    assert simplest([4, 2, 3], [best, near, worse]) == 1
+    assert simplest([4, 5, 3], [best, near, worse]) == 0, "the simpler one is clearly worse"
+    assert simplest([2, 2, 1], [near, best, worse]) == 1, "of two that are equally simple the better"
 
 
 # Terms -------------------------------------------------------------------------------------------------------
@@ -257,17 +270,27 @@ def test_expected_numbers_of_labelled_solutions() -> None:
 
 @pytest.mark.parametrize("derailed", [None, tuple(LATE)])
 @pytest.mark.parametrize("slope", [0.0, 0.1])
-def test_the_compiled_filter_is_the_filter(derailed: tuple[float, ...] | None, slope: float) -> None:
+@pytest.mark.parametrize("recovery", [0.0, 0.2])
+def test_the_compiled_filter_is_the_filter(derailed: tuple[float, ...] | None, slope: float, recovery: float) -> None:
     p_w = tuple(expit(logit(0.88) + slope * np.arange(T)))
-    model = model_with(hazard_derailed=derailed, weak_success=p_w)
-    batch = draw_sequences(model, 200, np.random.default_rng(0))
-    d = model.dynamics
-    found = SeenSteps.of(batch, model.observations, np.ones(model.emission.shape[1])).beliefs(
-        {**PARAMETERS, "weak_success_slope": slope}, Hazards(d.hazard_array, d.hazard_derailed_array)
+    model = model_with(hazard_derailed=derailed, weak_success=p_w, recovery=recovery)
+    batch = draw_sequences(model, 400, np.random.default_rng(0))
+    # Their model is cut short, so that some of the solutions end at its cap and others after it.
+    d, cap = model.dynamics, T - 4
+    h, h_derailed = (np.append(hazard[: cap - 1], 1.0) for hazard in (d.hazard_array, d.hazard_derailed_array))
+    d = d.replace(
+        weak_success=p_w[:cap], hazard=tuple(h), hazard_derailed=None if derailed is None else tuple(h_derailed)
     )
-    expected = filter_states(model.observations.bins(batch.scores), batch.mask, model.emission, d)
-    np.testing.assert_allclose(found[..., 0][batch.mask], expected[batch.mask], atol=1e-12)
+    assert {-1, 0, 1} == set(np.sign(batch.lengths - cap))
+    steps = SeenSteps.of(batch, model.observations, np.ones(model.emission.shape[1]))
+    values, hazards = {**PARAMETERS, "weak_success_slope": slope, "recovery": recovery}, Hazards(h, h_derailed)
+    found = steps.beliefs(values, hazards)
     np.testing.assert_allclose(found.sum(axis=2)[batch.mask], 1.0)
+    expected = filter_states(model.observations.bins(batch.scores), batch.mask, model.emission, d)
+    np.testing.assert_allclose(steps.probability_right(values, hazards), expected[:, -1], atol=1e-12)
+    before_cap = batch.mask[:, : cap - 1]
+    q = found[:, : cap - 1, 0] + d.recovery_by_step[: cap - 1] * found[:, : cap - 1, 1]
+    np.testing.assert_allclose(q[before_cap], expected[:, : cap - 1][before_cap], atol=1e-12)
 
 
 @pytest.mark.parametrize("recovery", [0.0, 0.2])
@@ -289,6 +312,30 @@ def test_a_repair_by_hand(recovery: float) -> None:
     assert shown == pytest.approx([q * answers[0] + (1 - q) * answers[1], q], abs=1e-12)
 
 
+def test_a_repair_of_a_derailed_step_by_hand() -> None:
+    """The third weak step is redone, and ends the solution or not; ends are evidence, recovery depends on the step."""
+    table = np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]])
+    hazards = Hazards(np.array([0.1, 0.3, 0.4, 1.0]), np.array([0.05, 0.1, 0.2, 1.0]))
+    steps = SeenSteps(np.array([[0, 1, 1]] * 2), np.array([3, 3]), np.array([False, True]), table)
+    values = {**PARAMETERS, "look_right": 0.6, "false_alarms": 0.0, "misses": 0.0, "recovery": 0.3}
+    found = Repairs(steps, np.array([True, True]), np.array([1, 0]), hazards).probability_right(values)
+    derailed = 0.6 * table[0] + 0.4 * table[2]
+    back = (0.3, 0.3, 0.3 * 0.7 / 0.9)
+    for index, ended in enumerate((False, True)):
+        q = 1.0
+        for t, j in enumerate((0, 1, 1)):
+            h, h_derailed = hazards.right[t], hazards.derailed[t]
+            if not (ended and t == 2):
+                h, h_derailed = 1.0 - h, 1.0 - h_derailed
+            b = np.array([q * 0.88 * table[0, j] * h, (1 - q) * derailed[j] * h_derailed, q * 0.12 * table[2, j] * h])
+            b /= b.sum()
+            q = b @ [1.0, back[t], 0.0]
+        q = b @ [0.97, back[2], 0.7]
+        if not ended:  # one more step of the strong model, at the cap
+            q = q * (0.88 * 0.97 + 0.12 * 0.7) + (1 - q) * 0.3 * (0.7 * 0.6) / (0.9 * 0.8)
+        assert found[index] == pytest.approx(q, abs=1e-12)
+
+
 def test_strong_solutions_tell_one_number(truth: RoutingModel, rollouts: Rollouts) -> None:
     rows = RolloutRows.of(rollouts, None, labelled=True).strong
     assert rows is not None
@@ -296,8 +343,8 @@ def test_strong_solutions_tell_one_number(truth: RoutingModel, rollouts: Rollout
     unlabelled = LengthCounts.of(rows.lengths, rows.correct, T, np.full(len(rows.lengths), UNKNOWN))
     labelled = LengthCounts.of(rows.lengths, rows.correct, T, rows.labels)
     free = Explanation("p_s", "", ("strong_success",), fixed={**PARAMETERS, "strong_success": 1.0})
-    for term in (StrongOutcomes(unlabelled, hazards), StrongLabels.of(labelled)):
-        found = fit(free, [term], n_starts=1).free["strong_success"]
+    for counts in (unlabelled, labelled):
+        found = fit(free, [StrongOutcomes(counts, hazards)], n_starts=1).free["strong_success"]
         assert 0.88 * found + 0.12 * 0.7 == pytest.approx(0.88 * 0.97 + 0.12 * 0.7, abs=0.012)
 
 

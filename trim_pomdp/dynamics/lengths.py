@@ -8,10 +8,10 @@ derailed and r the recovery at the step (`recovery_by_step`), a step goes on wit
     P(\text{derailed} \to \text{right}) &= r\,(1 - h') & P(\text{derailed} \to \text{derailed}) &= (1 - r)(1 - h')
 
 or ends likewise with h or h', and the answer is right if the solution then is. Only lengths and answers are seen, and
-the first wrong step, where it is labelled. `fit_lengths` maximises the
-likelihood by EM over the hidden states, for one hazard or two. No scores are looked at: their joint likelihood with
-outcomes predicts worse (docs/results.md). A solution that reaches the cap is cut off there: the hazard at the cap is no
-parameter.
+the first wrong step, where it is labelled. `fit_lengths` maximises the likelihood by EM over the hidden states, for one
+hazard or two (but for what two make of r, which is taken from the round before). No scores are looked at: their joint
+likelihood with outcomes predicts worse (docs/results.md). A solution that reaches the cap is cut off there: the hazard
+at the cap is no parameter.
 """
 
 from __future__ import annotations
@@ -200,9 +200,9 @@ class LengthFit:
         after = reached(self.success, self.hazards, self.recovery, start=error + 1, derailed=True)
         return self._class_shares(after)
 
-    def _class_shares(self, reached: FloatArray) -> FloatArray:
+    def _class_shares(self, forward: FloatArray) -> FloatArray:
         """Forward and backward probabilities of the hidden states, multiplied."""
-        right, derailed = reached[:, :, None, None]
+        right, derailed = forward[:, :, None, None]
         s, after = self.success[:, None, None], self._after(self.hazards.right)
         after_derailed, back = self._after(self.hazards.derailed), self.hazards.recovery(self.recovery)[:, None, None]
         joint = np.stack(

@@ -8,7 +8,7 @@ With :math:`u_t` the probability of being at step t with a right prefix, :math:`
     u_{t+1} &= (1 - h_t) R_t + (1 - h'_t) \rho_t v_t, \qquad
     v_{t+1} = (1 - h_t)(u_t - R_t) + (1 - h'_t) (1 - \rho_t) v_t,
 
-and accuracy is :math:`\sum_t h_t R_t + h'_t \rho_t v_t`. Threshold rules, constant strategies,
+and accuracy is :math:`\sum_t (h_t R_t + h'_t \rho_t v_t)`. Threshold rules, constant strategies,
 step-random routing and the oracle on the true class are all of this form.
 """
 

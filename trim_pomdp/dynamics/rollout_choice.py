@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -66,13 +66,10 @@ def choose_plan(
         return np.array(out)
 
     recovering = tuple(_with(candidate, "recovery", "recovery") for candidate in SEQUENCE_CANDIDATES)
-    candidates = recovering[-1:] if (weak.labels != UNKNOWN).all() else (*SEQUENCE_CANDIDATES, *recovering)
+    plain = () if (weak.correct & (weak.labels >= 0)).any() else SEQUENCE_CANDIDATES
+    candidates = recovering[-1:] if (weak.labels != UNKNOWN).all() else (*plain, *recovering)
     scores = {candidate.description: held_out(candidate, two=True) for candidate in candidates}
-    best = _best(scores.values())
-    chosen = min(
-        (candidate for candidate in candidates if not _clearly_better(best, scores[candidate.description])),
-        key=lambda candidate: (len(candidate.free), -scores[candidate.description].sum()),
-    )
+    chosen = candidates[simplest([len(candidate.free) for candidate in candidates], list(scores.values()))]
     steep = _with(chosen, "p_w by step", "weak_success_slope")
     structures = [
         (explanation, two)
@@ -83,9 +80,7 @@ def choose_plan(
         scores[chosen.description] if two and explanation is chosen else held_out(explanation, two=two)
         for explanation, two in structures
     ]
-    best = _best(judged)
-    pick = next(i for i, score in enumerate(judged) if not _clearly_better(best, score))
-    explanation, two = structures[pick]
+    explanation, two = structures[simplest(range(len(structures)), judged)]
 
     shown = {_structure(*item): score for item, score in zip(structures, judged, strict=True)}
     notes = [
@@ -128,6 +123,21 @@ def _folds(groups: NDArray[np.str_], seed: int) -> Iterator[tuple[IntArray, IntA
     if n_folds < 2:
         raise InputError("rollouts of a single problem cannot be cross-validated; give several problems")
     yield from GroupKFold(n_folds, shuffle=True, random_state=seed).split(groups, groups=groups)
+
+
+def simplest(sizes: Sequence[int], scores: Sequence[FloatArray]) -> int:
+    """Index of the smallest option that is not clearly worse than the best; among equals the better.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        How complex each option is.
+    scores : sequence of ndarray of shape (folds,)
+        Held-out log-likelihoods.
+    """
+    best = _best(scores)
+    near = [index for index, score in enumerate(scores) if not _clearly_better(best, score)]
+    return min(near, key=lambda index: (sizes[index], -float(scores[index].sum())))
 
 
 def _best(scores: Iterable[FloatArray]) -> FloatArray:

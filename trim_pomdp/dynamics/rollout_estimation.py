@@ -26,7 +26,6 @@ from trim_pomdp.dynamics.rollout_terms import (
     Repairs,
     RepairTruth,
     SeenSteps,
-    StrongLabels,
     StrongOutcomes,
     WeakLengths,
     WeakOutcomes,
@@ -198,8 +197,10 @@ class Fitter:
         seed: int = 0,
         precision: float = 1e-11,
     ) -> tuple[Estimate, Hazards]:
-        """Fit hazards, then parameters given them; with two hazards in turns, since those depend on p_w."""
-        lengths = fit_lengths(counts, two=two)
+        """Fit hazards, then parameters given them; with two hazards in turns, since those depend on p_w and ρ."""
+        # Labelled derailed solutions with right answers are impossible without any recovery.
+        recovery = PARAMETERS["recovery"][2] if counts.labelled[..., 0].any() else 0.0
+        lengths = fit_lengths(counts, two=two, recovery=recovery)
         begin = {"weak_success": float(lengths.success[0]), **(start or {})}
         estimate = fit(
             explanation, terms(lengths.hazards), start=begin, n_starts=n_starts, seed=seed, precision=precision
@@ -223,13 +224,8 @@ class Fitter:
             out.append(self.repairs(take(rows.repairs, ~known), hazards))
         if known.any():
             out.append(RepairTruth.of(rows.repairs.true_class[known], rows.repairs.redone_right[known]))
-        if rows.strong is None:
-            return out
-        known = rows.strong.labels != UNKNOWN
-        if not known.all():
-            out.append(StrongOutcomes(self.counts(take(rows.strong, ~known)), hazards))
-        if known.any():
-            out.append(StrongLabels.of(self.counts(take(rows.strong, known))))
+        if rows.strong is not None:
+            out.append(StrongOutcomes(self.counts(rows.strong), hazards))
         return out
 
     def weak_terms(self, weak: WeakRows, hazards: Hazards) -> list[Term]:

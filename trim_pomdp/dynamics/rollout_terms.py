@@ -107,12 +107,16 @@ class SeenSteps:
         return np.asarray(self.beliefs(parameters, hazards)[np.arange(len(self.lengths)), self.lengths - 1])
 
     def last_step(self, cap: int) -> IntArray:
-        """Index of the last step, that of the cap for later ones; shape (n,)."""
-        return np.minimum(self.lengths, cap) - 1
+        """Step whose parameters the last step has: beyond the cap those before it, as in the filter; shape (n,)."""
+        at_cap = self.ended & (self.lengths == cap)
+        return np.where(at_cap, cap - 1, np.minimum(self.lengths - 1, max(cap - 2, 0)))
 
 
 def step_classes(labels: IntArray, steps: int) -> IntArray:
-    """Class 0, 1 or 2 of each step of solutions, given their first wrong step (-1: none), shape (n, steps)."""
+    """Class 0, 1 or 2 of each step of solutions, given their first wrong step (-1: none), shape (n, steps).
+
+    All that follows a first wrong step counts as derailed, though a few of those solutions find back.
+    """
     index = np.arange(steps)
     first = np.where(labels < 0, steps, labels)[:, None]
     return np.where(index < first, 0, np.where(index == first, 2, 1))
@@ -208,7 +212,7 @@ class WeakScores:
 
 @dataclass(frozen=True)
 class LabelledScores:
-    """Scores of steps whose class is known: what transfer and p_d are, without the filter.
+    """Scores of steps whose class is known (`step_classes`): what transfer and p_d are, without the filter.
 
     `counts` has the shape (3, J): steps of class S0, S1, S2 by bin.
     """
@@ -234,7 +238,7 @@ class LabelledScores:
 
 @dataclass(frozen=True)
 class StrongOutcomes:
-    """Outcomes and lengths of strong-only solutions."""
+    """Outcomes and lengths of strong-only solutions (and first errors, where labelled)."""
 
     counts: LengthCounts
     hazards: Hazards
@@ -245,25 +249,6 @@ class StrongOutcomes:
         """See `Term`."""
         success = strong_curve(parameters, len(self.hazards.right))
         return LengthFit(success, self.hazards, parameters["recovery"]).log_likelihood(self.counts)
-
-
-@dataclass(frozen=True)
-class StrongLabels:
-    """Right steps and first errors of labelled strong-only solutions, by step; arrays of shape (T,)."""
-
-    right: FloatArray
-    errors: FloatArray
-    name: str = "strong rollouts: labelled steps"
-    informs: frozenset[str] = _WEAK | _STRONG
-
-    @classmethod
-    def of(cls, counts: LengthCounts) -> StrongLabels:
-        """From solutions all of which are labelled (those without an error among the right ones)."""
-        return cls(counts.labelled_trials - counts.first_errors, counts.first_errors)
-
-    def log_likelihood(self, parameters: Parameters) -> float:
-        """See `Term`."""
-        return float((np.stack([self.right, self.errors]) * _log_both(strong_curve(parameters, len(self.right)))).sum())
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from trim_pomdp.preset import Preset
 
 DEFAULT_EVIDENCE: EvidenceKind = "prm+logprob"
 COMMAND = "python -m trim_pomdp.lab.build_presets --work FOLDER"
-WEAK, STRONG, REPAIRS = 2000, 1000, 2000
+WEAK, STRONG, REPAIRS = 4000, 4000, 4000
 
 
 def main(arguments: list[str] | None = None) -> int:
