@@ -193,7 +193,7 @@ def _types_live(models: Sequence[tp.RoutingModel], splits: Sequence[Split], live
                 correct[place], tokens[place] = bool(end.correct), end.tokens.strong
         own_x, own_y = bootstrap.means(tokens), bootstrap.means(correct)
         difference = estimate(own_y - hull_values(x, y, own_x))
-        rows.append([budget, own_x[0] / untyped.unit, own_y[0], difference.points()])
+        rows.append([budget, own_x[0] / untyped.unit, own_y[0], difference.points])
     heading("Difficulty types in mixed, live")
     table(["asked budget", "spent", "accuracy", "minus hull of the untyped plans, points"], rows)
 

@@ -182,10 +182,10 @@ def _with_regenerated_scores(model: tp.RoutingModel, bins: int) -> EpochModel:
     joint[:, :, 0, 0] = base.joint[:, :, 0, 0]
     came_out_right = base.joint[:, :, 1, 0, 0, 0]
     came_out_wrong = base.joint[:, :, 1, 0, 0, 1]
-    stayed_derailed = base.joint[:, :, 1, 0, 1, 1]
+    was_derailed = base.joint[:, :, 1, 0, 1]  # stayed so, or found back
     joint[:, :, 1, :, 0, 0] = came_out_right[..., None] * seen[0]
     joint[:, :, 1, :, 0, 1] = came_out_wrong[..., None] * seen[2]
-    joint[:, :, 1, :, 1, 1] = stayed_derailed[..., None] * seen[1]
+    joint[:, :, 1, :, 1] = was_derailed[:, :, None] * seen[1][:, None]
     return EpochModel(
         joint=joint,
         reward=base.reward,
