@@ -28,6 +28,7 @@ from study_live import BUDGETS
 from study_oracle_gap import read_rollouts
 
 import trim_pomdp as tp
+from observation_models import auc
 from trim_pomdp.data.processbench import class_features, read_step_scores
 from trim_pomdp.data.rollouts import Rollouts
 from trim_pomdp.dynamics.model import StepDynamics
@@ -103,7 +104,7 @@ def predictions(families: dict[str, FamilyRuns], rollouts: dict[str, Rollouts], 
     areas, rows = [], []
     for name, family in families.items():
         models = models_of(family, rollouts[name], work / name)
-        areas.append([name, *(f"{auc(model):.3f}" for model in models.values())])
+        areas.append([name, *(f"{model_auc(model):.3f}" for model in models.values())])
         for kind, title in KINDS.items():
             runs = family.named(kind)
             if runs:
@@ -129,10 +130,11 @@ def models_of(family: FamilyRuns, rollouts: Rollouts, work: Path) -> dict[str, t
     return models
 
 
-def auc(model: tp.RoutingModel) -> float:
-    """Of right steps against first errors, as the model sees them."""
+def model_auc(model: tp.RoutingModel) -> float:
+    """AUC of right steps against first errors, as the model sees them."""
     right, _, wrong = model.emission
-    return float(right @ (np.cumsum(wrong) - 0.5 * wrong))
+    bins = np.arange(len(right))
+    return auc(np.tile(bins, 2), np.repeat([True, False], len(bins)), np.concatenate([right, wrong]))
 
 
 def compare(family: FamilyRuns, runs: Sequence[Run], models: dict[str, tp.RoutingModel]) -> list[list[object]]:

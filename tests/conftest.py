@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -19,9 +20,11 @@ def shared() -> Path:
 
 
 @pytest.fixture
-def run_cli(capfd):
-    """Run the command line; returns exit code, stdout and stderr."""
+def run_cli(capfd, monkeypatch):
+    """Run the command line; returns exit code, stdout and stderr, without the progress of slow machines."""
     from trim_pomdp.cli.app import main
+
+    monkeypatch.setattr("trim_pomdp.cli.output.TOLD_EVERY_S", math.inf)
 
     def call(*arguments: object) -> tuple[int, str, str]:
         capfd.readouterr()

@@ -1,6 +1,7 @@
 """Dynamics from live rollouts: the chain by brute force, the filter by the other one, parameters by recovery."""
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -80,11 +81,10 @@ def fitted_on_labels(truth: RoutingModel, rollouts: Rollouts) -> StepDynamics:
 # The chain of lengths and outcomes ---------------------------------------------------------------------------
 
 
-def brute_force(
-    success: np.ndarray, hazards: Hazards, start: int, recovery: float = 0.0, *, right: bool = True
-) -> dict[tuple[bool, int], float]:
-    """P(answer right, last step) from a right or derailed prefix before `start`, over every path of the prefix."""
-    out: dict[tuple[bool, int], float] = {}
+def every_path(
+    success: np.ndarray, hazards: Hazards, start: int, recovery: float, *, right: bool
+) -> Iterator[tuple[tuple[bool, ...], float]]:
+    """Whether the prefix is right after each step from `start` on, and the probability of that and then the end."""
     back = hazards.recovery(recovery)
     for length in range(1, len(success) - start + 1):
         for path in itertools.product((True, False), repeat=length):
@@ -95,8 +95,17 @@ def brute_force(
                 probability *= turns_right if after else 1.0 - turns_right
                 probability *= h if t == start + length - 1 else 1.0 - h
                 before = after
-            key = (path[-1], start + length - 1)
-            out[key] = out.get(key, 0.0) + probability
+            yield path, probability
+
+
+def brute_force(
+    success: np.ndarray, hazards: Hazards, start: int, recovery: float = 0.0, *, right: bool = True
+) -> dict[tuple[bool, int], float]:
+    """P(answer right, last step) from a right or derailed prefix before `start`, over every path of the prefix."""
+    out: dict[tuple[bool, int], float] = {}
+    for path, probability in every_path(success, hazards, start, recovery, right=right):
+        key = (path[-1], start + len(path) - 1)
+        out[key] = out.get(key, 0.0) + probability
     return out
 
 
@@ -206,19 +215,11 @@ def by_first_error(fit: LengthFit) -> LengthCounts:
     """Probabilities of first error, last step and answer, over every path of the prefix, as if they were numbers."""
     T = len(fit.success)
     flawless, labelled = np.zeros(T), np.zeros((T, T, 2))
-    back = fit.hazards.recovery(fit.recovery)
-    for length in range(1, T + 1):
-        for path in itertools.product((True, False), repeat=length):
-            probability, before = 1.0, True
-            for t, after in enumerate(path):
-                turns_right = fit.success[t] if before else back[t]
-                h = (fit.hazards.right if before else fit.hazards.derailed)[t]
-                probability *= (turns_right if after else 1.0 - turns_right) * (h if t == length - 1 else 1.0 - h)
-                before = after
-            if all(path):
-                flawless[length - 1] += probability
-            else:
-                labelled[path.index(False), length - 1, 0 if path[-1] else 1] += probability
+    for path, probability in every_path(fit.success, fit.hazards, 0, fit.recovery, right=True):
+        if all(path):
+            flawless[len(path) - 1] += probability
+        else:
+            labelled[path.index(False), len(path) - 1, 0 if path[-1] else 1] += probability
     return LengthCounts(np.zeros(T), np.zeros(T), flawless, labelled)
 
 

@@ -32,10 +32,7 @@ def run(run_cli):
 
 @pytest.fixture
 def run_json(run):
-    """Run a verb with --json; stdout must hold one JSON document and nothing else, stderr nothing.
-
-    With `quiet` False stderr may hold something: what is long on a busy machine tells its progress now and then.
-    """
+    """Run a verb with --json; stdout must hold one JSON document and nothing else, stderr nothing."""
 
     def call(*arguments: object, quiet: bool = True) -> dict:
         code, out, err = run(*arguments, "--json")
@@ -262,7 +259,7 @@ def test_from_raw_files_to_a_policy_and_a_report(run_json, shared, files, tmp_pa
     document = run_json(
         "fit-dynamics", "--step-counts", data / "trim_step_counts.json.gz", "--weak", WEAK, "--strong", STRONG,
         "--pilot", data / "trim_measured_thr.jsonl", "--observations", obs, "--out", dynamics, "--no-intervals",
-        "--fit-thresholds", "0,0.05,0.2,0.4,0.6,0.9,1", quiet=False,
+        "--fit-thresholds", "0,0.05,0.2,0.4,0.6,0.9,1",
     )  # fmt: skip
     accuracy = [c for c in document["fit"]["checks"] if c["quantity"] == "accuracy" and not c["used_in_fit"]]
     assert len(accuracy) == 14
@@ -279,7 +276,7 @@ def test_fit_dynamics_from_sequences_and_assess_the_beliefs(run, run_json, share
     sequences = shared / "data" / "math500_sequences_dev.jsonl.gz"
     out = tmp_path / "dynamics.json"
     both = ["--observations", files["observations"], "--sequences", sequences]
-    document = run_json("fit-dynamics", *both, "--out", out, "--no-intervals", quiet=False)
+    document = run_json("fit-dynamics", *both, "--out", out, "--no-intervals")
     assert document["strong_success"] is document["repair"] is document["strong_tokens"] is None
     assessed = run_json("assess-beliefs", *both, "--dynamics", out, quiet=False)
     assert assessed["sequences"] == 1000

@@ -55,6 +55,8 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
 
 
 _UNBOUNDED = 1000
+# In a pipe, progress is told once in so many seconds.
+TOLD_EVERY_S = 30.0
 
 
 def cell(value: object) -> str:
@@ -122,13 +124,13 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[int, str], None]]
         yield lambda done, remark: bar.update(task, completed=done, remark=remark)
 
 
-def _now_and_then(interval_s: float = 30.0) -> Callable[[str], None]:
+def _now_and_then() -> Callable[[str], None]:
     """Prints a line on stderr unless the last one was just now, so that logs of long work show progress."""
     last = time.monotonic()
 
     def line(message: str) -> None:
         nonlocal last
-        if time.monotonic() - last >= interval_s:
+        if time.monotonic() - last >= TOLD_EVERY_S:
             last = time.monotonic()
             warn(message)
 

@@ -203,8 +203,8 @@ class LengthFit:
     def _class_shares(self, forward: FloatArray) -> FloatArray:
         """Forward and backward probabilities of the hidden states, multiplied."""
         right, derailed = forward[:, :, None, None]
-        s, after = self.success[:, None, None], self._after(self.hazards.right)
-        after_derailed, back = self._after(self.hazards.derailed), self.hazards.recovery(self.recovery)[:, None, None]
+        s, back = self.success[:, None, None], self.hazards.recovery(self.recovery)[:, None, None]
+        after, after_derailed = self._after_right, self._after_derailed
         joint = np.stack(
             [
                 right * s * after[:, 0],
@@ -215,6 +215,16 @@ class LengthFit:
         )
         total = joint.sum(axis=3, keepdims=True)
         return np.asarray(np.divide(joint, total, out=np.zeros_like(joint), where=total > 0))
+
+    @cached_property
+    def _after_right(self) -> FloatArray:
+        """`_after` a step that was begun with a right prefix."""
+        return self._after(self.hazards.right)
+
+    @cached_property
+    def _after_derailed(self) -> FloatArray:
+        """`_after` a step that was begun with a derailed one."""
+        return self._after(self.hazards.derailed)
 
     def _after(self, hazard: FloatArray) -> FloatArray:
         """P(ends at step l, answer | prefix after step t, which ended at a hazard by step), shape (T, 2, T, 2)."""
@@ -238,8 +248,7 @@ class LengthFit:
         """P(no wrong step, ends at step l), (T,), and P(first error at step τ, ends at step l, answer), (T, T, 2)."""
         s, h = self.success, self.hazards.right
         flawless_before = np.concatenate([[1.0], np.cumprod(s * (1.0 - h))[:-1]])
-        after = self._after(h)[:, 1]  # the step of the error is begun with a right prefix
-        return flawless_before * s * h, (flawless_before * (1.0 - s))[:, None, None] * after
+        return flawless_before * s * h, (flawless_before * (1.0 - s))[:, None, None] * self._after_right[:, 1]
 
 
 def fit_lengths(

@@ -221,8 +221,7 @@ class RuleTables:
         empty = np.zeros((1, 3))
         return cls(
             np.zeros(1), np.zeros((1, 2)), np.zeros((3, 1)), empty, np.zeros(2, dtype=np.int64),
-            np.zeros((1, 2, 3)),
-            np.zeros(3), 0.0, 1,
+            np.zeros((1, 2, 3)), np.zeros(3), 0.0, 1,
         )  # fmt: skip
 
     @classmethod
