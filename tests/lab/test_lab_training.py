@@ -1,5 +1,7 @@
 """Training of the lab's models: data, labels, and resumption, on a recipe of a few steps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from safetensors.torch import load_file  # noqa: E402
 
 from trim_pomdp.errors import InputError  # noqa: E402
 from trim_pomdp.lab import training  # noqa: E402
-from trim_pomdp.lab.models import load_models  # noqa: E402
+from trim_pomdp.lab.models import load_models, shipped_folder  # noqa: E402
 from trim_pomdp.lab.problems import Arithmetic, check, draw  # noqa: E402
 from trim_pomdp.lab.tokenizer import SCORE, SEPARATOR, VOCABULARY, build_tokenizer  # noqa: E402
 from trim_pomdp.lab.training import IGNORED, Phase, Pruning, Recipe, labelled, pruned, solutions, with_errors  # noqa: E402
@@ -18,8 +20,8 @@ PHASE = Phase(4, 1, 4, loops=0.3, mixes=training.QUOTIENTS)
 SMALL = Recipe(
     phases=(PHASE, PHASE),
     tokens=200,
-    strong=Pruning(64, 4, loops=0.3, mixes=training.PRODUCTS),
-    weak=Pruning(32, 4, loops=0.3, mixes=training.PRODUCTS),
+    strong=Pruning((64,), 4, loops=0.3, mixes=training.PRODUCTS),
+    weak=Pruning((32, 16), 4, loops=0.3, mixes=training.PRODUCTS),
     prm_solutions=4,
     prm_made_up_steps=2,
     prm_steps=4,
@@ -85,6 +87,26 @@ def test_pruning_keeps_the_largest_neurons():
         assert not torch.allclose(pruned(base, 2).eval()(ids).logits, base(ids).logits, atol=1e-5)
 
 
+@pytest.mark.parametrize(("shares", "taken"), [((0.6, 0.4, 0.3), 16), ((0.6, 0.6, 0.6), 8), ((0.1, 0.1, 0.1), 32)])
+def test_a_model_is_cut_until_it_solves_few_enough(tmp_path, monkeypatch, shares, taken):
+    sizes = (32, 16, 8)
+    recipe = replace(SMALL, weak=Pruning(sizes, 2, loops=0.3, mixes=training.PRODUCTS, most=0.5))
+    solved = {f"weak-{size}": share for size, share in zip(sizes, shares, strict=True)}
+    monkeypatch.setattr(training, "_share_solved", lambda folder, role, seed: solved[folder.name])
+    torch.manual_seed(0)
+    larger = training.Qwen2ForCausalLM(training._config(64))
+    for _ in range(2):  # the second time it is there
+        model = training._cut_down(larger, "weak", tmp_path, recipe, 0, lambda *_: None)
+        assert model.config.intermediate_size == taken
+
+
+def test_the_share_solved_is_that_of_the_checker(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_MEASURED", 20)
+    # .85 and .45 on 1,500 problems; here 60.
+    assert training._share_solved(shipped_folder() / "base", "strong", 0) > 0.7
+    assert 0.2 < training._share_solved(shipped_folder() / "weak", "weak", 0) < 0.7
+
+
 def weights(folder):
     return {role: load_file(folder / role / "model.safetensors") for role in ("strong", "weak", "prm")}
 
@@ -124,9 +146,20 @@ def test_a_base_that_is_there_is_not_trained_again(tmp_path):
     training.train(
         tmp_path / "second", recipe=SMALL, base=tmp_path / "first" / "base-2", progress=lambda *told: seen.append(told)
     )
-    assert {stage for stage, *_ in seen} == {"strong", "weak", "prm"}
+    assert {stage.split(",")[0] for stage, *_ in seen} == {"strong", "weak", "prm"}
     first, second = weights(tmp_path / "first"), weights(tmp_path / "second")
     assert torch.equal(first["weak"]["model.norm.weight"], second["weak"]["model.norm.weight"])
+
+
+def test_a_base_that_is_not_there_leaves_nothing_behind(tmp_path):
+    with pytest.raises(InputError, match="no model here"):
+        training.train(tmp_path / "lab", recipe=SMALL, base=tmp_path / "nowhere")
+    assert not (tmp_path / "lab").exists()
+
+
+def test_training_writes_nothing_but_its_progress(tmp_path, capfd):
+    training.train(tmp_path / "lab", recipe=SMALL)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_folder_in_use_is_refused(tmp_path):

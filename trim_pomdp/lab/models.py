@@ -7,7 +7,7 @@ from functools import lru_cache
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from trim_pomdp.errors import InputError
 from trim_pomdp.lab.problems import Arithmetic, check
@@ -67,14 +67,15 @@ def load_models(folder: Path | None = None) -> LabModels:
 
 def load_generators(folder: Path) -> LabModels:
     """The weak and the strong model of a folder."""
+    return LabModels(load_generator(folder / "weak", "weak"), load_generator(folder / "strong", "strong"))
+
+
+def load_generator(folder: Path, role: Literal["weak", "strong"]) -> TransformersGenerator:
+    """A generator from its own folder."""
     from trim_pomdp.runtime.backends.transformers import TransformersGenerator
 
     # No system prompt: the lab's tokenizer has no words for one.
-    weak, strong = (
-        TransformersGenerator.load(folder / role, role=role, temperature=TEMPERATURE, system_prompt=None)
-        for role in ("weak", "strong")
-    )
-    return LabModels(weak, strong)
+    return TransformersGenerator.load(folder, role=role, temperature=TEMPERATURE, system_prompt=None)
 
 
 @lru_cache(maxsize=4096)

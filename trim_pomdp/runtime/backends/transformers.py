@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,7 @@ class TransformersGenerator:
         """
         from transformers import AutoModelForCausalLM
 
-        model = _load(AutoModelForCausalLM, name, dtype).to(device)
+        model = load_model(AutoModelForCausalLM, name, dtype).to(device)
         return cls(model, load_tokenizer(name), **options)
 
     def generate_batch(self, requests: Sequence[StepRequest]) -> list[GeneratedStep]:
@@ -262,7 +263,7 @@ class TransformersScorer:
         """
         from trim_pomdp.runtime.backends.prm import Qwen2ForProcessRewardModel
 
-        model = _load(Qwen2ForProcessRewardModel, name, dtype).to(device)
+        model = load_model(Qwen2ForProcessRewardModel, name, dtype).to(device)
         return cls(model, load_tokenizer(name), **options)
 
     def score_batch(self, requests: Sequence[ScoreRequest]) -> list[StepScores]:
@@ -358,17 +359,32 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _load(model_class: Any, name: str | Path, dtype: str) -> Any:
+def load_model(model_class: Any, name: str | Path, dtype: str) -> Any:
+    """A model of this class from a folder (a path) or the hub (a name), without transformers' progress bars.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it cannot be loaded.
+    """
     if isinstance(name, Path) and not (name / "config.json").is_file():
         raise InputError(f"{name}: no model here (no config.json)")
+    with without_progress_bars():
+        try:
+            return model_class.from_pretrained(name, dtype=getattr(torch, dtype))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{name}: cannot be loaded ({str(error).splitlines()[0]})") from None
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing bars of its own for models that load and save in an instant."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        return model_class.from_pretrained(name, dtype=getattr(torch, dtype))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{name}: cannot be loaded ({str(error).splitlines()[0]})") from None
+        yield
     finally:
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
