@@ -37,11 +37,12 @@ def run_cli(capfd, monkeypatch):
 
 @pytest.fixture
 def cli_json(run_cli):
-    """Run a verb with --json; stdout must hold one JSON document and nothing else, stderr nothing."""
+    """Run a verb with --json; stdout must hold one JSON document and nothing else, stderr nothing if quiet."""
 
-    def call(*arguments: object) -> dict:
+    def call(*arguments: object, quiet: bool = True) -> dict:
         code, out, err = run_cli(*arguments, "--json")
-        assert (code, err) == (0, ""), err
+        assert code == 0, err
+        assert not quiet or err == ""
         assert out.endswith("\n")
         assert out.count("\n") == 1
         return json.loads(out, parse_constant=pytest.fail)
@@ -50,8 +51,9 @@ def cli_json(run_cli):
 
 
 @pytest.fixture
-def cli_refused(run_cli, tmp_path):
-    """Run what must be refused: exit code 2, one line on stderr with all words in it, nothing written in tmp_path."""
+def cli_refused(run_cli, tmp_path, monkeypatch):
+    """Run in tmp_path what must be refused: exit code 2, one line on stderr with all words in it, nothing written."""
+    monkeypatch.chdir(tmp_path)
 
     def state() -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != ".lock"}
@@ -61,7 +63,9 @@ def cli_refused(run_cli, tmp_path):
         code, out, err = run_cli(*arguments)
         assert (code, out) == (2, ""), err
         assert err.count("\n") == 1
+        assert err.startswith("trim-pomdp")
         assert "error: " in err
+        assert "Traceback" not in err
         for word in words:
             assert word in err
         assert state() == before
