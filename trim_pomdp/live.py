@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,12 +73,13 @@ def plan_for_rule(rule: AnyRule, model: RoutingModel | None) -> LivePlan:
 
 
 def plan_from_file(artifact: PolicyArtifact, model: RoutingModel | None) -> LivePlan:
-    """A policy as it was planned; without a model it says itself what its budget was a share of, if it spends any."""
-    if model is not None:
-        return _in_model(artifact, model)
+    """A policy as it was planned; the unit of its budget is what it was planned with, if it says so."""
     point = artifact.planned
     unit = point.strong_tokens / point.budget if point is not None and point.budget > 0 else None
-    return LivePlan(artifact, unit)
+    if model is None:
+        return LivePlan(artifact, unit)
+    plan = _in_model(artifact, model)
+    return plan if unit is None else replace(plan, strong_only_tokens=unit)
 
 
 def _in_model(artifact: PolicyArtifact, model: RoutingModel) -> LivePlan:

@@ -157,6 +157,21 @@ def test_a_base_that_is_not_there_leaves_nothing_behind(tmp_path):
     assert not (tmp_path / "lab").exists()
 
 
+@pytest.mark.parametrize("role", ["prm", "weak"])
+def test_a_base_of_another_kind_is_refused(tmp_path, role):
+    with pytest.raises(InputError, match="not a base of the lab"):
+        training.train(tmp_path / "lab", base=shipped_folder() / role)
+    assert not (tmp_path / "lab").exists()
+
+
+def test_another_base_of_the_same_name_is_refused(tmp_path):
+    for seed in (0, 1):
+        training.train(tmp_path / str(seed), recipe=SMALL, seed=seed)
+    training.train(tmp_path / "lab", recipe=SMALL, base=tmp_path / "0" / "base-2")
+    with pytest.raises(InputError, match="another folder"):
+        training.train(tmp_path / "lab", recipe=SMALL, base=tmp_path / "1" / "base-2", resume=True)
+
+
 def test_training_writes_nothing_but_its_progress(tmp_path, capfd):
     training.train(tmp_path / "lab", recipe=SMALL)
     assert capfd.readouterr() == ("", "")
@@ -186,6 +201,37 @@ def test_a_phase_ends_when_its_goal_is_reached(tmp_path, monkeypatch):
         lambda *told: seen.append(told), goal=2.0,
     )  # fmt: skip
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize("scale", [0.25, 1.0, 8.0])
+def test_new_layers_of_a_prm_find_a_stream_of_one_size(scale):
+    """Bases differ by a factor of six in that; where the stream was an eighth as large, hardly anything was learned."""
+    base = training.load_model(training.Qwen2ForCausalLM, shipped_folder() / "base", "float32")
+    with torch.no_grad():
+        base.model.embed_tokens.weight.mul_(scale)
+        for layer in base.model.layers:
+            layer.self_attn.o_proj.weight.mul_(scale)
+            layer.mlp.down_proj.weight.mul_(scale)
+    found = []
+    prm = training._new_prm(base)
+    prm.model.layers[training.LAYERS].register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
+    texts, _ = solutions(np.random.default_rng(1), 1000, Phase(1, 4, 8, loops=0.0, mixes=training.PRODUCTS))
+    with torch.no_grad():
+        prm(torch.tensor(build_tokenizer()(texts)["input_ids"]))
+    assert 1 < found[0].square().mean().sqrt() < 4
+
+
+@pytest.mark.slow
+def test_sums_are_learned_from_nothing(tmp_path):
+    """About 2,000 steps. At twice the rate, or with products beside them, thousands more left tens digits to chance."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    first, *later = Recipe().phases
+    recipe = replace(Recipe(), phases=(replace(first, steps=4000, goal=0.1), *later))
+    model = training.Qwen2ForCausalLM(training._config(training.NEURONS))
+    losses = []
+    training._train_phase(tmp_path, model, 1, recipe, 0, lambda _stage, _step, _steps, loss: losses.append(loss))
+    assert losses[-1] < 0.1
 
 
 @pytest.mark.parametrize(("offset", "width", "nats", "pairs"), [(1, 1.0, 6.0, range(8)), (5, 8.0, 3.0, range(8, 16))])

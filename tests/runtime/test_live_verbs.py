@@ -234,6 +234,7 @@ def test_the_lab_draws_its_own_problems(cli_refused: Any, problems: Path, tmp_pa
     lab = ("run", "--models", "lab", "--strategy", "weak", "--out", tmp_path / "run")
     cli_refused(*lab, "--problems", problems, words=("the lab draws its own",))
     cli_refused(*lab, "--problems", 0, words=("at least 1",))
+    cli_refused(*lab, "--problems", "²", words=("give how many",))
     cli_refused(*lab, "--family", "ring", words=("no family 'ring'", "chain, loop, mixed"))
 
 
@@ -345,6 +346,37 @@ def test_without_labels_nothing_of_the_truth_is_written(
     (row, *_) = read_weak_rollouts(tmp_path / "weak" / "weak.jsonl")
     assert set(row.features) == {"logprob_min", "logprob_mean"}
     assert len(read_repair_rollouts(tmp_path / "repair" / "repair.jsonl")) == 50
+
+
+def test_a_run_in_which_everything_failed_is_an_error(
+    dummy: DummySource, run_cli: Any, many: Path, tmp_path: Path
+) -> None:
+    dummy.faults = Faults(probability=1.0)
+    run = ("run", "--models", "dummy", "--problems", many, "--strategy", "weak", "--out", tmp_path / "run", "--json")
+    code, out, err = run_cli(*run)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "every problem failed, the first by DummyError" in err
+    assert run_cli(*run, "--resume") == (code, out, err)
+
+
+def test_planned_and_measured_budgets_of_a_policy_have_one_unit(
+    dummy: DummySource, cli_json: Any, fitted: dict[str, Path], many: Path, tmp_path: Path
+) -> None:
+    dynamics = DYNAMICS.model_copy(update={"strong_only_tokens": MODEL.strong_only_tokens / 2})
+    elsewhere = ("--observations", fitted["observations"], "--dynamics", dynamics.save(tmp_path / "other.json"))
+    out = cli_json(
+        "run",
+        "--models",
+        "dummy",
+        "--problems",
+        many,
+        *elsewhere,
+        "--policy",
+        fitted["policy"],
+        "--out",
+        tmp_path / "r",
+    )
+    assert out["strong_tokens"] / out["budget"] == pytest.approx(MODEL.strong_only_tokens)
 
 
 def test_rollouts_resume_and_leave_out_what_failed(

@@ -1,13 +1,14 @@
 """Hugging Face models in this process, against plain computations one token and one request at a time."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from safetensors.torch import load_file  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 from tiny import write_models  # noqa: E402
 
 from trim_pomdp.errors import InputError  # noqa: E402
@@ -120,3 +121,54 @@ def test_a_step_with_the_score_token_in_it_is_refused(prm):
 def test_an_absent_model_is_refused(tmp_path):
     with pytest.raises(InputError, match="no model here"):
         TransformersGenerator.load(tmp_path, role="weak")
+
+
+def test_a_generator_is_not_a_prm(folder, capfd):
+    with pytest.raises(
+        InputError, match=r"weak: not a Qwen2ForProcessRewardModel; it lacks the weights score\.0\.bias"
+    ):
+        TransformersScorer.load(folder / "weak")
+    assert capfd.readouterr() == ("", "")
+
+
+def without_a_norm(folder):
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.norm.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def cut_short(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def of_another_size(folder):
+    path = folder / "config.json"
+    path.write_text(path.read_text().replace('"hidden_size": 64', '"hidden_size": 128'))
+
+
+def without_a_template(folder):
+    (folder / "chat_template.jinja").unlink()
+
+
+def without_tokens(folder):
+    (folder / "tokenizer.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (without_a_norm, "it lacks the weights model.norm.weight"),
+        (cut_short, "cannot be loaded"),
+        (of_another_size, "cannot be loaded"),
+        (without_a_template, "no chat template"),
+        (without_tokens, "knows no tokens"),
+    ],
+)
+def test_spoiled_models_are_refused_in_one_line(folder, tmp_path, spoil, words, capfd):
+    shutil.copytree(folder / "weak", tmp_path / "weak")
+    spoil(tmp_path / "weak")
+    with pytest.raises(InputError, match=words) as refused:
+        TransformersGenerator.load(tmp_path / "weak", role="weak")
+    assert "\n" not in str(refused.value)
+    assert capfd.readouterr() == ("", "")

@@ -306,7 +306,7 @@ def check_picture(path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", [FITTED, PAPER])
+@pytest.mark.parametrize("preset", [FITTED, PAPER, "lab-loop"])
 def test_demo(preset, run_cli, tmp_path):
     folder = tmp_path / "new" / "demo"
     folder.mkdir(parents=True)
@@ -320,7 +320,7 @@ def test_demo(preset, run_cli, tmp_path):
     assert tp.load(folder / "frontier.json").kind == "frontier"
     policy = tp.load(folder / "policy-budget-0.2.json")
     assert policy.planned.budget == pytest.approx(0.2, abs=1e-6)
-    assert "threshold" in out
+    assert ("threshold rule" in out) == (preset != "lab-loop")  # which looks at more than the PRM score
     assert "planned" in out
     assert f"wrote {folder}/" in out
     assert "notes.txt" not in out  # only what the demo wrote
@@ -528,6 +528,12 @@ def test_every_verb_explains_itself_and_offers_json(verb, run_cli):
     assert code == 0
     assert out.startswith(f"Usage: trim-pomdp {verb}")
     assert "--json" in out
+
+
+def test_a_group_without_a_verb_shows_its_help(run_cli):
+    code, out, err = run_cli("lab")
+    assert (code, err) == (0, "")
+    assert re.search(r"^  train .*\n  check ", out, re.MULTILINE)
 
 
 def test_version(run_cli):

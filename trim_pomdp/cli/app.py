@@ -69,6 +69,9 @@ def main(arguments: list[str] | None = None) -> None:
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # a group without a verb
+            sys.stdout.write(f"{error}\n")
+            sys.exit(0)
         if isinstance(error, _ClickException):
             context = getattr(error, "ctx", None)
             _fail(error.format_message(), context.command_path if context else "trim-pomdp")  # type: ignore[attr-defined]

@@ -31,7 +31,7 @@ ProblemsOption = Annotated[
     typer.Option("--problems", help="With the lab: how many (default: 100). Else: problem set (JSONL)."),
 ]
 FolderOption = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with what --out holds.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with what --out holds; what failed stays failed.")]
 InFlightOption = Annotated[int, typer.Option("--in-flight", min=1, help="Problems under way at once.")]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="Cores for models in this process (default: 1 for the lab).")
@@ -81,11 +81,11 @@ def lab_or_file_problems(family: Family | None, problems: str | None, split: Spl
     if family is None:
         if problems is None:
             raise InputError("--problems FILE.jsonl is needed: what should the models of --models solve?")
-        if problems.isdigit() and not Path(problems).exists():
+        if problems.isdecimal() and not Path(problems).exists():
             raise InputError(f"--problems is {problems}; models of one's own need a problem set (JSONL)")
         return read_problems(problems)
     count = str(LAB_PROBLEMS) if problems is None else problems
-    if not count.isdigit() or int(count) < 1:
+    if not count.isdecimal() or int(count) < 1:
         raise InputError(f"--problems is {problems!r}; the lab draws its own, so give how many, at least 1")
     return draw(family, split, seed, int(count))
 

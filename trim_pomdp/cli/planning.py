@@ -95,7 +95,7 @@ def show_budgets(planned: Frontier, thresholds: tuple[PlannedPoint, ...]) -> Non
     show_table("budget (share of strong-only's tokens) → accuracy", columns, rows)
     say(
         f"weak-only {planned.weak_only.accuracy:.4f}; strong-only {planned.strong_only.accuracy:.4f} at "
-        f"{planned.strong_only.strong_tokens:.1f} strong tokens per problem (budget 1)"
+        f"{planned.strong_only.strong_tokens:.1f} strong tokens per problem (budget {planned.strong_only.budget:.3g})"
     )
 
 

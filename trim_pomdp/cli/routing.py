@@ -31,7 +31,7 @@ from trim_pomdp.cli.rules import (
     ThresholdOption,
     read_rule,
 )
-from trim_pomdp.errors import InputError
+from trim_pomdp.errors import InputError, TrimError
 
 if TYPE_CHECKING:
     from trim_pomdp.evaluation import AnyRule
@@ -84,6 +84,8 @@ def run(
     use_threads(models, threads)
     with solving_bar("routing", len(chosen)) as tell:
         summary = run_live(plan, chosen, source, out, seed=seed, resume=resume, in_flight=in_flight, progress=tell)
+    if summary.failed == summary.problems:
+        raise TrimError(f"{out}: every problem failed, the first by {summary.error}")
     if as_json:
         emit_json(result_document(summary, plan))
         return

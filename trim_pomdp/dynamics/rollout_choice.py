@@ -100,7 +100,7 @@ def _choice(scores: Mapping[str, FloatArray], taken: str, solutions: int) -> Ite
     """What was chosen, and from what."""
     best = _best(scores.values())
     for title, score in scores.items():
-        value = f"{score.sum() / solutions:.4f} ({_difference(score, best)} against the best)"
+        value = f"{score.sum() / solutions:.4f} (over all solutions {_difference(score, best)} against the best)"
         yield f"held-out log-likelihood per solution, {title}: {value}"
     yield f"taken: {taken}, the simplest that is not clearly worse than the best"
 

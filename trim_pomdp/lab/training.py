@@ -4,7 +4,7 @@
    long ones (finding the operation in the list).
 2. *strong*: the base with most neurons of its MLPs cut away, trained on until it writes fluently again; *weak*: the
    same once more, from the strong model. So what is hard for the strong model is hard for the weak one too. How much
-   a cut takes away differs from base to base, so the weak model is cut until it solves few enough training problems.
+   a cut takes away differs from base to base, so both are cut until they solve few enough training problems.
 3. *prm*: the base, frozen, with two new layers on top and a head of two logits, trained on solutions of both
    models and on made-up errors, labelled by the exact checker. Its labels are "right on its own terms". It learns to
    judge every token of a step, which is what a step's verdict follows from.
@@ -16,6 +16,7 @@ weights that an uninterrupted one reaches. Problems come from the training space
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import math
 import os
@@ -52,7 +53,7 @@ from trim_pomdp.lab.problems import (
 from trim_pomdp.lab.solving import solve, texts
 from trim_pomdp.lab.tokenizer import BOX_END, END, PAD, SCORE, SEPARATOR, VOCABULARY, build_tokenizer
 from trim_pomdp.runtime.backends.prm import Qwen2ForProcessRewardModel
-from trim_pomdp.runtime.backends.transformers import load_model, without_progress_bars
+from trim_pomdp.runtime.backends.transformers import load_model, save_model
 
 ID = {token: index for index, token in enumerate(VOCABULARY)}
 HIDDEN, HEADS, LAYERS, NEURONS = 128, 2, 3, 320
@@ -64,7 +65,8 @@ QUOTIENTS = ((0.0, 0.0), (0.4, 0.1), (0.5, 0.3), (0.3, 0.6))
 IGNORED = -100
 # Tokens of a step: label, two digits, operation and its two digits, "=", two digits of the result, and what ends it.
 _OPERATION, _RESULT = 3, 7
-_SHRINK = 1 / 32
+# The size, root mean square, at which the PRM's new layers find the residual stream of the base.
+_STREAM = 2.0
 _CHECKPOINT_EVERY = 500
 # Problems a family by which a cut is judged: a standard error of .013 over all three.
 _MEASURED = 500
@@ -146,9 +148,11 @@ class Recipe:
     )
     rate: float = 7e-4
     tokens: int = 1500
-    strong: Pruning = Pruning((128,), 600, loops=0.5, mixes=((0.0, 0.0), (0.5, 0.015), (0.87, 0.03)))
+    strong: Pruning = Pruning(
+        (128, 116, 104, 92, 80), 600, loops=0.5, mixes=((0.0, 0.0), (0.5, 0.015), (0.87, 0.03)), most=0.80
+    )
     weak: Pruning = Pruning(
-        (82, 76, 70, 64, 58), 400, loops=0.5, mixes=((0.0, 0.0), (0.5, 0.005), (0.89, 0.01)), most=0.48
+        (82, 74, 66, 58, 50, 42), 400, loops=0.5, mixes=((0.0, 0.0), (0.5, 0.005), (0.89, 0.01)), most=0.48
     )
     prm_solutions: int = 1200
     prm_rate: float = 1.5e-3
@@ -189,8 +193,8 @@ def train(
         base in its folder.
     """
     recipe = recipe or Recipe()
-    given = None if base is None else load_model(Qwen2ForCausalLM, base, "float32")
-    _claim(out, {"recipe": repr(recipe), "seed": seed, "base": None if base is None else base.name}, resume)
+    given = None if base is None else _read_base(base, recipe)
+    _claim(out, {"recipe": repr(recipe), "seed": seed, "base": None if base is None else _digest(base)}, resume)
     start = given or _train_base(out, recipe, seed, progress)
 
     strong = _cut_down(start, "strong", out, recipe, seed, progress)
@@ -198,6 +202,22 @@ def train(
     _stage(
         out / "prm", lambda folder: _train_prm(folder, start, out, recipe, seed, progress), Qwen2ForProcessRewardModel
     )
+
+
+def _read_base(folder: Path, recipe: Recipe) -> Qwen2ForCausalLM:
+    model: Qwen2ForCausalLM = load_model(Qwen2ForCausalLM, folder, "float32")
+    config, least = model.config, max(recipe.strong.neurons)
+    shape = (config.architectures, config.num_hidden_layers, config.hidden_size, config.vocab_size)
+    if shape != (["Qwen2ForCausalLM"], LAYERS, HIDDEN, len(VOCABULARY)) or config.intermediate_size < least:
+        raise InputError(
+            f"{folder}: not a base of the lab; expected a Qwen2ForCausalLM of {LAYERS} layers, hidden size {HIDDEN}, "
+            f"{len(VOCABULARY)} tokens and at least {least} neurons"
+        )
+    return model
+
+
+def _digest(folder: Path) -> str:
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
 def _claim(out: Path, config: dict[str, Any], resume: bool) -> None:
@@ -223,8 +243,7 @@ def _stage(folder: Path, make: Callable[[Path], Any], model_class: Any) -> Any:
         final = work / "model"
         shutil.rmtree(final, ignore_errors=True)
         # Half precision is what ships; what is measured is what was read back.
-        with without_progress_bars():
-            model.to(torch.float16).save_pretrained(final)
+        save_model(model.to(torch.float16), final)
         build_tokenizer().save_pretrained(final)
         final.rename(folder)
         shutil.rmtree(work)
@@ -503,6 +522,18 @@ def _made_up(rng: np.random.Generator, tokens: int) -> list[Example]:
     return out
 
 
+def _shrink(base: Qwen2ForCausalLM) -> float:
+    """The power of two, which costs no precision, that brings the residual stream nearest to its size in the PRM."""
+    streams: list[torch.Tensor] = []
+    hook = base.model.norm.register_forward_pre_hook(lambda _, inputs: streams.append(inputs[0]))
+    texts_, _ = solutions(np.random.default_rng(0), 3000, Phase(1, 6, 6, loops=0.0, mixes=QUOTIENTS))
+    with torch.no_grad():
+        base(torch.tensor(build_tokenizer_once()(texts_)["input_ids"]))
+    hook.remove()
+    size = float(streams[0].square().mean().sqrt())
+    return 2.0 ** round(math.log2(_STREAM / size))
+
+
 def _new_prm(base: Qwen2ForCausalLM) -> Qwen2ForProcessRewardModel:
     """The base with new layers and a head; only these, and the last norm, will learn."""
     config = _config(base.config.intermediate_size, LAYERS + NEW_LAYERS)
@@ -513,10 +544,11 @@ def _new_prm(base: Qwen2ForCausalLM) -> Qwen2ForProcessRewardModel:
     embedding = model.model.embed_tokens.weight.data
     embedding[ID[SCORE]] = embedding[ID[SEPARATOR]]  # it stands where the base has seen a blank line
     # The same function on a smaller residual stream, beside which what new layers write can be seen.
-    embedding *= _SHRINK
+    shrink = _shrink(base)
+    embedding *= shrink
     for layer in range(LAYERS):
-        model.model.layers[layer].self_attn.o_proj.weight.data *= _SHRINK
-        model.model.layers[layer].mlp.down_proj.weight.data *= _SHRINK
+        model.model.layers[layer].self_attn.o_proj.weight.data *= shrink
+        model.model.layers[layer].mlp.down_proj.weight.data *= shrink
     compare, gather = model.model.layers[LAYERS:]
     for module in (compare, gather, model.score):
         _start(module)

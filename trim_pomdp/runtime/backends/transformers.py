@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from trim_pomdp.errors import InputError
 from trim_pomdp.runtime.protocols import GeneratedStep, Problem, ScoreRequest, StepRequest, StepScores, StopReason
@@ -344,7 +345,7 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     Raises
     ------
     InputError
-        If there is none.
+        If there is none, it knows no tokens, or has no chat template.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -354,6 +355,10 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = loader.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: its tokenizer cannot be loaded ({str(error).splitlines()[0]})") from None
+    if not tokenizer("1", add_special_tokens=False)["input_ids"]:
+        raise InputError(f"{name}: its tokenizer knows no tokens; is tokenizer.json absent?")
+    if tokenizer.chat_template is None:
+        raise InputError(f"{name}: no chat template (chat_template.jinja, or chat_template in tokenizer_config.json)")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -365,27 +370,40 @@ def load_model(model_class: Any, name: str | Path, dtype: str) -> Any:
     Raises
     ------
     InputError
-        If there is none, or it cannot be loaded.
+        If there is none, it cannot be loaded, or its files lack weights of this class.
     """
     if isinstance(name, Path) and not (name / "config.json").is_file():
         raise InputError(f"{name}: no model here (no config.json)")
-    with without_progress_bars():
+    with _quietly():
         try:
-            return model_class.from_pretrained(name, dtype=getattr(torch, dtype))
-        except (OSError, ValueError) as error:
+            model, report = model_class.from_pretrained(name, dtype=getattr(torch, dtype), output_loading_info=True)
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise InputError(f"{name}: cannot be loaded ({str(error).splitlines()[0]})") from None
+    if absent := sorted(report["missing_keys"]):
+        # Transformers would draw them at random.
+        more = f" and {len(absent) - 1} more" if absent[1:] else ""
+        raise InputError(f"{name}: not a {model_class.__name__}; it lacks the weights {absent[0]}{more}")
+    return model
+
+
+def save_model(model: PreTrainedModel, folder: Path) -> None:
+    """Write a model without transformers' progress bar."""
+    with _quietly():
+        model.save_pretrained(folder)
 
 
 @contextmanager
-def without_progress_bars() -> Iterator[None]:
-    """Keep transformers from drawing bars of its own for models that load and save in an instant."""
+def _quietly() -> Iterator[None]:
+    """Keep transformers from drawing bars and writing tables; what they say is said in one line where it matters."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
+        logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
