@@ -320,7 +320,7 @@ def test_demo(preset, run_cli, tmp_path):
     assert tp.load(folder / "frontier.json").kind == "frontier"
     policy = tp.load(folder / "policy-budget-0.2.json")
     assert policy.planned.budget == pytest.approx(0.2, abs=1e-6)
-    assert ("threshold rule" in out) == (preset != "lab-loop")  # which looks at more than the PRM score
+    assert ("threshold" in out) == (preset != "lab-loop")  # which looks at more than the PRM score
     assert "planned" in out
     assert f"wrote {folder}/" in out
     assert "notes.txt" not in out  # only what the demo wrote

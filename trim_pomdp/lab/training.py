@@ -1,7 +1,7 @@
 """Training of the lab's models, from nothing to files, on one core: ``trim-pomdp lab train``.
 
-1. *base*: a Qwen2 of three layers learns to write right solutions, single steps first (sums, then products too), then
-   long ones (finding the operation in the list).
+1. *base*: a Qwen2 of three layers learns to write right solutions, short lists first (of sums, then products too), then
+   long ones, then quotients.
 2. *strong*: the base with most neurons of its MLPs cut away, trained on until it writes fluently again; *weak*: the
    same once more, from the strong model. So what is hard for the strong model is hard for the weak one too. How much
    a cut takes away differs from base to base, so both are cut until they solve few enough training problems.
@@ -21,6 +21,7 @@ import json
 import math
 import os
 import shutil
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,9 +104,10 @@ class Pruning:
     Attributes
     ----------
     neurons : tuple of int
-        How many stay in each MLP: sizes to try, the largest first.
+        How many stay in each MLP: sizes to choose from, the largest first.
     most : float
-        The first of these sizes that solves no larger a share of training problems is taken, or else the last.
+        The largest size that solves no larger a share of training problems is taken, found by bisection, or else the
+        last. 1 takes the first unseen.
     """
 
     neurons: tuple[int, ...]
@@ -149,10 +151,10 @@ class Recipe:
     rate: float = 7e-4
     tokens: int = 1500
     strong: Pruning = Pruning(
-        (128, 116, 104, 92, 80), 600, loops=0.5, mixes=((0.0, 0.0), (0.5, 0.015), (0.87, 0.03)), most=0.80
+        tuple(range(128, 79, -4)), 600, loops=0.5, mixes=((0.0, 0.0), (0.5, 0.015), (0.87, 0.03)), most=0.79
     )
     weak: Pruning = Pruning(
-        (82, 74, 66, 58, 50, 42), 400, loops=0.5, mixes=((0.0, 0.0), (0.5, 0.005), (0.89, 0.01)), most=0.48
+        tuple(range(82, 41, -4)), 400, loops=0.5, mixes=((0.0, 0.0), (0.5, 0.005), (0.89, 0.01)), most=0.48
     )
     prm_solutions: int = 1200
     prm_rate: float = 1.5e-3
@@ -382,16 +384,21 @@ def _train_phase(
 def _cut_down(
     larger: Qwen2ForCausalLM, role: Role, out: Path, recipe: Recipe, seed: int, progress: Progress
 ) -> Qwen2ForCausalLM:
-    """The strong or weak model: the first size tried that does not solve too much, in the folder of its role."""
+    """The strong or weak model: the largest size that does not solve too much, in the folder of its role."""
     pruning: Pruning = getattr(recipe, role)
+
+    def trained(neurons: int) -> Path:
+        folder = out / f"{role}-{neurons}"
+        make = functools.partial(_train_pruned, pruned(larger, neurons), role, recipe, seed, progress)
+        _stage(folder, make, Qwen2ForCausalLM)
+        return folder
+
+    def solves_few(neurons: int) -> bool:
+        return pruning.most == 1.0 or _share_solved(trained(neurons), role, seed) <= pruning.most
+
     if not (out / role).is_dir():
-        for neurons in pruning.neurons:
-            tried = out / f"{role}-{neurons}"
-            make = functools.partial(_train_pruned, pruned(larger, neurons), role, recipe, seed, progress)
-            _stage(tried, make, Qwen2ForCausalLM)
-            if pruning.most == 1.0 or _share_solved(tried, role, seed) <= pruning.most:
-                break
-        tried.rename(out / role)
+        first = bisect_left(pruning.neurons, True, key=solves_few)
+        trained(pruning.neurons[min(first, len(pruning.neurons) - 1)]).rename(out / role)
     model: Qwen2ForCausalLM = load_model(Qwen2ForCausalLM, out / role, "float32")
     return model
 
