@@ -250,7 +250,7 @@ def plot_fit(model: RoutingModel, thresholds: Sequence[PlannedPoint], grid: Sequ
     """Threshold curve implied by the dynamics against the measured one, fitted and held-out rows apart; or None."""
     report = model.dynamics.fit
     checks = [] if report is None else [c for c in report.checks if c.threshold is not None and 0 <= c.threshold < 1]
-    if not checks:
+    if not checks or not thresholds:
         return None
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(2, width=12.5, height=5.0)

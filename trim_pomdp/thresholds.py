@@ -20,6 +20,11 @@ def threshold_curve(model: RoutingModel, thresholds: Sequence[float] = THRESHOLD
     return tuple(evaluate(ThresholdRule(threshold=k), model) for k in thresholds)
 
 
+def predicted_threshold_curve(model: RoutingModel) -> tuple[PlannedPoint, ...]:
+    """The threshold curve; empty where the model knows evidence of other kinds and so nothing of the bare PRM score."""
+    return threshold_curve(model) if model.observations.evidence is None else ()
+
+
 def posterior_curve(model: RoutingModel, closeness: Sequence[float] = THRESHOLDS) -> tuple[PlannedPoint, ...]:
     """Exact expectations of the paper's posterior rule, in the order of the closeness values."""
     return tuple(evaluate(PosteriorRule(closeness=c), model) for c in closeness)

@@ -348,11 +348,12 @@ def test_without_labels_nothing_of_the_truth_is_written(
     assert len(read_repair_rollouts(tmp_path / "repair" / "repair.jsonl")) == 50
 
 
+@pytest.mark.parametrize("verb", [("run", "--strategy", "weak"), ("rollout", "--mode", "weak")])
 def test_a_run_in_which_everything_failed_is_an_error(
-    dummy: DummySource, run_cli: Any, many: Path, tmp_path: Path
+    dummy: DummySource, run_cli: Any, many: Path, tmp_path: Path, verb: tuple[str, ...]
 ) -> None:
     dummy.faults = Faults(probability=1.0)
-    run = ("run", "--models", "dummy", "--problems", many, "--strategy", "weak", "--out", tmp_path / "run", "--json")
+    run = (*verb, "--models", "dummy", "--problems", many, "--out", tmp_path / "run", "--json")
     code, out, err = run_cli(*run)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "every problem failed, the first by DummyError" in err

@@ -18,6 +18,7 @@ app = typer.Typer(
     help="Plan stepwise LLM routing: fit what the models and the PRM do, plan every budget at once, make policies.",
     epilog="Begin with: trim-pomdp demo. Each verb explains itself: trim-pomdp VERB --help.",
     add_completion=False,
+    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -60,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a table has lines and arrows that not every encoding knows
     try:
-        code = app(args=arguments or ["--help"], prog_name="trim-pomdp", standalone_mode=False)
+        code = app(args=arguments, prog_name="trim-pomdp", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output has seen enough; keep Python from complaining once more when it exits.
@@ -69,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except Exception as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # a group without a verb
+        if type(error).__name__ == "NoArgsIsHelpError":  # no verb
             sys.stdout.write(f"{error}\n")
             sys.exit(0)
         if isinstance(error, _ClickException):

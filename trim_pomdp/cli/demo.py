@@ -45,7 +45,7 @@ def demo(
     from trim_pomdp.live import result_document
     from trim_pomdp.plots import save_figure
     from trim_pomdp.preset import load_preset
-    from trim_pomdp.thresholds import threshold_curve
+    from trim_pomdp.thresholds import predicted_threshold_curve
 
     item = load_preset(preset)
     folder = _make_folder(out)
@@ -53,7 +53,7 @@ def demo(
     with progress("demo") as tell:
         tell(f"planning {tradeoffs} tradeoffs (after compiling the kernels, once per installation)")
         planned = solve_frontier(model, tradeoffs)
-        thresholds = threshold_curve(model) if model.observations.evidence is None else ()
+        thresholds = predicted_threshold_curve(model)
         policy = planned.policy_for_budget(_BUDGET)
         tell("drawing")
         pictures = _pictures(model, planned, thresholds, policy, seed)
@@ -165,7 +165,7 @@ def _pictures(
     rule = policy.policy.first if isinstance(policy.policy, MixedRule) else policy.policy
     if isinstance(rule, AlphaVectorRule) and rule.score_edges is not None:
         out["policy_map"] = plots.plot_policy_map(rule)
-    fit = plots.plot_fit(model, thresholds, THRESHOLDS) if thresholds else None
+    fit = plots.plot_fit(model, thresholds, THRESHOLDS)
     if fit is not None:
         out["fit"] = fit
     batch = _examples(draw_sequences(model, _DRAWN, np.random.default_rng(seed)))

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trim_pomdp.cli.output import progress_bar
-from trim_pomdp.errors import InputError
+from trim_pomdp.errors import InputError, TrimError
 
 if TYPE_CHECKING:
     from trim_pomdp.lab.problems import Family, Split
     from trim_pomdp.runtime.protocols import Problem
     from trim_pomdp.runtime.records import TerminalRecord
     from trim_pomdp.runtime.run import Progress
+    from trim_pomdp.runtime.summary import RunSummary
 
 LAB = "lab"
 LAB_PROBLEMS = 100
@@ -88,6 +89,12 @@ def lab_or_file_problems(family: Family | None, problems: str | None, split: Spl
     if not count.isdecimal() or int(count) < 1:
         raise InputError(f"--problems is {problems!r}; the lab draws its own, so give how many, at least 1")
     return draw(family, split, seed, int(count))
+
+
+def require_success(summary: RunSummary, out: Path) -> None:
+    """Raise `TrimError` if every problem failed: what was measured then tells nothing."""
+    if summary.failed == summary.problems:
+        raise TrimError(f"{out}: every problem failed, the first by {summary.error}")
 
 
 @contextmanager

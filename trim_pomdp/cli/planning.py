@@ -47,7 +47,7 @@ def frontier(
     from trim_pomdp.artifacts import require_writable
     from trim_pomdp.frontier import solve_frontier
     from trim_pomdp.frontier_artifact import FrontierArtifact
-    from trim_pomdp.thresholds import threshold_curve
+    from trim_pomdp.thresholds import predicted_threshold_curve
 
     _check_gap(gap)
     for path in (out, plot):
@@ -56,7 +56,7 @@ def frontier(
     model = read_model(preset, observations, dynamics)
     with progress("planning"):
         planned = solve_frontier(model, tradeoffs, gap=gap, threads=threads)
-        thresholds = threshold_curve(model) if model.observations.evidence is None else ()
+        thresholds = predicted_threshold_curve(model)
         artifact = FrontierArtifact.of(planned, thresholds)
     if out is not None:
         artifact.save(out)
@@ -260,10 +260,10 @@ def _inspect_artifact(artifact: Artifact, as_json: bool) -> None:
 def _inspect_model(model: RoutingModel, as_json: bool) -> None:
     from trim_pomdp.cli.fitting import show_dynamics
     from trim_pomdp.frontier import end_points
-    from trim_pomdp.thresholds import threshold_curve
+    from trim_pomdp.thresholds import predicted_threshold_curve
 
     weak, strong = end_points(model)
-    thresholds = threshold_curve(model) if model.observations.evidence is None else ()
+    thresholds = predicted_threshold_curve(model)
     if as_json:
         emit_json(
             {

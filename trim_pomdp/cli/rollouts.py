@@ -20,6 +20,7 @@ from trim_pomdp.cli.live import (
     ThreadsOption,
     lab_or_file_problems,
     read_family,
+    require_success,
     solving_bar,
     use_threads,
 )
@@ -84,6 +85,7 @@ def rollout(
     use_threads(models, threads)
     with solving_bar(f"{chosen} rollout", len(job.problems)) as tell:
         summary = job.run(out, resume=resume, in_flight=in_flight, progress=tell)
+    require_success(summary, out)
     files = job.write(out, labels)
     if as_json:
         emit_json(_document(chosen, summary, files))
@@ -147,15 +149,10 @@ class _Job:
 
     def write(self, out: Path, labels: bool) -> list[str]:
         """Write the files of the rollout; returns their names."""
-        from trim_pomdp.errors import TrimError
         from trim_pomdp.runtime.rollouts import usable, write_records
         from trim_pomdp.runtime.traces import read_traces
 
-        ended = list(read_traces(out))
-        good = usable(ended)
-        if not good:
-            raise TrimError(f"{out}: every problem failed, the first by {ended[0].terminal.error}")
-        files = self._files(good, labels)
+        files = self._files(usable(read_traces(out)), labels)
         return [write_records(out / name, records).name for name, records in files.items()]
 
     def _files(self, ended: Sequence[SolutionRecord], labels: bool) -> dict[str, list[Record]]:

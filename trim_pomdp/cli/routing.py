@@ -18,6 +18,7 @@ from trim_pomdp.cli.live import (
     ThreadsOption,
     lab_or_file_problems,
     read_family,
+    require_success,
     solving_bar,
     use_threads,
 )
@@ -31,7 +32,7 @@ from trim_pomdp.cli.rules import (
     ThresholdOption,
     read_rule,
 )
-from trim_pomdp.errors import InputError, TrimError
+from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
     from trim_pomdp.evaluation import AnyRule
@@ -84,8 +85,7 @@ def run(
     use_threads(models, threads)
     with solving_bar("routing", len(chosen)) as tell:
         summary = run_live(plan, chosen, source, out, seed=seed, resume=resume, in_flight=in_flight, progress=tell)
-    if summary.failed == summary.problems:
-        raise TrimError(f"{out}: every problem failed, the first by {summary.error}")
+    require_success(summary, out)
     if as_json:
         emit_json(result_document(summary, plan))
         return

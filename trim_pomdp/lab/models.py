@@ -7,7 +7,7 @@ from functools import lru_cache
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from trim_pomdp.errors import InputError
 from trim_pomdp.lab.problems import Arithmetic, check
@@ -15,7 +15,7 @@ from trim_pomdp.runtime.protocols import Problem
 
 if TYPE_CHECKING:
     from trim_pomdp.runtime.backends.transformers import TransformersGenerator, TransformersScorer
-    from trim_pomdp.runtime.records import StepClass
+    from trim_pomdp.runtime.records import Author, StepClass
 
 TEMPERATURE = 0.7
 MAX_STEP_TOKENS = 24
@@ -70,7 +70,7 @@ def load_generators(folder: Path) -> LabModels:
     return LabModels(load_generator(folder / "weak", "weak"), load_generator(folder / "strong", "strong"))
 
 
-def load_generator(folder: Path, role: Literal["weak", "strong"]) -> TransformersGenerator:
+def load_generator(folder: Path, role: Author) -> TransformersGenerator:
     """A generator from its own folder."""
     from trim_pomdp.runtime.backends.transformers import TransformersGenerator
 

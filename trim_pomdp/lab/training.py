@@ -16,7 +16,6 @@ weights that an uninterrupted one reaches. Problems come from the training space
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import math
 import os
@@ -25,7 +24,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,6 +54,8 @@ from trim_pomdp.lab.solving import solve, texts
 from trim_pomdp.lab.tokenizer import BOX_END, END, PAD, SCORE, SEPARATOR, VOCABULARY, build_tokenizer
 from trim_pomdp.runtime.backends.prm import Qwen2ForProcessRewardModel
 from trim_pomdp.runtime.backends.transformers import load_model, save_model
+from trim_pomdp.runtime.config import fingerprint
+from trim_pomdp.runtime.records import Author
 
 ID = {token: index for index, token in enumerate(VOCABULARY)}
 HIDDEN, HEADS, LAYERS, NEURONS = 128, 2, 3, 320
@@ -71,7 +72,6 @@ _STREAM = 2.0
 _CHECKPOINT_EVERY = 500
 # Problems a family by which a cut is judged: a standard error of .013 over all three.
 _MEASURED = 500
-Role = Literal["strong", "weak"]
 Progress = Callable[[str, int, int, float], None]
 """Told now and then: stage, step, of how many, mean loss since the last time."""
 
@@ -196,7 +196,7 @@ def train(
     """
     recipe = recipe or Recipe()
     given = None if base is None else _read_base(base, recipe)
-    _claim(out, {"recipe": repr(recipe), "seed": seed, "base": None if base is None else _digest(base)}, resume)
+    _claim(out, {"recipe": repr(recipe), "seed": seed, "base": None if base is None else fingerprint(base)}, resume)
     start = given or _train_base(out, recipe, seed, progress)
 
     strong = _cut_down(start, "strong", out, recipe, seed, progress)
@@ -216,10 +216,6 @@ def _read_base(folder: Path, recipe: Recipe) -> Qwen2ForCausalLM:
             f"{len(VOCABULARY)} tokens and at least {least} neurons"
         )
     return model
-
-
-def _digest(folder: Path) -> str:
-    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
 def _claim(out: Path, config: dict[str, Any], resume: bool) -> None:
@@ -382,28 +378,37 @@ def _train_phase(
 
 
 def _cut_down(
-    larger: Qwen2ForCausalLM, role: Role, out: Path, recipe: Recipe, seed: int, progress: Progress
+    larger: Qwen2ForCausalLM, role: Author, out: Path, recipe: Recipe, seed: int, progress: Progress
 ) -> Qwen2ForCausalLM:
     """The strong or weak model: the largest size that does not solve too much, in the folder of its role."""
     pruning: Pruning = getattr(recipe, role)
 
-    def trained(neurons: int) -> Path:
-        folder = out / f"{role}-{neurons}"
-        make = functools.partial(_train_pruned, pruned(larger, neurons), role, recipe, seed, progress)
-        _stage(folder, make, Qwen2ForCausalLM)
-        return folder
+    def tried(neurons: int) -> Path:
+        return out / f"{role}-{neurons}"
+
+    def trained(neurons: int) -> Qwen2ForCausalLM:
+        model: Qwen2ForCausalLM = _stage(
+            tried(neurons),
+            lambda folder: _train_pruned(folder, larger, neurons, role, recipe, seed, progress),
+            Qwen2ForCausalLM,
+        )
+        return model
 
     def solves_few(neurons: int) -> bool:
-        return pruning.most == 1.0 or _share_solved(trained(neurons), role, seed) <= pruning.most
+        if pruning.most == 1.0:
+            return True
+        trained(neurons)
+        return _share_solved(tried(neurons), role, seed) <= pruning.most
 
-    if not (out / role).is_dir():
+    def choose(_: Path) -> Qwen2ForCausalLM:
         first = bisect_left(pruning.neurons, True, key=solves_few)
-        trained(pruning.neurons[min(first, len(pruning.neurons) - 1)]).rename(out / role)
-    model: Qwen2ForCausalLM = load_model(Qwen2ForCausalLM, out / role, "float32")
+        return trained(pruning.neurons[min(first, len(pruning.neurons) - 1)])
+
+    model: Qwen2ForCausalLM = _stage(out / role, choose, Qwen2ForCausalLM)
     return model
 
 
-def _share_solved(folder: Path, role: Role, seed: int) -> float:
+def _share_solved(folder: Path, role: Author, seed: int) -> float:
     """Share of training problems that a model solves alone, over all families."""
     generator = load_generator(folder, role)
     problems = [problem for family in FAMILIES for problem in draw(family, "train", 10**6 + seed, _MEASURED)]
@@ -412,16 +417,23 @@ def _share_solved(folder: Path, role: Role, seed: int) -> float:
 
 
 def _train_pruned(
-    model: Qwen2ForCausalLM, role: Role, recipe: Recipe, seed: int, progress: Progress, folder: Path
+    folder: Path,
+    larger: Qwen2ForCausalLM,
+    neurons: int,
+    role: Author,
+    recipe: Recipe,
+    seed: int,
+    progress: Progress,
 ) -> Qwen2ForCausalLM:
     pruning: Pruning = getattr(recipe, role)
+    model = pruned(larger, neurons)
     stage = {"strong": 1, "weak": 2}[role]
     phase = replace(recipe.phases[-1], mixes=pruning.mixes, loops=pruning.loops)
 
     def loss_at(step: int) -> torch.Tensor:
         return _language_loss(model, np.random.default_rng([seed, stage, step]), recipe.tokens, phase)
 
-    name = f"{role}, {model.config.intermediate_size} neurons"
+    name = f"{role}, {neurons} neurons"
     optimise(name, model, loss_at, lambda step: _rate(step, 1e-3, pruning.steps), pruning.steps, folder, progress)
     return model
 
