@@ -6,8 +6,8 @@
    same once more, from the strong model. So what is hard for the strong model is hard for the weak one too. How much
    a cut takes away differs from base to base, so both are cut until they solve few enough training problems.
 3. *prm*: the base, frozen, with two new layers on top and a head of two logits, trained on solutions of both
-   models and on made-up errors, labelled by the exact checker. Its labels are "right on its own terms". It learns to
-   judge every token of a step, which is what a step's verdict follows from.
+   models and on made-up errors, labelled by the exact checker, until it is good enough. Its labels are "right on its
+   own terms". It learns to judge every token of a step, which is what a step's verdict follows from.
 
 Every batch is drawn from (seed, stage, step), so an interrupted training goes on from its last checkpoint to the very
 weights that an uninterrupted one reaches. Problems come from the training space only.
@@ -32,6 +32,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
+from observation_models import auc
 from trim_pomdp.errors import InputError
 from trim_pomdp.lab.models import LabModels, load_generator, load_generators
 from trim_pomdp.lab.problems import (
@@ -58,8 +59,10 @@ from trim_pomdp.runtime.config import fingerprint
 from trim_pomdp.runtime.records import Author
 
 ID = {token: index for index, token in enumerate(VOCABULARY)}
-HIDDEN, HEADS, LAYERS, NEURONS = 128, 2, 3, 320
-NEW_LAYERS = 2
+HEAD, HEADS, LAYERS, NEURONS = 64, 2, 3, 320
+HIDDEN = HEAD * HEADS
+# The PRM's residual stream is wider by one head: room for the token itself.
+NEW_LAYERS, PRM_HEADS = 2, HEADS + 1
 LONGEST_LIST = 12
 SUMS = ((0.0, 0.0),)
 PRODUCTS = ((0.0, 0.0), (0.4, 0.0), (0.9, 0.0), (0.9, 0.0))
@@ -69,7 +72,10 @@ IGNORED = -100
 _OPERATION, _RESULT = 3, 7
 # The size, root mean square, at which the PRM's new layers find the residual stream of the base.
 _STREAM = 2.0
+# The size of the token itself beside its embedding, small enough for the base's norms not to notice.
+_TOKEN = 0.05
 _CHECKPOINT_EVERY = 500
+_JUDGED_EVERY = 10
 # Problems a family by which a cut is judged: a standard error of .013 over all three.
 _MEASURED = 500
 Progress = Callable[[str, int, int, float], None]
@@ -136,8 +142,11 @@ class Recipe:
         Solutions a family and source that the PRM learns from.
     prm_rate : float
         Highest learning rate of the PRM.
-    prm_made_up_steps, prm_steps : int
-        Steps of its training: first so many on made-up errors, half of all steps wrong, then mostly on solutions.
+    prm_steps : int
+        Most steps of its training.
+    prm_goal : float
+        Its training ends once right steps rank above first errors by such an AUC, on solutions of the weak model that
+        it does not learn from. Without it, it would hardly ever be wrong: no PRM that one would have to reckon with.
     """
 
     phases: tuple[Phase, ...] = (
@@ -151,15 +160,15 @@ class Recipe:
     rate: float = 7e-4
     tokens: int = 1500
     strong: Pruning = Pruning(
-        tuple(range(128, 79, -4)), 600, loops=0.5, mixes=((0.0, 0.0), (0.5, 0.015), (0.87, 0.03)), most=0.79
+        tuple(range(128, 79, -4)), 600, loops=0.5, mixes=((0.0, 0.0), (0.5, 0.015), (0.87, 0.03)), most=0.785
     )
     weak: Pruning = Pruning(
         tuple(range(82, 41, -4)), 400, loops=0.5, mixes=((0.0, 0.0), (0.5, 0.005), (0.89, 0.01)), most=0.48
     )
     prm_solutions: int = 1200
-    prm_rate: float = 1.5e-3
-    prm_made_up_steps: int = 4000
-    prm_steps: int = 8000
+    prm_rate: float = 7e-4
+    prm_steps: int = 3000
+    prm_goal: float = 0.93
 
 
 def train(
@@ -260,10 +269,12 @@ def optimise(
     folder: Path,
     progress: Progress,
     goal: float = 0.0,
+    enough: Callable[[], bool] = lambda: False,
 ) -> None:
     """AdamW on what of the model requires a gradient, with a checkpoint now and then to go on from.
 
-    It ends after so many steps, or when the mean loss between two checkpoints is below the goal.
+    It ends after so many steps, when the mean loss between two checkpoints is below the goal, or when the model, asked
+    now and then, is good enough.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.01)
@@ -282,6 +293,9 @@ def optimise(
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         losses.append(loss.item())
+        if (step + 1) % _JUDGED_EVERY == 0 and enough():
+            progress(stage, step + 1, step + 1, float(np.mean(losses)))
+            break
         if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == steps:
             mean = float(np.mean(losses))
             _save(path, model, optimiser, parameters, step + 1, mean)
@@ -333,14 +347,14 @@ def _rate(step: int, rate: float, steps: int | None) -> float:
 # Generators -----------------------------------------------------------------------------------------------------
 
 
-def _config(neurons: int, layers: int = LAYERS) -> Qwen2Config:
+def _config(neurons: int, layers: int = LAYERS, heads: int = HEADS) -> Qwen2Config:
     return Qwen2Config(
         vocab_size=len(VOCABULARY),
-        hidden_size=HIDDEN,
+        hidden_size=HEAD * heads,
         intermediate_size=neurons,
         num_hidden_layers=layers,
-        num_attention_heads=HEADS,
-        num_key_value_heads=HEADS,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
         max_position_embeddings=512,
         tie_word_embeddings=True,
         bos_token_id=None,
@@ -511,24 +525,52 @@ class Example:
 def _train_prm(
     folder: Path, base: Qwen2ForCausalLM, trained: Path, recipe: Recipe, seed: int, progress: Progress
 ) -> Qwen2ForProcessRewardModel:
-    examples = _examples(folder / "solutions.jsonl", trained, recipe, seed)
+    lessons, exams = _solved(folder / "solutions.json", trained, recipe, seed)
+    by_length, judged = (
+        sorted((labelled(*item) for item in part), key=lambda example: len(example.ids)) for part in (lessons, exams)
+    )
     torch.manual_seed(seed + 1)
     model = _new_prm(base)
-    by_length = sorted(examples, key=lambda example: len(example.ids))
 
     def loss_at(step: int) -> torch.Tensor:
         rng = np.random.default_rng([seed, 3, step])
-        # A few to the end, so that what is rare in solutions stays known.
-        if step < recipe.prm_made_up_steps or step % 3 == 0:
+        # Every third batch, so that what is rare in solutions is seen.
+        if step % 3 == 0:
             return _verdict_loss(model, _made_up(rng, 2 * recipe.tokens))
         last = int(rng.integers(len(by_length)))
         count = max(8, 2 * recipe.tokens // len(by_length[last].ids))
         # Neighbours in length, so that little is padding.
         return _verdict_loss(model, by_length[max(last - count, 0) : last + 1])
 
-    steps = recipe.prm_steps
-    optimise("prm", model, loss_at, lambda step: _rate(step, recipe.prm_rate, steps), steps, folder, progress)
+    optimise(
+        "prm",
+        model,
+        loss_at,
+        lambda step: _rate(step, recipe.prm_rate, recipe.prm_steps),
+        recipe.prm_steps,
+        folder,
+        progress,
+        enough=lambda: _ranking(model, judged) >= recipe.prm_goal,
+    )
     return model
+
+
+def _ranking(model: Qwen2ForProcessRewardModel, examples: Sequence[Example]) -> float:
+    """AUC of right steps against first errors by the second logit's probability."""
+    scores: list[float] = []
+    right: list[int] = []
+    for start in range(0, len(examples), 50):
+        batch = examples[start : start + 50]
+        ids, labels = _padded(batch)
+        with torch.no_grad():
+            probabilities = _verdicts(model, ids).softmax(-1)[..., 1]
+        for row in range(len(batch)):
+            at = ids[row] == ID[SCORE]
+            verdicts = labels[row, at].tolist()
+            known = verdicts.index(0) + 1 if 0 in verdicts else len(verdicts)
+            scores += probabilities[row, at].tolist()[:known]
+            right += verdicts[:known]
+    return auc(scores, right)
 
 
 def _made_up(rng: np.random.Generator, tokens: int) -> list[Example]:
@@ -554,23 +596,37 @@ def _shrink(base: Qwen2ForCausalLM) -> float:
 
 
 def _new_prm(base: Qwen2ForCausalLM) -> Qwen2ForProcessRewardModel:
-    """The base with new layers and a head; only these, and the last norm, will learn."""
-    config = _config(base.config.intermediate_size, LAYERS + NEW_LAYERS)
-    config.architectures = ["Qwen2ForProcessRewardModel"]
-    config.num_labels = 2
-    model = Qwen2ForProcessRewardModel(config)
-    model.model.load_state_dict(base.model.state_dict(), strict=False)
-    embedding = model.model.embed_tokens.weight.data
-    embedding[ID[SCORE]] = embedding[ID[SEPARATOR]]  # it stands where the base has seen a blank line
+    """The base with new layers and a head; only these, and the last norm, will learn.
+
+    The last layer of a base may all but erase the token that it stands at, which the new layers have to compare with
+    what was expected. So the stream is wider than the base, and what is beside the base tells the token.
+    """
     # The same function on a smaller residual stream, beside which what new layers write can be seen.
     shrink = _shrink(base)
-    embedding *= shrink
-    for layer in range(LAYERS):
-        model.model.layers[layer].self_attn.o_proj.weight.data *= shrink
-        model.model.layers[layer].mlp.down_proj.weight.data *= shrink
+    config = _config(base.config.intermediate_size, LAYERS + NEW_LAYERS, PRM_HEADS)
+    config.architectures = ["Qwen2ForProcessRewardModel"]
+    config.num_labels = 2
+    config.rms_norm_eps *= shrink**2 * HEADS / PRM_HEADS
+    model = Qwen2ForProcessRewardModel(config)
     compare, gather = model.model.layers[LAYERS:]
     for module in (compare, gather, model.score):
         _start(module)
+    parameters = dict(model.model.named_parameters())
+    for name, source in base.model.named_parameters():
+        if name == "norm.weight":
+            continue
+        part = parameters[name].data.zero_()[tuple(map(slice, source.shape))]
+        part.copy_(source.data)
+        if name.endswith(("embed_tokens.weight", "o_proj.weight", "down_proj.weight")):
+            part *= shrink
+        if name.endswith("layernorm.weight"):
+            part *= math.sqrt(HEADS / PRM_HEADS)  # the mean square is over the whole width
+    embedding = parameters["embed_tokens.weight"].data
+    embedding[ID[SCORE]] = embedding[ID[SEPARATOR]]  # it stands where the base has seen a blank line
+    size = _TOKEN * float(embedding[:, :HIDDEN].norm(dim=1).mean())
+    embedding[:, HIDDEN : HIDDEN + len(VOCABULARY)] = size * torch.eye(len(VOCABULARY))
+    for norm in (compare.input_layernorm, compare.post_attention_layernorm):
+        norm.weight.data[HIDDEN:] = math.sqrt(HEAD) / size
     for head in range(HEADS):
         # A digit is compared with what the layers below expected of it: at the token before, and the one before that.
         _look_back(compare.self_attn, head, offset=head + 1, width=1.0, nats=6.0, pairs=range(8))
@@ -598,45 +654,68 @@ def _look_back(attention: Any, head: int, *, offset: int, width: float, nats: fl
     With k = (c, 0) and q = c·(cos ωδ, −sin ωδ) in a pair of frequency ω, the score of a distance s is c²·cos ω(s − δ),
     largest at s = δ. It falls by `nats` at `width` from there.
     """
-    size = HIDDEN // HEADS
-    frequencies = 10_000.0 ** (-2.0 * np.array(pairs) / size)
-    scale = math.sqrt(nats * math.sqrt(size) / (1.0 - np.cos(frequencies * width)).sum())
+    frequencies = 10_000.0 ** (-2.0 * np.array(pairs) / HEAD)
+    scale = math.sqrt(nats * math.sqrt(HEAD) / (1.0 - np.cos(frequencies * width)).sum())
     for pair, frequency in zip(pairs, frequencies, strict=True):
-        first, second = head * size + pair, head * size + pair + size // 2
+        first, second = head * HEAD + pair, head * HEAD + pair + HEAD // 2
         attention.k_proj.bias.data[[first, second]] = torch.tensor([scale, 0.0])
         angle = frequency * offset
         attention.q_proj.bias.data[[first, second]] = scale * torch.tensor([math.cos(angle), -math.sin(angle)])
 
 
 def _verdict_loss(model: Qwen2ForProcessRewardModel, examples: Sequence[Example]) -> torch.Tensor:
+    ids, labels = _padded(examples)
+    logits = _verdicts(model, ids)
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+
+
+def _verdicts(model: Qwen2ForProcessRewardModel, ids: torch.Tensor) -> torch.Tensor:
+    """Logits (wrong, right) at every token, shape (B, T, 2)."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits: torch.Tensor = model(ids, (ids != ID[PAD]).long())
+    return logits.float()
+
+
+def _padded(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens and labels of examples, shape (B, T) both."""
     width = max(len(example.ids) for example in examples)
     ids = torch.full((len(examples), width), ID[PAD])
     labels = torch.full((len(examples), width), IGNORED)
     for row, example in enumerate(examples):
         ids[row, : len(example.ids)] = torch.tensor(example.ids)
         labels[row, : len(example.labels)] = torch.tensor(example.labels)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = model(ids, (ids != ID[PAD]).long())  # (B, T, 2)
-    return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+    return ids, labels
 
 
-def _examples(cache_file: Path, trained: Path, recipe: Recipe, seed: int) -> list[Example]:
-    """Solutions of both models and with made-up errors; kept, since an interrupted training needs them again."""
+Texts = tuple[str, list[str]]
+"""A prompt and the steps of a solution."""
+
+
+def _solved(cache_file: Path, trained: Path, recipe: Recipe, seed: int) -> tuple[list[Texts], list[Texts]]:
+    """Solutions to learn from, of both models and with made-up errors, and others of the weak model to be judged by.
+
+    Kept, since an interrupted training needs them again.
+    """
     if not cache_file.is_file():
         models = load_generators(trained)
         rng = np.random.default_rng([seed, 4])
-        lines = []
+        lessons: list[Texts] = []
+        exams: list[Texts] = []
         for family in FAMILIES:
             for source, count in (("weak", recipe.prm_solutions), ("strong", recipe.prm_solutions // 4)):
                 problems = draw(family, "train", 2 * seed + (source == "weak"), count)
                 records = solve(problems, models, strong=source == "strong", seed=seed)
-                lines += [(p.prompt, texts(record)) for p, record in zip(problems, records, strict=True)]
+                solved = [(problem.prompt, texts(record)) for problem, record in zip(problems, records, strict=True)]
+                judged = count // 8 if source == "weak" else 0
+                exams += solved[:judged]
+                lessons += solved[judged:]
             for problem in draw(family, "train", 10**6 + seed, recipe.prm_solutions):
-                lines.append((problem.prompt, with_errors(Arithmetic.parse(problem.prompt), rng)))
+                lessons.append((problem.prompt, with_errors(Arithmetic.parse(problem.prompt), rng)))
         temporary = cache_file.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        temporary.write_text(json.dumps([lessons, exams]))
         os.replace(temporary, cache_file)
-    return [labelled(prompt, steps) for prompt, steps in map(json.loads, cache_file.read_text().splitlines())]
+    lessons, exams = ([(prompt, steps) for prompt, steps in part] for part in json.loads(cache_file.read_text()))
+    return lessons, exams
 
 
 def with_errors(problem: Arithmetic, rng: np.random.Generator, rate: float = 0.12) -> list[str]:

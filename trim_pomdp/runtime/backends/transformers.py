@@ -286,8 +286,9 @@ class TransformersScorer:
         for request, row, scores, length in zip(requests, ids, right, mask.sum(dim=1).tolist(), strict=True):
             found = scores[row == self._score_token].tolist()
             if len(found) != len(request.steps):
+                where = "its prompt" if SCORE_TOKEN in request.problem.prompt else "a step"
                 raise InputError(
-                    f"problem {request.problem.id}: {len(found)} scores for {len(request.steps)} steps; a step "
+                    f"problem {request.problem.id}: {len(found)} scores for {len(request.steps)} steps; {where} "
                     f"contains {SCORE_TOKEN}"
                 )
             out.append(StepScores(tuple(found), int(length)))
@@ -383,6 +384,8 @@ def load_model(model_class: Any, name: str | Path, dtype: str) -> Any:
         # Transformers would draw them at random.
         more = f" and {len(absent) - 1} more" if absent[1:] else ""
         raise InputError(f"{name}: not a {model_class.__name__}; it lacks the weights {absent[0]}{more}")
+    if heads := sorted(key for key in report["unexpected_keys"] if key.startswith("score.")):
+        raise InputError(f"{name}: a reward model (it has the weights {heads[0]}), no {model_class.__name__}")
     return model
 
 
