@@ -146,7 +146,7 @@ def check_bins(rule: AlphaVectorRule, model: RoutingModel) -> None:
 
 
 def _evidence(evidence: EvidenceMap | None) -> str:
-    return "the PRM score" if evidence is None else f"{', '.join(evidence.features)}, weighted"
+    return "the PRM score" if evidence is None else evidence.formula
 
 
 def _evaluate_alpha(rule: AlphaVectorRule, model: RoutingModel) -> FloatArray:

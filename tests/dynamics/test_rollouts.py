@@ -477,6 +477,28 @@ def test_one_hazard_stays_one() -> None:
     assert asked.hazard_derailed is not None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [2, 3])
+def test_strong_solutions_tell_a_second_hazard_from_success_by_step(seed: int) -> None:
+    """Of few weak solutions alone, where derailed ones run on, a p_w that falls step by step explains as much."""
+    model = tp.load_preset("lab-loop.prm").routing_model()
+    rollouts = draw_rollouts(model, 100, 100, 100, np.random.default_rng(seed))
+    found = fit_rollouts("few", rollouts, model.observations, max_steps=model.dynamics.max_steps, intervals=False)
+    assert found.hazard_derailed is not None
+
+
+def test_a_cap_that_is_not_named_is_noticed() -> None:
+    model = tp.load_preset("lab-loop.prm").routing_model()
+    items = draw_weak_rollouts(model, 60, np.random.default_rng(0))
+    notes = []
+    for cap in (16, 30):
+        fit = fit_rollouts("cap", Rollouts(items), model.observations, max_steps=cap, intervals=False).fit
+        assert fit is not None
+        notes.append([note for note in fit.notes if "end at step 16" in note])
+    assert notes[0] == []
+    assert "--max-steps 16" in notes[1][0]
+
+
 def test_weak_success_by_step_is_found_where_it_is() -> None:
     curve = expit(logit(0.97) - 0.25 * np.arange(T))
     model = model_with(weak_success=tuple(curve), look_right=0.9)
@@ -504,6 +526,11 @@ def test_wrong_rollouts_are_refused(truth: RoutingModel, rollouts: Rollouts) -> 
     ):
         with pytest.raises(InputError, match=word):
             fit_rollouts("x", rollouts_given, truth.observations, max_steps=T, intervals=False)
+    unlabelled = Rollouts([item.model_copy(update={"label": None}) for item in weak])
+    with pytest.raises(InputError, match="no rollout holds any"):
+        fit_rollouts("x", unlabelled, truth.observations, labels=True, max_steps=T, intervals=False)
+    with pytest.raises(InputError, match=f"a rollout has {T} steps, more than the step cap of {T - 2}"):
+        fit_rollouts("x", rollouts, truth.observations, max_steps=T - 2, intervals=False)
     both = Sources(rollouts=rollouts, sequences=SequenceBatch.of(weak))
     with pytest.raises(InputError, match="rollouts stand alone"):
         fit_dynamics("x", both, truth.observations)

@@ -15,6 +15,7 @@ from trim_pomdp.data.rollouts import read_repair_rollouts, read_strong_rollouts,
 from trim_pomdp.evaluation import evaluate
 from trim_pomdp.frontier import policy_for_budget
 from trim_pomdp.model_sources import Backends
+from trim_pomdp.observations import ObservationModel
 from trim_pomdp.policies import MixedRule, PolicyArtifact, PosteriorRule, StrategyRule, ThresholdRule
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, Faults, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.solution import Caps
@@ -170,6 +171,8 @@ def test_resume_and_what_is_refused(
         "run", "--models", "dummy", "--problems", many, "--strategy", "random:0.2", "--out", folder,
         "--resume", words=("is another run", "policy"),
     )  # fmt: skip
+    (tmp_path / "foreign").mkdir()
+    cli_refused(*options[:-1], tmp_path / "foreign", "--resume", words=("run.json",))
     assert cli_json(*options[:-1], tmp_path / "new" / "run", "--resume")["problems"] == 1000, "an absent folder starts"
 
 
@@ -447,6 +450,10 @@ def test_rollouts_of_real_models(cli_json: Any, cli_refused: Any, tiny: Path, pr
     cli_refused(
         *common, "--mode", "repair", "--from", tmp_path / "strong", "--out", tmp_path / "x", words=("no weak rollout",)
     )
+    for other in ((), ("--models", tiny.with_name("other.toml"))):
+        tiny.with_name("other.toml").write_text(tiny.read_text().replace("[weak]", "[weak]\ntemperature = 0.6", 1))
+        repair = ("rollout", *other, "--mode", "repair", "--from", tmp_path / "weak", "--out", tmp_path / "x")
+        cli_refused(*repair, words=(str(tmp_path / "weak"), "another weak model"))
 
 
 # score ------------------------------------------------------------------------------------------------------
@@ -499,9 +506,16 @@ def test_scores_are_what_observations_are_fitted_on(
         "score", "--models", tiny, "--solutions", labelled(tmp_path / "few.jsonl", 3), "--logprobs", "--out", out,
         "--resume", words=("no solution of these",),
     )  # fmt: skip
+    alone = tmp_path / "alone.jsonl"
+    cli_json("score", "--models", tiny, "--solutions", solutions, "--no-scores", "--logprobs", "--out", alone)
+    for kind in ("prm", "prm+logprob"):
+        fit = ("fit-observations", "--scores", alone, "--evidence", kind, "--out", tmp_path / "none.json")
+        cli_refused(*fit, words=(str(alone), "no PRM scores", "--evidence logprob"))
     for kind in ("prm", "logprob", "prm+logprob"):
         fit = ("fit-observations", "--scores", out, "--evidence", kind, "--out", tmp_path / f"{kind}.json")
         assert cli_json(*fit)["out"] == str(tmp_path / f"{kind}.json")
+        named = ObservationModel.read(tmp_path / f"{kind}.json").name
+        assert named == ("scores" if kind == "logprob" else "prm"), "by what it is of"
 
 
 def test_scores_that_cannot_be_made_are_refused(cli_refused: Any, tiny: Path, tmp_path: Path) -> None:
@@ -513,6 +527,8 @@ def test_scores_that_cannot_be_made_are_refused(cli_refused: Any, tiny: Path, tm
     cli_refused(*score, tmp_path / "bad.jsonl", words=("bad.jsonl, line 1", "missing"))
     (tmp_path / "twice.jsonl").write_text(solutions.read_text() * 2)
     cli_refused(*score, tmp_path / "twice.jsonl", words=("occurs twice",))
+    (tmp_path / "token.jsonl").write_text(solutions.read_text().replace("Start 10", "Start <extra_0>"))
+    cli_refused(*score, tmp_path / "token.jsonl", words=("its prompt contains <extra_0>",))
     cli_refused(
         "score", "--models", tiny, "--out", tmp_path / "no" / "x", "--solutions", solutions, words=("no folder",)
     )

@@ -131,6 +131,12 @@ def test_a_generator_is_not_a_prm(folder, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_prm_is_not_a_generator(folder, capfd):
+    with pytest.raises(InputError, match=r"prm: a reward model \(it has the weights score\.0\.bias\), no Auto"):
+        TransformersGenerator.load(folder / "prm", role="weak")
+    assert capfd.readouterr() == ("", "")
+
+
 def without_a_norm(folder):
     weights = load_file(folder / "model.safetensors")
     del weights["model.norm.weight"]

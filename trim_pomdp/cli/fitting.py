@@ -77,7 +77,7 @@ def fit_observations(
         warnings.filterwarnings("ignore", category=observation_models.ObservationModelWarning)
         try:
             model = fitting.fit_observations(
-                name or prm or source.name.split(".")[0],
+                name or (prm if kind != "logprob" else None) or source.name.split(".")[0],
                 data,
                 estimator=chosen,
                 evidence=kind,
@@ -118,7 +118,9 @@ def _only_prm(records: Sequence[StepScores], evidence: str) -> str | None:
         return known[0]
     if evidence == "logprob":
         return None
-    raise InputError(f"--scores needs --prm NAME, since the file holds {', '.join(known) or 'none'}")
+    if not known:
+        raise InputError("holds no PRM scores; what it holds goes with --evidence logprob")
+    raise InputError(f"--scores needs --prm NAME, since the file holds {', '.join(known)}")
 
 
 def _warnings(model: ObservationModel) -> tuple[str, ...]:

@@ -20,8 +20,9 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, NonNegativeInt, model_validator
 
 from trim_pomdp.artifacts import Record
-from trim_pomdp.data.jsonl import read_records
+from trim_pomdp.data.jsonl import iter_lines, read_records
 from trim_pomdp.data.sequences import ScoredSequence, ScoredSteps, read_sequences
+from trim_pomdp.errors import InputError
 
 StepTokens = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
 
@@ -128,8 +129,10 @@ def read_weak_rollouts(path: str | Path) -> list[ScoredSequence]:
     Raises
     ------
     InputError
-        Naming file, line, field and reason.
+        Naming file, line, field and reason; also if they are repairs.
     """
+    if any(isinstance(value, dict) and "strong_tokens" in value for _, value in iter_lines(path)):
+        raise InputError(f"{path}: holds repairs (strong_tokens), no solutions of the weak model alone")
     return read_sequences(path)
 
 

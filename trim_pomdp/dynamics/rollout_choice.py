@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from trim_pomdp.dynamics.hazard import PRIOR_TRIALS
 from trim_pomdp.dynamics.lengths import UNKNOWN
 from trim_pomdp.dynamics.parameters import SEQUENCE_CANDIDATES, Explanation
-from trim_pomdp.dynamics.rollout_data import RolloutRows, take
+from trim_pomdp.dynamics.rollout_data import RolloutRows
 from trim_pomdp.dynamics.rollout_estimation import Fitter, Plan
 from trim_pomdp.errors import InputError
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 _FOLDS = 5
 
 
@@ -31,15 +30,16 @@ def choose_plan(
 ) -> Plan:
     """Decide which of p_d, e, d and recovery to free, then whether to have one hazard or two, and p_w by step or not.
 
-    Each time it is the simplest that is not clearly (one standard error) worse than the best; among equally many free
-    parameters, the better.
+    Each time it is the simplest that is not clearly (one standard error) worse than the best; among equally simple ones
+    the better. Weak solutions decide, but they cannot always tell a second hazard from a p_w by step: where they want
+    one of the two, all rollouts say which.
 
     Parameters
     ----------
     fitter : Fitter
         Fits a plan.
     rows : RolloutRows
-        The weak-only solutions decide.
+        All that there are.
     two_hazards, by_step : bool
         Do without the simpler choice.
     seed : int
@@ -53,22 +53,22 @@ def choose_plan(
         If all solutions are of one problem.
     """
     weak = rows.weak
+    weak_alone = RolloutRows(weak, None, None)
     folds = list(_folds(weak.groups, seed))
 
-    def held_out(explanation: Explanation, *, two: bool) -> FloatArray:
-        """Held-out log-likelihood of each fold: lengths with outcomes, and outcomes given scores."""
+    def held_out(given: RolloutRows, explanation: Explanation, *, two: bool) -> FloatArray:
+        """Held-out log-likelihood of each fold."""
         progress(f"cross-validating: {explanation.description}, {'two hazards' if two else 'one hazard'}")
         out = []
-        for train, test in folds:
-            estimate, hazards = fitter.fit_weak(take(weak, train), explanation, two=two)
-            terms = fitter.weak_terms(take(weak, test), hazards)
-            out.append(sum(term.log_likelihood(estimate.parameters) for term in terms))
+        for train, test in map(given.split, folds):
+            estimate, hazards = fitter.fit_roughly(train, _of_both(explanation, given), two=two)
+            out.append(sum(term.log_likelihood(estimate.parameters) for term in fitter.terms(test, hazards)))
         return np.array(out)
 
     recovering = tuple(_with(candidate, "recovery", "recovery") for candidate in SEQUENCE_CANDIDATES)
     plain = () if (weak.correct & (weak.labels >= 0)).any() else SEQUENCE_CANDIDATES
     candidates = recovering[-1:] if (weak.labels != UNKNOWN).all() else (*plain, *recovering)
-    scores = {candidate.description: held_out(candidate, two=True) for candidate in candidates}
+    scores = {candidate.description: held_out(weak_alone, candidate, two=True) for candidate in candidates}
     chosen = candidates[simplest([len(candidate.free) for candidate in candidates], list(scores.values()))]
     steep = _with(chosen, "p_w by step", "weak_success_slope")
     structures = [
@@ -76,11 +76,14 @@ def choose_plan(
         for two in ((True,) if two_hazards else (False, True))
         for explanation in ((steep,) if by_step else (chosen, steep))
     ]
-    judged = [
-        scores[chosen.description] if two and explanation is chosen else held_out(explanation, two=two)
-        for explanation, two in structures
-    ]
-    explanation, two = structures[simplest(range(len(structures)), judged)]
+    # A second hazard and a p_w by step count alike.
+    sizes = [two + (explanation is steep) for explanation, two in structures]
+    judged = [held_out(weak_alone, explanation, two=two) for explanation, two in structures]
+    taken = simplest(sizes, judged)
+    if taken > 0 and rows.repairs is not None:
+        judged = [held_out(rows, explanation, two=two) for explanation, two in structures]
+        taken = simplest(sizes, judged)
+    explanation, two = structures[taken]
 
     shown = {_structure(*item): score for item, score in zip(structures, judged, strict=True)}
     notes = [
@@ -91,9 +94,12 @@ def choose_plan(
         notes.append("false_alarms and misses are 0 by choice; other intervals grant that")
     if two:
         notes.append(f"each of the two hazards leans on the pooled one with {PRIOR_TRIALS:g} trials a step")
-    if rows.repairs is not None:
-        explanation = _with(explanation, "p_s and p_r", "strong_success", "repair")
-    return Plan(explanation, two, tuple(notes))
+    return Plan(_of_both(explanation, rows), two, tuple(notes))
+
+
+def _of_both(explanation: Explanation, rows: RolloutRows) -> Explanation:
+    """With what repairs tell of the strong model, if there are any."""
+    return explanation if rows.repairs is None else _with(explanation, "p_s and p_r", "strong_success", "repair")
 
 
 def _choice(scores: Mapping[str, FloatArray], taken: str, solutions: int) -> Iterator[str]:
@@ -101,7 +107,7 @@ def _choice(scores: Mapping[str, FloatArray], taken: str, solutions: int) -> Ite
     best = _best(scores.values())
     for title, score in scores.items():
         value = f"{score.sum() / solutions:.4f} (over all solutions {_difference(score, best)} against the best)"
-        yield f"held-out log-likelihood per solution, {title}: {value}"
+        yield f"held-out log-likelihood per weak solution, {title}: {value}"
     yield f"taken: {taken}, the simplest that is not clearly worse than the best"
 
 
@@ -116,13 +122,15 @@ def _with(explanation: Explanation, description: str, *names: str) -> Explanatio
     )
 
 
-def _folds(groups: NDArray[np.str_], seed: int) -> Iterator[tuple[IntArray, IntArray]]:
+def _folds(groups: NDArray[np.str_], seed: int) -> Iterator[NDArray[np.str_]]:
+    """Problems to hold out, fold by fold."""
     from sklearn.model_selection import GroupKFold
 
     n_folds = min(_FOLDS, len(np.unique(groups)))
     if n_folds < 2:
         raise InputError("rollouts of a single problem cannot be cross-validated; give several problems")
-    yield from GroupKFold(n_folds, shuffle=True, random_state=seed).split(groups, groups=groups)
+    for _, held_out in GroupKFold(n_folds, shuffle=True, random_state=seed).split(groups, groups=groups):
+        yield np.unique(groups[held_out])
 
 
 def simplest(sizes: Sequence[int], scores: Sequence[FloatArray]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
@@ -138,15 +138,23 @@ class RolloutRows:
             RepairRows.of(rollouts.repairs, evidence, labelled=labelled) if rollouts.repairs else None,
         )
 
+    def split(self, problems: NDArray[np.str_]) -> tuple[RolloutRows, RolloutRows]:
+        """Rollouts of all other problems, and of these."""
+        return self._at(lambda groups: ~np.isin(groups, problems)), self._at(lambda groups: np.isin(groups, problems))
+
     def resample(self, rng: np.random.Generator) -> RolloutRows:
         """A bootstrap sample of whole problems, with all rollouts of each."""
         parts = [part for part in (self.weak, self.strong, self.repairs) if part is not None]
         problems = np.unique(np.concatenate([part.groups for part in parts]))
         times = np.bincount(rng.integers(len(problems), size=len(problems)), minlength=len(problems))
+        return self._at(lambda groups: np.repeat(np.arange(len(groups)), times[np.searchsorted(problems, groups)]))
+
+    def _at(self, index: Callable[[NDArray[np.str_]], IntArray | BoolArray]) -> RolloutRows:
+        """The rollouts at an index that depends on their problems."""
         return RolloutRows(
-            _repeat(self.weak, problems, times),
-            None if self.strong is None else _repeat(self.strong, problems, times),
-            None if self.repairs is None else _repeat(self.repairs, problems, times),
+            take(self.weak, index(self.weak.groups)),
+            None if self.strong is None else take(self.strong, index(self.strong.groups)),
+            None if self.repairs is None else take(self.repairs, index(self.repairs.groups)),
         )
 
 
@@ -158,11 +166,6 @@ def take(rows: _Rows, index: IntArray | BoolArray) -> _Rows:
         if value is not None:
             changes[item.name] = value.take(index) if isinstance(value, SequenceBatch) else value[index]
     return replace(rows, **changes)
-
-
-def _repeat(rows: _Rows, problems: NDArray[np.str_], times: IntArray) -> _Rows:
-    counts = times[np.searchsorted(problems, rows.groups)]
-    return take(rows, np.repeat(np.arange(len(counts)), counts))
 
 
 def _labels(items: Sequence[ScoredSequence] | Sequence[StrongRollout], labelled: bool) -> IntArray:

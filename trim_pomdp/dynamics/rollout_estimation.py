@@ -179,10 +179,10 @@ class Fitter:
             None if rows.strong is None else float(rows.strong.tokens.mean()),
         )
 
-    def fit_weak(self, weak: WeakRows, explanation: Explanation, *, two: bool) -> tuple[Estimate, Hazards]:
-        """Fit what the weak model's own solutions tell."""
+    def fit_roughly(self, rows: RolloutRows, explanation: Explanation, *, two: bool) -> tuple[Estimate, Hazards]:
+        """Hazards and parameters, well enough for comparing explanations."""
         return self.estimate(
-            explanation, two, self.counts(weak), lambda ends: self.weak_terms(weak, ends), precision=ROUGH
+            explanation, two, self.counts(rows.weak), lambda ends: self.terms(rows, ends), precision=ROUGH
         )
 
     def estimate(

@@ -33,6 +33,8 @@ FloatArray = NDArray[np.float64]
 Progress = Callable[[str], None]
 # How far from the estimates bootstrap refits begin.
 _JITTER = 0.3
+# How many times more solutions end at the last step seen than at the one before, if they were cut off there.
+_PILED = 3
 
 
 def fit_rollouts(
@@ -80,9 +82,13 @@ def fit_rollouts(
     Raises
     ------
     InputError
-        If the rollouts lack a feature of the evidence, all have one outcome, or come from a single problem.
+        If the rollouts lack a feature of the evidence, all have one outcome, or come from a single problem; if one has
+        more than `max_steps` steps; if labels are wanted and there are none.
     """
     rows = RolloutRows.of(rollouts, observations.evidence, labelled=labels)
+    if labels and not _labelled(rows):
+        raise InputError("labels are wanted, and no rollout holds any; without them outcomes are used")
+    _check_cap(rows, max_steps)
     outcomes = rows.weak.correct
     if outcomes.all() or not outcomes.any():
         shown = "right" if outcomes.all() else "wrong"
@@ -111,9 +117,27 @@ def fit_rollouts(
             intervals=ranges,
             unidentified=_unidentified(rows, ranges),
             checks=tuple(_checks(fitter, rows, fitted)),
-            notes=(*plan.notes, *_notes(rows, labels, ranges)),
+            notes=(*plan.notes, *_notes(rows, max_steps, labels, ranges)),
         ),
     )
+
+
+def _labelled(rows: RolloutRows) -> bool:
+    known = [part.labels for part in (rows.weak, rows.strong) if part is not None]
+    if rows.repairs is not None:
+        known.append(rows.repairs.true_class)
+    return any((labels != UNKNOWN).any() for labels in known)
+
+
+def _check_cap(rows: RolloutRows, max_steps: int) -> None:
+    lengths = [part.lengths for part in (rows.weak, rows.strong) if part is not None]
+    if rows.repairs is not None:
+        lengths.append(rows.repairs.batch.lengths + rows.repairs.further)
+    longest = max(int(part.max()) for part in lengths)
+    if longest > max_steps:
+        raise InputError(
+            f"a rollout has {longest} steps, more than the step cap of {max_steps}; raise it (--max-steps)"
+        )
 
 
 # Intervals ---------------------------------------------------------------------------------------------------
@@ -183,7 +207,7 @@ def _unidentified(rows: RolloutRows, ranges: Mapping[str, Interval]) -> tuple[st
     return (*unset, *wide)
 
 
-def _notes(rows: RolloutRows, labels: bool, ranges: Mapping[str, Interval]) -> list[str]:
+def _notes(rows: RolloutRows, max_steps: int, labels: bool, ranges: Mapping[str, Interval]) -> list[str]:
     out = []
     if rows.repairs is None:
         out.append("p_s and p_r need repair rollouts (--repair); strong-only solutions alone tell a mixture of them")
@@ -194,6 +218,13 @@ def _notes(rows: RolloutRows, labels: bool, ranges: Mapping[str, Interval]) -> l
         if rows.repairs is not None:
             known.append(f"{(rows.repairs.true_class != UNKNOWN).sum()} of {len(rows.repairs.true_class)} repair")
         out.append(f"by their labels: {', '.join(known)} rollouts; the others by their outcomes")
+    longest = int(rows.weak.lengths.max())
+    cut_off = int((rows.weak.lengths == longest).sum())
+    if longest < max_steps and cut_off > _PILED * max(1, int((rows.weak.lengths == longest - 1).sum())):
+        out.append(
+            f"{cut_off} weak rollouts end at step {longest}, hardly any just before, none after: if they were cut off "
+            f"there, that is the step cap (--max-steps {longest})"
+        )
     open_steps = [name for name, item in ranges.items() if name.startswith("hazard") and not item.identified]
     if open_steps:
         out.append(f"not identified, since hardly any solution gets there: {', '.join(open_steps)}")

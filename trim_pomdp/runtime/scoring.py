@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -104,7 +105,7 @@ def score_solutions(
         double = next(item.id for item in solutions if by_id[item.id] is not item)
         raise InputError(f"solution {double} occurs twice; ids are unique")
     check_out(out, resume=resume)
-    with _opened(out) as stream:
+    with _opened(out) as stream, _nothing_left_empty(out):
         done = _done(stream, out, by_id, scorer)
         todo = [item for item in solutions if item.id not in done]
         progress(len(done))
@@ -115,6 +116,17 @@ def score_solutions(
             progress(len(done) + start + len(records))
         os.fsync(stream.fileno())
     return len(todo)
+
+
+@contextmanager
+def _nothing_left_empty(out: Path) -> Iterator[None]:
+    """Remove the file if what made it failed before anything was written."""
+    try:
+        yield
+    except BaseException:
+        if out.stat().st_size == 0:
+            out.unlink()
+        raise
 
 
 def check_out(out: Path, *, resume: bool) -> None:

@@ -97,6 +97,7 @@ class TraceWriter:
         self.terminals: list[TerminalRecord] = []
         run = RunArtifact.of(config)
         _open_folder(self.folder, resume)
+        had_lock = (self.folder / LOCK_FILE).exists()
         self._lock = _locked(self.folder / LOCK_FILE)
         try:
             _same_run(self.folder, run)
@@ -105,6 +106,8 @@ class TraceWriter:
             self._stream = self._open_trace(self.folder / TRACE_FILE)
         except BaseException:
             self._lock.close()
+            if not had_lock:
+                (self.folder / LOCK_FILE).unlink(missing_ok=True)
             raise
         self.session = max((item.session + 1 for item in self.terminals), default=0)
         self._synced = monotonic()
