@@ -81,6 +81,7 @@ def choose_plan(
     judged = [held_out(weak_alone, explanation, two=two) for explanation, two in structures]
     taken = simplest(sizes, judged)
     if taken > 0 and rows.repairs is not None:
+        structures, sizes = structures[1:], sizes[1:]
         judged = [held_out(rows, explanation, two=two) for explanation, two in structures]
         taken = simplest(sizes, judged)
     explanation, two = structures[taken]
