@@ -31,8 +31,8 @@ def choose_plan(
     """Decide which of p_d, e, d and recovery to free, then whether to have one hazard or two, and p_w by step or not.
 
     Each time it is the simplest that is not clearly (one standard error) worse than the best; among equally simple ones
-    the better. Weak solutions decide, but they cannot always tell a second hazard from a p_w by step: where they want
-    one of the two, all rollouts say which.
+    the better. Weak solutions decide. But of few of them a second hazard, under which derailed ones run on, can pass for
+    a p_w that falls step by step: where they want the latter alone, all rollouts choose between the two.
 
     Parameters
     ----------
@@ -80,7 +80,9 @@ def choose_plan(
     sizes = [two + (explanation is steep) for explanation, two in structures]
     judged = [held_out(weak_alone, explanation, two=two) for explanation, two in structures]
     taken = simplest(sizes, judged)
-    if taken > 0 and rows.repairs is not None:
+    judges = "solution"
+    if structures[taken] == (steep, False) and rows.repairs is not None:
+        judges = "weak solution, of all rollouts"
         structures, sizes = structures[1:], sizes[1:]
         judged = [held_out(rows, explanation, two=two) for explanation, two in structures]
         taken = simplest(sizes, judged)
@@ -88,8 +90,8 @@ def choose_plan(
 
     shown = {_structure(*item): score for item, score in zip(structures, judged, strict=True)}
     notes = [
-        *_choice(scores, chosen.description, len(weak.labels)),
-        *_choice(shown, _structure(explanation, two), len(weak.labels)),
+        *_choice(scores, chosen.description, len(weak.labels), "solution"),
+        *_choice(shown, _structure(explanation, two), len(weak.labels), judges),
     ]
     if "false_alarms" not in chosen.free:
         notes.append("false_alarms and misses are 0 by choice; other intervals grant that")
@@ -103,12 +105,12 @@ def _of_both(explanation: Explanation, rows: RolloutRows) -> Explanation:
     return explanation if rows.repairs is None else _with(explanation, "p_s and p_r", "strong_success", "repair")
 
 
-def _choice(scores: Mapping[str, FloatArray], taken: str, solutions: int) -> Iterator[str]:
+def _choice(scores: Mapping[str, FloatArray], taken: str, solutions: int, judges: str) -> Iterator[str]:
     """What was chosen, and from what."""
     best = _best(scores.values())
     for title, score in scores.items():
         value = f"{score.sum() / solutions:.4f} (over all solutions {_difference(score, best)} against the best)"
-        yield f"held-out log-likelihood per weak solution, {title}: {value}"
+        yield f"held-out log-likelihood per {judges}, {title}: {value}"
     yield f"taken: {taken}, the simplest that is not clearly worse than the best"
 
 
