@@ -31,8 +31,8 @@ def choose_plan(
     """Decide which of p_d, e, d and recovery to free, then whether to have one hazard or two, and p_w by step or not.
 
     Each time it is the simplest that is not clearly (one standard error) worse than the best; among equally simple ones
-    the better. Weak solutions decide. But of few of them a second hazard, under which derailed ones run on, can pass for
-    a p_w that falls step by step: where they want the latter alone, all rollouts choose between the two.
+    the better. Weak solutions decide. But of few of them a second hazard, under which derailed ones run on, can pass
+    for a p_w that falls step by step: where they want the latter alone, all rollouts choose between the two.
 
     Parameters
     ----------
@@ -76,17 +76,14 @@ def choose_plan(
         for two in ((True,) if two_hazards else (False, True))
         for explanation in ((steep,) if by_step else (chosen, steep))
     ]
-    # A second hazard and a p_w by step count alike.
-    sizes = [two + (explanation is steep) for explanation, two in structures]
-    judged = [held_out(weak_alone, explanation, two=two) for explanation, two in structures]
-    taken = simplest(sizes, judged)
     judges = "solution"
-    if structures[taken] == (steep, False) and rows.repairs is not None:
+    judged = [held_out(weak_alone, explanation, two=two) for explanation, two in structures]
+    explanation, two = _simplest_structure(structures, judged)
+    if (explanation, two) == (steep, False) and rows.repairs is not None:
         judges = "weak solution, of all rollouts"
-        structures, sizes = structures[1:], sizes[1:]
+        structures = [structure for structure in structures if structure != (chosen, False)]
         judged = [held_out(rows, explanation, two=two) for explanation, two in structures]
-        taken = simplest(sizes, judged)
-    explanation, two = structures[taken]
+        explanation, two = _simplest_structure(structures, judged)
 
     shown = {_structure(*item): score for item, score in zip(structures, judged, strict=True)}
     notes = [
@@ -98,6 +95,14 @@ def choose_plan(
     if two:
         notes.append(f"each of the two hazards leans on the pooled one with {PRIOR_TRIALS:g} trials a step")
     return Plan(_of_both(explanation, rows), two, tuple(notes))
+
+
+def _simplest_structure(
+    structures: Sequence[tuple[Explanation, bool]], judged: Sequence[FloatArray]
+) -> tuple[Explanation, bool]:
+    """A second hazard and a p_w by step count alike."""
+    sizes = [two + ("weak_success_slope" in explanation.free) for explanation, two in structures]
+    return structures[simplest(sizes, judged)]
 
 
 def _of_both(explanation: Explanation, rows: RolloutRows) -> Explanation:
