@@ -172,7 +172,8 @@ def test_resume_and_what_is_refused(
         "--resume", words=("is another run", "policy"),
     )  # fmt: skip
     (tmp_path / "foreign").mkdir()
-    cli_refused(*options[:-1], tmp_path / "foreign", "--resume", words=("run.json",))
+    (tmp_path / "foreign" / "mine.txt").write_text("")
+    cli_refused(*options[:-1], tmp_path / "foreign", "--resume", words=("holds no run", "mine.txt"))
     assert cli_json(*options[:-1], tmp_path / "new" / "run", "--resume")["problems"] == 1000, "an absent folder starts"
 
 
@@ -198,6 +199,18 @@ def test_a_summary_for_people(
     assert err.endswith("fails on dummy-3\n")
     assert "a draw for each problem" in out
     assert list(read_traces(tmp_path / "run"))
+
+
+def test_a_step_cap_that_was_not_planned_is_told(
+    dummy: DummySource, run_cli: Any, fitted: dict[str, Path], many: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    options = ("run", "--models", "dummy", "--problems", many, *model_options(fitted), "--threshold", 0.5, "--out")
+    assert run_cli(*options, tmp_path / "same")[2] == ""
+    monkeypatch.setattr(DummySource, "caps", Caps(max_steps=4))
+    code, _, err = run_cli(*options, tmp_path / "other")
+    assert (code, err.count("\n")) == (0, 1)
+    assert "solutions end after 4 steps" in err
+    assert "what is planned after 6" in err
 
 
 def test_rules_that_do_not_fit_are_refused(
@@ -453,7 +466,7 @@ def test_rollouts_of_real_models(cli_json: Any, cli_refused: Any, tiny: Path, pr
     for other in ((), ("--models", tiny.with_name("other.toml"))):
         tiny.with_name("other.toml").write_text(tiny.read_text().replace("[weak]", "[weak]\ntemperature = 0.6", 1))
         repair = ("rollout", *other, "--mode", "repair", "--from", tmp_path / "weak", "--out", tmp_path / "x")
-        cli_refused(*repair, words=(str(tmp_path / "weak"), "another weak model"))
+        cli_refused(*repair, words=(str(tmp_path / "weak"), "other models"))
 
 
 # score ------------------------------------------------------------------------------------------------------

@@ -106,9 +106,12 @@ def fit_observations(
     )
     if model.evidence is not None:
         say(model.evidence.formula)
-    for comparison in comparisons.values():
-        say(comparison.to_table())
+    for key, comparison in comparisons.items():
+        say(f"\n{_COMPARED[key]}\n{comparison.to_table()}")
     say(f"wrote {out}")
+
+
+_COMPARED = {"comparison": "Estimators on the PRM score", "evidence": "Kinds of evidence, by logistic regression"}
 
 
 def _only_prm(records: Sequence[StepScores], evidence: str) -> str | None:

@@ -202,9 +202,8 @@ def _repair_job(folder: Path, n: int | None, seed: int, source: ModelSource) -> 
     weak = read_run(folder)
     if weak.config.get("mode") != "weak":
         raise InputError(f"{folder}: is no weak rollout; make one with: trim-pomdp rollout --mode weak")
-    mine, its = source.config(["weak"]), weak.config["models"]
-    if any(its.get(role) != model for role, model in mine.items()) or not mine.keys() & its.keys():
-        raise InputError(f"{folder}: was written by another weak model than that of --models; name the same models")
+    if weak.config["models"] not in (source.config(["weak"]), source.config(["weak", "prm"])):
+        raise InputError(f"{folder}: was made by other models than those of --models; name the same ones")
     problems = _recorded_problems(folder, weak.config)
     ended = list(read_traces(folder))
     if len(ended) < len(problems):

@@ -82,6 +82,11 @@ def run(
     with progress("planning"):
         model = _model(given, lab_family, evidence, preset, observations, dynamics)
         plan = _plan(given, budget, model)
+    if model is not None and model.dynamics.max_steps != source.caps.max_steps:
+        warn(
+            f"solutions end after {source.caps.max_steps} steps ([limits], max_steps), what is planned after "
+            f"{model.dynamics.max_steps}"
+        )
     use_threads(models, threads)
     with solving_bar("routing", len(chosen)) as tell:
         summary = run_live(plan, chosen, source, out, seed=seed, resume=resume, in_flight=in_flight, progress=tell)

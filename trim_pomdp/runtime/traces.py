@@ -97,17 +97,16 @@ class TraceWriter:
         self.terminals: list[TerminalRecord] = []
         run = RunArtifact.of(config)
         _open_folder(self.folder, resume)
-        had_lock = (self.folder / LOCK_FILE).exists()
+        _refuse_others(self.folder, run)  # before a lock stays in a folder that is not ours
         self._lock = _locked(self.folder / LOCK_FILE)
         try:
-            _same_run(self.folder, run)
+            if not _refuse_others(self.folder, run):
+                run.save(self.folder / RUN_FILE)
             for name, text in (files or {}).items():
                 write_text(self.folder / name, text)
             self._stream = self._open_trace(self.folder / TRACE_FILE)
         except BaseException:
             self._lock.close()
-            if not had_lock:
-                (self.folder / LOCK_FILE).unlink(missing_ok=True)
             raise
         self.session = max((item.session + 1 for item in self.terminals), default=0)
         self._synced = monotonic()
@@ -237,18 +236,18 @@ def _locked(path: Path) -> BinaryIO:
     return stream
 
 
-def _same_run(folder: Path, run: RunArtifact) -> None:
-    """Write ``run.json`` where there is no run yet; else see that it is this one."""
+def _refuse_others(folder: Path, run: RunArtifact) -> bool:
+    """Whether the folder holds this run; False where it holds nothing; `InputError` where it holds anything else."""
     path = folder / RUN_FILE
     if not path.exists():
         strangers = sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))
         if strangers:
             raise InputError(f"{folder}: holds no run ({RUN_FILE} is absent, {strangers[0]} is there)")
-        run.save(path)
-        return
+        return False
     before = RunArtifact.read(path)
     if before.config_hash != run.config_hash:
         raise InputError(f"{folder}: is another run; {_first_difference(before.config, run.config)}")
+    return True
 
 
 def _first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

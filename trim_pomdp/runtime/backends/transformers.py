@@ -380,12 +380,12 @@ def load_model(model_class: Any, name: str | Path, dtype: str) -> Any:
             model, report = model_class.from_pretrained(name, dtype=getattr(torch, dtype), output_loading_info=True)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise InputError(f"{name}: cannot be loaded ({str(error).splitlines()[0]})") from None
+    if heads := sorted(key for key in report["unexpected_keys"] if key.startswith("score.")):
+        raise InputError(f"{name}: a reward model (it has the weights {heads[0]}), no {model_class.__name__}")
     if absent := sorted(report["missing_keys"]):
         # Transformers would draw them at random.
         more = f" and {len(absent) - 1} more" if absent[1:] else ""
         raise InputError(f"{name}: not a {model_class.__name__}; it lacks the weights {absent[0]}{more}")
-    if heads := sorted(key for key in report["unexpected_keys"] if key.startswith("score.")):
-        raise InputError(f"{name}: a reward model (it has the weights {heads[0]}), no {model_class.__name__}")
     return model
 
 
