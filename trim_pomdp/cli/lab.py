@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trim_pomdp.cli.live import LAB, use_threads
 from trim_pomdp.cli.models import JsonOption, SeedOption
 from trim_pomdp.cli.output import emit_json, progress, say, show_table, warn
 from trim_pomdp.errors import InputError
@@ -67,6 +68,7 @@ def check(
 
     families = [parse_family(name) for name in family] if family else list(FAMILIES)
     loaded = load_models(models)
+    use_threads(LAB, None)
     measured: dict[Family, Properties] = {}
     with progress("measuring") as tell:
         for name in families:
