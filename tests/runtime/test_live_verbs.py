@@ -12,6 +12,7 @@ from trim_pomdp import model_sources
 from trim_pomdp.data.problems import read_problems
 from trim_pomdp.data.processbench import LabelledSolution, read_step_scores
 from trim_pomdp.data.rollouts import read_repair_rollouts, read_strong_rollouts, read_weak_rollouts
+from trim_pomdp.errors import InputError
 from trim_pomdp.evaluation import evaluate
 from trim_pomdp.frontier import policy_for_budget
 from trim_pomdp.model_sources import Backends
@@ -463,6 +464,8 @@ def test_rollouts_of_real_models(cli_json: Any, cli_refused: Any, tiny: Path, pr
     cli_refused(
         *common, "--mode", "repair", "--from", tmp_path / "strong", "--out", tmp_path / "x", words=("no weak rollout",)
     )
+    with pytest.raises(InputError, match=r"repair\.jsonl, line 1.*it is a repair"):
+        read_weak_rollouts(tmp_path / "repair" / "repair.jsonl")
     for other in ((), ("--models", tiny.with_name("other.toml"))):
         tiny.with_name("other.toml").write_text(tiny.read_text().replace("[weak]", "[weak]\ntemperature = 0.6", 1))
         repair = ("rollout", *other, "--mode", "repair", "--from", tmp_path / "weak", "--out", tmp_path / "x")

@@ -196,13 +196,16 @@ def _solo_job(
 
 
 def _repair_job(folder: Path, n: int | None, seed: int, source: ModelSource) -> _Job:
+    from trim_pomdp.model_sources import roles_asked
+    from trim_pomdp.policies import StrategyRule
     from trim_pomdp.runtime.rollouts import choose_repairs, usable
     from trim_pomdp.runtime.traces import read_run, read_traces
 
     weak = read_run(folder)
     if weak.config.get("mode") != "weak":
         raise InputError(f"{folder}: is no weak rollout; make one with: trim-pomdp rollout --mode weak")
-    if weak.config["models"] not in (source.config(["weak"]), source.config(["weak", "prm"])):
+    asked_roles = roles_asked(StrategyRule(strategy="weak"), source.caps, record_scores=weak.config["record_scores"])
+    if weak.config["models"] != source.config(asked_roles):
         raise InputError(f"{folder}: was made by other models than those of --models; name the same ones")
     problems = _recorded_problems(folder, weak.config)
     ended = list(read_traces(folder))

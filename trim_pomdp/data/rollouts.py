@@ -20,11 +20,21 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, NonNegativeInt, model_validator
 
 from trim_pomdp.artifacts import Record
-from trim_pomdp.data.jsonl import iter_lines, read_records
-from trim_pomdp.data.sequences import ScoredSequence, ScoredSteps, read_sequences
-from trim_pomdp.errors import InputError
+from trim_pomdp.data.jsonl import read_records
+from trim_pomdp.data.sequences import ScoredSequence, ScoredSteps
 
 StepTokens = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+
+
+class _WeakRollout(ScoredSequence):
+    """A scored sequence that is no repair, which has all that a sequence needs and more."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_no_repair(cls, value: object) -> object:
+        if isinstance(value, dict) and "strong_tokens" in value:
+            raise ValueError("it is a repair (it has strong_tokens), no solution of the weak model alone")
+        return value
 
 
 class StrongRollout(Record):
@@ -131,9 +141,7 @@ def read_weak_rollouts(path: str | Path) -> list[ScoredSequence]:
     InputError
         Naming file, line, field and reason; also if they are repairs.
     """
-    if any(isinstance(value, dict) and "strong_tokens" in value for _, value in iter_lines(path)):
-        raise InputError(f"{path}: holds repairs (strong_tokens), no solutions of the weak model alone")
-    return read_sequences(path)
+    return list(read_records(path, _WeakRollout))
 
 
 def read_strong_rollouts(path: str | Path) -> list[StrongRollout]:

@@ -86,7 +86,7 @@ def fit_rollouts(
         more than `max_steps` steps; if labels are wanted and there are none.
     """
     rows = RolloutRows.of(rollouts, observations.evidence, labelled=labels)
-    if labels and not _labelled(rows):
+    if labels and not any(known.any() for known in _known(rows).values()):
         raise InputError("labels are wanted, and no rollout holds any; without them outcomes are used")
     _check_cap(rows, max_steps)
     outcomes = rows.weak.correct
@@ -122,11 +122,14 @@ def fit_rollouts(
     )
 
 
-def _labelled(rows: RolloutRows) -> bool:
-    known = [part.labels for part in (rows.weak, rows.strong) if part is not None]
+def _known(rows: RolloutRows) -> dict[str, NDArray[np.bool_]]:
+    """Which rollouts of each kind have a label."""
+    out = {"weak": rows.weak.labels != UNKNOWN}
+    if rows.strong is not None:
+        out["strong"] = rows.strong.labels != UNKNOWN
     if rows.repairs is not None:
-        known.append(rows.repairs.true_class)
-    return any((labels != UNKNOWN).any() for labels in known)
+        out["repair"] = rows.repairs.true_class != UNKNOWN
+    return out
 
 
 def _check_cap(rows: RolloutRows, max_steps: int) -> None:
@@ -212,12 +215,8 @@ def _notes(rows: RolloutRows, max_steps: int, labels: bool, ranges: Mapping[str,
     if rows.repairs is None:
         out.append("p_s and p_r need repair rollouts (--repair); strong-only solutions alone tell a mixture of them")
     if labels:
-        known = [f"{(rows.weak.labels != UNKNOWN).sum()} of {len(rows.weak.labels)} weak"]
-        if rows.strong is not None:
-            known.append(f"{(rows.strong.labels != UNKNOWN).sum()} of {len(rows.strong.labels)} strong")
-        if rows.repairs is not None:
-            known.append(f"{(rows.repairs.true_class != UNKNOWN).sum()} of {len(rows.repairs.true_class)} repair")
-        out.append(f"by their labels: {', '.join(known)} rollouts; the others by their outcomes")
+        counts = (f"{known.sum()} of {len(known)} {kind}" for kind, known in _known(rows).items())
+        out.append(f"by their labels: {', '.join(counts)} rollouts; the others by their outcomes")
     longest = int(rows.weak.lengths.max())
     cut_off = int((rows.weak.lengths == longest).sum())
     if longest < max_steps and cut_off > _PILED * max(1, int((rows.weak.lengths == longest - 1).sum())):
