@@ -22,7 +22,8 @@ SMALL = Recipe(
     tokens=200,
     strong=Pruning((64,), 4, loops=0.3, mixes=training.PRODUCTS),
     weak=Pruning((32, 16), 4, loops=0.3, mixes=training.PRODUCTS),
-    prm_solutions=8,
+    prm_solutions=4,
+    prm_made_up_steps=2,
     prm_steps=4,
 )
 
@@ -220,8 +221,8 @@ def test_new_layers_of_a_prm_find_a_stream_of_one_size(scale):
     assert 1 < found[0].square().mean().sqrt() < 4
 
 
-def test_a_prm_sees_what_its_base_says_and_the_token_itself():
-    """Bases all but erase the token that they stand at, some more than others; then tens were never compared."""
+def test_a_prm_sees_what_its_body_says_and_the_token_itself():
+    """Some all but erase the token that they stand at; then tens of a result were never compared."""
     base = training.load_model(training.Qwen2ForCausalLM, shipped_folder() / "base", "float32")
     found = []
     prm = training._new_prm(base)
@@ -238,40 +239,6 @@ def test_a_prm_sees_what_its_base_says_and_the_token_itself():
     assert (said - expected).norm() < 0.02 * expected.norm()
     assert (seen[..., training.HIDDEN :].argmax(-1) == ids).all()
     assert 0.2 < seen[..., training.HIDDEN :].square().mean() / seen[..., : training.HIDDEN].square().mean() < 5
-
-
-def test_the_prm_is_judged_up_to_first_errors():
-    right, late = ["a) 75-87=88", "b) 88*19=72 \\boxed{72}"], ["a) 75-87=78", "b) 78*19=82 \\boxed{82}"]
-    examples = [labelled("Start 75; a) -87; b) *19", steps) for steps in (right, late)]
-
-    class Scripted(torch.nn.Module):
-        """Scores .9 and .2 in the right solution; .5 at the error, and .99 after it, which is not asked."""
-
-        def forward(self, ids, mask):
-            out = torch.zeros(*ids.shape, 2)
-            for row, scores in enumerate(([0.9, 0.2], [0.5, 0.99])):
-                at = (ids[row] == VOCABULARY.index(SCORE)).nonzero().flatten()
-                out[row, at, 1] = torch.logit(torch.tensor(scores))
-            return out
-
-    assert training._ranking(Scripted(), examples) == 0.5
-
-
-def test_training_ends_when_the_model_is_good_enough(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_JUDGED_EVERY", 3)
-    model = torch.nn.Linear(1, 1)
-    asked = []
-    told = []
-
-    def enough():
-        asked.append(len(asked))
-        return len(asked) == 2
-
-    training.optimise(
-        "x", model, lambda _: model(torch.ones(1)).sum(), lambda _: 0.1, 100, tmp_path,
-        lambda *what: told.append(what[1]), enough=enough,
-    )  # fmt: skip
-    assert (asked, told) == ([0, 1], [6])
 
 
 @pytest.mark.slow

@@ -5,9 +5,10 @@
 2. *strong*: the base with most neurons of its MLPs cut away, trained on until it writes fluently again; *weak*: the
    same once more, from the strong model. So what is hard for the strong model is hard for the weak one too. How much
    a cut takes away differs from base to base, so both are cut until they solve few enough training problems.
-3. *prm*: the base, frozen, with two new layers on top and a head of two logits, trained on solutions of both
-   models and on made-up errors, labelled by the exact checker, until it is good enough. Its labels are "right on its
-   own terms". It learns to judge every token of a step, which is what a step's verdict follows from.
+3. *prm*: the weak model, frozen, with two new layers on top and a head of two logits, trained on solutions of both
+   models and on made-up errors, labelled by the exact checker. Its labels are "right on its own terms". It learns to
+   judge every token of a step, which is what a step's verdict follows from. It knows no more arithmetic than the weak
+   model, so it is wrong at times; on the base it would hardly ever be.
 
 Every batch is drawn from (seed, stage, step), so an interrupted training goes on from its last checkpoint to the very
 weights that an uninterrupted one reaches. Problems come from the training space only.
@@ -32,7 +33,6 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from observation_models import auc
 from trim_pomdp.errors import InputError
 from trim_pomdp.lab.models import LabModels, load_generator, load_generators
 from trim_pomdp.lab.problems import (
@@ -70,12 +70,11 @@ QUOTIENTS = ((0.0, 0.0), (0.4, 0.1), (0.5, 0.3), (0.3, 0.6))
 IGNORED = -100
 # Tokens of a step: label, two digits, operation and its two digits, "=", two digits of the result, and what ends it.
 _OPERATION, _RESULT = 3, 7
-# The size, root mean square, at which the PRM's new layers find the residual stream of the base.
+# The size, root mean square, at which the PRM's new layers find the residual stream of its body.
 _STREAM = 2.0
-# The size of the token itself beside its embedding, small enough for the base's norms not to notice.
+# The size of the token itself beside its embedding, small enough for the body's norms not to notice.
 _TOKEN = 0.05
 _CHECKPOINT_EVERY = 500
-_JUDGED_EVERY = 10
 # Problems a family by which a cut is judged: a standard error of .013 over all three.
 _MEASURED = 500
 Progress = Callable[[str, int, int, float], None]
@@ -142,11 +141,8 @@ class Recipe:
         Solutions a family and source that the PRM learns from.
     prm_rate : float
         Highest learning rate of the PRM.
-    prm_steps : int
-        Most steps of its training.
-    prm_goal : float
-        Its training ends once right steps rank above first errors by such an AUC, on solutions of the weak model that
-        it does not learn from. Without it, it would hardly ever be wrong: no PRM that one would have to reckon with.
+    prm_made_up_steps, prm_steps : int
+        Steps of its training: first so many on made-up errors, half of all steps wrong, then mostly on solutions.
     """
 
     phases: tuple[Phase, ...] = (
@@ -166,9 +162,9 @@ class Recipe:
         tuple(range(82, 41, -4)), 400, loops=0.5, mixes=((0.0, 0.0), (0.5, 0.005), (0.89, 0.01)), most=0.48
     )
     prm_solutions: int = 1200
-    prm_rate: float = 7e-4
-    prm_steps: int = 3000
-    prm_goal: float = 0.93
+    prm_rate: float = 1.5e-3
+    prm_made_up_steps: int = 700
+    prm_steps: int = 1500
 
 
 def train(
@@ -209,9 +205,9 @@ def train(
     start = given or _train_base(out, recipe, seed, progress)
 
     strong = _cut_down(start, "strong", out, recipe, seed, progress)
-    _cut_down(strong, "weak", out, recipe, seed, progress)
+    weak = _cut_down(strong, "weak", out, recipe, seed, progress)
     _stage(
-        out / "prm", lambda folder: _train_prm(folder, start, out, recipe, seed, progress), Qwen2ForProcessRewardModel
+        out / "prm", lambda folder: _train_prm(folder, weak, out, recipe, seed, progress), Qwen2ForProcessRewardModel
     )
 
 
@@ -269,12 +265,10 @@ def optimise(
     folder: Path,
     progress: Progress,
     goal: float = 0.0,
-    enough: Callable[[], bool] = lambda: False,
 ) -> None:
     """AdamW on what of the model requires a gradient, with a checkpoint now and then to go on from.
 
-    It ends after so many steps, when the mean loss between two checkpoints is below the goal, or when the model, asked
-    now and then, is good enough.
+    It ends after so many steps, or when the mean loss between two checkpoints is below the goal.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.01)
@@ -293,9 +287,6 @@ def optimise(
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         losses.append(loss.item())
-        if (step + 1) % _JUDGED_EVERY == 0 and enough():
-            progress(stage, step + 1, step + 1, float(np.mean(losses)))
-            break
         if (step + 1) % _CHECKPOINT_EVERY == 0 or step + 1 == steps:
             mean = float(np.mean(losses))
             _save(path, model, optimiser, parameters, step + 1, mean)
@@ -523,54 +514,26 @@ class Example:
 
 
 def _train_prm(
-    folder: Path, base: Qwen2ForCausalLM, trained: Path, recipe: Recipe, seed: int, progress: Progress
+    folder: Path, body: Qwen2ForCausalLM, trained: Path, recipe: Recipe, seed: int, progress: Progress
 ) -> Qwen2ForProcessRewardModel:
-    lessons, exams = _solved(folder / "solutions.json", trained, recipe, seed)
-    by_length, judged = (
-        sorted((labelled(*item) for item in part), key=lambda example: len(example.ids)) for part in (lessons, exams)
-    )
+    examples = _examples(folder / "solutions.jsonl", trained, recipe, seed)
     torch.manual_seed(seed + 1)
-    model = _new_prm(base)
+    model = _new_prm(body)
+    by_length = sorted(examples, key=lambda example: len(example.ids))
 
     def loss_at(step: int) -> torch.Tensor:
         rng = np.random.default_rng([seed, 3, step])
-        # Every third batch, so that what is rare in solutions is seen.
-        if step % 3 == 0:
+        # A few to the end, so that what is rare in solutions stays known.
+        if step < recipe.prm_made_up_steps or step % 3 == 0:
             return _verdict_loss(model, _made_up(rng, 2 * recipe.tokens))
         last = int(rng.integers(len(by_length)))
         count = max(8, 2 * recipe.tokens // len(by_length[last].ids))
         # Neighbours in length, so that little is padding.
         return _verdict_loss(model, by_length[max(last - count, 0) : last + 1])
 
-    optimise(
-        "prm",
-        model,
-        loss_at,
-        lambda step: _rate(step, recipe.prm_rate, recipe.prm_steps),
-        recipe.prm_steps,
-        folder,
-        progress,
-        enough=lambda: _ranking(model, judged) >= recipe.prm_goal,
-    )
+    steps = recipe.prm_steps
+    optimise("prm", model, loss_at, lambda step: _rate(step, recipe.prm_rate, steps), steps, folder, progress)
     return model
-
-
-def _ranking(model: Qwen2ForProcessRewardModel, examples: Sequence[Example]) -> float:
-    """AUC of right steps against first errors by the second logit's probability."""
-    scores: list[float] = []
-    right: list[int] = []
-    for start in range(0, len(examples), 50):
-        batch = examples[start : start + 50]
-        ids, labels = _padded(batch)
-        with torch.no_grad():
-            probabilities = _verdicts(model, ids).softmax(-1)[..., 1]
-        for row in range(len(batch)):
-            at = ids[row] == ID[SCORE]
-            verdicts = labels[row, at].tolist()
-            known = verdicts.index(0) + 1 if 0 in verdicts else len(verdicts)
-            scores += probabilities[row, at].tolist()[:known]
-            right += verdicts[:known]
-    return auc(scores, right)
 
 
 def _made_up(rng: np.random.Generator, tokens: int) -> list[Example]:
@@ -583,27 +546,27 @@ def _made_up(rng: np.random.Generator, tokens: int) -> list[Example]:
     return out
 
 
-def _shrink(base: Qwen2ForCausalLM) -> float:
+def _shrink(body: Qwen2ForCausalLM) -> float:
     """The power of two, which costs no precision, that brings the residual stream nearest to its size in the PRM."""
     streams: list[torch.Tensor] = []
-    hook = base.model.norm.register_forward_pre_hook(lambda _, inputs: streams.append(inputs[0]))
+    hook = body.model.norm.register_forward_pre_hook(lambda _, inputs: streams.append(inputs[0]))
     texts_, _ = solutions(np.random.default_rng(0), 3000, Phase(1, 6, 6, loops=0.0, mixes=QUOTIENTS))
     with torch.no_grad():
-        base(torch.tensor(build_tokenizer_once()(texts_)["input_ids"]))
+        body(torch.tensor(build_tokenizer_once()(texts_)["input_ids"]))
     hook.remove()
     size = float(streams[0].square().mean().sqrt())
     return 2.0 ** round(math.log2(_STREAM / size))
 
 
-def _new_prm(base: Qwen2ForCausalLM) -> Qwen2ForProcessRewardModel:
-    """The base with new layers and a head; only these, and the last norm, will learn.
+def _new_prm(body: Qwen2ForCausalLM) -> Qwen2ForProcessRewardModel:
+    """The body with new layers and a head; only these, and the last norm, will learn.
 
-    The last layer of a base may all but erase the token that it stands at, which the new layers have to compare with
-    what was expected. So the stream is wider than the base, and what is beside the base tells the token.
+    The last layer of a body may all but erase the token that it stands at, which the new layers have to compare with
+    what was expected. So the stream is wider than the body, and what is beside it tells the token.
     """
     # The same function on a smaller residual stream, beside which what new layers write can be seen.
-    shrink = _shrink(base)
-    config = _config(base.config.intermediate_size, LAYERS + NEW_LAYERS, PRM_HEADS)
+    shrink = _shrink(body)
+    config = _config(body.config.intermediate_size, LAYERS + NEW_LAYERS, PRM_HEADS)
     config.architectures = ["Qwen2ForProcessRewardModel"]
     config.num_labels = 2
     config.rms_norm_eps *= shrink**2 * HEADS / PRM_HEADS
@@ -612,7 +575,7 @@ def _new_prm(base: Qwen2ForCausalLM) -> Qwen2ForProcessRewardModel:
     for module in (compare, gather, model.score):
         _start(module)
     parameters = dict(model.model.named_parameters())
-    for name, source in base.model.named_parameters():
+    for name, source in body.model.named_parameters():
         if name == "norm.weight":
             continue
         part = parameters[name].data.zero_()[tuple(map(slice, source.shape))]
@@ -622,7 +585,7 @@ def _new_prm(base: Qwen2ForCausalLM) -> Qwen2ForProcessRewardModel:
         if name.endswith("layernorm.weight"):
             part *= math.sqrt(HEADS / PRM_HEADS)  # the mean square is over the whole width
     embedding = parameters["embed_tokens.weight"].data
-    embedding[ID[SCORE]] = embedding[ID[SEPARATOR]]  # it stands where the base has seen a blank line
+    embedding[ID[SCORE]] = embedding[ID[SEPARATOR]]  # it stands where the body has seen a blank line
     size = _TOKEN * float(embedding[:, :HIDDEN].norm(dim=1).mean())
     embedding[:, HIDDEN : HIDDEN + len(VOCABULARY)] = size * torch.eye(len(VOCABULARY))
     for norm in (compare.input_layernorm, compare.post_attention_layernorm):
@@ -664,58 +627,34 @@ def _look_back(attention: Any, head: int, *, offset: int, width: float, nats: fl
 
 
 def _verdict_loss(model: Qwen2ForProcessRewardModel, examples: Sequence[Example]) -> torch.Tensor:
-    ids, labels = _padded(examples)
-    logits = _verdicts(model, ids)
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
-
-
-def _verdicts(model: Qwen2ForProcessRewardModel, ids: torch.Tensor) -> torch.Tensor:
-    """Logits (wrong, right) at every token, shape (B, T, 2)."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits: torch.Tensor = model(ids, (ids != ID[PAD]).long())
-    return logits.float()
-
-
-def _padded(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens and labels of examples, shape (B, T) both."""
     width = max(len(example.ids) for example in examples)
     ids = torch.full((len(examples), width), ID[PAD])
     labels = torch.full((len(examples), width), IGNORED)
     for row, example in enumerate(examples):
         ids[row, : len(example.ids)] = torch.tensor(example.ids)
         labels[row, : len(example.labels)] = torch.tensor(example.labels)
-    return ids, labels
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(ids, (ids != ID[PAD]).long())  # (B, T, 2)
+    return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
 
 
-Texts = tuple[str, list[str]]
-"""A prompt and the steps of a solution."""
-
-
-def _solved(cache_file: Path, trained: Path, recipe: Recipe, seed: int) -> tuple[list[Texts], list[Texts]]:
-    """Solutions to learn from, of both models and with made-up errors, and others of the weak model to be judged by.
-
-    Kept, since an interrupted training needs them again.
-    """
+def _examples(cache_file: Path, trained: Path, recipe: Recipe, seed: int) -> list[Example]:
+    """Solutions of both models and with made-up errors; kept, since an interrupted training needs them again."""
     if not cache_file.is_file():
         models = load_generators(trained)
         rng = np.random.default_rng([seed, 4])
-        lessons: list[Texts] = []
-        exams: list[Texts] = []
+        lines = []
         for family in FAMILIES:
             for source, count in (("weak", recipe.prm_solutions), ("strong", recipe.prm_solutions // 4)):
                 problems = draw(family, "train", 2 * seed + (source == "weak"), count)
                 records = solve(problems, models, strong=source == "strong", seed=seed)
-                solved = [(problem.prompt, texts(record)) for problem, record in zip(problems, records, strict=True)]
-                judged = count // 8 if source == "weak" else 0
-                exams += solved[:judged]
-                lessons += solved[judged:]
+                lines += [(p.prompt, texts(record)) for p, record in zip(problems, records, strict=True)]
             for problem in draw(family, "train", 10**6 + seed, recipe.prm_solutions):
-                lessons.append((problem.prompt, with_errors(Arithmetic.parse(problem.prompt), rng)))
+                lines.append((problem.prompt, with_errors(Arithmetic.parse(problem.prompt), rng)))
         temporary = cache_file.with_suffix(".tmp")
-        temporary.write_text(json.dumps([lessons, exams]))
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
         os.replace(temporary, cache_file)
-    lessons, exams = ([(prompt, steps) for prompt, steps in part] for part in json.loads(cache_file.read_text()))
-    return lessons, exams
+    return [labelled(prompt, steps) for prompt, steps in map(json.loads, cache_file.read_text().splitlines())]
 
 
 def with_errors(problem: Arithmetic, rng: np.random.Generator, rate: float = 0.12) -> list[str]:
