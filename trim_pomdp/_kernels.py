@@ -15,7 +15,7 @@ MEMORYLESS, POSTERIOR, ALPHA = 0, 1, 2
 
 
 @njit(cache=True, nogil=True)
-def propagate_memoryless(regenerate, p_w, after, h, h_derailed):
+def propagate_memoryless(regenerate, p_w, end, after):
     n, T, _ = regenerate.shape
     accuracy = np.zeros(n)
     steps = np.zeros(n)
@@ -23,15 +23,12 @@ def propagate_memoryless(regenerate, p_w, after, h, h_derailed):
     regenerated = np.zeros((n, 3))
     # Sums over finished problems of (kept steps)^2 and (regenerated steps)^2.
     square = np.zeros((n, 2))
-    end = np.empty(2)
     for i in range(n):
         # mass[s], first[s, m] = E[count m; s], second[s, m] = E[count m ^ 2; s]; s: prefix right, derailed
         mass = np.array([1.0, 0.0])
         first = np.zeros((2, 2))
         second = np.zeros((2, 2))
         for t in range(T):
-            end[0] = h[t]
-            end[1] = h_derailed[t]
             new_mass = np.zeros(2)
             new_first = np.zeros((2, 2))
             new_second = np.zeros((2, 2))
@@ -39,34 +36,44 @@ def propagate_memoryless(regenerate, p_w, after, h, h_derailed):
             for c in range(3):
                 s = 1 if c == 1 else 0
                 share = p_w[t] if c == 0 else (1.0 - p_w[t] if c == 2 else 1.0)
+                ends = end[t, c]
                 for a in range(2):
                     act = regenerate[i, t, c] if a == 1 else 1.0 - regenerate[i, t, c]
                     weight = share * act
                     if weight == 0.0:
                         continue
-                    right = after[t, a, c]
                     flow = mass[s] * weight
                     if a == 1:
                         regenerated[i, c] += flow
                     else:
                         kept[i, c] += flow
-                    accuracy[i] += flow * right * end[s]
+                    over = np.zeros(2)
+                    on = np.zeros(2)
+                    for to in range(2):
+                        on[to] = (1.0 - ends) * after[t, 0, a, c, 0, to] + ends * after[t, 1, a, c, 0, to]
+                        over[to] = (1.0 - ends) * after[t, 0, a, c, 1, to] + ends * after[t, 1, a, c, 1, to]
+                        new_mass[to] += flow * on[to]
+                    accuracy[i] += flow * over[0]
                     for m in range(2):
                         # Action a adds one to the counter m == a: kept steps first, regenerated second.
                         one = 1.0 if m == a else 0.0
                         f = weight * (first[s, m] + one * mass[s])
                         g = weight * (second[s, m] + 2.0 * one * first[s, m] + one * mass[s])
-                        square[i, m] += g * end[s]
-                        new_first[0, m] += f * right * (1.0 - end[s])
-                        new_first[1, m] += f * (1.0 - right) * (1.0 - end[s])
-                        new_second[0, m] += g * right * (1.0 - end[s])
-                        new_second[1, m] += g * (1.0 - right) * (1.0 - end[s])
-                    new_mass[0] += flow * right * (1.0 - end[s])
-                    new_mass[1] += flow * (1.0 - right) * (1.0 - end[s])
+                        square[i, m] += g * (over[0] + over[1])
+                        for to in range(2):
+                            new_first[to, m] += f * on[to]
+                            new_second[to, m] += g * on[to]
             mass, first, second = new_mass, new_first, new_second
     kept_variance = square[:, 0] - kept.sum(axis=1) ** 2
     regenerated_variance = square[:, 1] - regenerated.sum(axis=1) ** 2
     return accuracy, steps, kept, regenerated, kept_variance, regenerated_variance
+
+
+@njit(cache=True, nogil=True, inline="always")
+def end_evidence(end, step, ended, out):
+    """Likelihood by class of an end, or of none. Writes `out` (3,)."""
+    for c in range(3):
+        out[c] = end[step, c] if ended else 1.0 - end[step, c]
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -107,17 +114,35 @@ def value_of(vectors, first, last, q):
 
 
 @njit(cache=True, nogil=True, inline="always")
+def value_and_q(b, ended, action, step, vectors, offset, after, reward):
+    """Value of an action, and q after it: where the solution goes on, or, where it cannot, where it is over."""
+    over_right = 0.0
+    over = 0.0
+    on_right = 0.0
+    on = 0.0
+    for c in range(3):
+        over_right += b[c] * after[step, ended, action, c, 1, 0]
+        over += b[c] * after[step, ended, action, c, 1, 1]
+        on_right += b[c] * after[step, ended, action, c, 0, 0]
+        on += b[c] * after[step, ended, action, c, 0, 1]
+    over += over_right
+    on += on_right
+    value = reward * over_right
+    if on > 0.0:
+        q = on_right / on
+        value += on * value_of(vectors, offset[step], offset[step + 1], q)
+    else:
+        q = over_right / over
+    return value, q
+
+
+@njit(cache=True, nogil=True, inline="always")
 def gain_and_price(b, ended, step, vectors, offset, after, price, reward):
     """Gain of intervening, its price, and q after keeping and after regenerating."""
-    keep = b[0] * after[step, 0, 0] + b[1] * after[step, 0, 1] + b[2] * after[step, 0, 2]
-    redo = b[0] * after[step, 1, 0] + b[1] * after[step, 1, 1] + b[2] * after[step, 1, 2]
     cost = b[0] * price[0] + b[1] * price[1] + b[2] * price[2]
-    if ended:
-        gain = reward * (redo - keep)
-    else:
-        first, last = offset[step], offset[step + 1]
-        gain = value_of(vectors, first, last, redo) - value_of(vectors, first, last, keep)
-    return gain, cost, keep, redo
+    kept, keep = value_and_q(b, ended, 0, step, vectors, offset, after, reward)
+    redone, redo = value_and_q(b, ended, 1, step, vectors, offset, after, reward)
+    return redone - kept, cost, keep, redo
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -137,9 +162,7 @@ def filter_beliefs(bins, lengths, ended, by_bin, success, end, recovery, out):
         for t in range(lengths[i]):
             ends = ended[i] and t == lengths[i] - 1
             step = rule_step(t, n_steps, ends)
-            e[0] = end[step, 0] if ends else 1.0 - end[step, 0]
-            e[1] = end[step, 1] if ends else 1.0 - end[step, 1]
-            e[2] = e[0]
+            end_evidence(end, step, ends, e)
             filtered(q, success[step], by_bin[bins[i, t]], e, out[i, t])
             q = out[i, t, 0] + recovery[step] * out[i, t, 1]
 
@@ -158,11 +181,9 @@ def decide(q, bins, ended, steps, rule, out):
     n_steps = len(success)
     for i in range(len(q)):
         t = rule_step(steps[i], n_steps, ended[i])
-        h = end[t, 0] if ended[i] else 1.0 - end[t, 0]
-        e[0] = e[2] = h
-        e[1] = end[t, 1] if ended[i] else 1.0 - end[t, 1]
+        end_evidence(end, t, ended[i], e)
         filtered(q[i], success[t], emission[:, bins[i]], e, b)
-        gain, cost, _, _ = gain_and_price(b, ended[i], t, vectors, offset, after, price, reward)
+        gain, cost, _, _ = gain_and_price(b, int(ended[i]), t, vectors, offset, after, price, reward)
         out[i] = gain > cost
 
 
@@ -180,7 +201,6 @@ def propagate_alpha(rule, true_success, true_end, true_emission, true_after):
     by_bin = np.ascontiguousarray(emission.T)
     for t in range(T):
         new = np.zeros((2, cells + 1))
-        h, h_derailed = true_end[t, 0], true_end[t, 1]
         for g in range(cells + 1):
             right_mass, derailed_mass = mass[0, g], mass[1, g]
             if right_mass + derailed_mass < 1e-14:
@@ -197,33 +217,25 @@ def propagate_alpha(rule, true_success, true_end, true_emission, true_after):
                 known_step = -1
                 for ended in range(2):
                     ends = ended == 1
-                    flow[0] = flow0 * (h if ends else 1.0 - h)
-                    flow[1] = flow1 * (h_derailed if ends else 1.0 - h_derailed)
-                    flow[2] = flow2 * (h if ends else 1.0 - h)
+                    flow[0] = flow0 * (true_end[t, 0] if ends else 1.0 - true_end[t, 0])
+                    flow[1] = flow1 * (true_end[t, 1] if ends else 1.0 - true_end[t, 1])
+                    flow[2] = flow2 * (true_end[t, 2] if ends else 1.0 - true_end[t, 2])
                     if flow[0] + flow[1] + flow[2] == 0.0:
                         continue
                     step = rule_step(t, n_steps, ends)
                     # Equal hazards say nothing, so the belief is the same whether the step ends or not.
-                    if step != known_step or end[step, 0] != end[step, 1]:
+                    if step != known_step or end[step, 0] != end[step, 1] or end[step, 0] != end[step, 2]:
                         known_step = step
-                        e[0] = end[step, 0] if ends else 1.0 - end[step, 0]
-                        e[1] = end[step, 1] if ends else 1.0 - end[step, 1]
-                        e[2] = e[0]
+                        end_evidence(end, step, ends, e)
                         filtered(q, success[step], by_bin[j], e, b)
-                    gain, cost, keep, redo = gain_and_price(b, ends, step, vectors, offset, after, price, reward)
+                    gain, cost, keep, redo = gain_and_price(b, ended, step, vectors, offset, after, price, reward)
                     action = 1 if gain > cost else 0
-                    right = 0.0
-                    total = 0.0
+                    cell = cell_of(redo if action == 1 else keep, cells)
                     for c in range(3):
                         totals[1 + 3 * action + c] += flow[c]
-                        right += flow[c] * true_after[t, action, c]
-                        total += flow[c]
-                    if ends:
-                        totals[0] += right
-                    else:
-                        cell = cell_of(redo if action == 1 else keep, cells)
-                        new[0, cell] += right
-                        new[1, cell] += total - right
+                        totals[0] += flow[c] * true_after[t, ended, action, c, 1, 0]
+                        new[0, cell] += flow[c] * true_after[t, ended, action, c, 0, 0]
+                        new[1, cell] += flow[c] * true_after[t, ended, action, c, 0, 1]
         mass = new
     return totals
 
@@ -249,22 +261,24 @@ def propagate_posterior(act, success, end, emission, after):
                 if mass[s, m] == 0.0:
                     continue
                 share = success[t] if c == 0 else (1.0 - success[t] if c == 2 else 1.0)
-                h = end[t, s]
-                for j in range(J):
-                    flow = mass[s, m] * share * emission[c, j]
-                    if flow == 0.0:
+                for ended in range(2):
+                    share_ended = mass[s, m] * share * (end[t, c] if ended == 1 else 1.0 - end[t, c])
+                    if share_ended == 0.0:
                         continue
-                    action = act[m, j]
-                    totals[1 + 3 * action + c] += flow
-                    right = flow * after[t, action, c]
-                    totals[0] += right * h
-                    if action == 0:
-                        low = min(m, j)
-                        new[0, low] += right * (1.0 - h)
-                        new[1, low] += (flow - right) * (1.0 - h)
-                    else:
-                        redone[0, m] += right * (1.0 - h)
-                        redone[2 if c != 1 else 1, m] += (flow - right) * (1.0 - h)
+                    for j in range(J):
+                        flow = share_ended * emission[c, j]
+                        action = act[m, j]
+                        totals[1 + 3 * action + c] += flow
+                        totals[0] += flow * after[t, ended, action, c, 1, 0]
+                        right = flow * after[t, ended, action, c, 0, 0]
+                        derailed = flow * after[t, ended, action, c, 0, 1]
+                        if action == 0:
+                            low = min(m, j)
+                            new[0, low] += right
+                            new[1, low] += derailed
+                        else:
+                            redone[0, m] += right
+                            redone[2 if c != 1 else 1, m] += derailed
         for m in range(J + 1):
             for c in range(3):
                 if redone[c, m] == 0.0:
@@ -293,23 +307,24 @@ def simulate(rng, out, kind, table, act, rule, true_success, true_end, cumulativ
             if right:
                 c = 0 if rng.random() < true_success[t] else 2
             j = np.searchsorted(cumulative[c], rng.random(), side="right")
-            ends = rng.random() < true_end[t, 1 if c == 1 else 0]
+            ends = rng.random() < true_end[t, c]
+            ended = 1 if ends else 0
             keep = redo = 0.0
             if kind == ALPHA:
                 step = rule_step(t, n_steps, ends)
-                e[0] = end[step, 0] if ends else 1.0 - end[step, 0]
-                e[1] = end[step, 1] if ends else 1.0 - end[step, 1]
-                e[2] = e[0]
+                end_evidence(end, step, ends, e)
                 filtered(cell / cells, success[step], emission[:, j], e, b)
-                gain, cost, keep, redo = gain_and_price(b, ends, step, vectors, offset, after, price, reward)
+                gain, cost, keep, redo = gain_and_price(b, ended, step, vectors, offset, after, price, reward)
                 action = 1 if gain > cost else 0
             elif kind == POSTERIOR:
                 action = act[minimum, j]
             else:
                 action = 1 if rng.random() < table[c, j] else 0
             out[i, 1 + 3 * action + c] += 1.0
-            right = rng.random() < true_after[t, action, c]
-            if ends:
+            row = true_after[t, ended, action, c]
+            u = rng.random()
+            right = u < row[0, 0] + row[1, 0]
+            if u < row[1, 0] or u >= 1.0 - row[1, 1]:
                 break
             if kind == ALPHA:
                 cell = cell_of(redo if action == 1 else keep, cells)

@@ -19,6 +19,8 @@ from trim_pomdp.observations import ObservationModel
 
 FloatArray = NDArray[np.float64]
 KEEP, REGENERATE = 0, 1
+RIGHT, DERAILED = 0, 1
+GOES_ON, OVER = 0, 1
 
 
 def class_prior(q: float | FloatArray, weak_success: float | FloatArray) -> FloatArray:
@@ -49,22 +51,81 @@ def update(prior: FloatArray, likelihood: FloatArray) -> FloatArray:
     return out
 
 
-def success_table(strong_success: float, repair: float, recovery: FloatArray) -> FloatArray:
-    """P(prefix right after step t | action, class), shape (T, 2, 3), from recovery by step, shape (T,)."""
-    by_action = [[1.0, 0.0, 0.0], [strong_success, 0.0, repair]]
-    out: FloatArray = np.tile(by_action, (len(recovery), 1, 1))
-    out[:, :, 1] = recovery[:, None]
+def outcome_table(strong_success: float, repair: float, recovery: FloatArray, end: FloatArray) -> FloatArray:
+    r"""P(solution over, prefix right or derailed | step t, whether the weak step ended it, action, class).
+
+    A step that is kept ends the solution or not, as was seen. So does one that is regenerated, but where that makes a
+    wrong prefix right, or a right one wrong: then it is over with the hazard of a right step, or of a first error. The
+    two ends are coupled as far as they can be: a step whose hazard was h and is now g ends the solution with
+
+    .. math::
+        \min(1, g / h) \text{ if the weak one did, } \max\left(0, \frac{g - h}{1 - h}\right) \text{ if not,}
+
+    which is g over both. Equal hazards thus leave an end as it was.
+
+    Parameters
+    ----------
+    strong_success, repair : float
+        p_s and p_r.
+    recovery : ndarray of shape (T,)
+        ρ by step.
+    end : ndarray of shape (T, 3)
+        Hazards by step and class.
+
+    Returns
+    -------
+    ndarray of shape (T, 2, 2, 3, 2, 2)
+        The last two axes: the solution goes on or is over, the prefix is right or derailed.
+    """
+    out = np.zeros((len(recovery), 2, 2, 3, 2, 2))
+    h, _, h_wrong = end.T
+    for ended in (GOES_ON, OVER):
+        redone = out[:, ended, REGENERATE]
+        for action in (KEEP, REGENERATE):
+            out[:, ended, action, 1, ended] = np.stack([recovery, 1.0 - recovery], axis=1)
+        out[:, ended, KEEP, 0, ended, RIGHT] = 1.0
+        out[:, ended, KEEP, 2, ended, DERAILED] = 1.0
+        redone[:, 0, ended, RIGHT] = strong_success
+        redone[:, 2, ended, DERAILED] = 1.0 - repair
+        for over, share in enumerate(_over(h, h_wrong, ended)):
+            redone[:, 0, over, DERAILED] += (1.0 - strong_success) * share
+        for over, share in enumerate(_over(h_wrong, h, ended)):
+            redone[:, 2, over, RIGHT] += repair * share
     return out
 
 
-def kept_success(recovery: FloatArray) -> FloatArray:
-    """P(prefix right after a weak step t that is kept | class), shape (T, 3)."""
-    return success_table(1.0, 0.0, recovery)[:, KEEP]
+def _over(before: FloatArray, now: FloatArray, ended: int) -> tuple[FloatArray, FloatArray]:
+    """P(goes on), P(over) at a hazard `now`, given whether the step ended the solution at a hazard `before`."""
+    share = np.full(len(before), float(ended))
+    if ended:
+        np.divide(now, before, out=share, where=now < before)
+    else:
+        np.divide(now - before, 1.0 - before, out=share, where=now > before)
+    return 1.0 - share, share
 
 
-def next_q(belief: FloatArray, after: FloatArray) -> FloatArray:
-    """Probability that the prefix is right after an action, whose row of `success_table` is given; shape (...)."""
-    return np.asarray((belief * after).sum(axis=-1))
+def kept_q(belief: FloatArray, recovery: float | FloatArray) -> FloatArray:
+    """P(prefix right after a weak step that is kept), from the belief over its class; shape (...)."""
+    return np.asarray(belief[..., 0] + recovery * belief[..., 1])
+
+
+def next_q(belief: FloatArray, outcomes: FloatArray, over: NDArray[np.bool_] | bool) -> FloatArray:
+    """P(prefix right after an action), given whether the solution then is over; shape (...).
+
+    Where the model says that it cannot be so, that is no evidence.
+
+    Parameters
+    ----------
+    belief : ndarray of shape (..., 3)
+        Over the class of the weak step.
+    outcomes : ndarray of shape (..., 3, 2, 2)
+        A row of `outcome_table`, by step, end of the weak step and action.
+    over : bool or ndarray of bool, shape (...)
+    """
+    prefix = (belief[..., None, None] * outcomes).sum(axis=-3)  # over, right or derailed
+    seen = np.where(np.asarray(over)[..., None], prefix[..., OVER, :], prefix[..., GOES_ON, :])
+    total = seen.sum(axis=-1, keepdims=True)
+    return np.asarray(np.where(total > 0, seen / np.where(total > 0, total, 1.0), prefix.sum(axis=-2))[..., RIGHT])
 
 
 def filter_states(
@@ -90,12 +151,11 @@ def filter_states(
         q after each step (repeated after the end).
     """
     n, T = bins.shape
-    success = dynamics.weak_success_by_step
-    ends, ends_derailed = dynamics.hazard_array, dynamics.hazard_derailed_array
+    success, end = dynamics.weak_success_by_step, dynamics.end
     lengths = mask.sum(axis=1)
-    kept = kept_success(dynamics.recovery_by_step)
+    recovery = dynamics.recovery_by_step
     before_cap = max(dynamics.max_steps - 2, 0)
-    two_hazards = dynamics.hazard_derailed is not None
+    by_class = dynamics.hazards_differ
     out = np.empty((n, T))
     q = np.ones(n)
     for t in range(T):
@@ -104,18 +164,13 @@ def filter_states(
         step = np.where(ended & (t == dynamics.max_steps - 1), t, min(t, before_cap))
         prior, likelihood = class_prior(q, success[step]), emission[:, bins[:, t]].T
         belief = update(prior, likelihood)
-        if two_hazards:
+        if by_class:
             # An end (or none) that no class can explain is no evidence, and neither is such a score.
-            with_end = update(belief, _end_likelihood(ended, ends[step], ends_derailed[step]))
+            with_end = update(belief, np.where(ended[:, None], end[step], 1.0 - end[step]))
             belief = np.where((prior * likelihood).sum(axis=1, keepdims=True) > 0, with_end, belief)
-        q = np.where(mask[:, t], next_q(belief, kept[step]), q)
+        q = np.where(mask[:, t], kept_q(belief, recovery[step]), q)
         out[:, t] = q
     return out
-
-
-def _end_likelihood(ended: NDArray[np.bool_], hazard: FloatArray, hazard_derailed: FloatArray) -> FloatArray:
-    by_class = np.stack([hazard, hazard_derailed, hazard], axis=1)
-    return np.where(ended[:, None], by_class, 1.0 - by_class)
 
 
 def require_evidence(batch: SequenceBatch, observations: ObservationModel) -> None:

@@ -102,9 +102,8 @@ def _evaluate_memoryless(regenerate: FloatArray, model: RoutingModel) -> Planned
     moments = routing_moments(
         regenerate[None],
         dynamics.weak_success_by_step,
-        model.success_after,
-        dynamics.hazard_array,
-        dynamics.hazard_derailed_array,
+        dynamics.end,
+        model.outcomes,
     )
     counts = np.stack([moments.kept[0], moments.regenerated[0]])
     return _point(np.concatenate([[moments.accuracy[0]], counts.ravel()]), model)
@@ -154,13 +153,12 @@ def _evaluate_alpha(rule: AlphaVectorRule, model: RoutingModel) -> FloatArray:
 
     check_bins(rule, model)
     dynamics = model.dynamics
-    true_end = np.stack([dynamics.hazard_array, dynamics.hazard_derailed_array], axis=1)
     arrays: FloatArray = _kernels.propagate_alpha(
         rule.tables.arguments,
         dynamics.weak_success_by_step,
-        true_end,
+        dynamics.end,
         np.ascontiguousarray(model.emission),
-        model.success_after,
+        model.outcomes,
     )
     return arrays
 
@@ -185,8 +183,8 @@ def _evaluate_posterior(rule: PosteriorRule, model: RoutingModel) -> FloatArray:
     totals: FloatArray = _kernels.propagate_posterior(
         posterior_actions(rule, model),
         dynamics.weak_success_by_step,
-        np.stack([dynamics.hazard_array, dynamics.hazard_derailed_array], axis=1),
+        dynamics.end,
         model.emission,
-        model.success_after,
+        model.outcomes,
     )
     return totals

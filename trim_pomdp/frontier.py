@@ -259,7 +259,8 @@ def rule_from_solution(solution: Solution, model: RoutingModel, tradeoff: float)
     dynamics, observations = model.dynamics, model.observations
     assert dynamics.strong_tokens is not None  # RoutingModel sees to it
     T = dynamics.max_steps
-    two = dynamics.hazard_derailed is not None
+    by_class = dynamics.hazards_differ
+    hazard, hazard_derailed, hazard_wrong = map(tuple, dynamics.end.T.tolist())
     return AlphaVectorRule(
         tradeoff=tradeoff,
         reward=model.reward,
@@ -270,9 +271,10 @@ def rule_from_solution(solution: Solution, model: RoutingModel, tradeoff: float)
         weak_success=dynamics.weak_success,
         strong_success=model.strong_success,
         repair=model.repair,
-        recovery=tuple(dynamics.recovery_by_step.tolist()) if two else (dynamics.recovery,),
-        hazard=dynamics.hazard if two else None,
-        hazard_derailed=dynamics.hazard_derailed,
+        recovery=tuple(dynamics.recovery_by_step.tolist()) if by_class else (dynamics.recovery,),
+        hazard=hazard if by_class else None,
+        hazard_derailed=hazard_derailed if by_class else None,
+        hazard_wrong=hazard_wrong if by_class else None,
         evidence=observations.evidence,
         score_edges=observations.step_emission.score_edges if observations.emission == "step" else None,
         emission_right=tuple(model.emission[0].tolist()),

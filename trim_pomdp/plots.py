@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from trim_pomdp.artifacts import write_bytes
-from trim_pomdp.belief import class_prior, next_q, update
+from trim_pomdp.belief import GOES_ON, OVER, RIGHT, class_prior, next_q, update
 from trim_pomdp.observations import StepEmission, transferred
 from trim_pomdp.policies.records import AlphaVectorRule, PlannedPoint
 
@@ -179,19 +179,17 @@ def gains(rule: AlphaVectorRule, step: int, q: FloatArray, *, ended: bool = Fals
     """
     tables = rule.tables
     belief = update(class_prior(q, tables.success[step])[:, None, :], rule.emission.T[None])
-    h, h_derailed = tables.end[step]
-    end = np.array([h, h_derailed, h])
+    end = tables.end[step]
     belief = update(belief, end if ended else 1.0 - end)
-    keep, redo = (next_q(belief, after) for after in tables.after[step])
-    price = belief @ tables.price
-    if ended:
-        return rule.reward * (redo - keep), price
     vectors = tables.vectors[tables.offset[step] : tables.offset[step + 1]]
 
-    def value(p: FloatArray) -> FloatArray:
-        return np.asarray((vectors[:, 0] + p[..., None] * vectors[:, 1]).max(axis=-1))
+    def value(outcomes: FloatArray) -> FloatArray:
+        prefix = np.tensordot(belief, outcomes, axes=1)  # over, right or derailed
+        follows = (vectors[:, 0] + next_q(belief, outcomes, over=False)[..., None] * vectors[:, 1]).max(axis=-1)
+        return np.asarray(rule.reward * prefix[..., OVER, RIGHT] + prefix[..., GOES_ON, :].sum(axis=-1) * follows)
 
-    return value(redo) - value(keep), price
+    kept, redone = map(value, tables.after[step, int(ended)])
+    return redone - kept, belief @ tables.price
 
 
 def plot_policy_map(rule: AlphaVectorRule, steps: Sequence[int] = (1, 3, 7)) -> Figure:

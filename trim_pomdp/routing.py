@@ -6,13 +6,15 @@ k = (observation bin j, whether the weak step ends the solution), then the route
 
 .. math::
     P(j, \text{goes on}, S_0 \mid \text{right}) = p_{w,t} E_0(j)(1 - h_t), \qquad
-    P(j, \text{goes on}, S_2 \mid \text{right}) = (1 - p_{w,t}) E_2(j)(1 - h_t), \qquad
+    P(j, \text{goes on}, S_2 \mid \text{right}) = (1 - p_{w,t}) E_2(j)(1 - h''_t), \qquad
     P(j, \text{goes on}, S_1 \mid \text{derailed}) = E_1(j)(1 - h'_t),
 
 likewise with the hazard itself where the step ends the solution. Keeping leaves the prefix right in class S0 only;
 regenerating makes it right with probability p_s in S0 and p_r in S2; either makes it right again with the small
-probability ρ_t of a recovery in S1. Reward components are kept apart (accuracy, strong tokens, regenerations, …); their
-weights are (reward, −λ, 0, …).
+probability ρ_t of a recovery in S1. A regenerated step ends the solution iff the weak one did, but where it repairs or
+spoils the prefix, whose hazard is another one then (`trim_pomdp.belief.outcome_table`): so an epoch closes with the
+observation whether the solution goes on. Reward components are kept apart (accuracy, strong tokens, regenerations, …);
+their weights are (reward, −λ, 0, …).
 """
 
 from __future__ import annotations
@@ -25,13 +27,12 @@ from numpy.typing import NDArray
 
 from solvers import EpochModel
 from trim_pomdp.artifacts import Provenance
-from trim_pomdp.belief import KEEP, REGENERATE, success_table
+from trim_pomdp.belief import GOES_ON, KEEP, OVER, REGENERATE, RIGHT, outcome_table
 from trim_pomdp.dynamics.model import StepDynamics
 from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.observations import ObservationModel
 
 FloatArray = NDArray[np.float64]
-RIGHT, DERAILED = 0, 1
 _COMPONENTS = ("accuracy", "strong_tokens", "regenerations", "kept_tokens", "discarded_tokens", "steps")
 
 
@@ -112,9 +113,9 @@ class RoutingModel:
         return None if self.dynamics.weak_tokens is None else self.dynamics.weak_tokens.array
 
     @cached_property
-    def success_after(self) -> FloatArray:
-        """P(prefix right after step t | action, class), shape (T, 2, 3)."""
-        return success_table(self.strong_success, self.repair, self.dynamics.recovery_by_step)
+    def outcomes(self) -> FloatArray:
+        """What follows an action, shape (T, 2, 2, 3, 2, 2): `trim_pomdp.belief.outcome_table`."""
+        return outcome_table(self.strong_success, self.repair, self.dynamics.recovery_by_step, self.dynamics.end)
 
     @cached_property
     def strong_only_tokens(self) -> float:
@@ -126,9 +127,8 @@ class RoutingModel:
         moments = routing_moments(
             np.ones((1, 3)),
             self.dynamics.weak_success_by_step,
-            self.success_after,
-            self.dynamics.hazard_array,
-            self.dynamics.hazard_derailed_array,
+            self.dynamics.end,
+            self.outcomes,
         )
         return float(moments.regenerated[0] @ self.strong_tokens)
 
@@ -148,19 +148,23 @@ class RoutingModel:
 
     @cached_property
     def epoch_model(self) -> EpochModel:
-        """The POMDP: one node a step and a terminal one; signals j (goes on) and J + j (ends), j by score."""
+        """The POMDP: one node a step and a terminal one; signals j (goes on) and J + j (ends), j by score.
+
+        Whether the solution then goes on is the observation.
+        """
         T, J = self.dynamics.max_steps, self.emission.shape[1]
         names = self.components
-        joint = np.zeros((T, 2 * J, 2, 1, 2, 2))
+        joint = np.zeros((T, 2 * J, 2, 2, 2, 2))
         reward = np.zeros((T, 2 * J, 2, 2, len(names)))
-        successor = np.zeros((T, 2 * J, 2, 1), dtype=np.int64)
-        successor[:, J:] = 1
+        successor = np.ones((T, 2 * J, 2, 2), dtype=np.int64)
         for t in range(T):
             by_class = self._signal_probabilities(t)
             for action in (KEEP, REGENERATE):
-                right = by_class @ self.success_after[t, action]
-                joint[t, :, action, 0, :, RIGHT] = right.T
-                joint[t, :, action, 0, :, DERAILED] = (by_class.sum(axis=2) - right).T
+                for ended, signals in ((GOES_ON, slice(J)), (OVER, slice(J, None))):
+                    outcomes = self.outcomes[t, ended, action]
+                    joint[t, signals, action] = np.einsum("sjc,cop->josp", by_class[:, signals], outcomes)
+                    if outcomes[:, GOES_ON].any():
+                        successor[t, signals, action, GOES_ON] = 0
                 for d, name in enumerate(names):
                     reward[t, :, action, :, d] = (by_class @ self._class_reward(name, action)).T
         terminal = np.zeros((T + 1, 2, len(names)))
@@ -181,8 +185,7 @@ class RoutingModel:
         """P(signal, class | hidden state) at step index t, shape (2, 2J, 3)."""
         success = self.dynamics.weak_success_by_step[t]
         prior = np.array([[success, 0.0, 1.0 - success], [0.0, 1.0, 0.0]])
-        h, h_derailed = self.dynamics.hazard_array[t], self.dynamics.hazard_derailed_array[t]
-        end = np.array([h, h_derailed, h])
+        end = self.dynamics.end[t]
         by_bin = prior[:, None, :] * self.emission.T[None]
         return np.concatenate([by_bin * (1.0 - end), by_bin * end], axis=1)
 

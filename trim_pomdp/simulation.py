@@ -1,6 +1,6 @@
 """Monte Carlo in the routing model: a cross-check of the exact evaluation, with standard errors.
 
-Problems are drawn one by one from the model: class, score bin, end, action, outcome. Tokens are class means, so
+Problems are drawn one by one from the model: class, score bin, end, action, what follows. Tokens are class means, so
 their standard errors are those of what is regenerated, not of how long single steps are.
 """
 
@@ -118,9 +118,9 @@ def _counts(rule: AnyRule, model: RoutingModel, n: int, rng: np.random.Generator
         act,
         tables.arguments,
         dynamics.weak_success_by_step,
-        np.stack([dynamics.hazard_array, dynamics.hazard_derailed_array], axis=1),
+        dynamics.end,
         cumulative,
-        model.success_after,
+        model.outcomes,
     )
     return out
 

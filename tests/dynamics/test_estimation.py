@@ -190,11 +190,15 @@ def test_hazard_by_hand() -> None:
 def test_hazard_of_labelled_solutions_tells_right_from_derailed() -> None:
     right = (0.1, 0.2, 0.3, 0.3, 1.0)
     derailed = (0.5, 0.5, 0.6, 0.6, 1.0)
-    dynamics = StepDynamics(name="x", weak_success=(0.7,), look_right=0.7, hazard=right, hazard_derailed=derailed)
-    solutions = draw_labelled(dynamics, 20_000, np.random.default_rng(1))
-    a, b = trials_from_labels(solutions, 5)
+    wrong = (0.05, 0.1, 0.5, 0.4, 1.0)
+    dynamics = StepDynamics(
+        name="x", weak_success=(0.7,), look_right=0.7, hazard=right, hazard_derailed=derailed, hazard_wrong=wrong
+    )
+    solutions = draw_labelled(dynamics, 40_000, np.random.default_rng(1))
+    a, b, c = trials_from_labels(solutions, 5)
     assert np.abs(a.estimate()[:4] - right[:4]).max() < 0.02
     assert np.abs(b.estimate()[1:4] - derailed[1:4]).max() < 0.03
+    assert np.abs(c.estimate()[:4] - wrong[:4]).max() < 0.03
 
 
 def test_hazard_leans_on_the_step_before_where_trials_are_few() -> None:
@@ -219,9 +223,8 @@ def test_second_moments_against_simulation(truth: RoutingModel) -> None:
     moments = routing_moments(
         below[None],
         dynamics.weak_success_by_step,
-        truth.success_after,
-        dynamics.hazard_array,
-        dynamics.hazard_derailed_array,
+        dynamics.end,
+        truth.outcomes,
     )
     assert moments.regenerated_variance[0] == pytest.approx(counts[:, 4:7].sum(axis=1).var(), rel=0.02)
     assert moments.kept_variance[0] == pytest.approx(counts[:, 1:4].sum(axis=1).var(), rel=0.02)
@@ -327,10 +330,10 @@ def test_weak_success_by_step(truth: RoutingModel) -> None:
         fit_dynamics("x", Sources(weak_counts=counts, sequences=batch), truth.observations, by_step=True)
 
 
-def test_two_hazards_from_labelled_solutions(truth: RoutingModel) -> None:
+def test_hazards_by_class_from_labelled_solutions(truth: RoutingModel) -> None:
     slower = (*(0.4 * h for h in truth.dynamics.hazard[:-1]), 1.0)
     solutions = draw_labelled(truth.dynamics.replace(hazard_derailed=slower), 8_000, np.random.default_rng(0))
-    found = fit_dynamics("x", Sources(labelled=solutions), truth.observations, two_hazards=True)
+    found = fit_dynamics("x", Sources(labelled=solutions), truth.observations, class_hazards=True)
     assert found.hazard_derailed is not None
     assert np.abs(np.array(found.hazard_derailed[5:10]) - slower[5:10]).max() < 0.03
     assert np.abs(np.array(found.hazard[3:9]) - truth.dynamics.hazard[3:9]).max() < 0.03
@@ -338,4 +341,4 @@ def test_two_hazards_from_labelled_solutions(truth: RoutingModel) -> None:
     assert found.fit.intervals["hazard.5"].low <= truth.dynamics.hazard[4] <= found.fit.intervals["hazard.5"].high
     counts = draw_step_counts(truth.dynamics, 100, np.random.default_rng(0))
     with pytest.raises(InputError, match="labelled"):
-        fit_dynamics("x", Sources(weak_counts=counts), truth.observations, two_hazards=True)
+        fit_dynamics("x", Sources(weak_counts=counts), truth.observations, class_hazards=True)

@@ -29,11 +29,11 @@ def sources(model: RoutingModel) -> Sources:
     )
 
 
-def test_two_hazards_do_not_mix_with_a_pilot(model: RoutingModel, sources: Sources) -> None:
+def test_hazards_by_class_do_not_mix_with_a_pilot(model: RoutingModel, sources: Sources) -> None:
     labelled = draw_labelled(model.dynamics, 200, np.random.default_rng(1))
     both = Sources(pilot=sources.pilot, labelled=labelled)
     with pytest.raises(InputError, match="labelled solutions and step counts alone"):
-        fit_dynamics("x", both, model.observations, two_hazards=True)
+        fit_dynamics("x", both, model.observations, class_hazards=True)
 
 
 @pytest.mark.parametrize("explanation", ["false-alarms", "late-end"])

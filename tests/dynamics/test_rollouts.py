@@ -13,12 +13,13 @@ from trim_pomdp.data.rollouts import RepairRollout, Rollouts
 from trim_pomdp.data.sequences import SequenceBatch
 from trim_pomdp.dynamics.estimation import fit, profile_intervals
 from trim_pomdp.dynamics.fitting import Sources, fit_dynamics
-from trim_pomdp.dynamics.lengths import UNKNOWN, Hazards, LengthCounts, LengthFit, OutcomeChain, fit_lengths
+from trim_pomdp.dynamics.lengths import UNKNOWN, Ends, Hazards, LengthCounts, LengthFit, OutcomeChain, fit_lengths
 from trim_pomdp.dynamics.likelihood import Pilot
 from trim_pomdp.dynamics.model import PerClass, StepDynamics
 from trim_pomdp.dynamics.parameters import TRANSFER, Explanation
 from trim_pomdp.dynamics.rollout_choice import simplest
 from trim_pomdp.dynamics.rollout_data import RepairRows, RolloutRows, WeakRows
+from trim_pomdp.dynamics.rollout_estimation import Fitter
 from trim_pomdp.dynamics.rollout_fitting import fit_rollouts
 from trim_pomdp.dynamics.rollout_terms import (
     LabelledScores,
@@ -36,6 +37,8 @@ from trim_pomdp.routing import RoutingModel
 T = 12
 RISING = np.append(np.clip(0.02 * np.arange(1, T) ** 1.4, 0, 0.9), 1.0)
 LATE = np.append(np.full(T - 1, 0.04), 1.0)
+BETWEEN = 0.5 * (RISING + LATE)
+SHORT_HAZARDS = np.array([[0.1, 0.3, 0.4, 1.0], [0.05, 0.1, 0.2, 1.0], [0.08, 0.15, 0.3, 1.0]])
 PARAMETERS = {
     "weak_success": 0.88,
     "look_right": 0.7,
@@ -53,7 +56,8 @@ TOKENS = {
 
 def model_with(**changes: object) -> RoutingModel:
     preset = tp.load_preset("qwen2.5-1.5b-7b-math")
-    values = {**PARAMETERS, "weak_success": (0.88,), "hazard": tuple(RISING), "hazard_derailed": tuple(LATE)}
+    values = {**PARAMETERS, "weak_success": (0.88,), "hazard": tuple(RISING)}
+    values |= {"hazard_derailed": tuple(LATE), "hazard_wrong": tuple(LATE)}
     dynamics = preset.dynamics.replace(**{**values, **TOKENS, "strong_only_tokens": None, **changes})
     return RoutingModel(preset.observations, dynamics)
 
@@ -91,7 +95,7 @@ def every_path(
             before, probability = right, 1.0
             for t, after in enumerate(path, start=start):
                 turns_right = success[t] if before else back[t]
-                h = hazards.right[t] if before else hazards.derailed[t]
+                h = (hazards.right if after else hazards.wrong)[t] if before else hazards.derailed[t]
                 probability *= turns_right if after else 1.0 - turns_right
                 probability *= h if t == start + length - 1 else 1.0 - h
                 before = after
@@ -112,7 +116,7 @@ def brute_force(
 @pytest.mark.parametrize("recovery", [0.0, 0.15])
 def test_the_chain_against_brute_force(recovery: float) -> None:
     success = np.array([0.9, 0.8, 0.7, 0.95])
-    hazards = Hazards(np.array([0.1, 0.3, 0.4, 1.0]), np.array([0.05, 0.1, 0.2, 1.0]))
+    hazards = Hazards(*SHORT_HAZARDS)
     chain = OutcomeChain.of(success, hazards, recovery)
     for start in range(4):
         flawless, derailed = (brute_force(success, hazards, start, recovery, right=right) for right in (True, False))
@@ -130,34 +134,52 @@ def test_the_chain_against_brute_force(recovery: float) -> None:
 
 def test_recovery_ends_with_the_right_solutions() -> None:
     """From step 2 right solutions go on with .2, then .5, derailed ones with .8, then all; step 1 derails nothing."""
-    hazards = Hazards(np.array([0.5, 0.8, 0.5, 1.0]), np.array([0.9, 0.2, 0.0, 1.0]))
+    right, derailed = np.array([0.5, 0.8, 0.5, 1.0]), np.array([0.9, 0.2, 0.0, 1.0])
+    hazards = Hazards(right, derailed, right)
     np.testing.assert_allclose(hazards.recovery(0.4), [0.4, 0.4, 0.4 * 0.2 / 0.8, 0.4 * 0.1 / 0.8])
-    np.testing.assert_array_equal(Hazards(hazards.derailed, hazards.right).recovery(0.4), 0.4)
-    np.testing.assert_array_equal(Hazards(hazards.right, hazards.right).recovery(0.4), 0.4)
-    ended = Hazards(np.array([0.5, 0.5, 0.5, 1.0]), np.array([0.1, 1.0, 0.5, 1.0]))
+    np.testing.assert_array_equal(Hazards(derailed, right, right).recovery(0.4), 0.4)
+    np.testing.assert_array_equal(Hazards.one(right).recovery(0.4), 0.4)
+    right = np.array([0.5, 0.5, 0.5, 1.0])
+    ended = Hazards(right, np.array([0.1, 1.0, 0.5, 1.0]), right)
     np.testing.assert_array_equal(ended.recovery(0.4), 0.4)
-    np.testing.assert_array_equal(Hazards(np.ones(1), np.ones(1)).recovery(0.4), 0.4)
+    np.testing.assert_array_equal(Hazards.one(np.ones(1)).recovery(0.4), 0.4)
 
 
 def test_with_one_hazard_a_solution_of_given_length_is_right_by_a_power() -> None:
-    hazards = Hazards(RISING, RISING)
+    hazards = Hazards.one(RISING)
     chain = OutcomeChain.of(np.full(T, 0.9), hazards)
     np.testing.assert_allclose(chain.right[0] / (chain.right[0] + chain.wrong[0]), 0.9 ** np.arange(1, T + 1))
 
 
 def drawn_lengths(n: int, *, derailed: np.ndarray, labelled: bool = False, seed: int = 0) -> LengthCounts:
-    model = model_with(hazard_derailed=tuple(derailed))
+    model = model_with(hazard_derailed=tuple(derailed), hazard_wrong=tuple(BETWEEN if labelled else derailed))
     items = draw_weak_rollouts(model, n, np.random.default_rng(seed))
     rows = WeakRows.of(items, None, labelled=labelled)
     return LengthCounts.of(rows.lengths, rows.correct, T, rows.labels)
 
 
 @pytest.mark.parametrize("labelled", [False, True])
-def test_two_hazards_are_found_from_lengths_and_outcomes(labelled: bool) -> None:
-    found = fit_lengths(drawn_lengths(6000, derailed=LATE, labelled=labelled), two=True)
+def test_hazards_by_class_are_found_from_lengths_and_outcomes(labelled: bool) -> None:
+    ends: Ends = "apart" if labelled else "after"
+    found = fit_lengths(drawn_lengths(6000, derailed=LATE, labelled=labelled), ends=ends)
     assert found.success[0] == pytest.approx(0.88, abs=0.012)
     np.testing.assert_allclose(found.hazards.right[:7], RISING[:7], atol=0.04)
     np.testing.assert_allclose(found.hazards.derailed[2:-1], LATE[2:-1], atol=0.02)
+    if labelled:
+        np.testing.assert_allclose(found.hazards.wrong[:5], BETWEEN[:5], atol=0.04)
+    else:
+        assert not found.hazards.wrong_apart
+
+
+def test_first_errors_may_end_solutions_as_right_steps_do() -> None:
+    """Lengths and outcomes alone do not say so (it takes scores), but told it they are explained."""
+    model = model_with(hazard_wrong=tuple(RISING))
+    rows = WeakRows.of(draw_weak_rollouts(model, 6000, np.random.default_rng(0)), None, labelled=False)
+    counts = LengthCounts.of(rows.lengths, rows.correct, T, rows.labels)
+    before = fit_lengths(counts, ends="before")
+    assert before.success[0] == pytest.approx(0.88, abs=0.012)
+    np.testing.assert_allclose(before.hazards.wrong[:7], RISING[:7], atol=0.04)
+    np.testing.assert_allclose(before.hazards.derailed[2:-1], LATE[2:-1], atol=0.02)
 
 
 def test_labels_give_the_closed_form() -> None:
@@ -167,15 +189,15 @@ def test_labels_give_the_closed_form() -> None:
     number = counts.labelled[counts.labelled > 0]
     assert (answer == 1).all()
     steps = (counts.flawless * np.arange(1, T + 1)).sum() + (number * first).sum()
-    assert fit_lengths(counts, two=True).success[0] == pytest.approx(steps / (steps + number.sum()), abs=1e-12)
+    assert fit_lengths(counts, ends="apart").success[0] == pytest.approx(steps / (steps + number.sum()), abs=1e-12)
 
 
 def test_em_does_not_lose_likelihood() -> None:
     counts = drawn_lengths(800, derailed=LATE)
-    two, one = (fit_lengths(counts, two=flag) for flag in (True, False))
-    assert two.log_likelihood(counts) > one.log_likelihood(counts) + 30
-    moved = LengthFit(np.full(T, two.success[0] + 0.01), two.hazards)
-    assert moved.log_likelihood(counts) < two.log_likelihood(counts)
+    several, one = (fit_lengths(counts, ends=ends) for ends in ("after", "alike"))
+    assert several.log_likelihood(counts) > one.log_likelihood(counts) + 30
+    moved = LengthFit(np.full(T, several.success[0] + 0.01), several.hazards)
+    assert moved.log_likelihood(counts) < several.log_likelihood(counts)
 
 
 def test_the_cap_cuts_off() -> None:
@@ -185,7 +207,7 @@ def test_the_cap_cuts_off() -> None:
     assert counts.right[-1] == 1
     assert counts.flawless[-1] == 1  # its error comes after the cap
     assert counts.wrong[-1] == 1
-    assert fit_lengths(counts, two=True).hazards.right[-1] == 1.0
+    assert fit_lengths(counts, ends="after").hazards.right[-1] == 1.0
 
 
 def test_recovered_solutions_are_not_taken_for_flawless_ones() -> None:
@@ -193,7 +215,7 @@ def test_recovered_solutions_are_not_taken_for_flawless_ones() -> None:
     rows = WeakRows.of(draw_weak_rollouts(model, 6000, np.random.default_rng(1)), None, labelled=True)
     assert 0.1 < rows.correct[rows.labels >= 0].mean() < 0.4
     counts = LengthCounts.of(rows.lengths, rows.correct, T, np.full(len(rows.labels), UNKNOWN))
-    told, untold = (fit_lengths(counts, two=True, recovery=recovery) for recovery in (0.06, 0.0))
+    told, untold = (fit_lengths(counts, ends="after", recovery=recovery) for recovery in (0.06, 0.0))
     assert told.success[0] == pytest.approx(0.88, abs=0.012)
     np.testing.assert_allclose(told.hazards.derailed[2:-1], LATE[2:-1], atol=0.025)
     assert untold.success[0] > 0.895
@@ -202,10 +224,10 @@ def test_recovered_solutions_are_not_taken_for_flawless_ones() -> None:
 @pytest.mark.parametrize("recovery", [0.0, 0.1])
 def test_expected_numbers_are_those_of_the_hidden_states(recovery: float) -> None:
     """With as many solutions as the model expects, EM stays where it is, and its likelihood is at its largest."""
-    start = LengthFit(np.full(T, 0.85), Hazards(RISING, LATE), recovery)
+    start = LengthFit(np.full(T, 0.85), Hazards(RISING, LATE, LATE), recovery)
     n = 1e7  # so that the pseudo-counts are nothing
     counts = LengthCounts(n * start.chain.right[0], n * start.chain.wrong[0], np.zeros(T), np.zeros((T, T, 2)))
-    found = fit_lengths(counts, two=True, recovery=recovery)
+    found = fit_lengths(counts, ends="after", recovery=recovery)
     assert found.log_likelihood(counts) == pytest.approx(start.log_likelihood(counts), rel=1e-5)
     assert found.success[0] == pytest.approx(0.85, abs=5e-3)
     np.testing.assert_allclose(found.hazards.right[:-2], RISING[:-2], atol=1e-2)
@@ -225,7 +247,7 @@ def by_first_error(fit: LengthFit) -> LengthCounts:
 
 SHORT = LengthFit(
     np.array([0.9, 0.8, 0.7, 0.95]),
-    Hazards(np.array([0.1, 0.3, 0.4, 1.0]), np.array([0.05, 0.1, 0.2, 1.0])),
+    Hazards(*SHORT_HAZARDS),
     recovery=0.15,
 )
 
@@ -248,13 +270,14 @@ def test_expected_numbers_of_labelled_solutions() -> None:
     """With as many as the model expects EM stays where it is; what follows an error may be a recovery."""
     exact, n = by_first_error(SHORT), 1e9
     counts = LengthCounts(exact.right, exact.wrong, n * exact.flawless, n * exact.labelled)
-    found = fit_lengths(counts, two=True, success=SHORT.success, recovery=SHORT.recovery)
+    found = fit_lengths(counts, ends="apart", success=SHORT.success, recovery=SHORT.recovery)
     np.testing.assert_allclose(found.hazards.right, SHORT.hazards.right, atol=1e-4)
     np.testing.assert_allclose(found.hazards.derailed[1:], SHORT.hazards.derailed[1:], atol=1e-4)
+    np.testing.assert_allclose(found.hazards.wrong, SHORT.hazards.wrong, atol=1e-4)
     level = LengthFit(np.full(4, 0.8), SHORT.hazards, SHORT.recovery)
     exact = by_first_error(level)
     counts = LengthCounts(exact.right, exact.wrong, n * exact.flawless, n * exact.labelled)
-    assert fit_lengths(counts, two=True, recovery=SHORT.recovery).success[0] == pytest.approx(0.8, abs=1e-6)
+    assert fit_lengths(counts, ends="apart", recovery=SHORT.recovery).success[0] == pytest.approx(0.8, abs=1e-6)
 
 
 def test_the_simplest_that_is_not_clearly_worse() -> None:
@@ -274,17 +297,21 @@ def test_the_simplest_that_is_not_clearly_worse() -> None:
 @pytest.mark.parametrize("recovery", [0.0, 0.2])
 def test_the_compiled_filter_is_the_filter(derailed: tuple[float, ...] | None, slope: float, recovery: float) -> None:
     p_w = tuple(expit(logit(0.88) + slope * np.arange(T)))
-    model = model_with(hazard_derailed=derailed, weak_success=p_w, recovery=recovery)
+    hazards = {"hazard_derailed": derailed, "hazard_wrong": derailed and tuple(BETWEEN)}
+    model = model_with(weak_success=p_w, recovery=recovery, **hazards)
     batch = draw_sequences(model, 400, np.random.default_rng(0))
     # Their model is cut short, so that some of the solutions end at its cap and others after it.
     d, cap = model.dynamics, T - 4
-    h, h_derailed = (np.append(hazard[: cap - 1], 1.0) for hazard in (d.hazard_array, d.hazard_derailed_array))
+    h, h_derailed, h_wrong = (np.append(hazard[: cap - 1], 1.0) for hazard in d.end.T)
     d = d.replace(
-        weak_success=p_w[:cap], hazard=tuple(h), hazard_derailed=None if derailed is None else tuple(h_derailed)
+        weak_success=p_w[:cap],
+        hazard=tuple(h),
+        hazard_derailed=None if derailed is None else tuple(h_derailed),
+        hazard_wrong=None if derailed is None else tuple(h_wrong),
     )
     assert {-1, 0, 1} == set(np.sign(batch.lengths - cap))
     steps = SeenSteps.of(batch, model.observations, np.ones(model.emission.shape[1]))
-    values, hazards = {**PARAMETERS, "weak_success_slope": slope, "recovery": recovery}, Hazards(h, h_derailed)
+    values, hazards = {**PARAMETERS, "weak_success_slope": slope, "recovery": recovery}, Hazards(h, h_derailed, h_wrong)
     found = steps.beliefs(values, hazards)
     np.testing.assert_allclose(found.sum(axis=2)[batch.mask], 1.0)
     expected = filter_states(model.observations.bins(batch.scores), batch.mask, model.emission, d)
@@ -296,27 +323,36 @@ def test_the_compiled_filter_is_the_filter(derailed: tuple[float, ...] | None, s
 
 @pytest.mark.parametrize("recovery", [0.0, 0.2])
 def test_a_repair_by_hand(recovery: float) -> None:
-    """One weak step, redone, then two strong steps: belief, repair, and the rest of the chain."""
+    """One weak step, redone, then two strong steps, or an end: belief, repair, and the rest of the chain.
+
+    The weak step ends with .1 if it is right, with .08 if not. A repaired one that had not ended does with .02/.92, a
+    spoiled one that had goes on with 1/5. For one in a hundred the end is no evidence.
+    """
     table = np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]])
-    hazards = Hazards(np.array([0.1, 0.3, 0.4, 1.0]), np.array([0.05, 0.1, 0.2, 1.0]))
+    hazards = Hazards(*SHORT_HAZARDS)
     steps = SeenSteps(np.array([[1], [1]]), np.array([1, 1]), np.array([False, True]), table)
     values = {**PARAMETERS, "false_alarms": 0.0, "misses": 0.0, "recovery": recovery}
     term = Repairs(steps, np.array([True, False]), np.array([2, 0]), hazards)
-    b0, b2 = np.array([0.88 * 0.1, 0.12 * 0.8]) / (0.88 * 0.1 + 0.12 * 0.8)
-    q = b0 * 0.97 + b2 * 0.7  # the first step is no derailed one
+    # The first step is no derailed one.
+    b0, b2 = np.array([0.88 * 0.1 * 0.9, 0.12 * 0.8 * 0.92])
+    right, wrong = b0 * 0.97 + b2 * 0.7 * (0.9 / 0.92), b0 * 0.03 + b2 * 0.3
+    q = 0.99 * right / (right + wrong) + 0.01 * (b0 * 0.97 + b2 * 0.7) / (b0 + b2)
+    b0, b2 = np.array([0.88 * 0.1 * 0.1, 0.12 * 0.8 * 0.08])
+    right, wrong = b0 * 0.97 + b2 * 0.7, b0 * 0.03 * 0.8 + b2 * 0.3
+    at_end = 0.99 * right / (right + wrong) + 0.01 * right / (b0 + b2)
     success = np.full(4, 0.88 * 0.97 + 0.12 * 0.7)
     chain, lost = (brute_force(success, hazards, 1, recovery, right=right) for right in (True, False))
-    expected = np.log(q * chain[True, 2] + (1 - q) * lost[True, 2]) + np.log(1 - q)
+    expected = np.log(q * chain[True, 2] + (1 - q) * lost[True, 2]) + np.log(1 - at_end)
     assert term.log_likelihood(values) == pytest.approx(expected, abs=1e-12)
     shown = term.probability_right(values)
     answers = [sum(p for (right, _), p in outcomes.items() if right) for outcomes in (chain, lost)]
-    assert shown == pytest.approx([q * answers[0] + (1 - q) * answers[1], q], abs=1e-12)
+    assert shown == pytest.approx([q * answers[0] + (1 - q) * answers[1], at_end], abs=1e-12)
 
 
 def test_a_repair_of_a_derailed_step_by_hand() -> None:
     """The third weak step is redone, and ends the solution or not; ends are evidence, recovery depends on the step."""
     table = np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]])
-    hazards = Hazards(np.array([0.1, 0.3, 0.4, 1.0]), np.array([0.05, 0.1, 0.2, 1.0]))
+    hazards = Hazards(*SHORT_HAZARDS)
     steps = SeenSteps(np.array([[0, 1, 1]] * 2), np.array([3, 3]), np.array([False, True]), table)
     values = {**PARAMETERS, "look_right": 0.6, "false_alarms": 0.0, "misses": 0.0, "recovery": 0.3}
     found = Repairs(steps, np.array([True, True]), np.array([1, 0]), hazards).probability_right(values)
@@ -325,13 +361,15 @@ def test_a_repair_of_a_derailed_step_by_hand() -> None:
     for index, ended in enumerate((False, True)):
         q = 1.0
         for t, j in enumerate((0, 1, 1)):
-            h, h_derailed = hazards.right[t], hazards.derailed[t]
-            if not (ended and t == 2):
-                h, h_derailed = 1.0 - h, 1.0 - h_derailed
-            b = np.array([q * 0.88 * table[0, j] * h, (1 - q) * derailed[j] * h_derailed, q * 0.12 * table[2, j] * h])
+            end = hazards.end[t] if ended and t == 2 else 1.0 - hazards.end[t]
+            likelihood = np.array([table[0, j], derailed[j], table[2, j]]) * end
+            b = np.array([q * 0.88, 1 - q, q * 0.12]) * likelihood
             b /= b.sum()
             q = b @ [1.0, back[t], 0.0]
-        q = b @ [0.97, back[2], 0.7]
+        # Repaired, a step that had not ended goes on with .6/.7; spoiled, one that had stays the end with .3/.4.
+        right = b @ [0.97, back[2], 0.7 * (1.0 if ended else 0.6 / 0.7)]
+        q = right / (right + b @ [0.03 * (0.75 if ended else 1.0), 1 - back[2], 0.3])
+        q = 0.99 * q + 0.01 * (b @ [0.97, back[2], 0.7])
         if not ended:  # one more step of the strong model, at the cap
             q = q * (0.88 * 0.97 + 0.12 * 0.7) + (1 - q) * 0.3 * (0.7 * 0.6) / (0.9 * 0.8)
         assert found[index] == pytest.approx(q, abs=1e-12)
@@ -340,13 +378,28 @@ def test_a_repair_of_a_derailed_step_by_hand() -> None:
 def test_strong_solutions_tell_one_number(truth: RoutingModel, rollouts: Rollouts) -> None:
     rows = RolloutRows.of(rollouts, None, labelled=True).strong
     assert rows is not None
-    hazards = Hazards(RISING, LATE)
+    hazards = Hazards(RISING, LATE, LATE)
     unlabelled = LengthCounts.of(rows.lengths, rows.correct, T, np.full(len(rows.lengths), UNKNOWN))
     labelled = LengthCounts.of(rows.lengths, rows.correct, T, rows.labels)
     free = Explanation("p_s", "", ("strong_success",), fixed={**PARAMETERS, "strong_success": 1.0})
     for counts in (unlabelled, labelled):
         found = fit(free, [StrongOutcomes(counts, hazards)], n_starts=1).free["strong_success"]
         assert 0.88 * found + 0.12 * 0.7 == pytest.approx(0.88 * 0.97 + 0.12 * 0.7, abs=0.012)
+
+
+def test_many_repairs_tell_how_often_the_strong_model_repairs(truth: RoutingModel) -> None:
+    drawn = draw_rollouts(truth, 10, 3000, 6000, np.random.default_rng(0), problems=6000)
+    fitter = Fitter(truth.observations, T, np.ones(truth.emission.shape[1]))
+    terms = fitter.terms(RolloutRows.of(drawn, None, labelled=False), Hazards(RISING, LATE, LATE))
+    free = Explanation(
+        "p_s, p_r",
+        "",
+        ("strong_success", "repair"),
+        fixed={k: v for k, v in PARAMETERS.items() if k not in ("strong_success", "repair")},
+    )
+    found = fit(free, terms, n_starts=1).free
+    assert found["repair"] == pytest.approx(0.7, abs=0.04)
+    assert found["strong_success"] == pytest.approx(0.97, abs=0.02)
 
 
 def test_repair_truth_is_a_count() -> None:
@@ -368,7 +421,7 @@ def test_scores_of_labelled_steps_count_by_class() -> None:
 
 
 def test_repairs_break_the_ridge_that_thresholds_leave(truth: RoutingModel, rollouts: Rollouts) -> None:
-    one = model_with(hazard_derailed=None)
+    one = model_with(hazard_derailed=None, hazard_wrong=None)
     rng = np.random.default_rng(0)
     rows = [
         row.model_copy(update={"strong_tokens": None, "kept_tokens": None, "discarded_tokens": None})
@@ -381,7 +434,7 @@ def test_repairs_break_the_ridge_that_thresholds_leave(truth: RoutingModel, roll
         SeenSteps.of(part.batch, one.observations, np.ones(one.emission.shape[1]), part.ended),
         part.batch.correct,
         part.further,
-        Hazards(RISING, RISING),
+        Hazards.one(RISING),
     )
     widths = []
     for terms in ([pilot], [pilot, term]):
@@ -399,7 +452,7 @@ def misses_of(dynamics: StepDynamics, truth: RoutingModel) -> list[str]:
     d, report = truth.dynamics, dynamics.fit
     assert report is not None
     values = {**PARAMETERS}
-    for name, array in (("hazard", d.hazard_array), ("hazard_derailed", d.hazard_derailed_array)):
+    for name, array in zip(("hazard", "hazard_derailed", "hazard_wrong"), d.end.T, strict=True):
         values |= {f"{name}.{t + 1}": float(value) for t, value in enumerate(array[:-1])}
     for kind, tokens in TOKENS.items():
         values |= {f"{kind}.{key}": value for key, value in tokens.model_dump().items()}
@@ -414,7 +467,8 @@ def test_parameters_are_recovered_from_outcomes(fitted: StepDynamics, truth: Rou
     assert not set(misses_of(fitted, truth)) & {"weak_success", "strong_success", "repair"}
     assert fitted.weak_success == pytest.approx((0.88,), abs=0.012)
     assert fitted.strong_success == pytest.approx(0.97, abs=0.03)
-    assert fitted.repair == pytest.approx(0.7, abs=0.12)
+    assert fitted.repair == pytest.approx(0.7, abs=0.15)
+    assert "taken: hazards by class, first errors as derailed ones, the simplest" in "".join(fitted.fit.notes)
     assert fitted.false_alarms == pytest.approx(0.05, abs=0.03)
 
 
@@ -464,7 +518,7 @@ def test_the_fit_plans(fitted: StepDynamics, truth: RoutingModel) -> None:
 
 
 def test_one_hazard_stays_one() -> None:
-    model = model_with(hazard_derailed=None)
+    model = model_with(hazard_derailed=None, hazard_wrong=None)
     items = draw_weak_rollouts(model, 1000, np.random.default_rng(1))
     found = fit_rollouts("one", Rollouts(items), model.observations, max_steps=T, intervals=False)
     assert found.hazard_derailed is None
@@ -473,7 +527,7 @@ def test_one_hazard_stays_one() -> None:
     assert (found.strong_success, found.repair, found.strong_tokens) == (None, None, None)
     assert {"strong_success", "repair"} <= set(found.fit.unidentified)
     assert any("--repair" in note for note in found.fit.notes)
-    asked = fit_rollouts("two", Rollouts(items), model.observations, max_steps=T, intervals=False, two_hazards=True)
+    asked = fit_rollouts("two", Rollouts(items), model.observations, max_steps=T, intervals=False, class_hazards=True)
     assert asked.hazard_derailed is not None
 
 
@@ -497,6 +551,14 @@ def test_a_cap_that_is_not_named_is_noticed() -> None:
         notes.append([note for note in fit.notes if "end at step 16" in note])
     assert notes[0] == []
     assert "--max-steps 16" in notes[1][0]
+
+
+def test_what_first_errors_end_like_is_found() -> None:
+    model = model_with(hazard_wrong=tuple(RISING))
+    rollouts = draw_rollouts(model, 800, 400, 400, np.random.default_rng(4))
+    found = fit_rollouts("before", rollouts, model.observations, max_steps=T, intervals=False)
+    assert found.hazard_wrong == found.hazard
+    assert found.hazard_derailed != found.hazard
 
 
 def test_weak_success_by_step_is_found_where_it_is() -> None:
@@ -526,6 +588,11 @@ def test_wrong_rollouts_are_refused(truth: RoutingModel, rollouts: Rollouts) -> 
     ):
         with pytest.raises(InputError, match=word):
             fit_rollouts("x", rollouts_given, truth.observations, max_steps=T, intervals=False)
+    unlabelled = Rollouts([item.model_copy(update={"label": None}) for item in weak])
+    with pytest.raises(InputError, match="no rollout holds any"):
+        fit_rollouts("x", unlabelled, truth.observations, labels=True, max_steps=T, intervals=False)
+    with pytest.raises(InputError, match=f"a rollout has {T} steps, more than the step cap of {T - 2}"):
+        fit_rollouts("x", rollouts, truth.observations, max_steps=T - 2, intervals=False)
     unlabelled = Rollouts([item.model_copy(update={"label": None}) for item in weak])
     with pytest.raises(InputError, match="no rollout holds any"):
         fit_rollouts("x", unlabelled, truth.observations, labels=True, max_steps=T, intervals=False)

@@ -33,7 +33,10 @@ def late(fitted: RoutingModel) -> RoutingModel:
     """A rival: derailed solutions run on, repair is rare, ends are evidence."""
     dynamics = fitted.dynamics
     slower = (*(0.4 * h for h in dynamics.hazard[:-1]), 1.0)
-    changed = dynamics.replace(hazard_derailed=slower, repair=0.6, weak_success=(0.9,), look_right=0.5)
+    rarer = (*(0.6 * h for h in dynamics.hazard[:-1]), 1.0)
+    changed = dynamics.replace(
+        hazard_derailed=slower, hazard_wrong=rarer, repair=0.6, weak_success=(0.9,), look_right=0.5
+    )
     return RoutingModel(fitted.observations, changed)
 
 
@@ -147,17 +150,26 @@ def test_single_and_batched_decisions_agree_with_the_definition(late: RoutingMod
         t = t if t < T - 1 or (ended[i] and t == T - 1) else T - 2
         assert rule.hazard is not None
         assert rule.hazard_derailed is not None
-        h, h1 = rule.hazard[t], rule.hazard_derailed[t]
-        end = np.array([h, h1, h]) if ended[i] else 1 - np.array([h, h1, h])
+        assert rule.hazard_wrong is not None
+        h, h1, h2 = rule.hazard[t], rule.hazard_derailed[t], rule.hazard_wrong[t]
+        end = np.array([h, h1, h2]) if ended[i] else 1 - np.array([h, h1, h2])
         p_w = rule.weak_success[0]
         b = np.array([q[i] * p_w, 1 - q[i], q[i] * (1 - p_w)]) * rule.emission[:, bins[i]] * end
         b /= b.sum()
-        redo = b[0] * rule.strong_success + b[2] * rule.repair
+        # Here first errors end fewer solutions: a repaired step may end one now, a spoiled one may let it go on.
+        assert h2 <= h
+        p_s, p_r = rule.strong_success, rule.repair
         if ended[i]:
-            gain = rule.reward * (redo - b[0])
+            right, spoiled = b[0] * p_s + b[2] * p_r, b[0] * (1 - p_s) * (1 - h2 / h)
+            gain = rule.reward * (right - b[0])
+            if t < T - 1:
+                gain += spoiled * max(lost for _, lost in rule.alpha_vectors[t])
         else:
             vectors = np.array(rule.alpha_vectors[t])
-            gain = (vectors @ [redo, 1 - redo]).max() - (vectors @ [b[0], 1 - b[0]]).max()
+            finished = b[2] * p_r * (h - h2) / (1 - h2)
+            right = b[0] * p_s + b[2] * p_r - finished
+            kept = (vectors @ [b[0], 1 - b[0]]).max()
+            gain = rule.reward * finished + (vectors @ [right, 1 - finished - right]).max() - kept
         price = rule.tradeoff * float(b @ rule.strong_tokens.array)
         if abs(gain - price) > 1e-9:
             assert batch[i] == (gain > price)
@@ -191,7 +203,7 @@ def test_planning_needs_the_strong_model(fitted: RoutingModel) -> None:
 
 
 def test_the_policy_map_shows_the_executed_policy(late: RoutingModel) -> None:
-    """Under two hazards the end, or none, is evidence for both."""
+    """Under hazards by class the end, or none, is evidence for both."""
     from trim_pomdp.plots import gains
 
     rule = policy_for_tradeoff(late, 0.1).policy

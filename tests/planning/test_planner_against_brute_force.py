@@ -26,6 +26,7 @@ class Numbers:
     p_r: float
     h: list[float]
     h_derailed: list[float]
+    h_wrong: list[float]
     emission: np.ndarray  # (3, J)
     tokens: list[float]
 
@@ -36,21 +37,41 @@ def value(n: Numbers, price: float, reward: float, t: int = 0, q: float = 1.0) -
     total = 0.0
     for j in range(n.emission.shape[1]):
         for ended in (False, True):
-            end = [n.h[t], n.h_derailed[t], n.h[t]]
+            end = [n.h[t], n.h_derailed[t], n.h_wrong[t]]
             joint = [prior[c] * n.emission[c, j] * (end[c] if ended else 1 - end[c]) for c in range(3)]
             mass = sum(joint)
             if mass == 0:
                 continue
             b = [x / mass for x in joint]
-            options = []
-            for right, cost in (
-                (b[0], 0.0),
-                (b[0] * n.p_s + b[2] * n.p_r, price * sum(b[c] * n.tokens[c] for c in range(3))),
-            ):
-                after = reward * right if ended else value(n, price, reward, t + 1, right)
-                options.append(after - cost)
-            total += mass * max(options)
+            keep = reward * b[0] if ended else value(n, price, reward, t + 1, b[0])
+            cost = price * sum(b[c] * n.tokens[c] for c in range(3))
+            total += mass * max(keep, regenerated(n, price, reward, t, b, ended) - cost)
     return total
+
+
+def regenerated(n: Numbers, price: float, reward: float, t: int, b: list[float], ended: bool) -> float:
+    """Value of regenerating: what was wrong and is right, or the reverse, ends with its new hazard, coupled."""
+
+    def over(before: float, now: float) -> float:
+        if ended:
+            return min(1.0, now / before) if before > 0 else 1.0
+        return max(0.0, (now - before) / (1.0 - before)) if before < 1 else 0.0
+
+    h, h_wrong = n.h[t], n.h_wrong[t]
+    # Probability, whether it is right, and P(over) of each way that it can come out.
+    ways = [
+        (b[0] * n.p_s, True, float(ended)),
+        (b[0] * (1 - n.p_s), False, over(h, h_wrong)),
+        (b[1], False, float(ended)),
+        (b[2] * n.p_r, True, over(h_wrong, h)),
+        (b[2] * (1 - n.p_r), False, float(ended)),
+    ]
+    at_end = sum(p * stop for p, right, stop in ways if right)
+    goes_on = sum(p * (1 - stop) for p, _, stop in ways)
+    if goes_on <= 1e-15:
+        return reward * at_end
+    q = sum(p * (1 - stop) for p, right, stop in ways if right) / goes_on
+    return reward * at_end + goes_on * value(n, price, reward, t + 1, q)
 
 
 def model_of(n: Numbers, reward: float) -> RoutingModel:
@@ -74,6 +95,7 @@ def model_of(n: Numbers, reward: float) -> RoutingModel:
         look_right=1.0,
         hazard=tuple(n.h),
         hazard_derailed=tuple(n.h_derailed) if n.h_derailed != n.h else None,
+        hazard_wrong=tuple(n.h_wrong) if n.h_wrong != n.h else None,
         derailed_emission="labelled",
         strong_tokens=PerClass(right=n.tokens[0], derailed=n.tokens[1], wrong=n.tokens[2]),
     )
@@ -94,13 +116,14 @@ def numbers(draw: st.DrawFn) -> Numbers:
         raw = raw if raw.sum() > 0 else np.ones(J)
         rows.append(raw / raw.sum())
     hazard = [*draw(st.lists(probability, min_size=T - 1, max_size=T - 1)), 1.0]
-    other = [*draw(st.lists(probability, min_size=T - 1, max_size=T - 1)), 1.0]
+    other, third = ([*draw(st.lists(probability, min_size=T - 1, max_size=T - 1)), 1.0] for _ in range(2))
     return Numbers(
         p_w=draw(st.lists(probability, min_size=T, max_size=T)),
         p_s=draw(probability),
         p_r=draw(probability),
         h=hazard,
         h_derailed=hazard if draw(st.booleans()) else other,
+        h_wrong=draw(st.sampled_from([hazard, other, third])),
         emission=np.array(rows),
         # Derailed steps may be free; if all were, a budget would mean nothing and the model is refused.
         tokens=[draw(st.sampled_from(choice)) for choice in ([1.0, 40.0], [0.0, 1.0, 40.0], [1.0, 40.0])],
@@ -136,7 +159,9 @@ def test_the_executed_rule_is_worth_what_was_planned(n: Numbers, price: float) -
 
 def test_one_step_by_hand() -> None:
     """One step, perfect evidence: regenerate iff it is wrong and repair is worth its price."""
-    n = Numbers([0.6], 0.9, 0.5, [1.0], [1.0], np.array([[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]), [10.0, 10.0, 10.0])
+    n = Numbers(
+        [0.6], 0.9, 0.5, [1.0], [1.0], [1.0], np.array([[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]), [10.0, 10.0, 10.0]
+    )
     model = model_of(n, 100.0)
     worth_it = solve(model.epoch_model, model.weights(4.0), gap=1e-9)
     assert worth_it.lower == pytest.approx(60 + 0.4 * (50 - 40), abs=1e-9)

@@ -45,6 +45,7 @@ DYNAMICS = StepDynamics(
     false_alarms=0.05,
     hazard=(0.02, 0.1, 0.2, 0.3, 0.4, 1.0),
     hazard_derailed=(0.02, 0.05, 0.1, 0.2, 0.3, 1.0),
+    hazard_wrong=(0.0, 0.02, 0.15, 0.3, 0.2, 1.0),
     weak_tokens=PerClass(right=8.0, derailed=9.0, wrong=10.5),
     strong_tokens=PerClass(right=7.0, derailed=8.0, wrong=9.5),
 )
@@ -128,4 +129,4 @@ def by_problem(records: Sequence[SolutionRecord]) -> dict[str, tuple[object, ...
 def with_hazard(world: DummyWorld, hazard: float) -> DummyWorld:
     """The same world with one hazard before the cap."""
     row = (*(hazard,) * (len(world.hazard) - 1), 1.0)
-    return replace(world, hazard=row, hazard_derailed=row)
+    return replace(world, hazard=row, hazard_derailed=row, hazard_wrong=row)

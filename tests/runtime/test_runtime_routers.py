@@ -44,12 +44,12 @@ def fitted() -> AlphaVectorRule:
     return rule
 
 
-@pytest.mark.parametrize("which", ["fitted", "two hazards", "stretched"])
+@pytest.mark.parametrize("which", ["fitted", "hazards by class", "stretched"])
 def test_alpha_vector_decisions_are_those_that_are_evaluated(which: str, fitted: AlphaVectorRule) -> None:
     """Decision by decision against `decide`, and q by q against the kernels, beyond the rule's cap too."""
     rule = {
         "fitted": fitted,
-        "two hazards": alpha_rule(),
+        "hazards by class": alpha_rule(),
         # Impossible scores and ends: a bin that no right step emits, an end that no class explains.
         "stretched": alpha_rule().model_copy(
             update={
@@ -58,6 +58,7 @@ def test_alpha_vector_decisions_are_those_that_are_evaluated(which: str, fitted:
                 "emission_wrong": (0.0, 0.65, 0.15, 0.1, 0.06, 0.04),
                 "hazard": (0.0, 0.1, 0.2, 0.3, 0.4, 1.0),
                 "hazard_derailed": (0.0, 0.05, 0.1, 0.2, 0.3, 1.0),
+                "hazard_wrong": (0.0, 0.0, 0.1, 0.5, 0.2, 1.0),
                 "recovery": (0.3, 0.3, 0.25, 0.2, 0.15, 0.1),
             }
         ),
@@ -82,9 +83,9 @@ def test_alpha_vector_decisions_are_those_that_are_evaluated(which: str, fitted:
             row = _kernels.rule_step(t, rule.max_steps, ended)
             h = tables.end[row] if ended else 1.0 - tables.end[row]
             b = np.empty(3)
-            _kernels.filtered(q, tables.success[row], tables.emission[:, j], h[[0, 1, 0]], b)
+            _kernels.filtered(q, tables.success[row], tables.emission[:, j], h, b)
             gain, price, keep, redo = _kernels.gain_and_price(
-                b, ended, row, tables.vectors, tables.offset, tables.after, tables.price, tables.reward
+                b, int(ended), row, tables.vectors, tables.offset, tables.after, tables.price, tables.reward
             )
             assert got.belief == tuple(b)
             assert (got.gain, got.price) == (gain, price)

@@ -67,6 +67,7 @@ def dynamics() -> StepDynamics:
         misses=0.0,
         hazard=(THIRD, 1.0),
         hazard_derailed=(0.1, 1.0),
+        hazard_wrong=(THIRD, 1.0),
         weak_tokens=PerClass(right=45.1, derailed=50, wrong=80),
         strong_tokens=PerClass.constant(60.3),
         strong_only_tokens=1e300,
@@ -93,7 +94,8 @@ def dynamics() -> StepDynamics:
 def alpha_rule() -> AlphaVectorRule:
     return AlphaVectorRule(
         tradeoff=THIRD, reward=100.0, alpha_vectors=(((90.1, 10.0), (80.0, THIRD)), ()), weak_success=(0.9,),
-        strong_success=0.97, repair=0.5, hazard=(0.2, 1.0), hazard_derailed=(0.1, 1.0), score_edges=(0.0, 1.0),
+        strong_success=0.97, repair=0.5, hazard=(0.2, 1.0), hazard_derailed=(0.1, 1.0), hazard_wrong=(0.0, 1.0),
+        score_edges=(0.0, 1.0),
         emission_right=(0.3, 0.7), emission_derailed=(THIRD, 2 / 3), emission_wrong=(0.5, 0.5),
         strong_tokens=PerClass.constant(60.0),
     )  # fmt: skip

@@ -18,7 +18,7 @@ from trim_pomdp.belief import (
     class_prior,
     filter_states,
     next_q,
-    success_table,
+    outcome_table,
     update,
 )
 from trim_pomdp.data.features import read_class_features
@@ -40,36 +40,76 @@ def test_one_step_by_hand():
     np.testing.assert_allclose(prior, [0.6, 0.2, 0.2], rtol=1e-12)
     belief = update(prior, np.array([0.5, 0.25, 0.1]))
     np.testing.assert_allclose(belief, [30 / 37, 5 / 37, 2 / 37], rtol=1e-12)
-    after = success_table(strong_success=0.9, repair=0.5, recovery=np.array([0.2]))[0]
-    assert next_q(belief, after[KEEP]) == pytest.approx(31 / 37)
-    assert next_q(belief, after[REGENERATE]) == pytest.approx((27 + 1 + 1) / 37)
+    hazard = np.array([[0.3, 0.3, 0.3]])
+    after = outcome_table(strong_success=0.9, repair=0.5, recovery=np.array([0.2]), end=hazard)[0]
+    for over in (False, True):  # with one hazard an end says nothing
+        assert next_q(belief, after[int(over), KEEP], over) == pytest.approx(31 / 37)
+        assert next_q(belief, after[int(over), REGENERATE], over) == pytest.approx((27 + 1 + 1) / 37)
+
+
+def test_what_follows_an_action_by_hand():
+    # h = .5, h'' = .2. Not ended: a repaired step ends with .3/.8, a spoiled one never; ended: .2/.5 of the spoiled do.
+    goes_on, ended = outcome_table(0.9, 0.6, np.array([0.1]), np.array([[0.5, 0.9, 0.2]]))[0]
+    keep = [[1, 0], [0.1, 0.9], [0, 1]]
+    np.testing.assert_allclose(goes_on[KEEP][:, 0], keep)
+    np.testing.assert_allclose(ended[KEEP][:, 1], keep)
+    assert goes_on[KEEP][:, 1].sum() == ended[KEEP][:, 0].sum() == 0
+    # Class, then goes on or over, then right or derailed.
+    np.testing.assert_allclose(
+        goes_on[REGENERATE], [[[0.9, 0.1], [0, 0]], [[0.1, 0.9], [0, 0]], [[0.6 * 5 / 8, 0.4], [0.6 * 3 / 8, 0]]]
+    )
+    np.testing.assert_allclose(
+        ended[REGENERATE], [[[0, 0.1 * 0.6], [0.9, 0.1 * 0.4]], [[0, 0], [0.1, 0.9]], [[0, 0], [0.6, 0.4]]]
+    )
+    belief = np.array([0.5, 0.2, 0.3])
+    right, derailed = 0.45 + 0.02 + 0.3 * 0.6 * 5 / 8, 0.05 + 0.18 + 0.3 * 0.4
+    assert next_q(belief, goes_on[REGENERATE], over=False) == pytest.approx(right / (right + derailed))
+    assert next_q(belief, goes_on[REGENERATE], over=True) == pytest.approx(1.0), "only a repair ends it"
+    # What the model rules out is no evidence.
+    assert next_q(np.array([0.0, 1.0, 0.0]), goes_on[REGENERATE], over=True) == pytest.approx(0.1)
+
+
+@given(probability, probability, probability, probability, probability, probability)
+def test_a_redone_step_ends_with_the_hazard_of_what_it_is_now(p_s, p_r, recovery, h, h_derailed, h_wrong):
+    table = outcome_table(p_s, p_r, np.array([recovery]), np.array([[h, h_derailed, h_wrong]]))[0]
+    np.testing.assert_allclose(table.sum(axis=(3, 4)), 1.0)
+    assert (table >= 0).all()
+    for c, weak in ((0, h), (2, h_wrong)):
+        row = (1 - weak) * table[0, REGENERATE, c] + weak * table[1, REGENERATE, c]
+        right = (p_s, None, p_r)[c]
+        np.testing.assert_allclose(row[1], [right * h, (1 - right) * h_wrong], atol=1e-12)
 
 
 def test_the_end_of_a_solution_is_evidence_where_hazards_differ():
-    # Two steps, kept. Bin likelihoods are all alike, so that only the ends speak: h = 0.2, h' = 0.6 at both steps.
+    # Two steps, kept. Bin likelihoods are all alike, so that only the ends speak: h = .2, h' = .6, h'' = .6 and .4.
     dynamics = StepDynamics(
-        name="x", weak_success=(0.5,), look_right=0.5, hazard=(0.2, 0.2, 1.0), hazard_derailed=(0.6, 0.6, 1.0)
+        name="x",
+        weak_success=(0.5,),
+        look_right=0.5,
+        hazard=(0.2, 0.2, 1.0),
+        hazard_derailed=(0.6, 0.6, 1.0),
+        hazard_wrong=(0.6, 0.4, 1.0),
     )
     emission, bins = np.ones((3, 1)), np.zeros((1, 2), dtype=np.int64)
     q = filter_states(bins, np.ones((1, 2), dtype=bool), emission, dynamics)
-    # Step 1 goes on: prior (1/2, 0, 1/2), classes S0 and S2 share h, so q = 1/2.
-    # Step 2 ends: prior (1/4, 1/2, 1/4) × (0.2, 0.6, 0.2) = (0.05, 0.3, 0.05), so q = 1/8.
-    np.testing.assert_allclose(q, [[1 / 2, 1 / 8]], rtol=1e-12)
+    # Step 1 goes on: prior (1/2, 0, 1/2) × (0.8, 0.4, 0.4) = (0.4, 0, 0.2), so q = 2/3.
+    # Step 2 ends: prior (1/3, 1/3, 1/3) × (0.2, 0.6, 0.4), so q = 1/6.
+    np.testing.assert_allclose(q, [[2 / 3, 1 / 6]], rtol=1e-12)
 
 
 def by_hand(bins, emission, dynamics):
     """DESIGN's filter, one kept step at a time, in plain Python."""
     cap, q, out = dynamics.max_steps, 1.0, []
-    h, h_derailed = dynamics.hazard, dynamics.hazard_derailed or dynamics.hazard
+    hazards = (dynamics.hazard, dynamics.hazard_derailed or dynamics.hazard, dynamics.hazard_wrong or dynamics.hazard)
     for t, j in enumerate(bins):
         last = t == len(bins) - 1
         step = t if t < cap - 1 or (last and t == cap - 1) else max(cap - 2, 0)
         p = dynamics.weak_success[step if len(dynamics.weak_success) > 1 else 0]
-        end = (h[step], h_derailed[step], h[step])
+        end = [hazard[step] for hazard in hazards]
         prior = (q * p, 1 - q, q * (1 - p))
         joint = [prior[c] * emission[c][j] for c in range(3)]
         with_end = [joint[c] * (end[c] if last else 1 - end[c]) for c in range(3)]
-        if dynamics.hazard_derailed is not None and sum(with_end) > 0:
+        if (dynamics.hazard_derailed or dynamics.hazard_wrong) and sum(with_end) > 0:
             joint = with_end
         q = joint[0] / sum(joint) if sum(joint) > 0 else prior[0]
         out.append(q)
@@ -93,6 +133,7 @@ def situations(draw):
         look_right=0.5,
         hazard=hazard(),
         hazard_derailed=hazard() if draw(st.booleans()) else None,
+        hazard_wrong=hazard() if draw(st.booleans()) else None,
     )
     sequence = st.lists(st.integers(0, J - 1), min_size=1, max_size=cap + 3)
     return emission, dynamics, draw(st.lists(sequence, min_size=1, max_size=4))

@@ -173,8 +173,8 @@ def fit_dynamics(
     ] = None,
     joint: Annotated[bool, typer.Option("--joint", help="Let step counts join the likelihood of a pilot.")] = False,
     by_step: Annotated[bool, typer.Option("--by-step", help="Let weak success depend on the step index.")] = False,
-    two_hazards: Annotated[
-        bool, typer.Option("--two-hazards", help="Hazards of derailed solutions apart (--labelled or --rollouts).")
+    class_hazards: Annotated[
+        bool, typer.Option("--class-hazards", help="Hazards by class of step (--labelled or --rollouts).")
     ] = False,
     rivals: Annotated[bool, typer.Option(help="Fit the other explanations too.")] = True,
     intervals: Annotated[bool, typer.Option(help="Compute intervals (minutes, with a pilot or rollouts).")] = True,
@@ -215,7 +215,7 @@ def fit_dynamics(
             fit_thresholds=thresholds,
             joint=joint,
             by_step=by_step,
-            two_hazards=two_hazards,
+            class_hazards=class_hazards,
             labels=labels,
             rivals=rivals,
             intervals=intervals,
@@ -225,7 +225,9 @@ def fit_dynamics(
         )
     dynamics.save(out)
     if as_json:
-        emit_json({"out": str(out), **dynamics.model_dump(mode="json", exclude={"hazard", "hazard_derailed"})})
+        emit_json(
+            {"out": str(out), **dynamics.model_dump(mode="json", exclude={"hazard", "hazard_derailed", "hazard_wrong"})}
+        )
         return
     show_dynamics(dynamics)
     say(f"wrote {out}")

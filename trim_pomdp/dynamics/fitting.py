@@ -26,6 +26,7 @@ from trim_pomdp.data.rollouts import Rollouts
 from trim_pomdp.data.sequences import SequenceBatch
 from trim_pomdp.dynamics.estimation import WIDE_PROBABILITY, Estimate, bootstrap_intervals, fit, profile_intervals
 from trim_pomdp.dynamics.hazard import (
+    HAZARDS,
     HazardTrials,
     error_trials_from_counts,
     error_trials_from_labels,
@@ -105,7 +106,7 @@ def fit_dynamics(
     fit_thresholds: Sequence[float] | None = None,
     joint: bool = False,
     by_step: bool = False,
-    two_hazards: bool = False,
+    class_hazards: bool = False,
     labels: bool = False,
     rivals: bool = True,
     intervals: bool = True,
@@ -133,9 +134,9 @@ def fit_dynamics(
     by_step : bool
         Whether weak success depends on the step index; needs step counts or labelled solutions, and nothing else.
         Rollouts decide that themselves, unless it is asked for.
-    two_hazards : bool
-        Whether derailed solutions have hazards of their own; needs labelled solutions. Rollouts decide that themselves,
-        unless it is asked for.
+    class_hazards : bool
+        Whether derailed steps and first errors have hazards of their own; needs labelled solutions. Rollouts decide
+        that themselves, unless it is asked for.
     labels : bool
         Whether to use the truth where rollouts have it, in place of outcomes.
     rivals : bool
@@ -165,7 +166,7 @@ def fit_dynamics(
             sources.rollouts,
             observations,
             labels=labels,
-            two_hazards=two_hazards,
+            class_hazards=class_hazards,
             by_step=by_step,
             intervals=intervals,
             max_steps=max_steps,
@@ -185,10 +186,10 @@ def fit_dynamics(
         raise InputError("the best explanation is chosen among rivals; name one to do without them")
     if by_step and (sources.pilot or sources.sequences is not None):
         raise InputError("weak success by step can be fitted on step counts or labelled solutions alone")
-    if two_hazards and not sources.labelled:
-        raise InputError("hazards of right and of derailed solutions need labelled solutions (--labelled)")
-    if two_hazards and (sources.pilot or sources.sequences is not None):
-        raise InputError("two hazards can be fitted on labelled solutions and step counts alone")
+    if class_hazards and not sources.labelled:
+        raise InputError("hazards by class need labelled solutions (--labelled)")
+    if class_hazards and (sources.pilot or sources.sequences is not None):
+        raise InputError("hazards by class can be fitted on labelled solutions and step counts alone")
     if sources.pilot:
         dynamics = _fit_pilot(
             name, sources, observations, hazard, explanation, fit_thresholds, joint, rivals, intervals, seed, progress
@@ -200,17 +201,12 @@ def fit_dynamics(
     if trials is None:
         return _with_assumed_hazard(dynamics)
     spans = _exact_intervals("hazard", dynamics.hazard, trials)
-    if two_hazards:
-        right, derailed = trials_from_labels(sources.labelled, max_steps)
-        dynamics = dynamics.model_copy(
-            update={
-                "hazard": tuple(right.estimate().tolist()),
-                "hazard_derailed": tuple(derailed.estimate().tolist()),
-            }
-        )
-        assert dynamics.hazard_derailed is not None
-        spans = _exact_intervals("hazard", dynamics.hazard, right)
-        spans |= _exact_intervals("hazard_derailed", dynamics.hazard_derailed, derailed)
+    if class_hazards:
+        by_class = dict(zip(HAZARDS, trials_from_labels(sources.labelled, max_steps), strict=True))
+        hazards = {name: tuple(item.estimate().tolist()) for name, item in by_class.items()}
+        dynamics, spans = dynamics.model_copy(update=hazards), {}
+        for name, item in by_class.items():
+            spans |= _exact_intervals(name, hazards[name], item)
     if by_step:
         spans |= _exact_intervals("weak_success", dynamics.weak_success, _right_trials(sources, max_steps))
     return _with_intervals(dynamics, spans) if intervals else dynamics
@@ -265,8 +261,8 @@ def _hazard(sources: Sources, max_steps: int) -> HazardTrials | None:
     if sources.weak_counts is not None:
         return trials_from_counts(sources.weak_counts, max_steps)
     if sources.labelled:
-        right, derailed = trials_from_labels(sources.labelled, max_steps)
-        return right + derailed
+        right, derailed, wrong = trials_from_labels(sources.labelled, max_steps)
+        return right + derailed + wrong
     if sources.sequences is not None:
         return trials_from_lengths(sources.sequences.lengths, max_steps)
     if sources.strong_counts is not None:

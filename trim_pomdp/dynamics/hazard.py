@@ -19,6 +19,8 @@ from trim_pomdp.data.processbench import LabelledSolution
 
 FloatArray = NDArray[np.float64]
 PRIOR_TRIALS = 2.0
+HAZARDS = ("hazard", "hazard_derailed", "hazard_wrong")
+"""Names of the hazards of S0, S1 and S2."""
 
 
 @dataclass(frozen=True)
@@ -137,19 +139,17 @@ def trials_from_lengths(lengths: NDArray[np.int64], max_steps: int) -> HazardTri
     return _trials(lengths, np.empty(0, dtype=np.int64), max_steps)
 
 
-def trials_from_labels(solutions: Sequence[LabelledSolution], max_steps: int) -> tuple[HazardTrials, HazardTrials]:
-    """Trials while right (or at the first error), and trials while derailed.
-
-    Labelled solutions are complete, so that the step of the first error is a trial of h too; the steps after it
-    are trials of h'.
-    """
-    ends, trials = np.zeros((2, max_steps)), np.zeros((2, max_steps))
+def trials_from_labels(
+    solutions: Sequence[LabelledSolution], max_steps: int
+) -> tuple[HazardTrials, HazardTrials, HazardTrials]:
+    """Trials of each class: steps before a first error, steps after it, and first errors."""
+    ends, trials = np.zeros((3, max_steps)), np.zeros((3, max_steps))
     for item in solutions:
         for step in range(min(len(item.steps), max_steps)):
-            derailed = int(0 <= item.label < step)
-            trials[derailed, step] += 1
-            ends[derailed, step] += step == len(item.steps) - 1
-    return HazardTrials(ends[0], trials[0]), HazardTrials(ends[1], trials[1])
+            c = 0 if item.label < 0 or step < item.label else 2 if step == item.label else 1
+            trials[c, step] += 1
+            ends[c, step] += step == len(item.steps) - 1
+    return HazardTrials(ends[0], trials[0]), HazardTrials(ends[1], trials[1]), HazardTrials(ends[2], trials[2])
 
 
 def _trials(lengths: NDArray[np.int64], errors: NDArray[np.int64], max_steps: int) -> HazardTrials:

@@ -1,33 +1,36 @@
 r"""Lengths and outcomes of solutions as a hidden Markov chain: when right ones end, and when derailed ones do.
 
-Before each step a solution is right or derailed. With s the success of a step, h its hazard while right, h' while
-derailed and r the recovery at the step (`recovery_by_step`), a step goes on with
+Before each step a solution is right or derailed. With s the success of a step, h the hazard of right steps, h' while
+derailed, h'' of first errors, and r the recovery at the step (`recovery_by_step`), a step goes on with
 
 .. math::
-    P(\text{right} \to \text{right}) &= s\,(1 - h) & P(\text{right} \to \text{derailed}) &= (1 - s)(1 - h) \\
+    P(\text{right} \to \text{right}) &= s\,(1 - h) & P(\text{right} \to \text{derailed}) &= (1 - s)(1 - h'') \\
     P(\text{derailed} \to \text{right}) &= r\,(1 - h') & P(\text{derailed} \to \text{derailed}) &= (1 - r)(1 - h')
 
-or ends likewise with h or h', and the answer is right if the solution then is. Only lengths and answers are seen, and
-the first wrong step, where it is labelled. `fit_lengths` maximises the likelihood by EM over the hidden states, for one
-hazard or two (but for what two make of r, which is taken from the round before). No scores are looked at: their joint
-likelihood with outcomes predicts worse (docs/results.md). A solution that reaches the cap is cut off there: the hazard
-at the cap is no parameter.
+or ends likewise with its hazard, and the answer is right if the solution then is. Only lengths and answers are seen,
+and the first wrong step, where it is labelled. `fit_lengths` maximises the likelihood by EM over the hidden states, for
+one hazard or one a class (but for what they make of r, which is taken from the round before). No scores are looked at:
+their joint likelihood with outcomes predicts worse (docs/results.md). A solution that reaches the cap is cut off there:
+the hazard at the cap is no parameter.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trim_pomdp.dynamics.hazard import PRIOR_TRIALS, HazardTrials, recovery_by_step
+from trim_pomdp.dynamics.hazard import HazardTrials, recovery_by_step
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 UNKNOWN = -2
 """Label of a solution whose first wrong step nobody knows; -1: none is wrong."""
+Ends = Literal["alike", "before", "after", "apart"]
+"""What the end of a solution depends on: nothing; whether the prefix is right before, or after the step; the class."""
 _TINY = 1e-300
 _MAX_ITERATIONS = 1000
 _PRECISION = 1e-9
@@ -35,15 +38,31 @@ _PRECISION = 1e-9
 
 @dataclass(frozen=True)
 class Hazards:
-    """Termination hazards at steps 1 … T, each of shape (T,), 1 at the last: while right, and while derailed."""
+    """Termination hazards at steps 1 … T, each of shape (T,), 1 at the last: of right steps, derailed, first errors."""
 
     right: FloatArray
     derailed: FloatArray
+    wrong: FloatArray
+
+    @classmethod
+    def one(cls, hazard: FloatArray) -> Hazards:
+        """The same for all classes."""
+        return cls(hazard, hazard, hazard)
 
     @property
     def differ(self) -> bool:
         """Whether an end, or none, is evidence."""
-        return not np.array_equal(self.right, self.derailed)
+        return not (np.array_equal(self.right, self.derailed) and np.array_equal(self.right, self.wrong))
+
+    @property
+    def wrong_apart(self) -> bool:
+        """Whether first errors end solutions in a way of their own."""
+        return not any(np.array_equal(self.wrong, other) for other in (self.right, self.derailed))
+
+    @property
+    def end(self) -> FloatArray:
+        """All by step and class, shape (T, 3)."""
+        return np.stack([self.right, self.derailed, self.wrong], axis=1)
 
     def recovery(self, rate: float) -> FloatArray:
         """Recovery by step at a rate ρ, shape (T,)."""
@@ -70,11 +89,11 @@ class OutcomeChain:
         back = hazards.recovery(recovery)
         out = np.zeros((T, 2, T, 2))
         for a in range(T - 1, -1, -1):
-            h = np.array([hazards.right[a], hazards.derailed[a]])
             step = np.array([[success[a], 1.0 - success[a]], [back[a], 1.0 - back[a]]])
+            h = np.array([[hazards.right[a], hazards.wrong[a]], [hazards.derailed[a], hazards.derailed[a]]])
             if a < T - 1:
-                out[a] = (1.0 - h)[:, None, None] * np.tensordot(step, out[a + 1], axes=1)
-            out[a, :, a] = h[:, None] * step
+                out[a] = np.tensordot(step * (1.0 - h), out[a + 1], axes=1)
+            out[a, :, a] = step * h
         return cls(out)
 
     @property
@@ -121,9 +140,10 @@ def reached(
     out = np.zeros((2, len(success)))
     out[int(derailed), start] = 1.0
     for t in range(start, len(success) - 1):
-        right, lost = out[:, t] * (1.0 - np.array([hazards.right[t], hazards.derailed[t]]))
-        out[0, t + 1] = right * success[t] + lost * back[t]
-        out[1, t + 1] = right * (1.0 - success[t]) + lost * (1.0 - back[t])
+        right, lost = out[:, t]
+        on, on_derailed, on_wrong = 1.0 - hazards.end[t]
+        out[0, t + 1] = right * success[t] * on + lost * back[t] * on_derailed
+        out[1, t + 1] = right * (1.0 - success[t]) * on_wrong + lost * (1.0 - back[t]) * on_derailed
     return out
 
 
@@ -204,27 +224,17 @@ class LengthFit:
         """Forward and backward probabilities of the hidden states, multiplied."""
         right, derailed = forward[:, :, None, None]
         s, back = self.success[:, None, None], self.hazards.recovery(self.recovery)[:, None, None]
-        after, after_derailed = self._after_right, self._after_derailed
+        after, after_derailed, after_wrong = map(self._after, self.hazards.end.T)
         joint = np.stack(
             [
                 right * s * after[:, 0],
                 derailed * (back * after_derailed[:, 0] + (1.0 - back) * after_derailed[:, 1]),
-                right * (1.0 - s) * after[:, 1],
+                right * (1.0 - s) * after_wrong[:, 1],
             ],
             axis=3,
         )
         total = joint.sum(axis=3, keepdims=True)
         return np.asarray(np.divide(joint, total, out=np.zeros_like(joint), where=total > 0))
-
-    @cached_property
-    def _after_right(self) -> FloatArray:
-        """`_after` a step that was begun with a right prefix."""
-        return self._after(self.hazards.right)
-
-    @cached_property
-    def _after_derailed(self) -> FloatArray:
-        """`_after` a step that was begun with a derailed one."""
-        return self._after(self.hazards.derailed)
 
     def _after(self, hazard: FloatArray) -> FloatArray:
         """P(ends at step l, answer | prefix after step t, which ended at a hazard by step), shape (T, 2, T, 2)."""
@@ -248,37 +258,40 @@ class LengthFit:
         """P(no wrong step, ends at step l), (T,), and P(first error at step τ, ends at step l, answer), (T, T, 2)."""
         s, h = self.success, self.hazards.right
         flawless_before = np.concatenate([[1.0], np.cumprod(s * (1.0 - h))[:-1]])
-        return flawless_before * s * h, (flawless_before * (1.0 - s))[:, None, None] * self._after_right[:, 1]
+        return flawless_before * s * h, (flawless_before * (1.0 - s))[:, None, None] * self._after(self.hazards.wrong)[
+            :, 1
+        ]
 
 
 def fit_lengths(
-    counts: LengthCounts, *, two: bool, success: FloatArray | None = None, recovery: float = 0.0
+    counts: LengthCounts, *, ends: Ends, success: FloatArray | None = None, recovery: float = 0.0
 ) -> LengthFit:
     """Fit hazards, and success unless it is given, by EM over the hidden states.
 
-    The one hazard is that of all solutions alike. Each of two leans on it with the weight of `PRIOR_TRIALS` trials a
-    step (Beta pseudo-counts), so that a step that few right, or few derailed, solutions reach does not go wild.
+    The one hazard is that of all solutions alike. Each step of a hazard leans on the one before
+    (`trim_pomdp.dynamics.hazard`), so that one that few right, or few derailed, solutions reach does not go wild.
 
     Parameters
     ----------
     counts : LengthCounts
         Solutions by length and outcome.
-    two : bool
-        Whether derailed solutions have a hazard of their own.
+    ends : {"alike", "before", "after", "apart"}
+        One hazard; one for right prefixes and one for derailed ones, that before the step or the one after it (which
+        first errors tell apart); or one for each class, which outcomes alone cannot tell.
     success : ndarray of shape (T,), optional
         Success by step; by default one value for all steps is fitted.
     recovery : float
         ρ. What the hazards make of it by step is taken from the round before.
     """
-    pooled = counts.pooled.estimate()
+    pooled = _estimate(counts.pooled, counts.pooled.trials[0])
     s = np.full(len(pooled), 0.8) if success is None else success
-    fit = LengthFit(s, Hazards(pooled, pooled), recovery)
+    fit = LengthFit(s, Hazards.one(pooled), recovery)
     before = -np.inf
     for _ in range(_MAX_ITERATIONS):
         expected = _Expected.of(counts, fit)
-        hazards = _two_hazards(expected, pooled) if two else fit.hazards
+        hazards = fit.hazards if ends == "alike" else expected.hazards(ends)
         if success is None:
-            s = np.full(len(pooled), 1.0 - expected.errors / expected.trials[0].sum())
+            s = np.full(len(pooled), expected.success)
         fit = LengthFit(s, hazards, recovery)
         now = fit.log_likelihood(counts)
         if abs(now - before) <= _PRECISION * abs(now):
@@ -291,31 +304,49 @@ def fit_lengths(
 class _Expected:
     """Expected numbers, given what was seen.
 
-    `trials` and `ends`, of shape (2, T), are of steps that were begun, and that ended a solution, from a right and from
-    a derailed prefix; `errors` is of steps at which a right prefix derailed.
+    Attributes
+    ----------
+    trials, ends : ndarray of shape (3, T)
+        Steps of each class, and those that ended a solution.
     """
 
     trials: FloatArray
     ends: FloatArray
-    errors: float
 
     @classmethod
     def of(cls, counts: LengthCounts, fit: LengthFit) -> _Expected:
         number = (np.stack([counts.right, counts.wrong], axis=1)[..., None] * fit.class_shares).sum(axis=2)
         for error in np.flatnonzero(counts.first_errors[:-1]):
             number += (counts.labelled[error][..., None] * fit.class_shares_after(int(error))).sum(axis=2)
-        by_prefix = np.stack([number[..., 0] + number[..., 2], number[..., 1]])  # prefix, step, last step
-        trials, ends = by_prefix.sum(axis=2), by_prefix.diagonal(axis1=1, axis2=2).copy()
+        by_class = np.moveaxis(number, 2, 0)  # class, step, last step
+        trials, ends = by_class.sum(axis=2), by_class.diagonal(axis1=1, axis2=2).copy()
         # What labels tell for certain: all steps up to the first error.
-        trials[0] += counts.labelled_trials
-        ends[0] += counts.flawless + np.einsum("ttk->t", counts.labelled)
-        return cls(trials, ends, float(number[..., 2].sum() + counts.first_errors.sum()))
+        trials[[0, 2]] += [counts.labelled_trials - counts.first_errors, counts.first_errors]
+        ends[[0, 2]] += [counts.flawless, np.einsum("ttk->t", counts.labelled)]
+        return cls(trials, ends)
+
+    @property
+    def success(self) -> float:
+        """Share of right steps among those from a right prefix."""
+        right, _, wrong = self.trials.sum(axis=1)
+        return float(right / (right + wrong))
+
+    def hazards(self, ends: Ends) -> Hazards:
+        """The hazards that these numbers make."""
+        n = self.trials[:, 0].sum()
+        right, derailed, wrong = (HazardTrials(*both) for both in zip(self.ends, self.trials, strict=True))
+        if ends == "before":
+            right = wrong = right + wrong
+        elif ends == "after":
+            derailed = wrong = derailed + wrong
+        return Hazards(*(_estimate(item, n) for item in (right, derailed, wrong)))
 
 
-def _two_hazards(expected: _Expected, pooled: FloatArray) -> Hazards:
-    rates = (expected.ends + PRIOR_TRIALS * pooled) / (expected.trials + PRIOR_TRIALS)
-    rates[:, -1] = 1.0
-    return Hazards(rates[0], rates[1])
+def _estimate(trials: HazardTrials, solutions: float) -> FloatArray:
+    """Hazard by step; what none of so many solutions did is taken to be rare, not impossible."""
+    hazard, least = trials.estimate(), 0.5 / (solutions + 1.0)
+    hazard[:-1] = np.clip(hazard[:-1], least, 1.0 - least)
+    return hazard
 
 
 def _log(probability: FloatArray) -> FloatArray:

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trim_pomdp.belief import FilterBelief, success_table
+from trim_pomdp.belief import FilterBelief, outcome_table
 from trim_pomdp.data.outcomes import PilotRow, StepCounts
 from trim_pomdp.data.processbench import LabelledSolution
 from trim_pomdp.data.sequences import SequenceBatch
@@ -235,12 +235,12 @@ class Pilot:
         ).T
         hazard_derailed = derailed_hazard(self.hazard, parameters["derailed_hazard_factor"])
         recovery = recovery_by_step(parameters["recovery"], self.hazard, hazard_derailed)
+        end = np.stack([self.hazard, hazard_derailed, self.hazard], axis=1)
         return routing_moments(
             below,
             np.full(len(self.hazard), weak_success),
-            success_table(parameters["strong_success"], parameters["repair"], recovery),
-            self.hazard,
-            hazard_derailed,
+            end,
+            outcome_table(parameters["strong_success"], parameters["repair"], recovery, end),
         )
 
     def _combine(self, parameters: Parameters, parts: Sequence[tuple[float, RoutingMoments]]) -> PilotPrediction:
@@ -329,7 +329,6 @@ def step_dynamics(
     hazard: FloatArray,
     *,
     labelled: bool,
-    hazard_derailed: FloatArray | None = None,
 ) -> StepDynamics:
     """Dynamics of a complete set of parameters; what the data did not inform stays unset.
 
@@ -341,12 +340,8 @@ def step_dynamics(
         h by step.
     labelled : bool
         Whether derailed steps emit the S1 density as labelled.
-    hazard_derailed : ndarray of shape (T,), optional
-        h' by step; by default h times the fitted factor.
     """
     factor = parameters["derailed_hazard_factor"]
-    if hazard_derailed is None and factor != 1.0:
-        hazard_derailed = derailed_hazard(hazard, factor)
     by_step = parameters.get("weak_success_slope", 0.0) != 0.0
     return StepDynamics(
         name=name,
@@ -359,7 +354,7 @@ def step_dynamics(
         recovery=parameters["recovery"],
         hazard=tuple(hazard.tolist()),
         # Equal hazards are no evidence, so they are not stored twice.
-        hazard_derailed=None if hazard_derailed is None else tuple(hazard_derailed.tolist()),
+        hazard_derailed=None if factor == 1.0 else tuple(derailed_hazard(hazard, factor).tolist()),
         derailed_emission="labelled" if labelled else "local",
         weak_tokens=_per_class_tokens(parameters, "weak_tokens"),
         strong_tokens=_per_class_tokens(parameters, "strong_tokens"),

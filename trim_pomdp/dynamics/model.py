@@ -138,8 +138,8 @@ class StepDynamics(Artifact):
         where that differs from the observation model's. None: 1.
     hazard : tuple of float
         h_t: probability that a weak step ends the solution, at t = 1 … `max_steps`, the last one 1.
-    hazard_derailed : tuple of float or None
-        h'_t, the same for derailed solutions; None: equal to `hazard`.
+    hazard_derailed, hazard_wrong : tuple of float or None
+        h'_t, the same for steps of derailed solutions, and h''_t, for first errors; None: equal to `hazard`.
     derailed_emission : {"local", "labelled"}
         Whether a derailed step is judged step by step (mixture of f_right and f_wrong by `look_right`) or emits
         the density of S1 as labelled.
@@ -165,6 +165,7 @@ class StepDynamics(Artifact):
     right_weights: tuple[PositiveFloat, ...] | None = None
     hazard: tuple[Probability, ...] = Field(min_length=1)
     hazard_derailed: tuple[Probability, ...] | None = None
+    hazard_wrong: tuple[Probability, ...] | None = None
     derailed_emission: Literal["local", "labelled"] = "local"
     weak_tokens: PerClass | None = None
     strong_tokens: PerClass | None = None
@@ -172,7 +173,7 @@ class StepDynamics(Artifact):
     running_minimum: MinimumCalibration | None = None
     fit: FitReport | None = None
 
-    @field_validator("hazard", "hazard_derailed")
+    @field_validator("hazard", "hazard_derailed", "hazard_wrong")
     @classmethod
     def _ends_at_the_cap(cls, hazard: tuple[float, ...] | None) -> tuple[float, ...] | None:
         if hazard is not None and not math.isclose(hazard[-1], 1.0):
@@ -183,8 +184,10 @@ class StepDynamics(Artifact):
     def _lengths_agree(self) -> StepDynamics:
         if len(self.weak_success) not in (1, self.max_steps):
             raise ValueError(f"weak_success has {len(self.weak_success)} values; expected 1 or {self.max_steps}")
-        if self.hazard_derailed is not None and len(self.hazard_derailed) != self.max_steps:
-            raise ValueError(f"hazard_derailed has {len(self.hazard_derailed)} values; expected {self.max_steps}")
+        for name in ("hazard_derailed", "hazard_wrong"):
+            values = getattr(self, name)
+            if values is not None and len(values) != self.max_steps:
+                raise ValueError(f"{name} has {len(values)} values; expected {self.max_steps}")
         return self
 
     @property
@@ -206,6 +209,16 @@ class StepDynamics(Artifact):
     def hazard_derailed_array(self) -> NDArray[np.float64]:
         """h'_t, shape (max_steps,)."""
         return np.array(self.hazard if self.hazard_derailed is None else self.hazard_derailed)
+
+    @property
+    def hazards_differ(self) -> bool:
+        """Whether an end, or none, tells something of the class of a step."""
+        return self.hazard_derailed is not None or self.hazard_wrong is not None
+
+    @property
+    def end(self) -> NDArray[np.float64]:
+        """P(a weak step ends the solution | step, class S0, S1, S2), shape (max_steps, 3)."""
+        return np.array([self.hazard, self.hazard_derailed or self.hazard, self.hazard_wrong or self.hazard]).T
 
     @property
     def recovery_by_step(self) -> NDArray[np.float64]:

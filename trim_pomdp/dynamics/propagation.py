@@ -6,7 +6,7 @@ With :math:`u_t` the probability of being at step t with a right prefix, :math:`
 .. math::
     R_t &= u_t p_{w,t} (1 - a_t(S_0) + a_t(S_0) p_s) + u_t (1 - p_{w,t}) a_t(S_2) p_r \\
     u_{t+1} &= (1 - h_t) R_t + (1 - h'_t) \rho_t v_t, \qquad
-    v_{t+1} = (1 - h_t)(u_t - R_t) + (1 - h'_t) (1 - \rho_t) v_t,
+    v_{t+1} = (1 - h''_t)(u_t - R_t) + (1 - h'_t) (1 - \rho_t) v_t,
 
 and accuracy is :math:`\sum_t (h_t R_t + h'_t \rho_t v_t)`. Threshold rules, constant strategies,
 step-random routing and the oracle on the true class are all of this form.
@@ -52,9 +52,8 @@ class RoutingMoments:
 def routing_moments(
     regenerate: FloatArray,
     weak_success: FloatArray,
-    after: FloatArray,
-    hazard: FloatArray,
-    hazard_derailed: FloatArray,
+    end: FloatArray,
+    outcomes: FloatArray,
 ) -> RoutingMoments:
     """Propagate the routing process under memoryless rules.
 
@@ -62,20 +61,21 @@ def routing_moments(
     ----------
     regenerate : ndarray of shape (n, 3) or (n, T, 3)
         For each rule (and step) the probability of regenerating a weak step of class S0, S1, S2.
-    weak_success, hazard, hazard_derailed : ndarray of shape (T,)
-        p_w, h and h' by step.
-    after : ndarray of shape (T, 2, 3)
-        P(prefix right after the step | action, class): `trim_pomdp.belief.success_table`.
+    weak_success : ndarray of shape (T,)
+        p_w by step.
+    end : ndarray of shape (T, 3)
+        Hazards by step and class.
+    outcomes : ndarray of shape (T, 2, 2, 3, 2, 2)
+        What follows an action: `trim_pomdp.belief.outcome_table`.
     """
     from trim_pomdp import _kernels
 
-    by_step = regenerate if regenerate.ndim == 3 else np.repeat(regenerate[:, None, :], len(hazard), axis=1)
+    by_step = regenerate if regenerate.ndim == 3 else np.repeat(regenerate[:, None, :], len(end), axis=1)
     return RoutingMoments(
         *_kernels.propagate_memoryless(
             np.ascontiguousarray(by_step, dtype=np.float64),
             weak_success,
-            after,
-            hazard,
-            hazard_derailed,
+            np.ascontiguousarray(end),
+            outcomes,
         )
     )

@@ -1,4 +1,4 @@
-"""What the data want, decided on held-out problems: one hazard or two, which of p_d, e and d to free, p_w by step."""
+"""What the data want, on held-out problems: which of p_d, e and d to free, hazards by class or one, p_w by step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trim_pomdp.dynamics.hazard import PRIOR_TRIALS
-from trim_pomdp.dynamics.lengths import UNKNOWN
+from trim_pomdp.dynamics.lengths import UNKNOWN, Ends
 from trim_pomdp.dynamics.parameters import SEQUENCE_CANDIDATES, Explanation
 from trim_pomdp.dynamics.rollout_data import RolloutRows
 from trim_pomdp.dynamics.rollout_estimation import Fitter, Plan
@@ -17,22 +17,27 @@ from trim_pomdp.errors import InputError
 
 FloatArray = NDArray[np.float64]
 _FOLDS = 5
+_ENDS: dict[Ends, str] = {
+    "alike": "one hazard",
+    "before": "hazards by class, first errors as right steps",
+    "after": "hazards by class, first errors as derailed ones",
+    "apart": "hazards by class",
+}
 
 
 def choose_plan(
     fitter: Fitter,
     rows: RolloutRows,
     *,
-    two_hazards: bool,
+    class_hazards: bool,
     by_step: bool,
     seed: int,
     progress: Callable[[str], None],
 ) -> Plan:
-    """Decide which of p_d, e, d and recovery to free, then whether to have one hazard or two, and p_w by step or not.
+    """Decide what first errors end like, which of p_d, e, d and recovery to free, on hazards by class, p_w by step.
 
-    Each time it is the simplest that is not clearly (one standard error) worse than the best; among equally simple ones
-    the better. Weak solutions decide. But of few of them a second hazard, under which derailed ones run on, can pass
-    for a p_w that falls step by step: where they want the latter alone, all rollouts choose between the two.
+    In this order, the first with everything free. Each time it is the simplest that is not clearly (one standard error)
+    worse than the best; among equally simple ones the better. All rollouts decide.
 
     Parameters
     ----------
@@ -40,7 +45,7 @@ def choose_plan(
         Fits a plan.
     rows : RolloutRows
         All that there are.
-    two_hazards, by_step : bool
+    class_hazards, by_step : bool
         Do without the simpler choice.
     seed : int
         Of the folds.
@@ -53,56 +58,47 @@ def choose_plan(
         If all solutions are of one problem.
     """
     weak = rows.weak
-    weak_alone = RolloutRows(weak, None, None)
     folds = list(_folds(weak.groups, seed))
 
-    def held_out(given: RolloutRows, explanation: Explanation, *, two: bool) -> FloatArray:
+    def held_out(explanation: Explanation, ends: Ends) -> FloatArray:
         """Held-out log-likelihood of each fold."""
-        progress(f"cross-validating: {explanation.description}, {'two hazards' if two else 'one hazard'}")
+        progress(f"cross-validating: {explanation.description}, {_ENDS[ends]}")
         out = []
-        for train, test in map(given.split, folds):
-            estimate, hazards = fitter.fit_roughly(train, _of_both(explanation, given), two=two)
+        for train, test in map(rows.split, folds):
+            estimate, hazards = fitter.fit_roughly(train, _of_both(explanation, rows), ends=ends)
             out.append(sum(term.log_likelihood(estimate.parameters) for term in fitter.terms(test, hazards)))
         return np.array(out)
 
     recovering = tuple(_with(candidate, "recovery", "recovery") for candidate in SEQUENCE_CANDIDATES)
     plain = () if (weak.correct & (weak.labels >= 0)).any() else SEQUENCE_CANDIDATES
     candidates = recovering[-1:] if (weak.labels != UNKNOWN).all() else (*plain, *recovering)
-    scores = {candidate.description: held_out(weak_alone, candidate, two=True) for candidate in candidates}
+    by_class: tuple[Ends, ...] = ("apart",) if (weak.labels >= 0).any() else ("before", "after")
+    tried = {ends: held_out(candidates[-1], ends) for ends in by_class} if len(by_class) > 1 else {}
+    best = max(tried, key=lambda ends: float(tried[ends].sum()), default=by_class[0])
+    scores = {candidate.description: held_out(candidate, best) for candidate in candidates}
     chosen = candidates[simplest([len(candidate.free) for candidate in candidates], list(scores.values()))]
     steep = _with(chosen, "p_w by step", "weak_success_slope")
     structures = [
-        (explanation, two)
-        for two in ((True,) if two_hazards else (False, True))
+        (explanation, ends)
+        for ends in ((best,) if class_hazards else ("alike", best))
         for explanation in ((steep,) if by_step else (chosen, steep))
     ]
-    judges = "solution"
-    judged = [held_out(weak_alone, explanation, two=two) for explanation, two in structures]
-    explanation, two = _simplest_structure(structures, judged)
-    if (explanation, two) == (steep, False) and rows.repairs is not None:
-        judges = "weak solution, of all rollouts"
-        structures = [structure for structure in structures if structure != (chosen, False)]
-        judged = [held_out(rows, explanation, two=two) for explanation, two in structures]
-        explanation, two = _simplest_structure(structures, judged)
+    judged = [held_out(*structure) for structure in structures]
+    # Hazards by class and p_w by step count alike.
+    sizes = [(ends != "alike") + ("weak_success_slope" in explanation.free) for explanation, ends in structures]
+    explanation, ends = structures[simplest(sizes, judged)]
 
     shown = {_structure(*item): score for item, score in zip(structures, judged, strict=True)}
     notes = [
-        *_choice(scores, chosen.description, len(weak.labels), "solution"),
-        *_choice(shown, _structure(explanation, two), len(weak.labels), judges),
+        *(_choice({_ENDS[item]: score for item, score in tried.items()}, _ENDS[best], rows.size) if tried else ()),
+        *_choice(scores, chosen.description, rows.size),
+        *_choice(shown, _structure(explanation, ends), rows.size),
     ]
     if "false_alarms" not in chosen.free:
         notes.append("false_alarms and misses are 0 by choice; other intervals grant that")
-    if two:
-        notes.append(f"each of the two hazards leans on the pooled one with {PRIOR_TRIALS:g} trials a step")
-    return Plan(_of_both(explanation, rows), two, tuple(notes))
-
-
-def _simplest_structure(
-    structures: Sequence[tuple[Explanation, bool]], judged: Sequence[FloatArray]
-) -> tuple[Explanation, bool]:
-    """A second hazard and a p_w by step count alike."""
-    sizes = [two + ("weak_success_slope" in explanation.free) for explanation, two in structures]
-    return structures[simplest(sizes, judged)]
+    if ends != "alike":
+        notes.append(f"each step of a hazard leans on the one before with {PRIOR_TRIALS:g} trials")
+    return Plan(_of_both(explanation, rows), ends, tuple(notes))
 
 
 def _of_both(explanation: Explanation, rows: RolloutRows) -> Explanation:
@@ -110,18 +106,18 @@ def _of_both(explanation: Explanation, rows: RolloutRows) -> Explanation:
     return explanation if rows.repairs is None else _with(explanation, "p_s and p_r", "strong_success", "repair")
 
 
-def _choice(scores: Mapping[str, FloatArray], taken: str, solutions: int, judges: str) -> Iterator[str]:
+def _choice(scores: Mapping[str, FloatArray], taken: str, rollouts: int) -> Iterator[str]:
     """What was chosen, and from what."""
     best = _best(scores.values())
     for title, score in scores.items():
-        value = f"{score.sum() / solutions:.4f} (over all solutions {_difference(score, best)} against the best)"
-        yield f"held-out log-likelihood per {judges}, {title}: {value}"
+        value = f"{score.sum() / rollouts:.4f} (over all of them {_difference(score, best)} against the best)"
+        yield f"held-out log-likelihood per rollout, {title}: {value}"
     yield f"taken: {taken}, the simplest that is not clearly worse than the best"
 
 
-def _structure(explanation: Explanation, two: bool) -> str:
+def _structure(explanation: Explanation, ends: Ends) -> str:
     by_step = "p_w by step (log-odds linear in it)" if "weak_success_slope" in explanation.free else "one p_w"
-    return f"{'two hazards' if two else 'one hazard'}, {by_step}"
+    return f"{_ENDS[ends]}, {by_step}"
 
 
 def _with(explanation: Explanation, description: str, *names: str) -> Explanation:

@@ -138,6 +138,11 @@ class RolloutRows:
             RepairRows.of(rollouts.repairs, evidence, labelled=labelled) if rollouts.repairs else None,
         )
 
+    @property
+    def size(self) -> int:
+        """Number of rollouts."""
+        return sum(len(part.groups) for part in (self.weak, self.strong, self.repairs) if part is not None)
+
     def split(self, problems: NDArray[np.str_]) -> tuple[RolloutRows, RolloutRows]:
         """Rollouts of all other problems, and of these."""
         return self._at(lambda groups: ~np.isin(groups, problems)), self._at(lambda groups: np.isin(groups, problems))

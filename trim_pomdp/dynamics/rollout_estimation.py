@@ -1,8 +1,8 @@
 """Everything that rollouts tell, estimated under one plan: hazards, parameters of the joint likelihood, tokens.
 
-1. Lengths and outcomes of weak-only solutions give the hazards, one or two (`trim_pomdp.dynamics.lengths`).
+1. Lengths and outcomes of weak-only solutions give the hazards, one or one a class (`trim_pomdp.dynamics.lengths`).
 2. Outcomes given scores, lengths, strong-only outcomes and repairs make one likelihood for p_w, p_d, e, d, p_s, p_r and
-   ρ (`trim_pomdp.dynamics.rollout_terms`); with two hazards, 1 and 2 take turns.
+   ρ (`trim_pomdp.dynamics.rollout_terms`); with hazards by class, 1 and 2 take turns.
 3. Steps per observation bin give the weights of f_right, given 2; then 1 and 2 again (`Fitter.weighted`).
 4. Tokens by class are regressed on the belief that the filter has at each step: a step costs Σ_class b_class·tokens.
 """
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trim_pomdp.dynamics.estimation import ROUGH, Estimate, fit
-from trim_pomdp.dynamics.lengths import UNKNOWN, Hazards, LengthCounts, fit_lengths, reached
+from trim_pomdp.dynamics.lengths import UNKNOWN, Ends, Hazards, LengthCounts, fit_lengths, reached
 from trim_pomdp.dynamics.likelihood import Parameters, Term, weak_success_curve
 from trim_pomdp.dynamics.parameters import DEFAULTS, PARAMETERS, Explanation
 from trim_pomdp.dynamics.rollout_data import RepairRows, RolloutRows, StrongRows, WeakRows, take
@@ -56,14 +56,14 @@ class Plan:
     ----------
     explanation : Explanation
         Which parameters are free.
-    two : bool
-        Whether derailed solutions have a hazard of their own.
+    ends : {"alike", "before", "after", "apart"}
+        See `fit_lengths`.
     notes : tuple of str
         Why that.
     """
 
     explanation: Explanation
-    two: bool
+    ends: Ends
     notes: tuple[str, ...]
 
 
@@ -100,6 +100,8 @@ class Fitted:
         out |= _by_step("hazard", self.hazards.right[:-1])
         if self.hazards.differ:
             out |= _by_step("hazard_derailed", self.hazards.derailed[:-1])
+        if self.hazards.wrong_apart:
+            out |= _by_step("hazard_wrong", self.hazards.wrong[:-1])
         for kind, tokens in (("weak_tokens", self.weak_tokens), ("strong_tokens", self.strong_tokens)):
             if tokens is not None:
                 out |= {f"{kind}.{name}": float(value) for name, value in zip(CLASSES, tokens, strict=True)}
@@ -134,7 +136,7 @@ class Fitter:
     def of(cls, observations: ObservationModel, max_steps: int, rows: RolloutRows) -> Fitter:
         """With weights from lengths and outcomes alone, p_d being p_w."""
         plain = cls(observations, max_steps, np.ones(observations.table.shape[1]))
-        lengths = fit_lengths(plain.counts(rows.weak), two=True)
+        lengths = fit_lengths(plain.counts(rows.weak), ends="after")
         p_w = float(lengths.success[0])
         return plain.weighted(rows, {**DEFAULTS, "weak_success": p_w, "look_right": p_w}, lengths.hazards)
 
@@ -169,7 +171,7 @@ class Fitter:
     def fit(self, rows: RolloutRows, plan: Plan, **options: Any) -> Fitted:
         """Fit everything; the options are those of `estimate`."""
         estimate, hazards = self.estimate(
-            plan.explanation, plan.two, self.counts(rows.weak), lambda ends: self.terms(rows, ends), **options
+            plan.explanation, plan.ends, self.counts(rows.weak), lambda hazards: self.terms(rows, hazards), **options
         )
         return Fitted(
             estimate,
@@ -179,16 +181,16 @@ class Fitter:
             None if rows.strong is None else float(rows.strong.tokens.mean()),
         )
 
-    def fit_roughly(self, rows: RolloutRows, explanation: Explanation, *, two: bool) -> tuple[Estimate, Hazards]:
+    def fit_roughly(self, rows: RolloutRows, explanation: Explanation, *, ends: Ends) -> tuple[Estimate, Hazards]:
         """Hazards and parameters, well enough for comparing explanations."""
         return self.estimate(
-            explanation, two, self.counts(rows.weak), lambda ends: self.terms(rows, ends), precision=ROUGH
+            explanation, ends, self.counts(rows.weak), lambda hazards: self.terms(rows, hazards), precision=ROUGH
         )
 
     def estimate(
         self,
         explanation: Explanation,
-        two: bool,
+        ends: Ends,
         counts: LengthCounts,
         terms: Callable[[Hazards], list[Term]],
         *,
@@ -197,20 +199,20 @@ class Fitter:
         seed: int = 0,
         precision: float = 1e-11,
     ) -> tuple[Estimate, Hazards]:
-        """Fit hazards, then parameters given them; with two hazards in turns, since those depend on p_w and ρ."""
+        """Fit hazards, then parameters given them; with hazards by class in turns, since those depend on p_w and ρ."""
         # Labelled derailed solutions with right answers are impossible without any recovery.
         recovery = PARAMETERS["recovery"][2] if counts.labelled[..., 0].any() else 0.0
-        lengths = fit_lengths(counts, two=two, recovery=recovery)
+        lengths = fit_lengths(counts, ends=ends, recovery=recovery)
         begin = {"weak_success": float(lengths.success[0]), **(start or {})}
         estimate = fit(
             explanation, terms(lengths.hazards), start=begin, n_starts=n_starts, seed=seed, precision=precision
         )
-        for _ in range(_ROUNDS if two else 0):
+        for _ in range(0 if ends == "alike" else _ROUNDS):
             curve = weak_success_curve(estimate.parameters, self.max_steps)
             recovery = estimate.parameters["recovery"]
             if max(np.abs(curve - lengths.success).max(), abs(recovery - lengths.recovery)) < _SETTLED:
                 break
-            lengths = fit_lengths(counts, two=True, success=curve, recovery=recovery)
+            lengths = fit_lengths(counts, ends=ends, success=curve, recovery=recovery)
             estimate = fit(explanation, terms(lengths.hazards), start=estimate.free, n_starts=1, precision=precision)
         return estimate, lengths.hazards
 
@@ -244,7 +246,8 @@ class Fitter:
 
     def repairs(self, repairs: RepairRows, hazards: Hazards) -> Repairs:
         """Term of repairs by their outcomes."""
-        steps = SeenSteps.of(repairs.batch, self.observations, self.weights, repairs.ended)
+        ended = repairs.ended | (repairs.batch.lengths >= self.max_steps)  # the cap ends all
+        steps = SeenSteps.of(repairs.batch, self.observations, self.weights, ended)
         return Repairs(steps, repairs.batch.correct, repairs.further, hazards)
 
     def _weak_tokens(self, rows: RolloutRows, estimate: Estimate, hazards: Hazards) -> FloatArray | None:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trim_pomdp.artifacts import Provenance
-from trim_pomdp.belief import calibrate_minimum, success_table
+from trim_pomdp.belief import calibrate_minimum, outcome_table
 from trim_pomdp.data.rollouts import Rollouts
 from trim_pomdp.dynamics.estimation import ROUGH, bootstrap_intervals, is_identified
-from trim_pomdp.dynamics.hazard import HazardTrials
+from trim_pomdp.dynamics.hazard import HAZARDS, HazardTrials
 from trim_pomdp.dynamics.lengths import UNKNOWN, LengthCounts, OutcomeChain, reached
 from trim_pomdp.dynamics.likelihood import step_dynamics, weak_success_curve
 from trim_pomdp.dynamics.model import Check, FitReport, Interval, PerClass, StepDynamics
@@ -43,7 +43,7 @@ def fit_rollouts(
     observations: ObservationModel,
     *,
     labels: bool = False,
-    two_hazards: bool = False,
+    class_hazards: bool = False,
     by_step: bool = False,
     intervals: bool = True,
     draws: int = 100,
@@ -64,8 +64,8 @@ def fit_rollouts(
         Score densities, before transfer; its evidence map is applied to the rollouts.
     labels : bool
         Whether to use the truth where rollouts have it, in place of outcomes.
-    two_hazards, by_step : bool
-        Take two hazards, or p_w by step, whatever held-out solutions say.
+    class_hazards, by_step : bool
+        Take hazards by class, or p_w by step, whatever held-out solutions say.
     intervals : bool
         Whether to compute intervals: a bootstrap over problems.
     draws : int
@@ -94,7 +94,7 @@ def fit_rollouts(
         shown = "right" if outcomes.all() else "wrong"
         raise InputError(f"all {len(outcomes)} weak rollouts have {shown} answers; dynamics need some of each")
     fitter = Fitter.of(observations, max_steps, rows)
-    plan = choose_plan(fitter, rows, two_hazards=two_hazards, by_step=by_step, seed=seed, progress=progress)
+    plan = choose_plan(fitter, rows, class_hazards=class_hazards, by_step=by_step, seed=seed, progress=progress)
     progress("fitting")
     fitted = fitter.fit(rows, plan, n_starts=3, seed=seed)
     fitter = fitter.weighted(rows, fitted.estimate.parameters, fitted.hazards)
@@ -160,10 +160,11 @@ def _with_few_trials(ranges: Mapping[str, Interval], fitted: Fitted, counts: Len
     """Widen intervals of hazards to those that their (expected) numbers of trials allow, as if those were known."""
     out = dict(ranges)
     hazards, trials = fitted.hazards, _expected_trials(fitted, counts)
-    pairs = [("hazard", hazards.right, trials[0] if hazards.differ else trials.sum(axis=0))]
-    if hazards.differ:
-        pairs.append(("hazard_derailed", hazards.derailed, trials[1]))
-    for name, rates, number in pairs:
+    for name, rates in zip(HAZARDS, hazards.end.T, strict=True):
+        if f"{name}.1" not in out:
+            continue
+        # Classes that share a hazard share their trials.
+        number = trials[[np.array_equal(rates, other) for other in hazards.end.T]].sum(axis=0)
         low, high = HazardTrials(rates * number, number).interval()
         for t in range(len(rates) - 1):
             span = out[f"{name}.{t + 1}"]
@@ -175,10 +176,11 @@ def _with_few_trials(ranges: Mapping[str, Interval], fitted: Fitted, counts: Len
 
 
 def _expected_trials(fitted: Fitted, counts: LengthCounts) -> FloatArray:
-    """Expected numbers of solutions that are right (or at their first error), and derailed, at each step; (2, T)."""
+    """Expected numbers of steps of each class, by step index; shape (3, T)."""
     parameters = fitted.estimate.parameters
     success = weak_success_curve(parameters, len(counts.right))
-    return float(counts.pooled.trials[0]) * reached(success, fitted.hazards, parameters["recovery"])
+    right, derailed = reached(success, fitted.hazards, parameters["recovery"])
+    return float(counts.pooled.trials[0]) * np.stack([right * success, derailed, right * (1.0 - success)])
 
 
 # What comes out ----------------------------------------------------------------------------------------------
@@ -191,8 +193,11 @@ def _dynamics(name: str, fitted: Fitted) -> StepDynamics:
         fitted.estimate.parameters,
         hazards.right,
         labelled=False,
-        hazard_derailed=hazards.derailed if hazards.differ else None,
     )
+    if hazards.differ:
+        dynamics = dynamics.replace(
+            hazard_derailed=tuple(hazards.derailed.tolist()), hazard_wrong=tuple(hazards.wrong.tolist())
+        )
     return dynamics.replace(
         weak_tokens=_per_class(fitted.weak_tokens),
         strong_tokens=_per_class(fitted.strong_tokens),
@@ -281,13 +286,13 @@ def _moments(fitter: Fitter, fitted: Fitted, regenerate: float) -> RoutingMoment
     return routing_moments(
         np.full((1, 3), regenerate),
         weak_success_curve(parameters, fitter.max_steps),
-        success_table(
+        fitted.hazards.end,
+        outcome_table(
             parameters.get("strong_success", 1.0),
             parameters.get("repair", 1.0),
             fitted.hazards.recovery(parameters["recovery"]),
+            fitted.hazards.end,
         ),
-        fitted.hazards.right,
-        fitted.hazards.derailed,
     )
 
 

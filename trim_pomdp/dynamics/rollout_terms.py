@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trim_pomdp.belief import REGENERATE, kept_success, next_q, require_evidence, success_table
+from trim_pomdp.belief import REGENERATE, RIGHT, kept_q, next_q, outcome_table, require_evidence
 from trim_pomdp.data.sequences import SequenceBatch
 from trim_pomdp.dynamics.lengths import Hazards, LengthCounts, LengthFit, OutcomeChain
 from trim_pomdp.dynamics.likelihood import Parameters, weak_success_curve
@@ -23,6 +23,8 @@ from trim_pomdp.observations import ObservationModel, transferred, with_right_we
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 _TINY = 1e-12
+# Share of redone steps whose end is no evidence: now and then a real one ends as the coupling of ends rules out.
+_UNCOUPLED = 0.01
 _WEAK = frozenset({"weak_success", "weak_success_slope"})
 _EMISSION = frozenset({"look_right", "false_alarms", "misses"})
 _RECOVERY = frozenset({"recovery"})
@@ -80,11 +82,7 @@ class SeenSteps:
 
         out = np.zeros((*self.bins.shape, 3))
         # Equal hazards say nothing: halves cancel.
-        end = (
-            np.stack([hazards.right, hazards.derailed], axis=1)
-            if hazards.differ
-            else np.full((len(hazards.right), 2), 0.5)
-        )
+        end = hazards.end if hazards.differ else np.full((len(hazards.right), 3), 0.5)
         _kernels.filter_beliefs(
             self.bins,
             self.lengths,
@@ -99,8 +97,8 @@ class SeenSteps:
 
     def probability_right(self, parameters: Parameters, hazards: Hazards) -> FloatArray:
         """P(prefix right) after the last step, which is kept; shape (n,)."""
-        kept = kept_success(hazards.recovery(parameters["recovery"]))
-        return next_q(self.last_beliefs(parameters, hazards), kept[self.last_step(len(kept))])
+        recovery = hazards.recovery(parameters["recovery"])
+        return kept_q(self.last_beliefs(parameters, hazards), recovery[self.last_step(len(recovery))])
 
     def last_beliefs(self, parameters: Parameters, hazards: Hazards) -> FloatArray:
         """Distribution over S0, S1, S2 after the last step, shape (n, 3)."""
@@ -255,8 +253,9 @@ class StrongOutcomes:
 class Repairs:
     """Outcomes of solutions whose last weak step the strong model redid before it went on alone.
 
-    With b the belief at that step, t, the prefix is right after it with q = b₀·p_s + b₁·ρ_t + b₂·p_r. `further` holds
-    the number of strong steps after the redone one, shape (n,), which are taken together with the outcome.
+    With b the belief at that step, t, the prefix is right after it with q = b₀·p_s + b₁·ρ_t + b₂·p_r, given whether the
+    redone step ended the solution (`trim_pomdp.belief.outcome_table`). `further` holds the number of strong steps after
+    the redone one, shape (n,), which are taken together with the outcome.
     """
 
     steps: SeenSteps
@@ -289,8 +288,10 @@ class Repairs:
 
     def _right_after(self, parameters: Parameters) -> FloatArray:
         belief, back = self.steps.last_beliefs(parameters, self.hazards), self.hazards.recovery(parameters["recovery"])
-        after = success_table(parameters["strong_success"], parameters["repair"], back)
-        return next_q(belief, after[self.steps.last_step(len(back)), REGENERATE])
+        after = outcome_table(parameters["strong_success"], parameters["repair"], back, self.hazards.end)
+        after = after[self.steps.last_step(len(back)), self.steps.ended.astype(np.int64), REGENERATE]
+        whatever_ended = (belief * after[..., RIGHT].sum(axis=-1)).sum(axis=-1)
+        return np.asarray((1.0 - _UNCOUPLED) * next_q(belief, after, self.further == 0) + _UNCOUPLED * whatever_ended)
 
     def _chain(self, parameters: Parameters) -> OutcomeChain:
         curve = strong_curve(parameters, len(self.hazards.right))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trim_pomdp.belief import REGENERATE
+from trim_pomdp.belief import REGENERATE, RIGHT
 from trim_pomdp.data.outcomes import PilotRow, StepCounts
 from trim_pomdp.data.processbench import LabelledSolution
 from trim_pomdp.data.rollouts import RepairRollout, Rollouts, StrongRollout
@@ -44,7 +44,7 @@ def draw_classes(
     for t in range(T):
         classes[:, t] = np.where(right, np.where(fails[:, t], 2, 0), 1)
         right = after[:, t] = (classes[:, t] == 0) | ((classes[:, t] == 1) & recovers[:, t])
-    hazard = np.where(classes == 1, dynamics.hazard_derailed_array, dynamics.hazard_array)
+    hazard = dynamics.end[np.arange(T), classes]
     lengths = (rng.random((n, T)) < hazard).argmax(axis=1) + 1
     return np.where(np.arange(T) < lengths[:, None], classes, -1), lengths, after[np.arange(n), lengths - 1]
 
@@ -202,9 +202,9 @@ def draw_repair_rollouts(
         for i in np.flatnonzero(redone.any(axis=1))[: n - len(out)]:
             step = int(redone[i].argmax())
             true_class = int(classes[i, step])
-            right = bool(rng.random() < model.success_after[step, REGENERATE, true_class])
             ended = step == lengths[i] - 1
-            strong, _, correct = ([], None, right) if ended else _strong_alone(model, step + 1, right, rng)
+            over, right = _redo(model, step, ended, true_class, rng)
+            strong, _, correct = ([], None, right) if over else _strong_alone(model, step + 1, right, rng)
             first = int(_draw_tokens(model.strong_tokens, np.array([true_class]), rng)[0])
             document = {
                 "id": f"repair {len(out)}",
@@ -213,6 +213,7 @@ def draw_repair_rollouts(
                 "correct": correct,
                 "weak_tokens": tuple(tokens[i, : step + 1].tolist()),
                 "strong_tokens": (first, *strong),
+                "ended": ended,
                 "class": true_class,
                 "redone_right": right and true_class != 1,
             }
@@ -230,14 +231,21 @@ def _strong_alone(
     for step in range(start, dynamics.max_steps):
         true_class = 1 if not right else 0 if rng.random() < dynamics.weak_success_by_step[step] else 2
         tokens.append(int(_draw_tokens(model.strong_tokens, np.array([true_class]), rng)[0]))
-        if right or dynamics.recovery > 0:
-            was_right, right = right, bool(rng.random() < model.success_after[step, REGENERATE, true_class])
-            if was_right and not right and wrong is None:
-                wrong = len(tokens) - 1
-        hazard = dynamics.hazard_derailed_array if true_class == 1 else dynamics.hazard_array
-        if rng.random() < hazard[step]:
+        ended = bool(rng.random() < dynamics.end[step, true_class])
+        was_right = right
+        over, right = _redo(model, step, ended, true_class, rng)
+        if was_right and not right and wrong is None:
+            wrong = len(tokens) - 1
+        if over:
             break
     return tokens, wrong, right
+
+
+def _redo(model: RoutingModel, step: int, ended: bool, true_class: int, rng: np.random.Generator) -> tuple[bool, bool]:
+    """Whether the solution is over, and right so far, after a weak step of a class was regenerated."""
+    outcomes = model.outcomes[step, int(ended), REGENERATE, true_class]
+    over, derailed = divmod(int(np.searchsorted(outcomes.cumsum()[:-1], rng.random(), side="right")), 2)
+    return bool(over), derailed == RIGHT
 
 
 def _score_steps(model: RoutingModel, classes: NDArray[np.int64], rng: np.random.Generator) -> FloatArray:

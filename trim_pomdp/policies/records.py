@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from trim_pomdp.artifacts import Artifact, Record
-from trim_pomdp.belief import KEEP, REGENERATE, success_table
+from trim_pomdp.belief import KEEP, REGENERATE, outcome_table
 from trim_pomdp.dynamics.model import PerClass, Probability
 from trim_pomdp.evidence import EvidenceMap
 from trim_pomdp.observations import check_distribution, check_edges
@@ -81,9 +81,10 @@ class PosteriorRule(Record):
 class AlphaVectorRule(Record):
     """A planned policy: regenerate iff the gain of intervening exceeds its price.
 
-    At step t, after the score, with belief b over S0, S1, S2 and the recovery ρ at t: q_keep = b0 + b1·ρ,
-    q_regenerate = b0·p_s + b1·ρ + b2·p_r. The gain is V(q_regenerate) − V(q_keep), where V(q) is the largest of the
-    step's alpha-vectors at (q, 1 − q), or reward·q where the step ends the solution; the price is
+    At step t, after the score and whether the step ends the solution, with belief b over S0, S1, S2, each action leads
+    to a right or a derailed prefix of a solution that goes on or is over (`trim_pomdp.belief.outcome_table`). Its value
+    is reward·P(over, right) + P(goes on)·V(q), with q = P(right | goes on) and V(q) the largest of the step's
+    alpha-vectors at (q, 1 − q). The gain is the value of regenerating less that of keeping; the price is
     tradeoff × Σ_class b_class·strong_tokens_class.
 
     Attributes
@@ -101,7 +102,7 @@ class AlphaVectorRule(Record):
         p_s and p_r.
     recovery : tuple of float
         ρ by step, one value or max_steps.
-    hazard, hazard_derailed : tuple of float or None
+    hazard, hazard_derailed, hazard_wrong : tuple of float or None
         Only where they differ, since then an end (or none) is evidence.
     evidence : EvidenceMap or None
         From features of a step to the score that is binned; None: the PRM score as it is.
@@ -125,6 +126,7 @@ class AlphaVectorRule(Record):
     recovery: tuple[Probability, ...] = (0.0,)
     hazard: tuple[Probability, ...] | None = None
     hazard_derailed: tuple[Probability, ...] | None = None
+    hazard_wrong: tuple[Probability, ...] | None = None
     evidence: EvidenceMap | None = None
     score_edges: tuple[float, ...] | None
     emission_right: tuple[Probability, ...]
@@ -139,9 +141,10 @@ class AlphaVectorRule(Record):
         for name in ("weak_success", "recovery"):
             if len(getattr(self, name)) not in (1, T):
                 raise ValueError(f"{name} has {len(getattr(self, name))} values; expected 1 or {T}")
-        if (self.hazard is None) != (self.hazard_derailed is None):
-            raise ValueError("hazard and hazard_derailed go together")
-        for name in ("hazard", "hazard_derailed"):
+        hazards = ("hazard", "hazard_derailed", "hazard_wrong")
+        if len({getattr(self, name) is None for name in hazards}) > 1:
+            raise ValueError(f"{', '.join(hazards)} go together")
+        for name in hazards:
             value = getattr(self, name)
             if value is not None and len(value) != T:
                 raise ValueError(f"{name} has {len(value)} values; expected {T}")
@@ -185,11 +188,11 @@ class RuleTables:
         Where each step's vectors begin; the last step has the reward itself.
     success : ndarray of shape (T,)
         p_w.
-    end : ndarray of shape (T, 2)
-        Hazards h and h' if they are evidence, else both 1/2, which cancel.
+    end : ndarray of shape (T, 3)
+        Hazards by class if they are evidence, else all 1/2, which cancel.
     emission : ndarray of shape (3, J)
-    after : ndarray of shape (T, 2, 3)
-        P(right after the step | action, class).
+    after : ndarray of shape (T, 2, 2, 3, 2, 2)
+        What follows an action: `trim_pomdp.belief.outcome_table`.
     price : ndarray of shape (3,)
         λ × strong tokens, by class.
     reward : float
@@ -220,8 +223,8 @@ class RuleTables:
         """Stand-in for kernels that also serve rules without tables."""
         empty = np.zeros((1, 3))
         return cls(
-            np.zeros(1), np.zeros((1, 2)), np.zeros((3, 1)), empty, np.zeros(2, dtype=np.int64),
-            np.zeros((1, 2, 3)), np.zeros(3), 0.0, 1,
+            np.zeros(1), np.zeros((1, 3)), np.zeros((3, 1)), empty, np.zeros(2, dtype=np.int64),
+            np.zeros((1, 2, 2, 3, 2, 2)), np.zeros(3), 0.0, 1,
         )  # fmt: skip
 
     @classmethod
@@ -229,16 +232,16 @@ class RuleTables:
         """Arrays of a rule."""
         T = rule.max_steps
         by_step = [upper_envelope(vectors or ((rule.reward, 0.0),)) for vectors in rule.alpha_vectors]
-        end = np.full((T, 2), 0.5)
-        if rule.hazard is not None and rule.hazard_derailed is not None:
-            end = np.stack([rule.hazard, rule.hazard_derailed], axis=1)
+        end = np.full((T, 3), 0.5)
+        if rule.hazard is not None:
+            end = np.array([rule.hazard, rule.hazard_derailed, rule.hazard_wrong]).T
         return cls(
             vectors=np.concatenate(by_step),
             offset=np.concatenate([[0], np.cumsum([len(item) for item in by_step])]),
             success=np.broadcast_to(np.array(rule.weak_success), (T,)).copy(),
             end=end,
             emission=rule.emission,
-            after=success_table(rule.strong_success, rule.repair, np.broadcast_to(np.array(rule.recovery), (T,))),
+            after=outcome_table(rule.strong_success, rule.repair, np.broadcast_to(np.array(rule.recovery), (T,)), end),
             price=rule.tradeoff * rule.strong_tokens.array,
             reward=rule.reward,
             cells=rule.belief_cells,

@@ -12,7 +12,7 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -308,7 +308,7 @@ class AlphaVectorRouter:
             _Envelope(rows[:, 2].tolist(), [(intercept, slope) for intercept, slope, _ in rows.tolist()])
             for rows in np.split(tables.vectors, tables.offset[1:-1])
         ]
-        self._after: list[list[list[float]]] = tables.after.tolist()
+        self._after: list[Any] = tables.after.tolist()
         self._price: list[float] = tables.price.tolist()
         self.policy_hash = content_hash(rule)
         self.needs_score = needs_score(rule)
@@ -323,9 +323,10 @@ class AlphaVectorRouter:
         evidence = evidence_score(rule.evidence, seen.features)
         step = self._table_step(seen.step, seen.ended)
         b0, b1, b2 = self._belief(q, step, self._bin(evidence, seen.features), seen.ended)
-        keep, redo = (b0 * after[0] + b1 * after[1] + b2 * after[2] for after in self._after[step])
-        value = self._values[step]
-        gain = rule.reward * (redo - keep) if seen.ended else value(redo) - value(keep)
+        (kept, keep), (redone, redo) = (
+            self._value_and_q((b0, b1, b2), step, outcomes) for outcomes in self._after[step][int(seen.ended)]
+        )
+        gain = redone - kept
         price = b0 * self._price[0] + b1 * self._price[1] + b2 * self._price[2]
         return Decision(
             action=REGENERATE if gain > price else KEEP,
@@ -350,15 +351,30 @@ class AlphaVectorRouter:
 
     def _belief(self, q: float, step: int, bin_: int, ended: bool) -> Belief:
         """Belief over S0, S1, S2; an end (or none) that no class can explain is no evidence, nor is such a score."""
-        success, (e0, e1, e2), (h, h_derailed) = self._success[step], self._emission[bin_], self._end[step]
+        success, (e0, e1, e2) = self._success[step], self._emission[bin_]
+        end, end_derailed, end_wrong = (h if ended else 1.0 - h for h in self._end[step])
         b0, b1, b2 = q * success * e0, (1.0 - q) * e1, q * (1.0 - success) * e2
-        end, end_derailed = (h, h_derailed) if ended else (1.0 - h, 1.0 - h_derailed)
-        if b0 * end + b1 * end_derailed + b2 * end > 0.0:
-            b0, b1, b2 = b0 * end, b1 * end_derailed, b2 * end
+        if b0 * end + b1 * end_derailed + b2 * end_wrong > 0.0:
+            b0, b1, b2 = b0 * end, b1 * end_derailed, b2 * end_wrong
         total = b0 + b1 + b2
         if total > 0.0:
             return b0 / total, b1 / total, b2 / total
         return q * success, 1.0 - q, q * (1.0 - success)
+
+    def _value_and_q(self, belief: Belief, step: int, outcomes: list[list[list[float]]]) -> tuple[float, float]:
+        """Value of an action, and q after it: where the solution goes on, or, where it cannot, where it is over."""
+        on_right = on = over_right = over = 0.0
+        for b, (goes_on, ends) in zip(belief, outcomes, strict=True):
+            over_right += b * ends[0]
+            over += b * ends[1]
+            on_right += b * goes_on[0]
+            on += b * goes_on[1]
+        over += over_right
+        on += on_right
+        if on > 0.0:
+            q = on_right / on
+            return self._rule.reward * over_right + on * self._values[step](q), q
+        return self._rule.reward * over_right, over_right / over
 
     def _rounded(self, q: float) -> float:
         """To the grid of belief cells, which makes the policy the finite-state controller that was evaluated."""

@@ -53,8 +53,8 @@ class DummyWorld:
 
     Attributes
     ----------
-    weak_success, hazard, hazard_derailed : tuple of float, one a step
-        p_w, h, h'. The last step ends every solution.
+    weak_success, hazard, hazard_derailed, hazard_wrong : tuple of float, one a step
+        p_w, h, h', h''. The last step ends every solution.
     strong_success, repair : float
         p_s, p_r.
     score_edges : tuple of float
@@ -68,6 +68,7 @@ class DummyWorld:
     weak_success: tuple[float, ...]
     hazard: tuple[float, ...]
     hazard_derailed: tuple[float, ...]
+    hazard_wrong: tuple[float, ...]
     strong_success: float
     repair: float
     score_edges: tuple[float, ...]
@@ -100,8 +101,9 @@ class DummyWorld:
         assert dynamics.weak_tokens is not None
         return cls(
             weak_success=tuple(dynamics.weak_success_by_step.tolist()),
-            hazard=tuple(dynamics.hazard_array.tolist()),
-            hazard_derailed=tuple(dynamics.hazard_derailed_array.tolist()),
+            hazard=dynamics.hazard,
+            hazard_derailed=dynamics.hazard_derailed or dynamics.hazard,
+            hazard_wrong=dynamics.hazard_wrong or dynamics.hazard,
             strong_success=dynamics.strong_success,
             repair=dynamics.repair,
             score_edges=observations.step_emission.score_edges,
@@ -126,7 +128,8 @@ class DummyWorld:
             right = draw[1] < (self.repair if weak_class == 2 else self.strong_success)
             means = self.strong_tokens
         text = f"{len(request.steps)} {author} {'right' if right else 'wrong'} {draw[2 if author == 'weak' else 3]:.6f}"
-        ends = draw[4] < (self.hazard_derailed[t] if derailed else self.hazard[t])
+        hazard = self.hazard_derailed if derailed else self.hazard if right else self.hazard_wrong
+        ends = draw[4] < hazard[t]
         if ends:
             answer = RIGHT_ANSWER if right and not derailed else "13"
             text += f" \\boxed{{{answer}}}"
