@@ -98,6 +98,14 @@ def test_alpha_vector_decisions_are_those_that_are_evaluated(which: str, fitted:
     assert 0.02 < np.mean(actions) < 0.98, "both actions were tried"
 
 
+def test_a_rule_may_leave_out_the_hazard_of_first_errors() -> None:
+    rule = alpha_rule().model_copy(update={"hazard_wrong": None})
+    np.testing.assert_array_equal(rule.tables.end[:, 2], rule.hazard)
+    for changes in ({"hazard_derailed": None}, {"hazard": None, "hazard_derailed": None}, {"hazard": (0.1, 1.0)}):
+        with pytest.raises(ValueError, match="hazard"):
+            AlphaVectorRule.model_validate({**alpha_rule().model_dump(), **changes})
+
+
 def test_alpha_vectors_on_minimum_and_score() -> None:
     rule = alpha_rule().model_copy(
         update={

@@ -87,13 +87,15 @@ class OutcomeChain:
         """From success and hazards by step, and the rate of recovery, by recursion from the cap."""
         T = len(success)
         back = hazards.recovery(recovery)
+        # By step, prefix before and after it: probability, and hazard.
+        step = np.stack([success, 1.0 - success, back, 1.0 - back], axis=1).reshape(T, 2, 2)
+        h = hazards.end[:, [0, 2, 1, 1]].reshape(T, 2, 2)
+        ends, goes_on = step * h, step * (1.0 - h)
         out = np.zeros((T, 2, T, 2))
         for a in range(T - 1, -1, -1):
-            step = np.array([[success[a], 1.0 - success[a]], [back[a], 1.0 - back[a]]])
-            h = np.array([[hazards.right[a], hazards.wrong[a]], [hazards.derailed[a], hazards.derailed[a]]])
             if a < T - 1:
-                out[a] = np.tensordot(step * (1.0 - h), out[a + 1], axes=1)
-            out[a, :, a] = step * h
+                out[a] = (goes_on[a] @ out[a + 1].reshape(2, -1)).reshape(2, T, 2)
+            out[a, :, a] = ends[a]
         return cls(out)
 
     @property
@@ -136,12 +138,12 @@ def reached(
 
     `recovery` is the rate ρ.
     """
-    back = hazards.recovery(recovery)
+    back, goes_on = hazards.recovery(recovery), 1.0 - hazards.end
     out = np.zeros((2, len(success)))
     out[int(derailed), start] = 1.0
     for t in range(start, len(success) - 1):
         right, lost = out[:, t]
-        on, on_derailed, on_wrong = 1.0 - hazards.end[t]
+        on, on_derailed, on_wrong = goes_on[t]
         out[0, t + 1] = right * success[t] * on + lost * back[t] * on_derailed
         out[1, t + 1] = right * (1.0 - success[t]) * on_wrong + lost * (1.0 - back[t]) * on_derailed
     return out

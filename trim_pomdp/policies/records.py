@@ -19,6 +19,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from trim_pomdp.artifacts import Artifact, Record
 from trim_pomdp.belief import KEEP, REGENERATE, outcome_table
+from trim_pomdp.dynamics.hazard import HAZARDS
 from trim_pomdp.dynamics.model import PerClass, Probability
 from trim_pomdp.evidence import EvidenceMap
 from trim_pomdp.observations import check_distribution, check_edges
@@ -103,7 +104,7 @@ class AlphaVectorRule(Record):
     recovery : tuple of float
         ρ by step, one value or max_steps.
     hazard, hazard_derailed, hazard_wrong : tuple of float or None
-        Only where they differ, since then an end (or none) is evidence.
+        Only where they differ, since then an end (or none) is evidence; without `hazard_wrong` it is `hazard`.
     evidence : EvidenceMap or None
         From features of a step to the score that is binned; None: the PRM score as it is.
     score_edges : tuple of float or None
@@ -141,10 +142,11 @@ class AlphaVectorRule(Record):
         for name in ("weak_success", "recovery"):
             if len(getattr(self, name)) not in (1, T):
                 raise ValueError(f"{name} has {len(getattr(self, name))} values; expected 1 or {T}")
-        hazards = ("hazard", "hazard_derailed", "hazard_wrong")
-        if len({getattr(self, name) is None for name in hazards}) > 1:
-            raise ValueError(f"{', '.join(hazards)} go together")
-        for name in hazards:
+        if (self.hazard is None) != (self.hazard_derailed is None):
+            raise ValueError("hazard and hazard_derailed go together")
+        if self.hazard is None and self.hazard_wrong is not None:
+            raise ValueError("hazard_wrong goes with hazard and hazard_derailed")
+        for name in HAZARDS:
             value = getattr(self, name)
             if value is not None and len(value) != T:
                 raise ValueError(f"{name} has {len(value)} values; expected {T}")
@@ -234,7 +236,7 @@ class RuleTables:
         by_step = [upper_envelope(vectors or ((rule.reward, 0.0),)) for vectors in rule.alpha_vectors]
         end = np.full((T, 3), 0.5)
         if rule.hazard is not None:
-            end = np.array([rule.hazard, rule.hazard_derailed, rule.hazard_wrong]).T
+            end = np.array([rule.hazard, rule.hazard_derailed, rule.hazard_wrong or rule.hazard]).T
         return cls(
             vectors=np.concatenate(by_step),
             offset=np.concatenate([[0], np.cumsum([len(item) for item in by_step])]),
