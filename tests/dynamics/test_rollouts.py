@@ -553,6 +553,7 @@ def test_a_cap_that_is_not_named_is_noticed() -> None:
     assert "--max-steps 16" in notes[1][0]
 
 
+@pytest.mark.slow
 def test_what_first_errors_end_like_is_found() -> None:
     model = model_with(hazard_wrong=tuple(RISING))
     rollouts = draw_rollouts(model, 800, 400, 400, np.random.default_rng(4))
@@ -561,6 +562,7 @@ def test_what_first_errors_end_like_is_found() -> None:
     assert found.hazard_derailed != found.hazard
 
 
+@pytest.mark.slow
 def test_weak_success_by_step_is_found_where_it_is() -> None:
     curve = expit(logit(0.97) - 0.25 * np.arange(T))
     model = model_with(weak_success=tuple(curve), look_right=0.9)
@@ -620,6 +622,7 @@ def test_a_redone_step_that_ended_is_told_apart() -> None:
     assert rows.true_class.tolist() == [UNKNOWN, UNKNOWN]
 
 
+@pytest.mark.slow
 def test_recovery_is_found_from_outcomes() -> None:
     """Without it, right answers of derailed solutions would pass for false alarms and spoil p_d and p_r."""
     model = model_with(recovery=0.05, look_right=0.6, false_alarms=0.0, misses=0.0)
@@ -634,6 +637,7 @@ def test_recovery_is_found_from_outcomes() -> None:
     assert told.repair == pytest.approx(0.7, abs=0.04)
 
 
+@pytest.mark.slow
 def test_right_steps_may_score_lower_than_elsewhere() -> None:
     """Budgets follow how one's own right steps score."""
     plain = model_with(false_alarms=0.0, misses=0.0, look_right=0.88)
