@@ -12,7 +12,6 @@ problems.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,9 @@ from numpy.typing import NDArray
 from report import data_folder, heading, table
 
 from trim_pomdp.data.processbench import read_solutions
+from trim_pomdp.data.rollouts import read_weak_rollouts
 from trim_pomdp.dynamics.hazard import HazardTrials
+from trim_pomdp.dynamics.rollout_terms import step_classes
 from trim_pomdp.lab.problems import FAMILIES
 
 FloatArray = NDArray[np.float64]
@@ -67,12 +68,12 @@ def processbench() -> Iterator[Solutions]:
 def lab(work: Path) -> Iterator[Solutions]:
     """The weak model's rollouts, by family."""
     for family in FAMILIES:
-        items = [json.loads(line) for line in (work / family / "weak" / "weak.jsonl").read_text().splitlines()]
+        items = read_weak_rollouts(work / family / "weak" / "weak.jsonl")
         yield Solutions(
             f"lab, {family}",
-            np.array([len(item["scores"]) for item in items]),
-            np.array([item["label"] for item in items]),
-            np.array([item["problem_id"] for item in items], dtype=np.str_),
+            np.array([item.n_steps for item in items]),
+            np.array([item.label for item in items]),
+            np.array([item.group for item in items], dtype=np.str_),
         )
 
 
@@ -80,14 +81,14 @@ def compare(data: Solutions) -> list[object]:
     """Number of first errors, share that end the solution, and `COLUMNS`."""
     index = np.arange(MAX_STEPS)
     exists, ends = index < data.lengths[:, None], index == data.lengths[:, None] - 1
-    first = np.where(data.labels < 0, MAX_STEPS, data.labels)[:, None]
+    classes = step_classes(data.labels, MAX_STEPS)
     fold = np.random.default_rng(0).permutation(len(data.lengths)) % FOLDS
     expected = np.zeros((len(data.lengths), 3))
     error = np.flatnonzero((data.labels >= 0) & (data.labels < MAX_STEPS))
     for held_out in range(FOLDS):
         train = (fold != held_out)[:, None]
-        for column, where in enumerate((index < first, index > first, index == first)):
-            trials = train & exists & where
+        for column in range(3):
+            trials = train & exists & (classes == column)
             hazard = HazardTrials((trials & ends).sum(axis=0).astype(float), trials.sum(axis=0).astype(float)).rates()
             least = 0.5 / (len(data.lengths) + 1)  # what none did is rare, not impossible
             test = error[fold[error] == held_out]

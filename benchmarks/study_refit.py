@@ -51,7 +51,7 @@ def main() -> None:
 
 def compare(family: FamilyRuns, work: Path) -> Iterable[list[object]]:
     """A row a kind of run: points by which accuracy is above the prediction, their RMSE, and tokens."""
-    models = {kind: models_of(family, work, kind) for kind, _ in RUNS.values()}
+    models = {kind: models_of(family, work, kind) for kind in {kind for kind, _ in RUNS.values()}}
     for kind_of_run, (kind, prefix) in RUNS.items():
         runs = family.named(prefix)
         cells = [cell for model in models[kind] for cell in errors(runs, model)]

@@ -23,6 +23,9 @@ def propagate_memoryless(regenerate, p_w, end, after):
     regenerated = np.zeros((n, 3))
     # Sums over finished problems of (kept steps)^2 and (regenerated steps)^2.
     square = np.zeros((n, 2))
+    # P(over), P(goes on) after an action, by whether the prefix then is right or derailed.
+    over = np.empty(2)
+    on = np.empty(2)
     for i in range(n):
         # mass[s], first[s, m] = E[count m; s], second[s, m] = E[count m ^ 2; s]; s: prefix right, derailed
         mass = np.array([1.0, 0.0])
@@ -47,8 +50,6 @@ def propagate_memoryless(regenerate, p_w, end, after):
                         regenerated[i, c] += flow
                     else:
                         kept[i, c] += flow
-                    over = np.zeros(2)
-                    on = np.zeros(2)
                     for to in range(2):
                         on[to] = (1.0 - ends) * after[t, 0, a, c, 0, to] + ends * after[t, 1, a, c, 0, to]
                         over[to] = (1.0 - ends) * after[t, 0, a, c, 1, to] + ends * after[t, 1, a, c, 1, to]
@@ -217,9 +218,10 @@ def propagate_alpha(rule, true_success, true_end, true_emission, true_after):
                 known_step = -1
                 for ended in range(2):
                     ends = ended == 1
-                    flow[0] = flow0 * (true_end[t, 0] if ends else 1.0 - true_end[t, 0])
-                    flow[1] = flow1 * (true_end[t, 1] if ends else 1.0 - true_end[t, 1])
-                    flow[2] = flow2 * (true_end[t, 2] if ends else 1.0 - true_end[t, 2])
+                    end_evidence(true_end, t, ends, flow)
+                    flow[0] *= flow0
+                    flow[1] *= flow1
+                    flow[2] *= flow2
                     if flow[0] + flow[1] + flow[2] == 0.0:
                         continue
                     step = rule_step(t, n_steps, ends)
@@ -267,6 +269,8 @@ def propagate_posterior(act, success, end, emission, after):
                         continue
                     for j in range(J):
                         flow = share_ended * emission[c, j]
+                        if flow == 0.0:
+                            continue
                         action = act[m, j]
                         totals[1 + 3 * action + c] += flow
                         totals[0] += flow * after[t, ended, action, c, 1, 0]

@@ -13,6 +13,7 @@ from trim_pomdp.data.rollouts import RepairRollout, Rollouts
 from trim_pomdp.data.sequences import SequenceBatch
 from trim_pomdp.dynamics.estimation import fit, profile_intervals
 from trim_pomdp.dynamics.fitting import Sources, fit_dynamics
+from trim_pomdp.dynamics.hazard import HAZARDS
 from trim_pomdp.dynamics.lengths import UNKNOWN, Ends, Hazards, LengthCounts, LengthFit, OutcomeChain, fit_lengths
 from trim_pomdp.dynamics.likelihood import Pilot
 from trim_pomdp.dynamics.model import PerClass, StepDynamics
@@ -69,7 +70,7 @@ def truth() -> RoutingModel:
 
 @pytest.fixture(scope="module")
 def rollouts(truth: RoutingModel) -> Rollouts:
-    return draw_rollouts(truth, 1200, 600, 800, np.random.default_rng(3), problems=400)
+    return draw_rollouts(truth, 1200, 600, 800, np.random.default_rng(7), problems=400)
 
 
 @pytest.fixture(scope="module")
@@ -452,7 +453,7 @@ def misses_of(dynamics: StepDynamics, truth: RoutingModel) -> list[str]:
     d, report = truth.dynamics, dynamics.fit
     assert report is not None
     values = {**PARAMETERS}
-    for name, array in zip(("hazard", "hazard_derailed", "hazard_wrong"), d.end.T, strict=True):
+    for name, array in zip(HAZARDS, d.end.T, strict=True):
         values |= {f"{name}.{t + 1}": float(value) for t, value in enumerate(array[:-1])}
     for kind, tokens in TOKENS.items():
         values |= {f"{kind}.{key}": value for key, value in tokens.model_dump().items()}
@@ -467,7 +468,7 @@ def test_parameters_are_recovered_from_outcomes(fitted: StepDynamics, truth: Rou
     assert not set(misses_of(fitted, truth)) & {"weak_success", "strong_success", "repair"}
     assert fitted.weak_success == pytest.approx((0.88,), abs=0.012)
     assert fitted.strong_success == pytest.approx(0.97, abs=0.03)
-    assert fitted.repair == pytest.approx(0.7, abs=0.15)
+    assert fitted.repair == pytest.approx(0.7, abs=0.12)  # over eight seeds .69 ± .06
     assert "taken: hazards by class, first errors as derailed ones, the simplest" in "".join(fitted.fit.notes)
     assert fitted.false_alarms == pytest.approx(0.05, abs=0.03)
 
@@ -590,11 +591,6 @@ def test_wrong_rollouts_are_refused(truth: RoutingModel, rollouts: Rollouts) -> 
     ):
         with pytest.raises(InputError, match=word):
             fit_rollouts("x", rollouts_given, truth.observations, max_steps=T, intervals=False)
-    unlabelled = Rollouts([item.model_copy(update={"label": None}) for item in weak])
-    with pytest.raises(InputError, match="no rollout holds any"):
-        fit_rollouts("x", unlabelled, truth.observations, labels=True, max_steps=T, intervals=False)
-    with pytest.raises(InputError, match=f"a rollout has {T} steps, more than the step cap of {T - 2}"):
-        fit_rollouts("x", rollouts, truth.observations, max_steps=T - 2, intervals=False)
     unlabelled = Rollouts([item.model_copy(update={"label": None}) for item in weak])
     with pytest.raises(InputError, match="no rollout holds any"):
         fit_rollouts("x", unlabelled, truth.observations, labels=True, max_steps=T, intervals=False)

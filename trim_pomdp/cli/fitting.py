@@ -225,9 +225,9 @@ def fit_dynamics(
         )
     dynamics.save(out)
     if as_json:
-        emit_json(
-            {"out": str(out), **dynamics.model_dump(mode="json", exclude={"hazard", "hazard_derailed", "hazard_wrong"})}
-        )
+        from trim_pomdp.dynamics.hazard import HAZARDS
+
+        emit_json({"out": str(out), **dynamics.model_dump(mode="json", exclude=set(HAZARDS))})
         return
     show_dynamics(dynamics)
     say(f"wrote {out}")

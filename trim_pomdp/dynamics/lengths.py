@@ -226,7 +226,7 @@ class LengthFit:
         """Forward and backward probabilities of the hidden states, multiplied."""
         right, derailed = forward[:, :, None, None]
         s, back = self.success[:, None, None], self.hazards.recovery(self.recovery)[:, None, None]
-        after, after_derailed, after_wrong = map(self._after, self.hazards.end.T)
+        after, after_derailed, after_wrong = self._after_by_class
         joint = np.stack(
             [
                 right * s * after[:, 0],
@@ -237,6 +237,11 @@ class LengthFit:
         )
         total = joint.sum(axis=3, keepdims=True)
         return np.asarray(np.divide(joint, total, out=np.zeros_like(joint), where=total > 0))
+
+    @cached_property
+    def _after_by_class(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """`_after` steps of class S0, S1 and S2."""
+        return self._after(self.hazards.right), self._after(self.hazards.derailed), self._after(self.hazards.wrong)
 
     def _after(self, hazard: FloatArray) -> FloatArray:
         """P(ends at step l, answer | prefix after step t, which ended at a hazard by step), shape (T, 2, T, 2)."""
@@ -260,9 +265,8 @@ class LengthFit:
         """P(no wrong step, ends at step l), (T,), and P(first error at step τ, ends at step l, answer), (T, T, 2)."""
         s, h = self.success, self.hazards.right
         flawless_before = np.concatenate([[1.0], np.cumprod(s * (1.0 - h))[:-1]])
-        return flawless_before * s * h, (flawless_before * (1.0 - s))[:, None, None] * self._after(self.hazards.wrong)[
-            :, 1
-        ]
+        *_, after_wrong = self._after_by_class
+        return flawless_before * s * h, (flawless_before * (1.0 - s))[:, None, None] * after_wrong[:, 1]
 
 
 def fit_lengths(

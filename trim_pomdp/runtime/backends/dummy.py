@@ -99,11 +99,12 @@ class DummyWorld:
         assert dynamics.repair is not None
         assert dynamics.strong_tokens is not None
         assert dynamics.weak_tokens is not None
+        hazard, hazard_derailed, hazard_wrong = map(tuple, dynamics.end.T.tolist())
         return cls(
             weak_success=tuple(dynamics.weak_success_by_step.tolist()),
-            hazard=dynamics.hazard,
-            hazard_derailed=dynamics.hazard_derailed or dynamics.hazard,
-            hazard_wrong=dynamics.hazard_wrong or dynamics.hazard,
+            hazard=hazard,
+            hazard_derailed=hazard_derailed,
+            hazard_wrong=hazard_wrong,
             strong_success=dynamics.strong_success,
             repair=dynamics.repair,
             score_edges=observations.step_emission.score_edges,
