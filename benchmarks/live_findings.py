@@ -23,13 +23,13 @@ from live_statistics import (
 )
 from study_live import BUDGETS
 
-from trim_pomdp.belief import FilterBelief, PosteriorBelief, minimum_logit
-from trim_pomdp.data.sequences import SequenceBatch
 from trim_pomdp.errors import UnsetParameterError
-from trim_pomdp.evidence import EVIDENCE_KINDS, evidence_scores
-from trim_pomdp.frontier import policy_for_budget
-from trim_pomdp.observations import ObservationModel, StepEmission
-from trim_pomdp.routing import RoutingModel
+from trim_pomdp.model.belief import FilterBelief, PosteriorBelief, minimum_logit
+from trim_pomdp.model.evidence import EVIDENCE_KINDS, evidence_scores
+from trim_pomdp.model.observations import ObservationModel, StepEmission
+from trim_pomdp.model.process import RoutingModel
+from trim_pomdp.model.sequences import SequenceBatch
+from trim_pomdp.planning.frontier import policy_for_budget
 
 Row = dict[str, Any]
 ENDS = ("weak", "strong")

@@ -13,8 +13,8 @@ from live_runs import FamilyRuns, Run
 from live_statistics import Bootstrap, mean_error
 from matplotlib.axes import Axes
 
-from trim_pomdp.frontier import concave_hull
-from trim_pomdp.plots import _STYLE, BLUE, GREEN, GREY, ORANGE, RED, _figure, save_figure
+from trim_pomdp.planning.frontier import concave_hull
+from trim_pomdp.planning.plots import _STYLE, BLUE, GREEN, GREY, ORANGE, RED, _figure, save_figure
 
 # Bins of fewer steps tell nothing.
 _FEWEST_ROWS = 20

@@ -14,9 +14,10 @@ from live_statistics import FloatArray, IntArray
 from numpy.typing import NDArray
 from study_live import RESULT_FILE, budget_run, evidence_of
 
+from trim_pomdp.data.features import LOGPROBS
 from trim_pomdp.data.sequences import ScoredSequence
-from trim_pomdp.evidence import LOGPROBS, EvidenceKind
-from trim_pomdp.preset import Preset, load_preset
+from trim_pomdp.model.evidence import EvidenceKind
+from trim_pomdp.presets.store import Preset, load_preset
 from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord, TerminalRecord
 from trim_pomdp.runtime.rollouts import weak_rollout
 from trim_pomdp.runtime.solution import logprob_features

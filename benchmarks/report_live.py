@@ -26,7 +26,7 @@ from report import heading, table
 
 from trim_pomdp.errors import TrimError
 from trim_pomdp.lab.problems import FAMILIES
-from trim_pomdp.preset import Preset, load_preset
+from trim_pomdp.presets.store import Preset, load_preset
 
 Columns = dict[str, Callable[[Row], object]]
 

@@ -14,7 +14,7 @@ from report import data_folder, heading, table
 import trim_pomdp as tp
 from observation_models import ReflectedKDE
 from solvers import solve, solve_many
-from trim_pomdp.frontier import compile_kernels, even_tradeoffs, policy_for_tradeoff, rule_from_solution
+from trim_pomdp.planning.frontier import compile_kernels, even_tradeoffs, policy_for_tradeoff, rule_from_solution
 from trim_pomdp.policies import AlphaVectorRule
 from trim_pomdp.policies.alpha import decide
 

@@ -16,8 +16,10 @@ from sklearn.model_selection import GroupKFold
 
 import trim_pomdp as tp
 from observation_models import auc, brier, ece, log_loss
-from trim_pomdp import observation_fitting
-from trim_pomdp.belief import (
+from trim_pomdp.data.processbench import class_features
+from trim_pomdp.fitting import observations as observation_fitting
+from trim_pomdp.fitting.dynamics import SEQUENCE_CANDIDATES, cross_validate_sequences
+from trim_pomdp.model.belief import (
     FilterBelief,
     PosteriorBelief,
     RunningMinimumBelief,
@@ -25,9 +27,7 @@ from trim_pomdp.belief import (
     class_prior,
     update,
 )
-from trim_pomdp.data.processbench import class_features
-from trim_pomdp.dynamics.fitting import SEQUENCE_CANDIDATES, cross_validate_sequences
-from trim_pomdp.dynamics.hazard import trials_from_lengths
+from trim_pomdp.model.hazard import trials_from_lengths
 
 FloatArray = NDArray[np.float64]
 SEED = 0

@@ -14,14 +14,14 @@ from report import data_folder, heading, table
 
 import trim_pomdp as tp
 from observation_models import reliability_curve
-from trim_pomdp.belief import FilterBelief
 from trim_pomdp.data.outcomes import PilotRow
-from trim_pomdp.dynamics.estimation import fit, profile_intervals
-from trim_pomdp.dynamics.fitting import SEQUENCE_CANDIDATES, resample_problems
-from trim_pomdp.dynamics.hazard import trials_from_counts
-from trim_pomdp.dynamics.likelihood import Pilot, Sequences, Term, labelled_steps, strong_steps, weak_steps
-from trim_pomdp.dynamics.parameters import EXPLANATIONS, FALSE_ALARMS, Explanation, published
-from trim_pomdp.dynamics.synthetic import draw_labelled, draw_pilot, draw_sequences, draw_step_counts
+from trim_pomdp.fitting.dynamics import SEQUENCE_CANDIDATES, resample_problems
+from trim_pomdp.fitting.estimation import fit, profile_intervals
+from trim_pomdp.fitting.likelihood import Pilot, Sequences, Term, labelled_steps, strong_steps, weak_steps
+from trim_pomdp.fitting.parameters import EXPLANATIONS, FALSE_ALARMS, Explanation, published
+from trim_pomdp.model.belief import FilterBelief
+from trim_pomdp.model.hazard import trials_from_counts
+from trim_pomdp.planning.synthetic import draw_labelled, draw_pilot, draw_sequences, draw_step_counts
 
 WEAK, STRONG = "qwen2.5-1.5b-instruct", "qwen2.5-7b-instruct"
 CORE = ("weak_success", "strong_success", "repair", "false_alarms")

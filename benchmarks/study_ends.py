@@ -3,7 +3,7 @@
     python benchmarks/study_ends.py [--work FOLDER]
 
 On labelled solutions: ProcessBench's of twelve models, and, with --work, the rollouts that the lab's presets were
-fitted from (``python -m trim_pomdp.lab.build_presets``). Hazards by step of right steps (h), of steps after a first
+fitted from (``python -m trim_pomdp.cli.lab_presets``). Hazards by step of right steps (h), of steps after a first
 error (h') and of first errors (h'') are estimated on four fifths of the problems. How often first errors end the
 solution is predicted with each on the last fifth, and scored against h. Intervals are from 1,000 bootstrap draws of
 problems.
@@ -22,9 +22,9 @@ from report import data_folder, heading, table
 
 from trim_pomdp.data.processbench import read_solutions
 from trim_pomdp.data.rollouts import read_weak_rollouts
-from trim_pomdp.dynamics.hazard import HazardTrials
-from trim_pomdp.dynamics.rollout_terms import step_classes
+from trim_pomdp.fitting.rollout_terms import step_classes
 from trim_pomdp.lab.problems import FAMILIES
+from trim_pomdp.model.hazard import HazardTrials
 
 FloatArray = NDArray[np.float64]
 SPLITS = ("gsm8k", "math", "olympiadbench", "omnimath")

@@ -2,7 +2,7 @@
 
     python benchmarks/study_labels.py --work FOLDER [--live FOLDER] [--family loop]
 
---work holds the rollouts that the lab's presets were fitted from (``python -m trim_pomdp.lab.build_presets``). The
+--work holds the rollouts that the lab's presets were fitted from (``python -m trim_pomdp.cli.lab_presets``). The
 presets have dynamics from outcomes alone and densities from other families' labels.
 
 1. The parameters, from outcomes and from labels.
@@ -31,14 +31,14 @@ import trim_pomdp as tp
 from observation_models import auc
 from trim_pomdp.data.processbench import class_features, read_step_scores
 from trim_pomdp.data.rollouts import Rollouts
-from trim_pomdp.dynamics.model import StepDynamics
-from trim_pomdp.dynamics.rollout_fitting import fit_rollouts
+from trim_pomdp.fitting.observations import fit_observations
+from trim_pomdp.fitting.rollout_fitting import fit_rollouts
 from trim_pomdp.lab.problems import FAMILIES, MAX_STEPS
-from trim_pomdp.live import POLICY_FILE
-from trim_pomdp.observation_fitting import fit_observations
-from trim_pomdp.observations import ObservationModel
+from trim_pomdp.model.dynamics import StepDynamics
+from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.policies import PolicyArtifact
-from trim_pomdp.preset import load_preset
+from trim_pomdp.presets.store import load_preset
+from trim_pomdp.runtime.live import POLICY_FILE
 
 KINDS = {"threshold": "threshold rule", "paper": "paper's rule", "prm-budget": "planned on the PRM"}
 PARAMETERS = ("strong_success", "repair", "look_right", "false_alarms", "misses", "recovery")

@@ -17,14 +17,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trim_pomdp.evidence import EVIDENCE_KINDS, EvidenceKind
+from trim_pomdp.data.problems import Problem
 from trim_pomdp.lab.problems import FAMILIES, Family, draw
-from trim_pomdp.live import LivePlan, plan_for_budget, plan_for_rule, result_document, run_live
-from trim_pomdp.model_sources import LabSource, ModelSource
+from trim_pomdp.lab.source import LabSource
+from trim_pomdp.model.evidence import EVIDENCE_KINDS, EvidenceKind
+from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.policies import PosteriorRule, StrategyRule, ThresholdRule
-from trim_pomdp.preset import Preset, load_preset
-from trim_pomdp.routing import RoutingModel
-from trim_pomdp.runtime.protocols import Problem
+from trim_pomdp.presets.store import Preset, load_preset
+from trim_pomdp.runtime.live import LivePlan, plan_for_budget, plan_for_rule, result_document, run_live
+from trim_pomdp.runtime.sources import ModelSource
 
 # Seeds 1 and 2 were seen before the last change of the model and its presets (docs/results.md).
 TEST_SEED = 3

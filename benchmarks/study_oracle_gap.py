@@ -2,7 +2,7 @@
 
     python benchmarks/study_oracle_gap.py --work FOLDER [--live FOLDER]
 
-FOLDER holds the rollouts that the lab's presets were fitted from (``python -m trim_pomdp.lab.build_presets``).
+FOLDER holds the rollouts that the lab's presets were fitted from (``python -m trim_pomdp.cli.lab_presets``).
 
 1. The regenerated step's own score in the belief: the optimum with and without it, in the models.
 2. A p_w for each step instead of one: what a plan with one p_w loses where each step has its own, in the models.
@@ -29,13 +29,13 @@ from study_planning_worth import regenerated_scores
 import trim_pomdp as tp
 from trim_pomdp.data.problems import read_problems
 from trim_pomdp.data.rollouts import Rollouts, read_repair_rollouts, read_strong_rollouts, read_weak_rollouts
-from trim_pomdp.dynamics.lengths import LengthCounts
-from trim_pomdp.dynamics.rollout_data import WeakRows
-from trim_pomdp.dynamics.rollout_fitting import fit_rollouts
+from trim_pomdp.fitting.lengths import LengthCounts
+from trim_pomdp.fitting.rollout_data import WeakRows
+from trim_pomdp.fitting.rollout_fitting import fit_rollouts
 from trim_pomdp.lab.problems import FACTORS, FAMILIES, MAX_STEPS, Arithmetic, Family, draw
-from trim_pomdp.live import plan_for_budget
-from trim_pomdp.model_sources import LabSource
-from trim_pomdp.preset import load_preset
+from trim_pomdp.lab.source import LabSource
+from trim_pomdp.presets.store import load_preset
+from trim_pomdp.runtime.live import plan_for_budget
 
 FloatArray = NDArray[np.float64]
 # Trials with the mean rate that each step's own p_w leans on.

@@ -16,10 +16,10 @@ from report import heading, table
 
 import trim_pomdp as tp
 from solvers import EpochModel, solve, solve_many
-from trim_pomdp.dynamics.likelihood import step_dynamics
-from trim_pomdp.dynamics.model import RivalFit
-from trim_pomdp.frontier import concave_hull, even_tradeoffs
-from trim_pomdp.thresholds import hull_at, posterior_curve
+from trim_pomdp.fitting.likelihood import step_dynamics
+from trim_pomdp.model.dynamics import RivalFit
+from trim_pomdp.planning.frontier import concave_hull, even_tradeoffs
+from trim_pomdp.planning.thresholds import hull_at, posterior_curve
 
 PRESET = "qwen2.5-1.5b-7b-math"
 BUDGETS = (0.05, 0.1, 0.2, 0.3, 0.4)

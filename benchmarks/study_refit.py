@@ -2,7 +2,7 @@
 
     python benchmarks/study_refit.py --work FOLDER --live FOLDER [--family loop]
 
---work holds the rollouts that the lab's presets were fitted from (``python -m trim_pomdp.lab.build_presets``), --live
+--work holds the rollouts that the lab's presets were fitted from (``python -m trim_pomdp.cli.lab_presets``), --live
 the runs of `study_live`. Dynamics are fitted anew from the same rollouts, outcomes alone, with the densities of the
 preset; the policies that were run are evaluated in both models.
 """
@@ -19,11 +19,11 @@ from report import heading, table
 from study_oracle_gap import read_rollouts
 
 import trim_pomdp as tp
-from trim_pomdp.dynamics.rollout_fitting import fit_rollouts
-from trim_pomdp.evidence import EvidenceKind
+from trim_pomdp.fitting.rollout_fitting import fit_rollouts
 from trim_pomdp.lab.problems import FAMILIES, MAX_STEPS
-from trim_pomdp.live import POLICY_FILE
+from trim_pomdp.model.evidence import EvidenceKind
 from trim_pomdp.policies import PolicyArtifact
+from trim_pomdp.runtime.live import POLICY_FILE
 
 RUNS: dict[str, tuple[EvidenceKind, str]] = {
     "planned": ("prm+logprob", "budget"),

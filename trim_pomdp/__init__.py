@@ -14,21 +14,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trim_pomdp.assessment import assess
     from trim_pomdp.data.features import read_class_features
     from trim_pomdp.data.outcomes import read_pilot, read_step_counts
     from trim_pomdp.data.processbench import read_solutions, read_step_scores
     from trim_pomdp.data.rollouts import Rollouts, read_repair_rollouts, read_strong_rollouts, read_weak_rollouts
-    from trim_pomdp.data.sequences import SequenceBatch, read_sequences
-    from trim_pomdp.dynamics.fitting import Sources, fit_dynamics
-    from trim_pomdp.dynamics.model import PerClass, StepDynamics
+    from trim_pomdp.data.sequences import read_sequences
     from trim_pomdp.errors import InputError, TrimError, UnsetParameterError
-    from trim_pomdp.evaluation import evaluate
-    from trim_pomdp.evidence import EvidenceMap
-    from trim_pomdp.frontier import Frontier, policy_for_budget, policy_for_tradeoff, solve_frontier
+    from trim_pomdp.fitting.assessment import assess
+    from trim_pomdp.fitting.dynamics import Sources, fit_dynamics
+    from trim_pomdp.fitting.observations import fit_observations
     from trim_pomdp.loading import load
-    from trim_pomdp.observation_fitting import fit_observations
-    from trim_pomdp.observations import ObservationModel
+    from trim_pomdp.model.dynamics import PerClass, StepDynamics
+    from trim_pomdp.model.evidence import EvidenceMap
+    from trim_pomdp.model.observations import ObservationModel
+    from trim_pomdp.model.process import RoutingModel
+    from trim_pomdp.model.sequences import SequenceBatch
+    from trim_pomdp.planning.evaluation import evaluate
+    from trim_pomdp.planning.frontier import Frontier, policy_for_budget, policy_for_tradeoff, solve_frontier
+    from trim_pomdp.planning.simulation import SimulatedPoint, simulate
+    from trim_pomdp.planning.thresholds import threshold_curve
     from trim_pomdp.policies import (
         AlphaVectorRule,
         MixedRule,
@@ -38,42 +42,39 @@ if TYPE_CHECKING:
         StrategyRule,
         ThresholdRule,
     )
-    from trim_pomdp.preset import Preset, load_preset, presets
-    from trim_pomdp.routing import RoutingModel
-    from trim_pomdp.simulation import SimulatedPoint, simulate
-    from trim_pomdp.thresholds import threshold_curve
+    from trim_pomdp.presets.store import Preset, load_preset, presets
 
 _MODULE_OF = {
     "AlphaVectorRule": "policies",
-    "EvidenceMap": "evidence",
-    "Frontier": "frontier",
+    "EvidenceMap": "model.evidence",
+    "Frontier": "planning.frontier",
     "InputError": "errors",
     "MixedRule": "policies",
-    "ObservationModel": "observations",
-    "PerClass": "dynamics.model",
+    "ObservationModel": "model.observations",
+    "PerClass": "model.dynamics",
     "PlannedPoint": "policies",
     "PolicyArtifact": "policies",
     "PosteriorRule": "policies",
-    "Preset": "preset",
+    "Preset": "presets.store",
     "Rollouts": "data.rollouts",
-    "RoutingModel": "routing",
-    "SequenceBatch": "data.sequences",
-    "SimulatedPoint": "simulation",
-    "Sources": "dynamics.fitting",
-    "StepDynamics": "dynamics.model",
+    "RoutingModel": "model.process",
+    "SequenceBatch": "model.sequences",
+    "SimulatedPoint": "planning.simulation",
+    "Sources": "fitting.dynamics",
+    "StepDynamics": "model.dynamics",
     "StrategyRule": "policies",
     "ThresholdRule": "policies",
     "TrimError": "errors",
     "UnsetParameterError": "errors",
-    "assess": "assessment",
-    "evaluate": "evaluation",
-    "fit_dynamics": "dynamics.fitting",
-    "fit_observations": "observation_fitting",
+    "assess": "fitting.assessment",
+    "evaluate": "planning.evaluation",
+    "fit_dynamics": "fitting.dynamics",
+    "fit_observations": "fitting.observations",
     "load": "loading",
-    "load_preset": "preset",
-    "policy_for_budget": "frontier",
-    "policy_for_tradeoff": "frontier",
-    "presets": "preset",
+    "load_preset": "presets.store",
+    "policy_for_budget": "planning.frontier",
+    "policy_for_tradeoff": "planning.frontier",
+    "presets": "presets.store",
     "read_class_features": "data.features",
     "read_pilot": "data.outcomes",
     "read_repair_rollouts": "data.rollouts",
@@ -83,9 +84,9 @@ _MODULE_OF = {
     "read_step_scores": "data.processbench",
     "read_strong_rollouts": "data.rollouts",
     "read_weak_rollouts": "data.rollouts",
-    "simulate": "simulation",
-    "solve_frontier": "frontier",
-    "threshold_curve": "thresholds",
+    "simulate": "planning.simulation",
+    "solve_frontier": "planning.frontier",
+    "threshold_curve": "planning.thresholds",
 }
 
 __all__ = [

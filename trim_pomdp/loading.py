@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from trim_pomdp.artifacts import Artifact, read_json
-from trim_pomdp.dynamics.model import StepDynamics
 from trim_pomdp.errors import InputError
-from trim_pomdp.frontier_artifact import FrontierArtifact
-from trim_pomdp.observations import ObservationModel
+from trim_pomdp.model.dynamics import StepDynamics
+from trim_pomdp.model.observations import ObservationModel
+from trim_pomdp.planning.frontier_artifact import FrontierArtifact
 from trim_pomdp.policies.records import PolicyArtifact
-from trim_pomdp.preset import Preset
+from trim_pomdp.presets.store import Preset
 
 KINDS: dict[str, type[Artifact]] = {
     model.model_fields["kind"].default: model

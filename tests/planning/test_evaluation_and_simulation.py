@@ -7,13 +7,13 @@ import pytest
 
 from solvers import solve
 from trim_pomdp.errors import InputError, UnsetParameterError
-from trim_pomdp.evaluation import evaluate
-from trim_pomdp.frontier import policy_for_budget, policy_for_tradeoff, rule_from_solution
+from trim_pomdp.model.process import RoutingModel
+from trim_pomdp.planning.evaluation import evaluate
+from trim_pomdp.planning.frontier import policy_for_budget, policy_for_tradeoff, rule_from_solution
+from trim_pomdp.planning.simulation import simulate
 from trim_pomdp.policies import AlphaVectorRule, MixedRule, PosteriorRule, StrategyRule, ThresholdRule
 from trim_pomdp.policies.alpha import decide
-from trim_pomdp.preset import load_preset
-from trim_pomdp.routing import RoutingModel
-from trim_pomdp.simulation import simulate
+from trim_pomdp.presets.store import load_preset
 
 FITTED, PAPER = "qwen2.5-1.5b-7b-math", "qwen2.5-1.5b-7b-math-paper"
 
@@ -204,7 +204,7 @@ def test_planning_needs_the_strong_model(fitted: RoutingModel) -> None:
 
 def test_the_policy_map_shows_the_executed_policy(late: RoutingModel) -> None:
     """Under hazards by class the end, or none, is evidence for both."""
-    from trim_pomdp.plots import gains
+    from trim_pomdp.planning.plots import gains
 
     rule = policy_for_tradeoff(late, 0.1).policy
     assert isinstance(rule, AlphaVectorRule)
@@ -223,8 +223,8 @@ def test_an_end_that_no_class_explains_leaves_the_score_standing(fitted: Routing
     hazard = (0.0, 0.3, 1.0)
     one = fitted.dynamics.replace(hazard=hazard)
     two = fitted.dynamics.replace(hazard=hazard, hazard_derailed=(0.0, 0.6, 1.0))
-    from trim_pomdp.belief import FilterBelief
-    from trim_pomdp.data.sequences import SequenceBatch
+    from trim_pomdp.model.belief import FilterBelief
+    from trim_pomdp.model.sequences import SequenceBatch
 
     batch = SequenceBatch(np.array([[0.001], [1.0]]), np.array([1, 1]), np.array([True, True]), np.array(["a", "b"]))
     with_one = FilterBelief(fitted.observations, one).probability_right(batch)

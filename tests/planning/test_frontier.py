@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.evaluation import evaluate
-from trim_pomdp.frontier import Frontier, concave_hull, policy_for_budget, solve_frontier
+from trim_pomdp.model.process import RoutingModel
+from trim_pomdp.planning.evaluation import evaluate
+from trim_pomdp.planning.frontier import Frontier, concave_hull, policy_for_budget, solve_frontier
+from trim_pomdp.planning.thresholds import hull_at, posterior_curve, threshold_curve
 from trim_pomdp.policies import StrategyRule
-from trim_pomdp.preset import load_preset
-from trim_pomdp.routing import RoutingModel
-from trim_pomdp.thresholds import hull_at, posterior_curve, threshold_curve
+from trim_pomdp.presets.store import load_preset
 
 
 @pytest.fixture(scope="module")

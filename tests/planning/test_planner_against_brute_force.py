@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solvers import solve
-from trim_pomdp.dynamics.model import PerClass, StepDynamics
-from trim_pomdp.evaluation import evaluate
-from trim_pomdp.frontier import rule_from_solution
-from trim_pomdp.observations import ObservationModel, StepEmission
+from trim_pomdp.model.dynamics import PerClass, StepDynamics
+from trim_pomdp.model.observations import ObservationModel, StepEmission
+from trim_pomdp.model.process import RoutingModel
+from trim_pomdp.planning.evaluation import evaluate
+from trim_pomdp.planning.frontier import rule_from_solution
 from trim_pomdp.policies import StrategyRule
-from trim_pomdp.preset import load_preset
-from trim_pomdp.routing import RoutingModel
+from trim_pomdp.presets.store import load_preset
 
 
 @dataclass(frozen=True)

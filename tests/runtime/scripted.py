@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from trim_pomdp.belief import KEEP, REGENERATE
-from trim_pomdp.dynamics.model import PerClass, StepDynamics
-from trim_pomdp.observations import ClassTable, ObservationModel, StepEmission
+from trim_pomdp.data.problems import Problem
+from trim_pomdp.model.belief import KEEP, REGENERATE
+from trim_pomdp.model.dynamics import PerClass, StepDynamics
+from trim_pomdp.model.observations import ClassTable, ObservationModel, StepEmission
+from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.policies import AlphaVectorRule
-from trim_pomdp.routing import RoutingModel
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, DummyWorld, Faults
 from trim_pomdp.runtime.batching import batched
 from trim_pomdp.runtime.engine import Models
-from trim_pomdp.runtime.protocols import GeneratedStep, Problem, StepScores, StopReason
+from trim_pomdp.runtime.protocols import GeneratedStep, StepScores, StopReason
 from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.routers import Decision, StepObservation
 from trim_pomdp.runtime.solution import Caps, Solution
@@ -55,7 +56,7 @@ WORLD = DummyWorld.of(OBSERVATIONS, DYNAMICS)
 
 
 def alpha_rule(tradeoff: float = 1.5) -> AlphaVectorRule:
-    from trim_pomdp.frontier import policy_for_tradeoff
+    from trim_pomdp.planning.frontier import policy_for_tradeoff
 
     rule = policy_for_tradeoff(MODEL, tradeoff).policy
     assert isinstance(rule, AlphaVectorRule)

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from scripted import DYNAMICS, MODEL, OBSERVATIONS, alpha_rule, dummy_models
 
-from trim_pomdp.evaluation import evaluate
+from trim_pomdp.model.process import RoutingModel
+from trim_pomdp.planning.evaluation import evaluate
 from trim_pomdp.policies import MixedRule, PosteriorRule, StrategyRule, ThresholdRule
-from trim_pomdp.routing import RoutingModel
 from trim_pomdp.runtime.backends.dummy import DummyWorld, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.engine import solve_all
 from trim_pomdp.runtime.records import SolutionRecord

@@ -10,12 +10,13 @@ import pytest
 from scripted import WORLD, alpha_rule, by_problem, dummy_models, step
 
 import trim_pomdp.runtime
+from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies import StrategyRule, ThresholdRule
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, Faults, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.batching import Batcher, batched
 from trim_pomdp.runtime.engine import ModelClock, Models, solve_all
-from trim_pomdp.runtime.protocols import GeneratedStep, Problem, ScoreRequest, StepRequest, StepScores
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StepScores
 from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.routers import AnyRule, SetupError
 from trim_pomdp.runtime.run import Routing
@@ -265,4 +266,8 @@ def test_runtime_imports_neither_solvers_nor_torch_at_module_level() -> None:
                 names = [node.module]
             for name in names:
                 assert name.split(".")[0] not in ("solvers", "torch", "numba"), path
-                assert name not in ("trim_pomdp.routing", "trim_pomdp.evaluation", "trim_pomdp.preset"), path
+                assert name not in (
+                    "trim_pomdp.model.process",
+                    "trim_pomdp.planning.evaluation",
+                    "trim_pomdp.presets.store",
+                ), path

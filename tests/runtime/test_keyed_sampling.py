@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trim_pomdp.runtime.sampling import keyed_uniform, keyed_uniforms
+from trim_pomdp.randomness import keyed_uniform, keyed_uniforms
 
 torch = pytest.importorskip("torch")
 

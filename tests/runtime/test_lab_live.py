@@ -12,14 +12,13 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from trim_pomdp.data.jsonl import read_records
-from trim_pomdp.data.problems import read_problems
+from trim_pomdp.data.problems import Problem, read_problems
 from trim_pomdp.data.processbench import LabelledSolution, read_step_scores
 from trim_pomdp.data.rollouts import read_repair_rollouts, read_weak_rollouts
 from trim_pomdp.lab import solving
 from trim_pomdp.lab.models import shipped_folder
 from trim_pomdp.lab.problems import draw
-from trim_pomdp.preset import presets
-from trim_pomdp.runtime.protocols import Problem
+from trim_pomdp.presets.store import presets
 from trim_pomdp.runtime.records import Generation, SolutionRecord, TokenCounts
 from trim_pomdp.runtime.stepping import boxed_answer
 from trim_pomdp.runtime.traces import read_traces

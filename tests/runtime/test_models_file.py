@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.model_sources import FileSource, LabSource, model_source, roles_asked
+from trim_pomdp.lab.source import LabSource, model_source
 from trim_pomdp.policies import MixedRule, StrategyRule, ThresholdRule
 from trim_pomdp.runtime.config import fingerprint, read_models_file
 from trim_pomdp.runtime.solution import Caps
+from trim_pomdp.runtime.sources import FileSource, roles_asked
 from trim_pomdp.runtime.stepping import SYSTEM_PROMPT
 
 WEAK = '[weak]\nbackend = "transformers"\nmodel = "m"\n'

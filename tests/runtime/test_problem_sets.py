@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from trim_pomdp.data.problems import problems_text, read_problems
+from trim_pomdp.data.problems import Problem, problems_text, read_problems
 from trim_pomdp.errors import InputError
-from trim_pomdp.runtime.protocols import Problem
 
 
 def written(path: Path, *rows: object) -> Path:

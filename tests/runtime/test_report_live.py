@@ -12,17 +12,17 @@ import pytest
 from scripted import DYNAMICS, OBSERVATIONS, WORLD
 
 import observation_models as om
-from trim_pomdp.belief import calibrate_minimum
-from trim_pomdp.data.sequences import SequenceBatch
-from trim_pomdp.dynamics.model import StepDynamics
-from trim_pomdp.evaluation import evaluate
-from trim_pomdp.evidence import EVIDENCE_KINDS, EvidenceMap
-from trim_pomdp.frontier import concave_hull
-from trim_pomdp.model_sources import Backends
+from trim_pomdp.model.belief import calibrate_minimum
+from trim_pomdp.model.dynamics import StepDynamics
+from trim_pomdp.model.evidence import EVIDENCE_KINDS, EvidenceMap
+from trim_pomdp.model.sequences import SequenceBatch
+from trim_pomdp.planning.evaluation import evaluate
+from trim_pomdp.planning.frontier import concave_hull
 from trim_pomdp.policies import StrategyRule
-from trim_pomdp.preset import Preset
+from trim_pomdp.presets.store import Preset
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.solution import Caps
+from trim_pomdp.runtime.sources import Backends
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import live_findings as findings

@@ -5,12 +5,12 @@ import pytest
 from scripted import EDGES, MODEL, OBSERVATIONS, alpha_rule
 
 from trim_pomdp import _kernels
-from trim_pomdp.belief import KEEP, REGENERATE
 from trim_pomdp.errors import InputError, UnsetParameterError
-from trim_pomdp.evidence import EvidenceMap, evidence_score
+from trim_pomdp.model.belief import KEEP, REGENERATE
+from trim_pomdp.model.evidence import EvidenceMap, evidence_score
 from trim_pomdp.policies import AlphaVectorRule, MixedRule, PosteriorRule, StrategyRule, ThresholdRule
 from trim_pomdp.policies.alpha import decide
-from trim_pomdp.preset import load_preset
+from trim_pomdp.presets.store import load_preset
 from trim_pomdp.runtime.routers import (
     AlphaVectorRouter,
     ScheduleRouter,
@@ -37,7 +37,7 @@ def action(rule, observation: StepObservation, problem: str = "p", q: float = 1.
 
 @pytest.fixture(scope="module")
 def fitted() -> AlphaVectorRule:
-    from trim_pomdp.frontier import policy_for_tradeoff
+    from trim_pomdp.planning.frontier import policy_for_tradeoff
 
     rule = policy_for_tradeoff(load_preset("qwen2.5-1.5b-7b-math").routing_model(), 0.1).policy
     assert isinstance(rule, AlphaVectorRule)

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import ToldRouter, feed, scores, solution, step
 
+from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
-from trim_pomdp.runtime.protocols import GeneratedStep, Problem, ScoreRequest, StepRequest, StepScores
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StepScores
 from trim_pomdp.runtime.records import TokenCounts
 from trim_pomdp.runtime.routers import ScheduleRouter
 from trim_pomdp.runtime.solution import Caps, ReplyError, Solution

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from scripted import OBSERVATIONS, alpha_rule, by_problem, dummy_models
 
+from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies import StrategyRule, ThresholdRule
 from trim_pomdp.runtime.backends.dummy import DummyScorer, Faults, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.backends.replay import replay_models
 from trim_pomdp.runtime.engine import Models
-from trim_pomdp.runtime.protocols import Problem
 from trim_pomdp.runtime.records import DecisionRecord, TokenCounts
 from trim_pomdp.runtime.routers import AnyRule, content_hash
 from trim_pomdp.runtime.run import Routing, run

@@ -14,9 +14,10 @@ from tiny import write_models  # noqa: E402
 from trim_pomdp.errors import InputError  # noqa: E402
 from trim_pomdp.lab.problems import draw  # noqa: E402
 from trim_pomdp.lab.tokenizer import build_tokenizer  # noqa: E402
+from trim_pomdp.randomness import keyed_uniforms  # noqa: E402
 from trim_pomdp.runtime.backends.transformers import TransformersGenerator, TransformersScorer  # noqa: E402
 from trim_pomdp.runtime.protocols import ScoreRequest, StepRequest  # noqa: E402
-from trim_pomdp.runtime.sampling import draw_tokens, keyed_uniforms  # noqa: E402
+from trim_pomdp.runtime.sampling import draw_tokens  # noqa: E402
 
 STEPS = ("a) 12+34=46", "b) 46*03=38")
 

@@ -15,12 +15,12 @@ from trim_pomdp.errors import InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from trim_pomdp.data.sequences import SequenceBatch
-    from trim_pomdp.frontier import Frontier
     from trim_pomdp.lab.problems import Family
-    from trim_pomdp.live import LivePlan
+    from trim_pomdp.model.process import RoutingModel
+    from trim_pomdp.model.sequences import SequenceBatch
+    from trim_pomdp.planning.frontier import Frontier
     from trim_pomdp.policies import PlannedPoint, PolicyArtifact
-    from trim_pomdp.routing import RoutingModel
+    from trim_pomdp.runtime.live import LivePlan
     from trim_pomdp.runtime.summary import RunSummary
 
 DEFAULT_PRESET = "qwen2.5-1.5b-7b-math"
@@ -40,12 +40,12 @@ def demo(
 ) -> None:
     """Plan from a preset and draw the plan; then route lab problems live at two budgets, and compare with the plan."""
     from trim_pomdp.cli.planning import show_budgets, show_points
-    from trim_pomdp.frontier import solve_frontier
-    from trim_pomdp.frontier_artifact import FrontierArtifact
-    from trim_pomdp.live import result_document
-    from trim_pomdp.plots import save_figure
-    from trim_pomdp.preset import load_preset
-    from trim_pomdp.thresholds import predicted_threshold_curve
+    from trim_pomdp.planning.frontier import solve_frontier
+    from trim_pomdp.planning.frontier_artifact import FrontierArtifact
+    from trim_pomdp.planning.plots import save_figure
+    from trim_pomdp.planning.thresholds import predicted_threshold_curve
+    from trim_pomdp.presets.store import load_preset
+    from trim_pomdp.runtime.live import result_document
 
     item = load_preset(preset)
     folder = _make_folder(out)
@@ -100,9 +100,9 @@ def _route_live(folder: Path, seed: int) -> tuple[list[tuple[LivePlan, RunSummar
     """Lab problems routed at each budget; or none, and why."""
     from trim_pomdp.cli.live import LAB, solving_bar, use_threads
     from trim_pomdp.lab.problems import draw
-    from trim_pomdp.live import plan_for_budget, run_live
-    from trim_pomdp.model_sources import LabSource
-    from trim_pomdp.preset import load_preset
+    from trim_pomdp.lab.source import LabSource
+    from trim_pomdp.presets.store import load_preset
+    from trim_pomdp.runtime.live import plan_for_budget, run_live
 
     source = LabSource()
     try:
@@ -152,11 +152,11 @@ def _pictures(
 ) -> dict[str, Figure]:
     import numpy as np
 
-    from trim_pomdp import plots
-    from trim_pomdp.belief import FilterBelief
-    from trim_pomdp.dynamics.synthetic import draw_sequences
+    from trim_pomdp.model.belief import FilterBelief
+    from trim_pomdp.planning import plots
+    from trim_pomdp.planning.synthetic import draw_sequences
+    from trim_pomdp.planning.thresholds import THRESHOLDS
     from trim_pomdp.policies import AlphaVectorRule, MixedRule
-    from trim_pomdp.thresholds import THRESHOLDS
 
     out = {
         "frontier": plots.plot_frontier(planned, thresholds, model.dynamics),

@@ -17,10 +17,10 @@ from trim_pomdp.errors import InputError
 if TYPE_CHECKING:
     from observation_models import Comparison
     from trim_pomdp.data.processbench import StepScores
-    from trim_pomdp.dynamics.fitting import Sources
-    from trim_pomdp.dynamics.model import Check, FitReport, StepDynamics
-    from trim_pomdp.evidence import EvidenceMap
-    from trim_pomdp.observations import ObservationModel
+    from trim_pomdp.fitting.dynamics import Sources
+    from trim_pomdp.model.dynamics import Check, FitReport, StepDynamics
+    from trim_pomdp.model.evidence import EvidenceMap
+    from trim_pomdp.model.observations import ObservationModel
 
 OutOption = Annotated[Path, typer.Option("--out", help="File to write.")]
 
@@ -47,11 +47,11 @@ def fit_observations(
     import warnings
 
     import observation_models
-    from trim_pomdp import observation_fitting as fitting
     from trim_pomdp.artifacts import hashes, require_writable
     from trim_pomdp.data.features import read_class_features
     from trim_pomdp.data.processbench import class_features, read_step_scores
-    from trim_pomdp.evidence import EVIDENCE_KINDS
+    from trim_pomdp.fitting import observations as fitting
+    from trim_pomdp.model.evidence import EVIDENCE_KINDS
 
     chosen = next((item for item in fitting.ESTIMATORS if item == estimator), None)
     if chosen is None:
@@ -188,8 +188,8 @@ def fit_dynamics(
     Live rollouts are --rollouts, --strong and --repair, and stand alone; the others can be combined.
     """
     from trim_pomdp.artifacts import require_writable
-    from trim_pomdp.dynamics import fitting
-    from trim_pomdp.observations import ObservationModel
+    from trim_pomdp.fitting import dynamics as fitting
+    from trim_pomdp.model.observations import ObservationModel
 
     require_writable(out)
     if pilot is None and (explanation != "best" or fit_thresholds is not None or joint or not rivals):
@@ -225,7 +225,7 @@ def fit_dynamics(
         )
     dynamics.save(out)
     if as_json:
-        from trim_pomdp.dynamics.hazard import HAZARDS
+        from trim_pomdp.model.hazard import HAZARDS
 
         emit_json({"out": str(out), **dynamics.model_dump(mode="json", exclude=set(HAZARDS))})
         return
@@ -246,8 +246,9 @@ def _sources(
     from trim_pomdp.artifacts import hashes
     from trim_pomdp.data.outcomes import read_pilot, read_step_counts
     from trim_pomdp.data.processbench import read_solutions
-    from trim_pomdp.data.sequences import SequenceBatch, read_sequences
-    from trim_pomdp.dynamics.fitting import Sources
+    from trim_pomdp.data.sequences import read_sequences
+    from trim_pomdp.fitting.dynamics import Sources
+    from trim_pomdp.model.sequences import SequenceBatch
 
     files = [path for path in (step_counts, pilot, sequences, labelled) if path is not None]
     if not files:
@@ -278,7 +279,7 @@ def _sources(
 def _rollout_sources(weak: Path, strong: Path | None, repair: Path | None) -> Sources:
     from trim_pomdp.artifacts import hashes
     from trim_pomdp.data.rollouts import Rollouts, read_repair_rollouts, read_strong_rollouts, read_weak_rollouts
-    from trim_pomdp.dynamics.fitting import Sources
+    from trim_pomdp.fitting.dynamics import Sources
 
     rollouts = Rollouts(
         weak=read_weak_rollouts(weak),
@@ -401,8 +402,9 @@ def assess_beliefs(
 ) -> None:
     """Log loss, Brier score, AUC and calibration error of each belief on scored sequences."""
     from trim_pomdp.artifacts import Provenance
-    from trim_pomdp.assessment import assess
-    from trim_pomdp.data.sequences import SequenceBatch, read_sequences
+    from trim_pomdp.data.sequences import read_sequences
+    from trim_pomdp.fitting.assessment import assess
+    from trim_pomdp.model.sequences import SequenceBatch
 
     model, step_dynamics, _ = read_parts(preset, observations, dynamics)
     batch = SequenceBatch.of(read_sequences(sequences), model.evidence)

@@ -13,9 +13,9 @@ from trim_pomdp.cli.output import emit_json, progress, say, show_table, warn
 from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
-    from trim_pomdp.evidence import EvidenceMap
     from trim_pomdp.lab.problems import Family
     from trim_pomdp.lab.properties import Properties
+    from trim_pomdp.model.evidence import EvidenceMap
 
 app = typer.Typer(
     name="lab",
@@ -93,7 +93,7 @@ def check(
 
 def _evidence(family: Family) -> EvidenceMap | None:
     """The evidence of the family's preset; that of the PRM alone as long as there is none."""
-    from trim_pomdp.preset import load_preset
+    from trim_pomdp.presets.store import load_preset
 
     try:
         return load_preset(f"lab-{family}").observations.evidence

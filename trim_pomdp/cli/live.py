@@ -13,8 +13,8 @@ from trim_pomdp.cli.output import progress_bar
 from trim_pomdp.errors import InputError, TrimError
 
 if TYPE_CHECKING:
+    from trim_pomdp.data.problems import Problem
     from trim_pomdp.lab.problems import Family, Split
-    from trim_pomdp.runtime.protocols import Problem
     from trim_pomdp.runtime.records import TerminalRecord
     from trim_pomdp.runtime.run import Progress
     from trim_pomdp.runtime.summary import RunSummary

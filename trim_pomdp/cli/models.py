@@ -10,9 +10,9 @@ import typer
 from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
-    from trim_pomdp.dynamics.model import StepDynamics
-    from trim_pomdp.observations import ObservationModel
-    from trim_pomdp.routing import RoutingModel
+    from trim_pomdp.model.dynamics import StepDynamics
+    from trim_pomdp.model.observations import ObservationModel
+    from trim_pomdp.model.process import RoutingModel
 
 PresetOption = Annotated[str | None, typer.Option("--preset", help="Name of a preset.")]
 ObservationsOption = Annotated[Path | None, typer.Option("--observations", help="Observation model (JSON).")]
@@ -31,9 +31,9 @@ def read_parts(
     InputError
         Unless exactly one source is given: a preset, or both files.
     """
-    from trim_pomdp.dynamics.model import StepDynamics
-    from trim_pomdp.observations import ObservationModel
-    from trim_pomdp.preset import load_preset, presets
+    from trim_pomdp.model.dynamics import StepDynamics
+    from trim_pomdp.model.observations import ObservationModel
+    from trim_pomdp.presets.store import load_preset, presets
 
     if preset is not None:
         if observations is not None or dynamics is not None:
@@ -49,6 +49,6 @@ def read_parts(
 
 def read_model(preset: str | None, observations: Path | None, dynamics: Path | None) -> RoutingModel:
     """The routing model named by the options; see `read_parts`."""
-    from trim_pomdp.routing import RoutingModel
+    from trim_pomdp.model.process import RoutingModel
 
     return RoutingModel(*read_parts(preset, observations, dynamics))

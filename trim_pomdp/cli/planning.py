@@ -22,9 +22,9 @@ from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
     from trim_pomdp.artifacts import Artifact
-    from trim_pomdp.frontier import Frontier
+    from trim_pomdp.model.process import RoutingModel
+    from trim_pomdp.planning.frontier import Frontier
     from trim_pomdp.policies import PlannedPoint
-    from trim_pomdp.routing import RoutingModel
 
 _COLUMNS = ("budget", "accuracy", "strong_tokens", "regenerations", "kept_tokens", "discarded_tokens")
 # Rounding errors of the value bounds are of this order.
@@ -45,9 +45,9 @@ def frontier(
 ) -> None:
     """Plan every budget at once: accuracy against strong tokens over all tradeoffs."""
     from trim_pomdp.artifacts import require_writable
-    from trim_pomdp.frontier import solve_frontier
-    from trim_pomdp.frontier_artifact import FrontierArtifact
-    from trim_pomdp.thresholds import predicted_threshold_curve
+    from trim_pomdp.planning.frontier import solve_frontier
+    from trim_pomdp.planning.frontier_artifact import FrontierArtifact
+    from trim_pomdp.planning.thresholds import predicted_threshold_curve
 
     _check_gap(gap)
     for path in (out, plot):
@@ -61,7 +61,7 @@ def frontier(
     if out is not None:
         artifact.save(out)
     if plot is not None:
-        from trim_pomdp.plots import plot_frontier, save_figure
+        from trim_pomdp.planning.plots import plot_frontier, save_figure
 
         save_figure(plot_frontier(planned, artifact.threshold_rule, model.dynamics), plot)
     if as_json:
@@ -79,7 +79,7 @@ def frontier(
 
 def show_budgets(planned: Frontier, thresholds: tuple[PlannedPoint, ...]) -> None:
     """Table of budgets: the plan's accuracy and regenerations, the threshold rule's beside it where there is one."""
-    from trim_pomdp.thresholds import hull_at
+    from trim_pomdp.planning.thresholds import hull_at
 
     budgets = [0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0]
     last = planned.points[-1].point.budget
@@ -119,7 +119,7 @@ def policy(
 ) -> None:
     """Make a policy for one budget or one price, and say what it will do."""
     from trim_pomdp.artifacts import require_writable
-    from trim_pomdp.frontier import check_budget, policy_for_budget, policy_for_tradeoff
+    from trim_pomdp.planning.frontier import check_budget, policy_for_budget, policy_for_tradeoff
 
     if (budget is None) == (tradeoff is None):
         raise InputError("give --budget (a share of strong-only's tokens) or --tradeoff (a price), one of the two")
@@ -181,8 +181,8 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """Route problems drawn from the model: a cross-check of what was planned, with standard errors."""
-    from trim_pomdp.evaluation import evaluate
-    from trim_pomdp.simulation import simulate as run
+    from trim_pomdp.planning.evaluation import evaluate
+    from trim_pomdp.planning.simulation import simulate as run
 
     rule = read_rule(policy, threshold, strategy, belief, closeness)
     assert rule is not None
@@ -225,10 +225,10 @@ def inspect(
 
 def _inspect_artifact(artifact: Artifact, as_json: bool) -> None:
     from trim_pomdp.cli.fitting import show_dynamics
-    from trim_pomdp.dynamics.model import StepDynamics
-    from trim_pomdp.observations import ObservationModel
+    from trim_pomdp.model.dynamics import StepDynamics
+    from trim_pomdp.model.observations import ObservationModel
     from trim_pomdp.policies import PolicyArtifact
-    from trim_pomdp.preset import Preset
+    from trim_pomdp.presets.store import Preset
 
     if as_json:
         emit_json(artifact.model_dump(mode="json"))
@@ -259,8 +259,8 @@ def _inspect_artifact(artifact: Artifact, as_json: bool) -> None:
 
 def _inspect_model(model: RoutingModel, as_json: bool) -> None:
     from trim_pomdp.cli.fitting import show_dynamics
-    from trim_pomdp.frontier import end_points
-    from trim_pomdp.thresholds import predicted_threshold_curve
+    from trim_pomdp.planning.frontier import end_points
+    from trim_pomdp.planning.thresholds import predicted_threshold_curve
 
     weak, strong = end_points(model)
     thresholds = predicted_threshold_curve(model)

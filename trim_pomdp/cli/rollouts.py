@@ -31,12 +31,12 @@ from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
     from trim_pomdp.artifacts import Record
-    from trim_pomdp.model_sources import ModelSource
-    from trim_pomdp.runtime.protocols import Problem
+    from trim_pomdp.data.problems import Problem
     from trim_pomdp.runtime.records import SolutionRecord
     from trim_pomdp.runtime.rollouts import Repair
     from trim_pomdp.runtime.run import Routing
     from trim_pomdp.runtime.solution import Solution
+    from trim_pomdp.runtime.sources import ModelSource
     from trim_pomdp.runtime.summary import RunSummary
 
 Mode = Literal["weak", "strong", "repair"]
@@ -64,7 +64,7 @@ def rollout(
     as_json: JsonOption = False,
 ) -> None:
     """Record solutions of the weak or strong model alone, or weak steps that the strong model redoes."""
-    from trim_pomdp.model_sources import model_source
+    from trim_pomdp.lab.source import model_source
     from trim_pomdp.runtime.traces import check_folder
 
     chosen = next((item for item in _MODES if item == mode), None)
@@ -127,8 +127,8 @@ class _Job:
 
     def run(self, out: Path, **options: Any) -> RunSummary:
         from trim_pomdp.data.problems import problems_text
-        from trim_pomdp.model_sources import roles_asked
         from trim_pomdp.runtime.run import run
+        from trim_pomdp.runtime.sources import roles_asked
 
         routing = self.routing
         roles = roles_asked(routing.policy, routing.caps, record_scores=routing.record_scores)
@@ -184,8 +184,8 @@ def _solo_job(
     *,
     scores: bool,
 ) -> _Job:
-    from trim_pomdp.live import require_answers
     from trim_pomdp.policies import StrategyRule
+    from trim_pomdp.runtime.live import require_answers
     from trim_pomdp.runtime.run import Routing
 
     require_answers(problems)
@@ -196,9 +196,9 @@ def _solo_job(
 
 
 def _repair_job(folder: Path, n: int | None, seed: int, source: ModelSource) -> _Job:
-    from trim_pomdp.model_sources import roles_asked
     from trim_pomdp.policies import StrategyRule
     from trim_pomdp.runtime.rollouts import choose_repairs, usable
+    from trim_pomdp.runtime.sources import roles_asked
     from trim_pomdp.runtime.traces import read_run, read_traces
 
     weak = read_run(folder)

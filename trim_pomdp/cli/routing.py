@@ -35,11 +35,11 @@ from trim_pomdp.cli.rules import (
 from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
-    from trim_pomdp.evaluation import AnyRule
     from trim_pomdp.lab.problems import Family
-    from trim_pomdp.live import LivePlan
+    from trim_pomdp.model.process import RoutingModel
+    from trim_pomdp.planning.evaluation import AnyRule
     from trim_pomdp.policies import PolicyArtifact
-    from trim_pomdp.routing import RoutingModel
+    from trim_pomdp.runtime.live import LivePlan
     from trim_pomdp.runtime.summary import RunSummary
 
 BudgetOption = Annotated[float | None, typer.Option(help="Plan for this share of strong-only's tokens, 0 to 1.")]
@@ -70,8 +70,8 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Route problems through real models, and compare what happens with what was planned."""
-    from trim_pomdp.live import result_document, run_live
-    from trim_pomdp.model_sources import model_source
+    from trim_pomdp.lab.source import model_source
+    from trim_pomdp.runtime.live import result_document, run_live
     from trim_pomdp.runtime.traces import check_folder
 
     given = read_rule(policy, threshold, strategy, belief, closeness, more={"--budget B": budget})
@@ -131,7 +131,7 @@ def _looks_at_bare_scores(given: AnyRule | PolicyArtifact) -> bool:
 
 
 def _check_evidence(evidence: str, family: Family | None, *, named: bool, only_prm: bool, planned_before: bool) -> None:
-    from trim_pomdp.evidence import EVIDENCE_KINDS
+    from trim_pomdp.model.evidence import EVIDENCE_KINDS
 
     if evidence not in EVIDENCE_KINDS:
         raise InputError(f"unknown evidence {evidence!r}; there are {', '.join(EVIDENCE_KINDS)}")
@@ -144,8 +144,8 @@ def _check_evidence(evidence: str, family: Family | None, *, named: bool, only_p
 
 
 def _plan(given: AnyRule | PolicyArtifact | None, budget: float | None, model: RoutingModel | None) -> LivePlan:
-    from trim_pomdp.live import plan_for_budget, plan_for_rule, plan_from_file
     from trim_pomdp.policies import PolicyArtifact
+    from trim_pomdp.runtime.live import plan_for_budget, plan_for_rule, plan_from_file
 
     if given is None:
         assert budget is not None  # one of them is given

@@ -11,7 +11,7 @@ import typer
 from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
-    from trim_pomdp.evaluation import AnyRule
+    from trim_pomdp.planning.evaluation import AnyRule
     from trim_pomdp.policies import PolicyArtifact, StrategyRule
 
 PolicyOption = Annotated[Path | None, typer.Option("--policy", help="Policy file.")]

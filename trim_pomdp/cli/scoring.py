@@ -38,7 +38,7 @@ def score(
     as_json: JsonOption = False,
 ) -> None:
     """Score every step of labelled solutions, as input of fit-observations."""
-    from trim_pomdp.model_sources import model_source
+    from trim_pomdp.lab.source import model_source
     from trim_pomdp.runtime.scoring import SolutionScorer, check_out, score_solutions
 
     if no_scores and not logprobs:

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from trim_pomdp.errors import InputError
 
 CLASSES = ("S0", "S1", "S2")
+LogprobName = Literal["logprob_min", "logprob_mean"]
+LOGPROBS: tuple[LogprobName, ...] = get_args(LogprobName)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import AliasChoices, ConfigDict, Field
@@ -10,7 +11,25 @@ from pydantic import AliasChoices, ConfigDict, Field
 from trim_pomdp.artifacts import Record, validate
 from trim_pomdp.data.jsonl import iter_lines
 from trim_pomdp.errors import InputError
-from trim_pomdp.runtime.protocols import Problem
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A problem to solve.
+
+    Attributes
+    ----------
+    id : str
+        Unique in a run.
+    prompt : str
+        What the models are asked.
+    answer : str or None
+        Reference answer; None where nobody knows it.
+    """
+
+    id: str
+    prompt: str
+    answer: str | None = None
 
 
 class ProblemRecord(Record):

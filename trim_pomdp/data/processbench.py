@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, model_validator
 
 from trim_pomdp.artifacts import Record, validate
-from trim_pomdp.data.features import CLASSES, ClassFeatures, running_minimum
+from trim_pomdp.data.features import CLASSES, LOGPROBS, ClassFeatures, running_minimum
 from trim_pomdp.data.jsonl import read_records
 from trim_pomdp.data.sequences import LogprobFeatures, Score, check_features
 from trim_pomdp.errors import InputError
-from trim_pomdp.evidence import LOGPROBS
 
 
 class LabelledSolution(Record):

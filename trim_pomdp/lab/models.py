@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.lab.problems import Arithmetic, check
-from trim_pomdp.runtime.protocols import Problem
 
 if TYPE_CHECKING:
     from trim_pomdp.runtime.backends.transformers import TransformersGenerator, TransformersScorer

@@ -27,8 +27,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
-from trim_pomdp.runtime.protocols import Problem
 
 Family = Literal["chain", "loop", "mixed"]
 Split = Literal["train", "fit", "test"]

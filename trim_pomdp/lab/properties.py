@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observation_models import auc
-from trim_pomdp.evidence import LOGPROBS, EvidenceMap, evidence_scores
+from trim_pomdp.data.features import LOGPROBS
+from trim_pomdp.data.problems import Problem
 from trim_pomdp.lab.models import LabModels, true_class
 from trim_pomdp.lab.problems import Arithmetic, Family, check, draw
 from trim_pomdp.lab.solving import CAPS, run_solutions, solve, texts
-from trim_pomdp.runtime.protocols import Problem, ScoreRequest
+from trim_pomdp.model.evidence import EvidenceMap, evidence_scores
+from trim_pomdp.runtime.protocols import ScoreRequest
 from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.routers import ScheduleRouter
 from trim_pomdp.runtime.solution import Solution, logprob_features

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import TrimError
 from trim_pomdp.lab.models import MAX_STEP_TOKENS, LabModels, true_class
 from trim_pomdp.lab.problems import MAX_STEPS
 from trim_pomdp.policies import StrategyRule
 from trim_pomdp.runtime.batching import batched
 from trim_pomdp.runtime.engine import solve_all
-from trim_pomdp.runtime.protocols import Problem
 from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.run import Routing
 from trim_pomdp.runtime.solution import Caps, Solution

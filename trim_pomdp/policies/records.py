@@ -3,7 +3,8 @@
 An alpha-vector rule carries everything that it needs at run time: the belief filter's parameters, the emission of
 every score bin, and for every step the alpha-vectors of what follows. It keeps its belief q on a grid of
 `BELIEF_CELLS` cells, so that it is a finite-state controller: its accuracy and its tokens are computed exactly, in
-the model it was planned in or in any other (`trim_pomdp.evaluation`), and the runtime executes that very policy.
+the model it was planned in or in any other (`trim_pomdp.planning.evaluation`), and the runtime executes that very
+policy.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from trim_pomdp.artifacts import Artifact, Record
-from trim_pomdp.belief import KEEP, REGENERATE, outcome_table
-from trim_pomdp.dynamics.hazard import HAZARDS
-from trim_pomdp.dynamics.model import PerClass, Probability
-from trim_pomdp.evidence import EvidenceMap
-from trim_pomdp.observations import check_distribution, check_edges
+from trim_pomdp.model.belief import KEEP, REGENERATE, outcome_table
+from trim_pomdp.model.dynamics import PerClass, Probability
+from trim_pomdp.model.evidence import EvidenceMap
+from trim_pomdp.model.hazard import HAZARDS
+from trim_pomdp.model.observations import check_distribution, check_edges
 
 FloatArray = NDArray[np.float64]
 BELIEF_CELLS = 1024
@@ -83,8 +84,8 @@ class AlphaVectorRule(Record):
     """A planned policy: regenerate iff the gain of intervening exceeds its price.
 
     At step t, after the score and whether the step ends the solution, with belief b over S0, S1, S2, each action leads
-    to a right or a derailed prefix of a solution that goes on or is over (`trim_pomdp.belief.outcome_table`). Its value
-    is reward·P(over, right) + P(goes on)·V(q), with q = P(right | goes on) and V(q) the largest of the step's
+    to a right or a derailed prefix of a solution that goes on or is over (`trim_pomdp.model.belief.outcome_table`).
+    Its value is reward·P(over, right) + P(goes on)·V(q), with q = P(right | goes on) and V(q) the largest of the step's
     alpha-vectors at (q, 1 − q). The gain is the value of regenerating less that of keeping; the price is
     tradeoff × Σ_class b_class·strong_tokens_class.
 
@@ -194,7 +195,7 @@ class RuleTables:
         Hazards by class if they are evidence, else all 1/2, which cancel.
     emission : ndarray of shape (3, J)
     after : ndarray of shape (T, 2, 2, 3, 2, 2)
-        What follows an action: `trim_pomdp.belief.outcome_table`.
+        What follows an action: `trim_pomdp.model.belief.outcome_table`.
     price : ndarray of shape (3,)
         λ × strong tokens, by class.
     reward : float

@@ -10,26 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from trim_pomdp.data.problems import Problem
+
 StopReason = Literal["separator", "answer", "end", "length"]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A problem to solve.
-
-    Attributes
-    ----------
-    id : str
-        Unique in a run.
-    prompt : str
-        What the models are asked.
-    answer : str or None
-        Reference answer; None where nobody knows it.
-    """
-
-    id: str
-    prompt: str
-    answer: str | None = None
 
 
 @dataclass(frozen=True)

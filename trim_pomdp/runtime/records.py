@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from trim_pomdp.artifacts import Record
-from trim_pomdp.dynamics.model import Probability
+from trim_pomdp.model.dynamics import Probability
 from trim_pomdp.runtime.protocols import GeneratedStep, StepScores, StopReason
 from trim_pomdp.runtime.stepping import Flaw
 

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from trim_pomdp.artifacts import Record, write_text
+from trim_pomdp.data.features import LOGPROBS, LogprobName
+from trim_pomdp.data.problems import Problem
 from trim_pomdp.data.processbench import LabelledSolution
 from trim_pomdp.data.processbench import StepScores as LabelledStepScores
 from trim_pomdp.data.rollouts import RepairRollout, StrongRollout
 from trim_pomdp.data.sequences import ScoredSequence
 from trim_pomdp.errors import InputError
-from trim_pomdp.evidence import LOGPROBS, LogprobName
-from trim_pomdp.runtime.protocols import Problem
 from trim_pomdp.runtime.records import Generation, SolutionRecord
 from trim_pomdp.runtime.solution import logprob_features
 from trim_pomdp.runtime.stepping import boxed_answer

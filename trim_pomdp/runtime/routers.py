@@ -17,10 +17,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from trim_pomdp.artifacts import Record
-from trim_pomdp.belief import KEEP, REGENERATE
 from trim_pomdp.errors import InputError, UnsetParameterError
-from trim_pomdp.evidence import evidence_score
-from trim_pomdp.observations import ClassTable
+from trim_pomdp.model.belief import KEEP, REGENERATE
+from trim_pomdp.model.evidence import evidence_score
+from trim_pomdp.model.observations import ClassTable
 from trim_pomdp.policies.records import (
     AlphaVectorRule,
     MixedRule,
@@ -29,7 +29,7 @@ from trim_pomdp.policies.records import (
     StrategyRule,
     ThresholdRule,
 )
-from trim_pomdp.runtime.sampling import keyed_uniform
+from trim_pomdp.randomness import keyed_uniform
 
 AnyRule = ThresholdRule | StrategyRule | PosteriorRule | AlphaVectorRule | MixedRule
 Role = Literal["weak", "strong", "prm"]

@@ -13,10 +13,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
-from trim_pomdp.observations import ClassTable
+from trim_pomdp.model.observations import ClassTable
 from trim_pomdp.runtime.engine import Models, solve_all
-from trim_pomdp.runtime.protocols import Problem
 from trim_pomdp.runtime.records import SolutionRecord, TerminalRecord
 from trim_pomdp.runtime.routers import AnyRule, Router, SetupError, content_hash, needs_truth, router_choice
 from trim_pomdp.runtime.solution import Caps, Oracle, Solution

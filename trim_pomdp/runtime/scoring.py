@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from trim_pomdp.artifacts import require_writable, validate
+from trim_pomdp.data.features import LOGPROBS, LogprobName
+from trim_pomdp.data.problems import Problem
 from trim_pomdp.data.processbench import LabelledSolution, StepScores
 from trim_pomdp.errors import InputError
-from trim_pomdp.evidence import LOGPROBS, LogprobName
-from trim_pomdp.runtime.protocols import BatchScorer, Problem, ScoreRequest
+from trim_pomdp.runtime.protocols import BatchScorer, ScoreRequest
 from trim_pomdp.runtime.solution import logprob_features
 
 if TYPE_CHECKING:
-    from trim_pomdp.model_sources import WeakModel
+    from trim_pomdp.runtime.sources import WeakModel
 
 _BATCH = 32
 

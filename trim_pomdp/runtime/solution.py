@@ -19,9 +19,10 @@ import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
-from trim_pomdp.belief import KEEP, REGENERATE
+from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError, TrimError
-from trim_pomdp.runtime.protocols import GeneratedStep, Problem, ScoreRequest, StepRequest, StepScores
+from trim_pomdp.model.belief import KEEP, REGENERATE
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StepScores
 from trim_pomdp.runtime.records import (
     Author,
     DecisionRecord,

@@ -1,8 +1,8 @@
 """Scripted models that do what a routing model says, for tests of everything but models.
 
 A `DummyWorld` holds the parameters; its generators and its PRM draw from them by keyed uniforms, so that what a
-policy achieves among them is what `trim_pomdp.evaluation` computes, within sampling error. A step's text says what it
-is: ``"3 weak right 0.4127"`` (index, author, whether right, and a nonce that keys its score).
+policy achieves among them is what `trim_pomdp.planning.evaluation` computes, within sampling error. A step's text says
+what it is: ``"3 weak right 0.4127"`` (index, author, whether right, and a nonce that keys its score).
 
 Given the seed, the weak model writes the same step whatever came before, apart from the class that follows from it,
 and the strong model knows that step: where the weak one would be right it is right with probability p_s, where it
@@ -19,12 +19,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 
-from trim_pomdp.dynamics.model import StepDynamics
+from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
-from trim_pomdp.observations import ObservationModel
-from trim_pomdp.runtime.protocols import GeneratedStep, Problem, ScoreRequest, StepRequest, StepScores
+from trim_pomdp.model.dynamics import StepDynamics
+from trim_pomdp.model.observations import ObservationModel
+from trim_pomdp.randomness import keyed_uniform, keyed_uniforms
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StepScores
 from trim_pomdp.runtime.records import Author, StepClass
-from trim_pomdp.runtime.sampling import keyed_uniform, keyed_uniforms
 
 RIGHT_ANSWER = "42"
 _PRM_TOKENS = 10

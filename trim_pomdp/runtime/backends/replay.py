@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import TrimError
 from trim_pomdp.runtime.engine import Models
-from trim_pomdp.runtime.protocols import GeneratedStep, Problem, ScoreRequest, StepRequest, StepScores
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StepScores
 from trim_pomdp.runtime.records import SolutionRecord
 
 Key = tuple[str, tuple[str, ...]]

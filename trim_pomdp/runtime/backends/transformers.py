@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
+from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
-from trim_pomdp.runtime.protocols import GeneratedStep, Problem, ScoreRequest, StepRequest, StepScores, StopReason
-from trim_pomdp.runtime.sampling import draw_tokens, keyed_uniforms
+from trim_pomdp.randomness import keyed_uniforms
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StepScores, StopReason
+from trim_pomdp.runtime.sampling import draw_tokens
 from trim_pomdp.runtime.stepping import SEPARATOR, SYSTEM_PROMPT, boxed_answer
 
 if TYPE_CHECKING:

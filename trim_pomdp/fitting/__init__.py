@@ -1,0 +1,1 @@
+"""From data to model: observations, dynamics, intervals, how good beliefs are."""

@@ -1,0 +1,318 @@
+"""From live rollouts to `StepDynamics`, from outcomes alone or with labels.
+
+What to fit is chosen on held-out problems (`trim_pomdp.fitting.rollout_choice`) and then fitted on all of them
+(`trim_pomdp.fitting.rollout_estimation`). Intervals come from a bootstrap over problems that repeats the fit but not
+the choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trim_pomdp.artifacts import Provenance
+from trim_pomdp.data.rollouts import Rollouts
+from trim_pomdp.errors import InputError
+from trim_pomdp.fitting.estimation import ROUGH, bootstrap_intervals, is_identified
+from trim_pomdp.fitting.lengths import UNKNOWN, LengthCounts, OutcomeChain, reached
+from trim_pomdp.fitting.likelihood import step_dynamics, weak_success_curve
+from trim_pomdp.fitting.parameters import PARAMETERS
+from trim_pomdp.fitting.rollout_choice import choose_plan
+from trim_pomdp.fitting.rollout_data import RepairRows, RolloutRows
+from trim_pomdp.fitting.rollout_estimation import CLASSES, Fitted, Fitter, Plan
+from trim_pomdp.model.belief import calibrate_minimum, outcome_table
+from trim_pomdp.model.dynamics import Check, FitReport, Interval, PerClass, StepDynamics
+from trim_pomdp.model.hazard import HAZARDS, HazardTrials
+from trim_pomdp.model.observations import ObservationModel
+from trim_pomdp.model.propagation import RoutingMoments, routing_moments
+
+FloatArray = NDArray[np.float64]
+Progress = Callable[[str], None]
+# How far from the estimates bootstrap refits begin.
+_JITTER = 0.3
+# How many times more solutions end at the last step seen than at the one before, if they were cut off there.
+_PILED = 3
+
+
+def fit_rollouts(
+    name: str,
+    rollouts: Rollouts,
+    observations: ObservationModel,
+    *,
+    labels: bool = False,
+    class_hazards: bool = False,
+    by_step: bool = False,
+    intervals: bool = True,
+    draws: int = 100,
+    max_steps: int = 30,
+    seed: int = 0,
+    provenance: tuple[Provenance, ...] = (),
+    progress: Progress = lambda _: None,
+) -> StepDynamics:
+    """Estimate step dynamics from live rollouts.
+
+    Parameters
+    ----------
+    name : str
+        Name of the artifact.
+    rollouts : Rollouts
+        Weak-only solutions; strong-only ones and repairs as far as there are. Without repairs p_s and p_r stay unset.
+    observations : ObservationModel
+        Score densities, before transfer; its evidence map is applied to the rollouts.
+    labels : bool
+        Whether to use the truth where rollouts have it, in place of outcomes.
+    class_hazards, by_step : bool
+        Take hazards by class, or p_w by step, whatever held-out solutions say.
+    intervals : bool
+        Whether to compute intervals: a bootstrap over problems.
+    draws : int
+        Number of bootstrap samples.
+    max_steps : int
+        Step cap of the rollouts: a solution of so many steps was cut off.
+    seed : int
+        Of folds, starting points and bootstrap.
+    provenance : tuple of Provenance
+        The files that the rollouts came from.
+    progress : callable
+        Told what is being done.
+
+    Raises
+    ------
+    InputError
+        If the rollouts lack a feature of the evidence, all have one outcome, or come from a single problem; if one has
+        more than `max_steps` steps; if labels are wanted and there are none.
+    """
+    rows = RolloutRows.of(rollouts, observations.evidence, labelled=labels)
+    if labels and not any(known.any() for known in _known(rows).values()):
+        raise InputError("labels are wanted, and no rollout holds any; without them outcomes are used")
+    _check_cap(rows, max_steps)
+    outcomes = rows.weak.correct
+    if outcomes.all() or not outcomes.any():
+        shown = "right" if outcomes.all() else "wrong"
+        raise InputError(f"all {len(outcomes)} weak rollouts have {shown} answers; dynamics need some of each")
+    fitter = Fitter.of(observations, max_steps, rows)
+    plan = choose_plan(fitter, rows, class_hazards=class_hazards, by_step=by_step, seed=seed, progress=progress)
+    progress("fitting")
+    fitted = fitter.fit(rows, plan, n_starts=3, seed=seed)
+    fitter = fitter.weighted(rows, fitted.estimate.parameters, fitted.hazards)
+    fitted = fitter.fit(rows, plan, start=fitted.estimate.free)
+    ranges: dict[str, Interval] = {}
+    if intervals:
+        progress("bootstrap over problems")
+        ranges = bootstrap_intervals(
+            lambda rng: _refit(fitter, rows, plan, fitted, rng), fitted.values, n=draws, seed=seed
+        )
+        ranges = _with_few_trials(ranges, fitted, fitter.counts(rows.weak))
+    return _dynamics(name, fitted).replace(
+        right_weights=tuple(fitter.weights.tolist()),
+        provenance=provenance,
+        running_minimum=calibrate_minimum(rows.weak.batch, fitted_on="outcomes of the weak rollouts"),
+        fit=FitReport(
+            explanation=f"rollouts: {plan.explanation.description}",
+            sources=tuple(term.name for term in fitted.estimate.terms),
+            log_likelihood=fitted.estimate.log_likelihood,
+            intervals=ranges,
+            unidentified=_unidentified(rows, ranges),
+            checks=tuple(_checks(fitter, rows, fitted)),
+            notes=(*plan.notes, *_notes(rows, max_steps, labels, ranges)),
+        ),
+    )
+
+
+def _known(rows: RolloutRows) -> dict[str, NDArray[np.bool_]]:
+    """Which rollouts of each kind have a label."""
+    out = {"weak": rows.weak.labels != UNKNOWN}
+    if rows.strong is not None:
+        out["strong"] = rows.strong.labels != UNKNOWN
+    if rows.repairs is not None:
+        out["repair"] = rows.repairs.true_class != UNKNOWN
+    return out
+
+
+def _check_cap(rows: RolloutRows, max_steps: int) -> None:
+    lengths = [part.lengths for part in (rows.weak, rows.strong) if part is not None]
+    if rows.repairs is not None:
+        lengths.append(rows.repairs.batch.lengths + rows.repairs.further)
+    longest = max(int(part.max()) for part in lengths)
+    if longest > max_steps:
+        raise InputError(
+            f"a rollout has {longest} steps, more than the step cap of {max_steps}; raise it (--max-steps)"
+        )
+
+
+# Intervals ---------------------------------------------------------------------------------------------------
+
+
+def _refit(fitter: Fitter, rows: RolloutRows, plan: Plan, fitted: Fitted, rng: np.random.Generator) -> dict[str, float]:
+    """Estimates on a bootstrap sample, begun at random: what the data leave open must not look settled."""
+    start = {}
+    for name, value in fitted.estimate.free.items():
+        low, high, _ = PARAMETERS[name]
+        spread = 0.0 if name.startswith("weak_success") else _JITTER
+        start[name] = float(np.clip(value + rng.uniform(-spread, spread), low, high))
+    return fitter.fit(rows.resample(rng), plan, start=start, precision=ROUGH).values
+
+
+def _with_few_trials(ranges: Mapping[str, Interval], fitted: Fitted, counts: LengthCounts) -> dict[str, Interval]:
+    """Widen intervals of hazards to those that their (expected) numbers of trials allow, as if those were known."""
+    out = dict(ranges)
+    hazards, trials = fitted.hazards, _expected_trials(fitted, counts)
+    for name, rates in zip(HAZARDS, hazards.end.T, strict=True):
+        if f"{name}.1" not in out:
+            continue
+        # Classes that share a hazard share their trials.
+        number = trials[[np.array_equal(rates, other) for other in hazards.end.T]].sum(axis=0)
+        low, high = HazardTrials(rates * number, number).interval()
+        for t in range(len(rates) - 1):
+            span = out[f"{name}.{t + 1}"]
+            ends = min(span.low, float(low[t])), max(span.high, float(high[t]))
+            out[f"{name}.{t + 1}"] = span.model_copy(
+                update={"low": ends[0], "high": ends[1], "identified": is_identified(name, *ends)}
+            )
+    return out
+
+
+def _expected_trials(fitted: Fitted, counts: LengthCounts) -> FloatArray:
+    """Expected numbers of steps of each class, by step index; shape (3, T)."""
+    parameters = fitted.estimate.parameters
+    success = weak_success_curve(parameters, len(counts.right))
+    right, derailed = reached(success, fitted.hazards, parameters["recovery"])
+    return float(counts.pooled.trials[0]) * np.stack([right * success, derailed, right * (1.0 - success)])
+
+
+# What comes out ----------------------------------------------------------------------------------------------
+
+
+def _dynamics(name: str, fitted: Fitted) -> StepDynamics:
+    hazards = fitted.hazards
+    dynamics = step_dynamics(
+        name,
+        fitted.estimate.parameters,
+        hazards.right,
+        labelled=False,
+    )
+    if hazards.differ:
+        dynamics = dynamics.replace(
+            hazard_derailed=tuple(hazards.derailed.tolist()), hazard_wrong=tuple(hazards.wrong.tolist())
+        )
+    return dynamics.replace(
+        weak_tokens=_per_class(fitted.weak_tokens),
+        strong_tokens=_per_class(fitted.strong_tokens),
+        strong_only_tokens=fitted.strong_only_tokens,
+    )
+
+
+def _per_class(tokens: FloatArray | None) -> PerClass | None:
+    return None if tokens is None else PerClass(**dict(zip(CLASSES, tokens.tolist(), strict=True)))
+
+
+def _unidentified(rows: RolloutRows, ranges: Mapping[str, Interval]) -> tuple[str, ...]:
+    unset = () if rows.repairs is not None else ("strong_success", "repair")
+    wide = [name for name, item in ranges.items() if not item.identified and not name.startswith("hazard")]
+    return (*unset, *wide)
+
+
+def _notes(rows: RolloutRows, max_steps: int, labels: bool, ranges: Mapping[str, Interval]) -> list[str]:
+    out = []
+    if rows.repairs is None:
+        out.append("p_s and p_r need repair rollouts (--repair); strong-only solutions alone tell a mixture of them")
+    if labels:
+        counts = (f"{known.sum()} of {len(known)} {kind}" for kind, known in _known(rows).items())
+        out.append(f"by their labels: {', '.join(counts)} rollouts; the others by their outcomes")
+    longest = int(rows.weak.lengths.max())
+    cut_off = int((rows.weak.lengths == longest).sum())
+    if longest < max_steps and cut_off > _PILED * max(1, int((rows.weak.lengths == longest - 1).sum())):
+        out.append(
+            f"{cut_off} weak rollouts end at step {longest}, hardly any just before, none after: if they were cut off "
+            f"there, that is the step cap (--max-steps {longest})"
+        )
+    open_steps = [name for name, item in ranges.items() if name.startswith("hazard") and not item.identified]
+    if open_steps:
+        out.append(f"not identified, since hardly any solution gets there: {', '.join(open_steps)}")
+    return out
+
+
+def _checks(fitter: Fitter, rows: RolloutRows, fitted: Fitted) -> Iterator[Check]:
+    """What the dynamics imply against what the rollouts show."""
+    weak, parameters = rows.weak, fitted.estimate.parameters
+    chain = OutcomeChain.of(weak_success_curve(parameters, fitter.max_steps), fitted.hazards, parameters["recovery"])
+    yield _check("accuracy", float(chain.accuracy[0]), weak.correct, weak.groups, threshold=0.0)
+    steps = np.minimum(weak.lengths, fitter.max_steps)
+    for shown, implied, where in zip(("right", "wrong"), chain.mean_steps, (weak.correct, ~weak.correct), strict=True):
+        yield _check(f"steps of {shown} weak-only solutions", implied, steps[where], weak.groups[where])
+    if fitted.weak_tokens is not None and weak.tokens is not None:
+        kept = _moments(fitter, fitted, 0.0).kept[0] @ fitted.weak_tokens
+        yield _check("kept tokens", kept, weak.tokens.sum(axis=1), weak.groups, threshold=0.0)
+    belief = float(fitter.seen(weak).probability_right(parameters, fitted.hazards).mean())
+    quantity = "share of right weak-only solutions (mean of the filter's belief)"
+    used = bool((weak.labels == UNKNOWN).any())
+    yield _check(quantity, belief, weak.correct, weak.groups, used=used)
+    if rows.repairs is None:
+        return
+    yield from _repair_checks(fitter, rows.repairs, fitted)
+    if rows.strong is not None:
+        strong, moments = rows.strong, _moments(fitter, fitted, 1.0)
+        used = bool((strong.labels == UNKNOWN).any())
+        yield _check("accuracy", float(moments.accuracy[0]), strong.correct, strong.groups, threshold=1.0, used=used)
+        steps = np.minimum(strong.lengths, fitter.max_steps)
+        yield _check("steps", float(moments.steps[0]), steps, strong.groups, threshold=1.0, used=False)
+        tokens = float(moments.regenerated[0] @ fitted.strong_tokens)
+        yield _check("strong tokens", tokens, strong.tokens, strong.groups, threshold=1.0, used=False)
+
+
+def _repair_checks(fitter: Fitter, repairs: RepairRows, fitted: Fitted) -> Iterator[Check]:
+    """Outcomes of repairs: all, and those of steps that the filter takes to be right, derailed or first errors."""
+    term = fitter.repairs(repairs, fitted.hazards)
+    implied = term.probability_right(fitted.estimate.parameters)
+    likely = term.steps.last_beliefs(fitted.estimate.parameters, fitted.hazards).argmax(axis=1)
+    used = bool((repairs.true_class == UNKNOWN).any())
+    for shown, where in (
+        ("all", np.ones(len(likely), dtype=np.bool_)),
+        *((f"likely {label}", likely == c) for c, label in enumerate(("right", "derailed", "first errors"))),
+    ):
+        if where.any():
+            quantity = f"share of right repaired solutions, {shown}"
+            yield _check(
+                quantity, implied[where].mean(), repairs.batch.correct[where], repairs.groups[where], used=used
+            )
+
+
+def _moments(fitter: Fitter, fitted: Fitted, regenerate: float) -> RoutingMoments:
+    """Moments of weak-only (0) or strong-only (1)."""
+    parameters = fitted.estimate.parameters
+    return routing_moments(
+        np.full((1, 3), regenerate),
+        weak_success_curve(parameters, fitter.max_steps),
+        fitted.hazards.end,
+        outcome_table(
+            parameters.get("strong_success", 1.0),
+            parameters.get("repair", 1.0),
+            fitted.hazards.recovery(parameters["recovery"]),
+            fitted.hazards.end,
+        ),
+    )
+
+
+def _check(
+    quantity: str,
+    implied: float,
+    observed: NDArray[Any],
+    groups: NDArray[np.str_],
+    *,
+    threshold: float | None = None,
+    used: bool = True,
+) -> Check:
+    """A mean against its prediction; solutions of one problem are not independent."""
+    centred = observed - observed.mean()
+    totals = np.bincount(np.unique(groups, return_inverse=True)[1], centred)
+    return Check(
+        quantity=quantity,
+        threshold=threshold,
+        implied=float(implied),
+        observed=float(observed.mean()),
+        standard_error=float(np.sqrt((totals**2).sum()) / len(observed)),
+        used_in_fit=used,
+    )

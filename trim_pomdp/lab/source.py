@@ -1,0 +1,79 @@
+"""The lab as a source of models, beside models files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trim_pomdp.errors import InputError
+from trim_pomdp.runtime.config import fingerprint, read_models_file
+from trim_pomdp.runtime.routers import Role
+from trim_pomdp.runtime.solution import Caps, Oracle
+from trim_pomdp.runtime.sources import Backends, FileSource, ModelSource
+
+LAB = "lab"
+
+
+def model_source(name: str) -> ModelSource:
+    """The lab by its name, or a models file by its path.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or something in it is wrong.
+    """
+    return LabSource() if name == LAB else FileSource(Path(name), read_models_file(name))
+
+
+@dataclass(frozen=True)
+class LabSource:
+    """The lab's models (a `ModelSource`), those that come with the package unless a folder is given."""
+
+    folder: Path | None = None
+    prm_name: str = "lab-prm"
+
+    @property
+    def caps(self) -> Caps:
+        """See `ModelSource`."""
+        from trim_pomdp.lab.solving import CAPS
+
+        return CAPS
+
+    @property
+    def oracle(self) -> Oracle:
+        """See `ModelSource`."""
+        from trim_pomdp.lab.models import true_class
+
+        return true_class
+
+    def require(self, roles: Collection[Role]) -> None:
+        """See `ModelSource`."""
+        from trim_pomdp.lab.models import require_extra
+
+        for role in roles:
+            if not (self._folder / role / "config.json").is_file():
+                raise InputError(f"{self._folder}: no model {role!r} of the lab; train them with: trim-pomdp lab train")
+        require_extra()
+
+    def config(self, roles: Collection[Role]) -> dict[str, Any]:
+        """See `ModelSource`."""
+        return {LAB: {role: fingerprint(self._folder / role) for role in sorted(roles)}}
+
+    def load(self, roles: Collection[Role]) -> Backends:
+        """See `ModelSource`."""
+        from trim_pomdp.lab.models import load_models
+
+        loaded = load_models(self.folder)
+        return Backends(
+            loaded.weak if "weak" in roles else None,
+            loaded.strong if "strong" in roles else None,
+            loaded.prm if "prm" in roles else None,
+        )
+
+    @property
+    def _folder(self) -> Path:
+        from trim_pomdp.lab.models import shipped_folder
+
+        return self.folder or shipped_folder()

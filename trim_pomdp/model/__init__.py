@@ -1,0 +1,1 @@
+"""What is true of a model pair and its PRM: observations, evidence, belief, dynamics, the routing POMDP."""

@@ -1,0 +1,240 @@
+"""`StepDynamics`: the parameters of the routing process, as an artifact."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator, model_validator
+
+from trim_pomdp.artifacts import Artifact, Record
+from trim_pomdp.errors import UnsetParameterError
+from trim_pomdp.model.hazard import recovery_by_step
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+Tokens = Annotated[float, Field(ge=0.0, le=1e7)]
+
+
+class PerClass(Record):
+    """Tokens of a step, by class of the weak step: S0 (right), S1 (derailed), S2 (first error)."""
+
+    right: Tokens
+    derailed: Tokens
+    wrong: Tokens
+
+    @property
+    def array(self) -> NDArray[np.float64]:
+        """Values in the order S0, S1, S2."""
+        return np.array([self.right, self.derailed, self.wrong])
+
+    @classmethod
+    def constant(cls, value: float) -> PerClass:
+        """The same value for every class."""
+        return cls(right=value, derailed=value, wrong=value)
+
+
+class Interval(Record):
+    """Estimate of a parameter with an interval; `identified` is False where the data do not pin it down."""
+
+    estimate: float
+    low: float
+    high: float
+    level: Probability = 0.95
+    method: Literal["profile", "bootstrap", "exact"] = "profile"
+    identified: bool = True
+
+
+class Check(Record):
+    """One quantity of the goodness of fit: what the dynamics imply against what was observed.
+
+    `threshold` names the row of a pilot sweep (0: weak-only, 1: strong-only), None anything else.
+    """
+
+    quantity: str
+    threshold: Probability | None = None
+    implied: float
+    observed: float
+    standard_error: NonNegativeFloat | None = None
+    used_in_fit: bool
+
+    @property
+    def label(self) -> str:
+        """Quantity and row, for tables."""
+        if self.threshold is None:
+            return self.quantity
+        row = {0.0: "weak-only", 1.0: "strong-only"}.get(self.threshold, f"threshold {self.threshold:g}")
+        return f"{row}: {self.quantity}"
+
+    @property
+    def z_score(self) -> float | None:
+        """Difference in standard errors."""
+        return (self.implied - self.observed) / self.standard_error if self.standard_error else None
+
+
+class RivalFit(Record):
+    """How another explanation of the same data fares."""
+
+    name: str
+    description: str
+    parameters: dict[str, float]
+    log_likelihood: float
+    free_parameters: int = Field(ge=0)
+    accuracy_rmse: float
+    regenerations_rmse: float
+    held_out_accuracy_rmse: float | None
+    held_out_regenerations_rmse: float | None
+    held_out_log_likelihood: float | None = Field(description="per held-out row; higher is better")
+    weak_only_accuracy: float
+    strong_only_accuracy: float
+    visible_tokens_error: float | None = Field(description="largest relative error of kept + strong tokens")
+
+
+class FitReport(Record):
+    """Diagnostics of a fit, kept inside the artifact."""
+
+    explanation: str
+    sources: tuple[str, ...]
+    log_likelihood: float
+    intervals: dict[str, Interval] = {}
+    unidentified: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    rivals: tuple[RivalFit, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class MinimumCalibration(Record):
+    """Platt calibration of the running minimum, fitted on outcomes: P(right) = σ(intercept + slope · logit(min))."""
+
+    intercept: float
+    slope: float
+    clip: Annotated[float, Field(gt=0, lt=0.5)]
+    fitted_on: str
+
+
+class StepDynamics(Artifact):
+    """What the weak and the strong model do, step by step.
+
+    Attributes
+    ----------
+    weak_success : tuple of float
+        p_w: probability that the weak model's next step is right, given a right prefix. One value, or one a step.
+    strong_success : float or None
+        p_s: probability that a regenerated step is right where the weak step was right. None: not known.
+    repair : float or None
+        p_r: the same where the weak step was a first error. None: not known.
+    look_right : float
+        p_d: how often a step of a derailed solution looks right.
+    false_alarms, misses : float
+        Transfer e and d of the observation model to this weak model.
+    recovery : float
+        ρ: probability that a step of a derailed solution, whoever writes it, leads back to where a right solution would
+        be (errors that cancel, an error that is noticed), while that one would still be on its way.
+    right_weights : tuple of float or None
+        Factor of each observation bin in f_right (which is then normalised): how this weak model's right steps score,
+        where that differs from the observation model's. None: 1.
+    hazard : tuple of float
+        h_t: probability that a weak step ends the solution, at t = 1 … `max_steps`, the last one 1.
+    hazard_derailed, hazard_wrong : tuple of float or None
+        h'_t, the same for steps of derailed solutions, and h''_t, for first errors; None: equal to `hazard`.
+    derailed_emission : {"local", "labelled"}
+        Whether a derailed step is judged step by step (mixture of f_right and f_wrong by `look_right`) or emits
+        the density of S1 as labelled.
+    weak_tokens, strong_tokens : PerClass or None
+        Mean tokens of a weak step, and of the strong step that replaces it, by the weak step's class.
+    strong_only_tokens : float or None
+        Strong tokens per problem of strong-only (always regenerate): the unit of the budget, fixed at the fit.
+    running_minimum : MinimumCalibration or None
+        Calibration of the reference belief of that name.
+    fit : FitReport or None
+        Diagnostics of the fit.
+    """
+
+    kind: Literal["dynamics"] = "dynamics"
+    name: str
+    weak_success: tuple[Probability, ...] = Field(min_length=1)
+    strong_success: Probability | None = None
+    repair: Probability | None = None
+    look_right: Probability
+    false_alarms: Probability = 0.0
+    misses: Probability = 0.0
+    recovery: Probability = 0.0
+    right_weights: tuple[PositiveFloat, ...] | None = None
+    hazard: tuple[Probability, ...] = Field(min_length=1)
+    hazard_derailed: tuple[Probability, ...] | None = None
+    hazard_wrong: tuple[Probability, ...] | None = None
+    derailed_emission: Literal["local", "labelled"] = "local"
+    weak_tokens: PerClass | None = None
+    strong_tokens: PerClass | None = None
+    strong_only_tokens: PositiveFloat | None = None
+    running_minimum: MinimumCalibration | None = None
+    fit: FitReport | None = None
+
+    @field_validator("hazard", "hazard_derailed", "hazard_wrong")
+    @classmethod
+    def _ends_at_the_cap(cls, hazard: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if hazard is not None and not math.isclose(hazard[-1], 1.0):
+            raise ValueError(f"must be 1 at the step cap (step {len(hazard)}), where every step ends the solution")
+        return hazard
+
+    @model_validator(mode="after")
+    def _lengths_agree(self) -> StepDynamics:
+        if len(self.weak_success) not in (1, self.max_steps):
+            raise ValueError(f"weak_success has {len(self.weak_success)} values; expected 1 or {self.max_steps}")
+        for name in ("hazard_derailed", "hazard_wrong"):
+            values = getattr(self, name)
+            if values is not None and len(values) != self.max_steps:
+                raise ValueError(f"{name} has {len(values)} values; expected {self.max_steps}")
+        return self
+
+    @property
+    def max_steps(self) -> int:
+        """Step cap."""
+        return len(self.hazard)
+
+    @property
+    def weak_success_by_step(self) -> NDArray[np.float64]:
+        """p_w at steps 1 … `max_steps`, shape (max_steps,)."""
+        return np.broadcast_to(np.array(self.weak_success), (self.max_steps,)).copy()
+
+    @property
+    def hazard_array(self) -> NDArray[np.float64]:
+        """h_t, shape (max_steps,)."""
+        return np.array(self.hazard)
+
+    @property
+    def hazard_derailed_array(self) -> NDArray[np.float64]:
+        """h'_t, shape (max_steps,)."""
+        return np.array(self.hazard if self.hazard_derailed is None else self.hazard_derailed)
+
+    @property
+    def hazards_differ(self) -> bool:
+        """Whether an end, or none, tells something of the class of a step."""
+        return self.hazard_derailed is not None or self.hazard_wrong is not None
+
+    @property
+    def end(self) -> NDArray[np.float64]:
+        """P(a weak step ends the solution | step, class S0, S1, S2), shape (max_steps, 3)."""
+        return np.array([self.hazard, self.hazard_derailed or self.hazard, self.hazard_wrong or self.hazard]).T
+
+    @property
+    def recovery_by_step(self) -> NDArray[np.float64]:
+        """ρ_t, shape (max_steps,): `trim_pomdp.model.hazard.recovery_by_step`."""
+        return recovery_by_step(self.recovery, self.hazard_array, self.hazard_derailed_array)
+
+    def require(self, *names: str) -> None:
+        """Raise `UnsetParameterError` if one of the named parameters is not known."""
+        missing = [name for name in names if getattr(self, name) is None]
+        if missing:
+            raise UnsetParameterError(
+                f"dynamics {self.name!r} leave {', '.join(missing)} unset; fit them on a pilot sweep "
+                "(fit-dynamics --pilot) or on repair experiments, or set them in the file"
+            )
+
+    def replace(self, **changes: Any) -> StepDynamics:
+        """A copy with some fields changed, validated afresh, without the fit report, which would not be true of it."""
+        fields = self.model_dump(exclude={"fit"} | set(changes))
+        return StepDynamics.model_validate({**fields, **changes})

@@ -1,0 +1,81 @@
+r"""Exact moments of routing by a rule that looks only at the current step.
+
+With :math:`u_t` the probability of being at step t with a right prefix, :math:`v_t` with a derailed one, and
+:math:`a_t(c)` the probability that the rule regenerates a weak step of class c,
+
+.. math::
+    R_t &= u_t p_{w,t} (1 - a_t(S_0) + a_t(S_0) p_s) + u_t (1 - p_{w,t}) a_t(S_2) p_r \\
+    u_{t+1} &= (1 - h_t) R_t + (1 - h'_t) \rho_t v_t, \qquad
+    v_{t+1} = (1 - h''_t)(u_t - R_t) + (1 - h'_t) (1 - \rho_t) v_t,
+
+and accuracy is :math:`\sum_t (h_t R_t + h'_t \rho_t v_t)`. Threshold rules, constant strategies,
+step-random routing and the oracle on the true class are all of this form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RoutingMoments:
+    """Expected values per problem under several rules.
+
+    Attributes
+    ----------
+    accuracy, steps : ndarray of shape (n,)
+        Probability of a right answer; mean number of steps.
+    kept, regenerated : ndarray of shape (n, 3)
+        Mean number of kept and regenerated weak steps by class S0, S1, S2.
+    kept_variance, regenerated_variance : ndarray of shape (n,)
+        Variance over problems of the two totals.
+    """
+
+    accuracy: FloatArray
+    steps: FloatArray
+    kept: FloatArray
+    regenerated: FloatArray
+    kept_variance: FloatArray
+    regenerated_variance: FloatArray
+
+    @property
+    def regenerations(self) -> FloatArray:
+        """Mean regenerated steps per problem, shape (n,)."""
+        return np.asarray(self.regenerated.sum(axis=1))
+
+
+def routing_moments(
+    regenerate: FloatArray,
+    weak_success: FloatArray,
+    end: FloatArray,
+    outcomes: FloatArray,
+) -> RoutingMoments:
+    """Propagate the routing process under memoryless rules.
+
+    Parameters
+    ----------
+    regenerate : ndarray of shape (n, 3) or (n, T, 3)
+        For each rule (and step) the probability of regenerating a weak step of class S0, S1, S2.
+    weak_success : ndarray of shape (T,)
+        p_w by step.
+    end : ndarray of shape (T, 3)
+        Hazards by step and class.
+    outcomes : ndarray of shape (T, 2, 2, 3, 2, 2)
+        What follows an action: `trim_pomdp.model.belief.outcome_table`.
+    """
+    from trim_pomdp import _kernels
+
+    by_step = regenerate if regenerate.ndim == 3 else np.repeat(regenerate[:, None, :], len(end), axis=1)
+    return RoutingMoments(
+        *_kernels.propagate_memoryless(
+            np.ascontiguousarray(by_step, dtype=np.float64),
+            weak_success,
+            np.ascontiguousarray(end),
+            outcomes,
+        )
+    )

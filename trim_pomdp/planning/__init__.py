@@ -1,0 +1,1 @@
+"""What a model promises: evaluation, simulation, thresholds, the frontier, and pictures of them."""

@@ -1,0 +1,423 @@
+"""The frontier: accuracy against budget over all tradeoffs, and from a budget to a policy.
+
+One table of the routing POMDP serves every tradeoff λ. For each, the solver returns a policy graph whose accuracy and
+tokens are exact and whose value is within the gap of the optimum, so every point is a policy that exists, and no
+policy lies above the frontier by more than the gap. A budget between two points is met by drawing one of two
+neighbouring policies for each problem.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from solvers import Solution, solve, solve_many
+from trim_pomdp.errors import InputError
+from trim_pomdp.model.process import RoutingModel
+from trim_pomdp.planning.evaluation import evaluate, mix
+from trim_pomdp.policies.records import (
+    AlphaVectorRule,
+    MixedRule,
+    PlannedPoint,
+    PolicyArtifact,
+    StrategyRule,
+)
+
+FloatArray = NDArray[np.float64]
+PlannedRule = tuple[AlphaVectorRule, PlannedPoint]
+DEFAULT_GAP = 1e-5  # of the reward
+THREADS = 2
+_SCOUTS = 25
+_SCOUT_ROUNDS = 6
+_BUDGET_RESOLUTION = 0.002
+_MAX_BISECTIONS = 40
+
+
+@dataclass(frozen=True)
+class FrontierPoint:
+    """A tradeoff, the exact expectations of its policy graph, and certified bounds on the optimal value."""
+
+    point: PlannedPoint
+    value_lower: float
+    value_upper: float
+
+    @property
+    def tradeoff(self) -> float:
+        """λ."""
+        assert self.point.tradeoff is not None
+        return self.point.tradeoff
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """What can be had for every budget.
+
+    Attributes
+    ----------
+    model : RoutingModel
+        What was planned in.
+    points : tuple of FrontierPoint
+        Sorted by budget; accuracy does not decrease.
+    dominated : tuple of FrontierPoint
+        Points that another one beats in both, or equals in one and beats in the other.
+    weak_only, strong_only : PlannedPoint
+        Never and always regenerating.
+    elapsed_s : float
+        Wall time of solving and evaluating, without imports and compilation.
+    compile_s : float
+        Time that Numba took before that to compile, or to load, the kernels.
+    gap : float
+        What the value bounds of each point were asked to be within, in units of the reward.
+    """
+
+    model: RoutingModel
+    points: tuple[FrontierPoint, ...]
+    dominated: tuple[FrontierPoint, ...]
+    weak_only: PlannedPoint
+    strong_only: PlannedPoint
+    elapsed_s: float
+    compile_s: float
+    gap: float
+
+    def accuracy_at(self, budgets: Sequence[float] | FloatArray) -> FloatArray:
+        """Accuracy at given budgets, on the concave hull of weak-only and all points; flat beyond the last."""
+        points = [self.weak_only, *(item.point for item in self.points)]
+        budget, accuracy = concave_hull(
+            np.array([point.budget for point in points]), np.array([point.accuracy for point in points])
+        )
+        return np.interp(np.asarray(budgets, dtype=np.float64), budget, accuracy)
+
+    def policy_for_budget(self, budget: float) -> PolicyArtifact:
+        """See `policy_for_budget`."""
+        return policy_for_budget(self.model, budget, gap=self.gap)
+
+
+def compile_kernels(model: RoutingModel) -> float:
+    """Compile (or load from cache) what planning calls, by a little planning; returns the seconds it took."""
+    begin = time.perf_counter()
+    # A gap that the first sweep does not reach, and a warm start: every kernel of the solver runs once.
+    price = 0.5 * model.reward / model.strong_only_tokens
+    solution = solve(model.epoch_model, model.weights(price), gap=1e-4 * model.reward)
+    solution = solve(model.epoch_model, model.weights(0.9 * price), gap=1e-4 * model.reward, warm_start=solution)
+    for rule in (StrategyRule(strategy="weak"), rule_from_solution(solution, model, price)):
+        evaluate(rule, model)
+    return time.perf_counter() - begin
+
+
+def solve_frontier(
+    model: RoutingModel,
+    tradeoffs: int | Sequence[float] = 200,
+    *,
+    gap: float = DEFAULT_GAP,
+    threads: int = THREADS,
+) -> Frontier:
+    """Plan for many tradeoffs at once.
+
+    Parameters
+    ----------
+    model : RoutingModel
+        What to plan in.
+    tradeoffs : int or sequence of float
+        How many tradeoffs, chosen so that budgets are evenly covered from 0 to that of λ = 0; or the tradeoffs.
+    gap : float
+        Largest difference of the value bounds at the start, as a share of the reward.
+    threads : int
+        Solver threads.
+
+    Raises
+    ------
+    InputError
+        If there is no tradeoff, or one is negative.
+    """
+    count = int(tradeoffs) if isinstance(tradeoffs, (int, np.integer)) else len(tradeoffs)
+    if count < 1:
+        raise InputError(f"{count} tradeoffs; expected at least 1")
+    compile_s = compile_kernels(model)
+    begin = time.perf_counter()
+    chosen = (
+        even_tradeoffs(model, count, threads=threads)
+        if isinstance(tradeoffs, (int, np.integer))
+        else np.sort(np.array(tradeoffs, dtype=np.float64))
+    )
+    weights = np.array([model.weights(float(value)) for value in chosen])
+    solutions = solve_many(model.epoch_model, weights, gap=gap * model.reward, threads=threads)
+    items = [
+        FrontierPoint(_point_of(solution, model, float(value)), solution.lower, solution.upper)
+        for value, solution in zip(chosen, solutions, strict=True)
+    ]
+    points, dominated = split_dominated(items)
+    weak, strong = end_points(model)
+    elapsed_s = time.perf_counter() - begin
+    return Frontier(model, tuple(points), tuple(dominated), weak, strong, elapsed_s, compile_s, gap)
+
+
+def end_points(model: RoutingModel) -> tuple[PlannedPoint, PlannedPoint]:
+    """Weak-only and strong-only."""
+    return (
+        evaluate(StrategyRule(strategy="weak"), model),
+        evaluate(StrategyRule(strategy="strong"), model),
+    )
+
+
+def split_dominated(items: Sequence[FrontierPoint]) -> tuple[list[FrontierPoint], list[FrontierPoint]]:
+    """Sort by budget, and put points apart that another one dominates."""
+    ordered = sorted(items, key=lambda item: (item.point.budget, -item.point.accuracy, item.tradeoff))
+    points: list[FrontierPoint] = []
+    dominated: list[FrontierPoint] = []
+    best = -np.inf
+    for item in ordered:
+        same = points and item.point.budget == points[-1].point.budget and item.point.accuracy == best
+        if item.point.accuracy > best or same:
+            points.append(item)
+            best = max(best, item.point.accuracy)
+        else:
+            dominated.append(item)
+    return points, dominated
+
+
+def concave_hull(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Vertices of the least concave, non-decreasing function above the points (x, y), from the smallest x.
+
+    Examples
+    --------
+    >>> concave_hull(np.array([0.0, 1.0, 2.0]), np.array([0.0, 0.1, 1.0]))
+    (array([0., 2.]), array([0., 1.]))
+    """
+    order = np.lexsort((-y, x))
+    hull: list[tuple[float, float]] = []
+    for px, py in zip(x[order].tolist(), y[order].tolist(), strict=True):
+        if hull and (py <= hull[-1][1] or px == hull[-1][0]):
+            continue
+        while len(hull) >= 2 and _above(hull[-2], hull[-1], (px, py)):
+            hull.pop()
+        hull.append((px, py))
+    vertices = np.array(hull)
+    return vertices[:, 0], vertices[:, 1]
+
+
+def _above(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
+    """Whether the middle point b lies on or below the chord from a to c."""
+    return (b[1] - a[1]) * (c[0] - a[0]) <= (c[1] - a[1]) * (b[0] - a[0])
+
+
+# Tradeoffs --------------------------------------------------------------------------------------------------
+
+
+def largest_tradeoff(model: RoutingModel, *, gap: float = 1e-4) -> float:
+    """A price at which intervening never pays, not much above the smallest such price."""
+    high = model.reward / float(model.strong_tokens[model.strong_tokens > 0].min())
+    low, solution = 0.0, None
+    for _ in range(12):
+        middle = 0.5 * (low + high)
+        solution = solve(model.epoch_model, model.weights(middle), gap=gap * model.reward, warm_start=solution)
+        if solution.components[1] > 0.0:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def even_tradeoffs(model: RoutingModel, n: int, *, threads: int = THREADS) -> FloatArray:
+    """`n` tradeoffs, ascending, whose budgets lie evenly between 0 and that of λ = 0."""
+    top = largest_tradeoff(model)
+    if n == 1:
+        return np.array([0.5 * top])
+    scouts = np.concatenate([[0.0], np.geomspace(top * 1e-4, top, _SCOUTS)])
+    budgets = _budgets(model, scouts, threads)
+    for _ in range(_SCOUT_ROUNDS):  # halve the gaps between neighbours that are too wide
+        wide = np.flatnonzero(np.diff(-budgets) > max(1.5 / n, 1.0 / _SCOUTS**2) * budgets[0])
+        if len(wide) == 0:
+            break
+        extra = 0.5 * (scouts[wide] + scouts[wide + 1])
+        order = np.argsort(np.concatenate([scouts, extra]), kind="stable")
+        budgets = np.concatenate([budgets, _budgets(model, extra, threads)])[order]
+        scouts = np.concatenate([scouts, extra])[order]
+    wanted = np.linspace(budgets[0], 0.0, n)
+    # Budgets fall with λ up to the solver's gap; interpolation needs them monotone.
+    falling = np.minimum.accumulate(budgets)
+    chosen = np.interp(-wanted, -falling, scouts)
+    chosen[0], chosen[-1] = 0.0, top
+    return np.maximum.accumulate(chosen)
+
+
+def _budgets(model: RoutingModel, tradeoffs: FloatArray, threads: int) -> FloatArray:
+    weights = np.array([model.weights(float(value)) for value in tradeoffs])
+    solutions = solve_many(model.epoch_model, weights, gap=1e-4 * model.reward, threads=threads)
+    return np.array([solution.components[1] for solution in solutions]) / model.strong_only_tokens
+
+
+# Policies ---------------------------------------------------------------------------------------------------
+
+
+def rule_from_solution(solution: Solution, model: RoutingModel, tradeoff: float) -> AlphaVectorRule:
+    """The executable rule of a solution: alpha-vectors of what follows each step, and the filter's parameters."""
+    dynamics, observations = model.dynamics, model.observations
+    assert dynamics.strong_tokens is not None  # RoutingModel sees to it
+    T = dynamics.max_steps
+    by_class = dynamics.hazards_differ
+    hazard, hazard_derailed, hazard_wrong = map(tuple, dynamics.end.T.tolist())
+    return AlphaVectorRule(
+        tradeoff=tradeoff,
+        reward=model.reward,
+        alpha_vectors=(
+            *(tuple((float(a), float(b)) for a, b in solution.vectors(t + 1)) for t in range(T - 1)),
+            (),
+        ),
+        weak_success=dynamics.weak_success,
+        strong_success=model.strong_success,
+        repair=model.repair,
+        recovery=tuple(dynamics.recovery_by_step.tolist()) if by_class else (dynamics.recovery,),
+        hazard=hazard if by_class else None,
+        hazard_derailed=hazard_derailed if by_class else None,
+        hazard_wrong=hazard_wrong if by_class else None,
+        evidence=observations.evidence,
+        score_edges=observations.step_emission.score_edges if observations.emission == "step" else None,
+        emission_right=tuple(model.emission[0].tolist()),
+        emission_derailed=tuple(model.emission[1].tolist()),
+        emission_wrong=tuple(model.emission[2].tolist()),
+        strong_tokens=dynamics.strong_tokens,
+    )
+
+
+def policy_for_tradeoff(model: RoutingModel, tradeoff: float, *, gap: float = DEFAULT_GAP) -> PolicyArtifact:
+    """Plan for one price of a strong token.
+
+    Raises
+    ------
+    InputError
+        If the tradeoff is negative.
+    """
+    solution = solve(model.epoch_model, model.weights(tradeoff), gap=gap * model.reward)
+    rule = rule_from_solution(solution, model, tradeoff)
+    planned = evaluate(rule, model)
+    return _artifact(
+        model,
+        policy=rule,
+        planned=planned,
+        asked_tradeoff=tradeoff,
+        value=model.reward * planned.accuracy - tradeoff * planned.strong_tokens,
+        value_lower=solution.lower,
+        value_upper=solution.upper,
+    )
+
+
+def policy_for_budget(model: RoutingModel, budget: float, *, gap: float = DEFAULT_GAP) -> PolicyArtifact:
+    """Plan for an expected share of strong-only's tokens: one policy, or a draw between two neighbouring ones.
+
+    Parameters
+    ----------
+    budget : float
+        In [0, 1].
+    gap : float
+        As in `solve_frontier`.
+
+    Raises
+    ------
+    InputError
+        If the budget lies outside [0, 1].
+    """
+    check_budget(budget)
+    if budget == 0.0:
+        weak = StrategyRule(strategy="weak")
+        note = "budget 0: the weak model alone"
+        return _artifact(
+            model,
+            policy=weak,
+            planned=evaluate(weak, model),
+            asked_budget=0.0,
+            notes=(note,),
+        )
+    wanted = budget * model.strong_only_tokens
+    free = solve(model.epoch_model, model.weights(0.0), gap=gap * model.reward)
+    most = evaluate(rule_from_solution(free, model, 0.0), model)
+    if most.strong_tokens <= wanted:
+        return _largest_useful(model, free, most, budget)
+    return _mixture(model, *_neighbours(model, free, wanted, gap), budget)
+
+
+def _neighbours(model: RoutingModel, free: Solution, wanted: float, gap: float) -> tuple[PlannedRule, PlannedRule]:
+    """Rules at two close tradeoffs that spend at most, and at least, the wanted strong tokens; by bisection."""
+    top = largest_tradeoff(model)
+    none = solve(model.epoch_model, model.weights(top), gap=gap * model.reward, warm_start=free)
+    cheap, dear = [(top, none)], [(0.0, free)]
+    for _ in range(_MAX_BISECTIONS):
+        (low, less), (high, more) = cheap[-1], dear[-1]
+        if more.components[1] - less.components[1] <= _BUDGET_RESOLUTION * model.strong_only_tokens:
+            break
+        middle = 0.5 * (low + high)
+        if not high < middle < low:
+            break
+        solution = solve(model.epoch_model, model.weights(middle), gap=gap * model.reward, warm_start=more)
+        (dear if solution.components[1] > wanted else cheap).append((middle, solution))
+
+    # A rule spends almost, not exactly, what the policy graph of its solution does: step back where that matters.
+    def planned(item: tuple[float, Solution]) -> PlannedRule:
+        rule = rule_from_solution(item[1], model, item[0])
+        return rule, evaluate(rule, model)
+
+    first = planned(cheap.pop())
+    while first[1].strong_tokens > wanted and cheap:
+        first = planned(cheap.pop())
+    second = planned(dear.pop())
+    while second[1].strong_tokens < wanted and dear:
+        second = planned(dear.pop())
+    return first, second
+
+
+def _mixture(model: RoutingModel, below: PlannedRule, above: PlannedRule, budget: float) -> PolicyArtifact:
+    """Draw between two rules so that the expected tokens are the budget's."""
+    (cheap, first), (dear, second) = below, above
+    wanted = budget * model.strong_only_tokens
+    distance = second.strong_tokens - first.strong_tokens
+    share = 0.0 if distance <= 0 else float(np.clip((wanted - first.strong_tokens) / distance, 0.0, 1.0))
+    return _artifact(
+        model,
+        policy=MixedRule(first=cheap, second=dear, probability=share),
+        planned=mix(first, second, share),
+        asked_budget=budget,
+        added_variance=share * (1.0 - share) * distance**2,
+        notes=(
+            f"a draw for each problem: tradeoff {cheap.tradeoff:.6g} (budget {first.budget:.4f}, accuracy "
+            f"{first.accuracy:.4f}) with probability {1 - share:.4f}, tradeoff {dear.tradeoff:.6g} (budget "
+            f"{second.budget:.4f}, accuracy {second.accuracy:.4f}) with probability {share:.4f}",
+        ),
+    )
+
+
+def _largest_useful(model: RoutingModel, solution: Solution, point: PlannedPoint, budget: float) -> PolicyArtifact:
+    strong = evaluate(StrategyRule(strategy="strong"), model)
+    note = (
+        f"budget {budget:g} cannot be spent to advantage: at a price of 0 the best policy uses {point.budget:.4f} of "
+        f"strong-only's tokens for accuracy {point.accuracy:.4f} (strong-only: {strong.accuracy:.4f})"
+    )
+    return _artifact(
+        model,
+        policy=rule_from_solution(solution, model, 0.0),
+        planned=point,
+        asked_budget=budget,
+        value=model.reward * point.accuracy,
+        value_lower=solution.lower,
+        value_upper=solution.upper,
+        notes=(note,),
+    )
+
+
+def check_budget(budget: float) -> None:
+    """Raise `InputError` unless the budget is a share in [0, 1]."""
+    if not 0.0 <= budget <= 1.0:
+        raise InputError(f"budget is {budget:g}; expected a share of strong-only's tokens, from 0 to 1")
+
+
+def _point_of(solution: Solution, model: RoutingModel, tradeoff: float) -> PlannedPoint:
+    values = dict(zip(model.components, solution.components.tolist(), strict=True))
+    return PlannedPoint(tradeoff=tradeoff, budget=values["strong_tokens"] / model.strong_only_tokens, **values)
+
+
+def _artifact(model: RoutingModel, **fields: Any) -> PolicyArtifact:
+    """A policy file that says what it was planned in."""
+    return PolicyArtifact(model=model.name, provenance=model.provenance, **fields)

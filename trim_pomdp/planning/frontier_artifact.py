@@ -1,0 +1,73 @@
+"""The frontier as a file: what `trim-pomdp frontier` prints and writes."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import NonNegativeFloat
+
+from trim_pomdp.artifacts import Artifact
+from trim_pomdp.planning.frontier import Frontier, FrontierPoint
+from trim_pomdp.policies.records import PlannedPoint
+
+
+class FrontierRow(PlannedPoint):
+    """A point with certified bounds on the optimal value at its tradeoff."""
+
+    value_lower: float
+    value_upper: float
+
+    @classmethod
+    def of(cls, item: FrontierPoint) -> Self:
+        """Row of a frontier point."""
+        return cls(**item.point.model_dump(), value_lower=item.value_lower, value_upper=item.value_upper)
+
+
+class FrontierArtifact(Artifact):
+    """Accuracy against budget, as numbers; policies are made from the model when they are asked for.
+
+    Attributes
+    ----------
+    points : tuple of FrontierRow
+        Sorted by budget, accuracy non-decreasing.
+    dominated : tuple of FrontierRow
+        Points that another one beats.
+    weak_only, strong_only : PlannedPoint
+        Never and always regenerating.
+    threshold_rule : tuple of PlannedPoint
+        The threshold rule in the same model, at thresholds 0, 0.05, …, 1; empty where the model sees other evidence
+        than the PRM score.
+    elapsed_s : float
+        Wall time of solving and evaluating, without imports and compilation.
+    compile_s : float
+        Time that Numba took to compile, or to load, the kernels.
+    gap : float
+        Largest difference of the value bounds, as a share of the reward.
+    """
+
+    kind: Literal["frontier"] = "frontier"
+    model: str
+    points: tuple[FrontierRow, ...]
+    dominated: tuple[FrontierRow, ...]
+    weak_only: PlannedPoint
+    strong_only: PlannedPoint
+    threshold_rule: tuple[PlannedPoint, ...]
+    elapsed_s: NonNegativeFloat
+    compile_s: NonNegativeFloat
+    gap: NonNegativeFloat
+
+    @classmethod
+    def of(cls, frontier: Frontier, threshold_rule: tuple[PlannedPoint, ...]) -> Self:
+        """The file of a frontier."""
+        return cls(
+            model=frontier.model.name,
+            provenance=frontier.model.provenance,
+            points=tuple(FrontierRow.of(item) for item in frontier.points),
+            dominated=tuple(FrontierRow.of(item) for item in frontier.dominated),
+            weak_only=frontier.weak_only,
+            strong_only=frontier.strong_only,
+            threshold_rule=threshold_rule,
+            elapsed_s=frontier.elapsed_s,
+            compile_s=frontier.compile_s,
+            gap=frontier.gap,
+        )

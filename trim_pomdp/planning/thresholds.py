@@ -1,0 +1,36 @@
+"""The threshold rule in a model: the curve to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trim_pomdp.model.process import RoutingModel
+from trim_pomdp.planning.evaluation import evaluate
+from trim_pomdp.planning.frontier import concave_hull
+from trim_pomdp.policies.records import PlannedPoint, PosteriorRule, ThresholdRule
+
+THRESHOLDS = tuple(i / 20 for i in range(21))
+
+
+def threshold_curve(model: RoutingModel, thresholds: Sequence[float] = THRESHOLDS) -> tuple[PlannedPoint, ...]:
+    """Exact expectations of the threshold rule, in the order of the thresholds."""
+    return tuple(evaluate(ThresholdRule(threshold=k), model) for k in thresholds)
+
+
+def predicted_threshold_curve(model: RoutingModel) -> tuple[PlannedPoint, ...]:
+    """The threshold curve; empty where the model knows evidence of other kinds and so nothing of the bare PRM score."""
+    return threshold_curve(model) if model.observations.evidence is None else ()
+
+
+def posterior_curve(model: RoutingModel, closeness: Sequence[float] = THRESHOLDS) -> tuple[PlannedPoint, ...]:
+    """Exact expectations of the paper's posterior rule, in the order of the closeness values."""
+    return tuple(evaluate(PosteriorRule(closeness=c), model) for c in closeness)
+
+
+def hull_at(points: Sequence[PlannedPoint], budgets: Sequence[float]) -> NDArray[np.float64]:
+    """Accuracy at given budgets on the concave hull of points (mixtures of two rules), flat beyond the last."""
+    x, y = concave_hull(np.array([p.budget for p in points]), np.array([p.accuracy for p in points]))
+    return np.interp(np.asarray(budgets, dtype=np.float64), x, y)

@@ -1,0 +1,174 @@
+"""Plans that are run: a policy, what its model predicts of it, and the measured result beside that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trim_pomdp.errors import InputError
+from trim_pomdp.policies import PolicyArtifact
+from trim_pomdp.runtime.routers import AnyRule
+from trim_pomdp.runtime.run import Progress, Routing, run
+from trim_pomdp.runtime.summary import RunSummary
+
+if TYPE_CHECKING:
+    from trim_pomdp.data.problems import Problem
+    from trim_pomdp.model.observations import ClassTable
+    from trim_pomdp.model.process import RoutingModel
+    from trim_pomdp.runtime.sources import ModelSource
+
+POLICY_FILE = "policy.json"
+_NO_MODEL = "none"
+
+
+@dataclass(frozen=True)
+class LivePlan:
+    """A policy, and what is needed to run it and to judge the result.
+
+    Attributes
+    ----------
+    artifact : PolicyArtifact
+        The policy that is executed; `planned` is None where no fitted model is there to predict anything.
+    strong_only_tokens : float or None
+        The unit of the budget.
+    class_table : ClassTable or None
+        For policies that look at (min, current).
+    """
+
+    artifact: PolicyArtifact
+    strong_only_tokens: float | None = None
+    class_table: ClassTable | None = None
+
+
+def plan_for_budget(model: RoutingModel, budget: float) -> LivePlan:
+    """Plan for a share of strong-only's tokens.
+
+    Raises
+    ------
+    InputError
+        If the budget lies outside [0, 1].
+    """
+    from trim_pomdp.planning.frontier import policy_for_budget
+
+    return _in_model(policy_for_budget(model, budget), model)
+
+
+def plan_for_rule(rule: AnyRule, model: RoutingModel | None) -> LivePlan:
+    """A rule that was not planned, and what the model, if there is one, predicts of it.
+
+    Raises
+    ------
+    InputError
+        If the rule looks at PRM scores and the model at other evidence.
+    """
+    if model is None:
+        return LivePlan(PolicyArtifact(model=_NO_MODEL, policy=rule))
+    from trim_pomdp.planning.evaluation import evaluate
+
+    planned = evaluate(rule, model)
+    artifact = PolicyArtifact(model=model.name, policy=rule, planned=planned, provenance=model.provenance)
+    return _in_model(artifact, model)
+
+
+def plan_from_file(artifact: PolicyArtifact, model: RoutingModel | None) -> LivePlan:
+    """A policy as it was planned; the unit of its budget is what it was planned with, if it says so."""
+    point = artifact.planned
+    unit = point.strong_tokens / point.budget if point is not None and point.budget > 0 else None
+    if model is None:
+        return LivePlan(artifact, unit)
+    plan = _in_model(artifact, model)
+    return plan if unit is None else replace(plan, strong_only_tokens=unit)
+
+
+def _in_model(artifact: PolicyArtifact, model: RoutingModel) -> LivePlan:
+    return LivePlan(artifact, model.strong_only_tokens, model.observations.class_table)
+
+
+def run_live(
+    plan: LivePlan,
+    problems: Sequence[Problem],
+    source: ModelSource,
+    folder: str | Path,
+    *,
+    seed: int = 0,
+    resume: bool = False,
+    in_flight: int = 64,
+    progress: Progress | None = None,
+    record_scores: bool = False,
+) -> RunSummary:
+    """Route problems with a plan's policy; traces and the policy go into the folder.
+
+    Parameters
+    ----------
+    plan : LivePlan
+    problems : sequence of Problem
+    source : ModelSource
+        Only the models that the policy can ask are loaded.
+    folder, resume, in_flight, progress
+        As in `trim_pomdp.runtime.run.run`.
+    seed : int
+        Of all draws.
+    record_scores : bool
+        Have every step scored, whether the policy needs it or not.
+
+    Raises
+    ------
+    InputError
+        If a model is wanted that the source does not have, or truth that nobody knows, or the folder is not fit.
+    """
+    from trim_pomdp.runtime.sources import roles_asked
+
+    rule = plan.artifact.policy
+    routing = Routing(
+        rule,
+        seed=seed,
+        caps=source.caps,
+        class_table=plan.class_table,
+        oracle=source.oracle,
+        record_scores=record_scores,
+    )
+    roles = roles_asked(rule, source.caps, record_scores=record_scores)
+    source.require(roles)
+    return run(
+        problems,
+        routing.start,
+        source.load(roles).models,
+        folder,
+        config={**routing.config, "mode": "run", "models": source.config(roles)},
+        resume=resume,
+        in_flight=in_flight,
+        progress=progress,
+        strong_only_tokens=plan.strong_only_tokens,
+        files={POLICY_FILE: plan.artifact.model_dump_json(indent=1) + "\n"},
+    )
+
+
+def result_document(summary: RunSummary, plan: LivePlan) -> dict[str, Any]:
+    """What was measured beside what was planned, as JSON values."""
+    planned = plan.artifact.planned
+    compared = ("accuracy", "strong_tokens", "regenerations")
+    return {
+        "problems": summary.problems,
+        "accuracy": summary.accuracy,
+        "accuracy_se": summary.accuracy_se,
+        "strong_tokens": summary.strong_tokens,
+        "strong_tokens_se": summary.strong_tokens_se,
+        "regenerations": summary.regenerations,
+        "budget": summary.budget,
+        "budget_se": summary.budget_se,
+        "asked_budget": plan.artifact.asked_budget,
+        "planned": None if planned is None else {name: getattr(planned, name) for name in compared},
+        "tokens": summary.tokens,
+        "wall_s": summary.wall_s,
+        "overhead_share": summary.overhead_share,
+        "failed": summary.failed,
+    }
+
+
+def require_answers(problems: Sequence[Problem]) -> None:
+    """Raise `InputError` unless the right answer of every problem is known."""
+    for problem in problems:
+        if problem.answer is None:
+            raise InputError(f"problem {problem.id!r} has no answer, so that its outcome would tell nothing")
