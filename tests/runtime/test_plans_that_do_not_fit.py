@@ -7,9 +7,11 @@ import pytest
 from scripted import DYNAMICS, MODEL, OBSERVATIONS, alpha_rule
 
 from trim_pomdp.errors import InputError
+from trim_pomdp.lab.source import LabSource
 from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.planning.frontier import policy_for_budget, policy_for_tradeoff
 from trim_pomdp.policies import PolicyArtifact, ThresholdRule
+from trim_pomdp.presets.store import load_preset, presets
 from trim_pomdp.runtime.live import LivePlan, misfits, plan_for_rule
 from trim_pomdp.runtime.sources import FileSource, ModelsFile
 
@@ -82,3 +84,25 @@ def test_policies_keep_the_conditions_of_the_dynamics() -> None:
     assert misfits(LivePlan(artifact), source(6), family="loop") == ("problems of the family chain, now loop",)
     assert model.observations == OBSERVATIONS
     assert alpha_rule().horizon == 6
+
+
+def test_presets_of_the_lab_say_what_they_were_fitted_on() -> None:
+    """The weights that ship are those that the presets were fitted on, and plans of other families are told."""
+    lab = LabSource()
+    models = lab.config({"weak", "strong", "prm"})
+    for name in presets():
+        if name.startswith("lab-"):
+            conditions = load_preset(name).dynamics.conditions
+            assert conditions == Conditions(family=name[4:].split(".")[0], max_steps=lab.caps.max_steps, models=models)
+
+
+def test_run_tells_of_another_family(run_cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    pytest.importorskip("torch")
+    policy = tmp_path / "policy.json"
+    policy_for_budget(load_preset("lab-chain.prm").routing_model(), 0.1).save(policy)
+    common = ["run", "--models", "lab", "--problems", "2", "--policy", policy]
+    code, _, told = run_cli(*common, "--family", "loop", "--out", tmp_path / "loop")
+    assert code == 0
+    assert "the plan may not come true: it is for problems of the family chain, now loop" in told
+    code, _, told = run_cli(*common, "--family", "chain", "--out", tmp_path / "chain")
+    assert (code, told) == (0, "")
