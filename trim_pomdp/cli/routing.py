@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trim_pomdp.cli.budgets import BudgetOption
 from trim_pomdp.cli.live import (
     LAB,
     FamilyOption,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from trim_pomdp.runtime.live import LivePlan
     from trim_pomdp.runtime.summary import RunSummary
 
-BudgetOption = Annotated[float | None, typer.Option(help="Plan for this share of strong-only's tokens, 0 to 1.")]
 EvidenceOption = Annotated[
     str | None, typer.Option(help="What the lab's plan judges steps by: prm, logprob, prm+logprob (default: the best).")
 ]
@@ -90,7 +90,8 @@ def run(
     if as_json:
         emit_json(result_document(summary, plan))
         return
-    _show(summary, plan, out)
+    show_result(summary, plan)
+    say(f"wrote {out}/: traces.jsonl, policy.json, run.json")
 
 
 def _model(
@@ -146,19 +147,19 @@ def _plan(given: Rule | PolicyArtifact | None, budget: float | None, model: Rout
     return plan_from_file(given, model) if isinstance(given, PolicyArtifact) else plan_for_rule(given, model)
 
 
-def _show(summary: RunSummary, plan: LivePlan, out: Path) -> None:
-    planned = plan.artifact.planned
+def show_result(summary: RunSummary, plan: LivePlan | None) -> None:
+    """What was measured beside what was planned, if anything was; tokens by kind, and how solutions ended."""
+    planned, absent = (None, "") if plan is None else (plan.artifact.planned, None)
     rows = [
-        [name.replace("_", " "), getattr(planned, name, None), getattr(summary, name), getattr(summary, f"{name}_se")]
+        [name.replace("_", " "), getattr(planned, name, absent), getattr(summary, name), getattr(summary, f"{name}_se")]
         for name in ("accuracy", "strong_tokens", "regenerations", "budget")
     ]
     show_table(f"{summary.problems} problems", ["per problem", "planned", "measured", "standard error"], rows)
     counts = [[kind.replace("_", " "), count] for kind, count in summary.tokens.items()]
     show_table("tokens", ["kind", "tokens"], counts)
-    for note in plan.artifact.notes:
+    for note in () if plan is None else plan.artifact.notes:
         say(note)
     show_pace(summary)
-    say(f"wrote {out}/: traces.jsonl, policy.json, run.json")
 
 
 def show_pace(summary: RunSummary) -> None:

@@ -17,6 +17,7 @@ from trim_pomdp.artifacts import Record, validate
 from trim_pomdp.data.features import CLASSES, LOGPROBS, ClassFeatures, running_minimum
 from trim_pomdp.data.jsonl import read_records
 from trim_pomdp.data.sequences import LogprobFeatures, Score, check_features
+from trim_pomdp.equality import ByContent
 from trim_pomdp.errors import InputError
 
 
@@ -163,8 +164,8 @@ def read_step_scores(path: str | Path) -> list[StepScores]:
     return read_records(path, StepScores)
 
 
-@dataclass(frozen=True)
-class LabelledScores:
+@dataclass(frozen=True, eq=False)
+class LabelledScores(ByContent):
     """Scores of single steps, known to be right or a first error.
 
     Attributes
