@@ -165,9 +165,8 @@ def plot_frontier(
             x, y = _budget_and_accuracy(inside)
             label = "threshold rule, same model"
             axis.plot(x, y, "o--", color=ORANGE, markersize=5, linewidth=1.6, label=label)
-        axis.plot(
-            *_budget_and_accuracy(ends), "s", color=GREEN, markersize=8, label="weak-only, strong-only, same model"
-        )
+        label = f"weak-only {ends[0].accuracy:.3f}, strong-only {ends[1].accuracy:.3f}, same model"
+        axis.plot(*_budget_and_accuracy(ends), "s", color=GREEN, markersize=8, label=label)
         _draw_measured(axis, [point for point in measured if not point.is_end], "D", GREY, "threshold rule, measured")
         _draw_measured(
             axis, [point for point in measured if point.is_end], "s", GREEN, "weak-only, strong-only, measured"
@@ -176,14 +175,19 @@ def plot_frontier(
         _explain_the_end(axis, frontier)
         right = max(1.0, frontier.last.budget, frontier.strong_only.budget, *(point.budget for point in measured))
         axis.set(
-            xlabel=f"budget: strong tokens per problem ÷ {unit:.4g} (those of strong-only)",
+            xlabel=f"budget: strong tokens per problem ÷ {unit:.4g} ({_whose_unit(frontier.model)})",
             ylabel="accuracy (share of problems solved)",
             title=dynamics.name,
             xlim=(-0.02, 1.03 * right),
         )
-        title = "± 1.96 s.e. where measured" if measured else None
-        axis.legend(loc="lower right", fontsize=12, title=title, title_fontsize=11)
+        title = "measured: ± 1.96 s.e." if measured else None
+        axis.legend(loc="lower right", fontsize=12, title=title, title_fontsize=12, alignment="left")
         return figure
+
+
+def _whose_unit(model: RoutingModel) -> str:
+    """Strong-only's tokens are fixed at a fit, where there was one, and may differ from what the model implies."""
+    return "strong-only's in this model" if model.dynamics.strong_only_tokens is None else "strong-only's, as fitted"
 
 
 def _alike(first: PlannedPoint, second: PlannedPoint) -> bool:
@@ -231,7 +235,8 @@ def _explain_the_end(axis: Axes, frontier: Frontier) -> None:
         color=BLUE,
         fontsize=12,
     )
-    axis.margins(y=0.16)  # room for the words
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high + 0.12 * (high - low))  # room for the words
 
 
 def plot_densities(model: RoutingModel) -> Figure:
@@ -247,7 +252,7 @@ def plot_densities(model: RoutingModel) -> Figure:
     score = score_name(observations.evidence)
     shown = ((0, BLUE, "right step"), (2, RED, "first wrong step"))
     with mpl.rc_context(_STYLE):
-        figure, axes = _figure(2, width=13.0, height=6.0)
+        figure, axes = _figure(2, width=13.0, height=5.8)
         names = [f"{low:g}–{high:g}" for low, high in itertools.pairwise(_DISPLAY_EDGES)]
         place = np.arange(len(names) + 1)
         for (row, color, label), shift in zip(shown, (-0.2, 0.2), strict=True):
@@ -256,21 +261,19 @@ def plot_densities(model: RoutingModel) -> Figure:
             axes[0].bar(place + shift, mass, width=0.4, color=color, label=label)
             axes[1].plot(*before, color=color, linestyle=":", linewidth=1.6)
             axes[1].plot(*after, color=color, label=f"{label}, this weak model")
-        axes[1].plot(
-            [], [], color=GREY, linestyle=":", linewidth=1.6, label="as labelled (before weights and transfer)"
-        )
+        axes[1].plot([], [], color=GREY, linestyle=":", linewidth=1.6, label="as labelled")
         axes[0].set_xticks(place, [*names, "exactly 1"], rotation=45, ha="right", fontsize=12)
-        axes[0].set(xlabel=score, ylabel="share of steps", title="As labelled, of any model")
+        axes[0].set(xlabel=score, ylabel="share of steps", title="As labelled (before weights and transfer)")
         axes[0].grid(axis="x", visible=False)
         axes[1].set(
-            xlabel="threshold k",
-            ylabel=f"share of steps with {score} < k",
+            xlabel=f"threshold k on the {score}",
+            ylabel="share of steps below k",
             title="This weak model, as the planner has it",
             xlim=(0, 1),
             ylim=(0, 1.02),
         )
         axes[0].legend(loc="upper center", fontsize=13)
-        figure.legend(*axes[1].get_legend_handles_labels(), loc="outside right center", fontsize=12)
+        axes[1].legend(loc="best", fontsize=12, frameon=True, framealpha=0.85, edgecolor="none")
         return figure
 
 
@@ -361,14 +364,14 @@ def plot_policy_map(policy: Rule | PolicyArtifact, steps: Sequence[int] = (1, 3,
         axes = figure.subplots(len(rows), len(steps), squeeze=False)
         for (part, share), row, line in zip(rows, surfaces, axes, strict=True):
             centres = _centres(part)
-            drawn = "" if len(rows) == 1 else f", drawn with probability {share:.3f}"
+            drawn = "" if len(rows) == 1 else f", with probability {share:.3f}"
             for axis, step, surface in zip(line, steps, row, strict=True):
                 mesh = axis.pcolormesh(q, centres, surface.T, cmap="RdBu", vmin=-limit, vmax=limit, rasterized=True)
                 if surface.min() < 0.0 < surface.max():
                     axis.contour(q, centres, surface.T, levels=[0.0], colors="black", linewidths=1.8)
-                axis.set(title=f"step {step + 1}", xlim=(0, 1), ylim=(0, 1))
+                axis.set(xlim=(0, 1), ylim=(0, 1))
+                axis.set_title(f"step {step + 1}: λ = {part.tradeoff:.4g}{drawn}", fontsize=12)
                 axis.grid(visible=False)
-            line[0].set_title(f"λ = {part.tradeoff:.4g}{drawn}; step {steps[0] + 1}")
             line[0].set_ylabel(f"{score_name(part.evidence)} of the step")
         for axis in axes[-1]:
             axis.set_xlabel("q: P(prefix is right)")
