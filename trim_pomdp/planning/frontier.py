@@ -512,7 +512,7 @@ def _largest_useful(model: RoutingModel, solution: Solution, point: PlannedPoint
 def check_budget(budget: float) -> None:
     """Raise `InputError` unless the budget is a share in [0, 1]; percentages get a hint."""
     if not 0.0 <= budget <= 1.0:
-        hint = f"; did you mean {budget / 100:g}?" if 1.0 < budget <= 100.0 else ""
+        hint = f"; did you mean {budget / 100:g}?" if 2.0 <= budget <= 100.0 else ""
         raise InputError(f"budget is {budget:g}; expected a share of strong-only's tokens, from 0 to 1{hint}")
 
 
