@@ -190,6 +190,25 @@ def test_whatever_a_name_says_is_escaped_and_stays_on_one_line(things: dict[str,
     assert ["name", NASTY] in tables(named).rows
 
 
+def test_a_solution_of_the_solver_shows_its_bounds_and_components() -> None:
+    from solvers import EpochModel, solve
+
+    # One state, one action, one epoch: 3 right answers for half a token.
+    model = EpochModel(
+        joint=np.ones((1, 1, 1, 1, 1, 1)),
+        reward=np.array([3.0, 0.5]).reshape(1, 1, 1, 1, 2),
+        children=np.array([[1], [1]]),
+        table_of=np.array([0, -1]),
+        start=np.ones(1),
+        component_names=("<right>", "tokens"),
+    )
+    found = solve(model, [1.0, -2.0])
+    line = repr(found)
+    assert line.startswith("Solution(value 2 to 2, <right> 3, tokens 0.5, ended gap reached, ")
+    assert "\n" not in line
+    assert ["<right>", "3"] in tables(found).rows
+
+
 def test_a_policy_of_ones_own_needs_nothing_to_be_shown() -> None:
     from typing import Literal
 
