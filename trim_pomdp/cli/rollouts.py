@@ -21,6 +21,7 @@ from trim_pomdp.cli.live import (
     lab_or_file_problems,
     read_family,
     require_success,
+    resumable,
     solving_bar,
     use_threads,
 )
@@ -83,7 +84,7 @@ def rollout(
         asked = lab_or_file_problems(lab_family, problems, "fit", seed)
         job = _solo_job(chosen, asked, lab_family, source, seed, scores=chosen == "weak" and not no_scores)
     use_threads(models, threads)
-    with solving_bar(f"{chosen} rollout", len(job.problems)) as tell:
+    with resumable(), solving_bar(f"{chosen} rollout", len(job.problems)) as tell:
         summary = job.run(out, resume=resume, in_flight=in_flight, progress=tell)
     require_success(summary, out)
     files = job.write(out, labels)

@@ -19,6 +19,7 @@ from trim_pomdp.cli.live import (
     lab_or_file_problems,
     read_family,
     require_success,
+    resumable,
     solving_bar,
     use_threads,
 )
@@ -84,7 +85,7 @@ def run(
     for phrase in misfits(plan, source, family=lab_family):
         warn(f"the plan may not come true: it is for {phrase}")
     use_threads(models, threads)
-    with solving_bar("routing", len(chosen)) as tell:
+    with resumable(), solving_bar("routing", len(chosen)) as tell:
         summary = run_live(plan, chosen, source, out, seed=seed, resume=resume, in_flight=in_flight, progress=tell)
     require_success(summary, out)
     if as_json:
@@ -163,9 +164,13 @@ def _show(summary: RunSummary, plan: LivePlan, out: Path) -> None:
 
 def show_pace(summary: RunSummary) -> None:
     """Say how long it took, how solutions ended, and what failed first."""
+    from trim_pomdp.runtime.summary import disobedience
+
     pace = f", {60 * summary.problems / summary.wall_s:.0f} problems a minute" if summary.wall_s > 0 else ""
     ends = ", ".join(f"{reason} {count}" for reason, count in summary.reasons.items())
     say(f"{number(summary.wall_s, 1)} s{pace}, {100 * summary.overhead_share:.1f} % of it outside the models")
     say(f"ends: {ends}")
+    for line in disobedience(summary):
+        warn(line)
     if summary.failed:
         warn(f"{summary.failed} of {summary.problems} problems failed, the first by {summary.error}")

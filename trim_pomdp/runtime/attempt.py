@@ -58,6 +58,8 @@ class Caps:
         Strong tokens; then the weak model goes on alone. None: no limit.
     degenerate_steps : int
         So many degenerate steps in a row end the solution ("degenerate").
+    max_prompt_characters : int
+        A problem with a longer prompt fails before any model is asked.
 
     Raises
     ------
@@ -69,9 +71,10 @@ class Caps:
     max_step_tokens: int = 512
     max_strong_tokens: int | None = None
     degenerate_steps: int = 3
+    max_prompt_characters: int = 200_000
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "max_step_tokens", "degenerate_steps"):
+        for name in ("max_steps", "max_step_tokens", "degenerate_steps", "max_prompt_characters"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least 1")
         if self.max_strong_tokens is not None and self.max_strong_tokens < 0:
@@ -170,6 +173,9 @@ class Attempt:
         self._strong_tokens = 0
         self._course = self._solve()
         self._pending: Call | None = next(self._course)
+        length, limit = len(self.problem.prompt), self.caps.max_prompt_characters
+        if length > limit:
+            self.fail(InputError(f"the prompt has {length} characters; [limits] max_prompt_characters is {limit}"))
 
     @property
     def pending(self) -> Call | None:

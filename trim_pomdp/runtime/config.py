@@ -48,6 +48,7 @@ class Limits(Record):
     max_step_tokens: PositiveInt = 512
     max_strong_tokens: NonNegativeInt | None = None
     degenerate_steps: PositiveInt = 3
+    max_prompt_characters: PositiveInt = 200_000
 
     @property
     def caps(self) -> Caps:

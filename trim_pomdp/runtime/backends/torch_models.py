@@ -88,6 +88,7 @@ class TransformersGenerator:
         """See `BatchGenerator`."""
         texts = [prompt_text(self._tokenizer, r.problem, r.steps, self._system_prompt, SEPARATOR) for r in requests]
         encoded = _encoded(self._tokenizer, texts)
+        _require_room(self._model.config, requests, encoded)
         out: dict[int, GeneratedStep] = {}
         for chunk in _chunks(encoded, self._max_batch, self._model.device):
             replies = self._generate([requests[i] for i in chunk], [encoded[i] for i in chunk])
@@ -271,6 +272,7 @@ class TransformersScorer:
         """See `BatchScorer`."""
         texts = [prompt_text(self._tokenizer, r.problem, r.steps, self._system_prompt, SCORE_TOKEN) for r in requests]
         encoded = _encoded(self._tokenizer, texts)
+        _require_room(self._model.config, requests, encoded)
         out: dict[int, SolutionScores] = {}
         for chunk in _chunks(encoded, self._max_batch, next(self._model.parameters()).device):
             replies = self._score([requests[i] for i in chunk], [encoded[i] for i in chunk])
@@ -312,6 +314,14 @@ def prompt_text(
 def _encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
     encoded: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return encoded
+
+
+def _require_room(config: Any, requests: Sequence[StepRequest | ScoreRequest], encoded: Sequence[list[int]]) -> None:
+    """Raise `InputError` for a text that is longer than the model can read (the batch is then tried one by one)."""
+    limit = getattr(config, "max_position_embeddings", None)
+    for request, ids in zip(requests, encoded, strict=True):
+        if limit is not None and len(ids) > limit:
+            raise InputError(f"problem {request.problem.id}: {len(ids)} tokens; the model reads at most {limit}")
 
 
 def _chunks(encoded: Sequence[list[int]], most: int, device: torch.device) -> Iterator[list[int]]:
