@@ -27,7 +27,7 @@ pytest.importorskip("transformers")
 
 RUN_KEYS = {
     "problems", "accuracy", "accuracy_se", "strong_tokens", "strong_tokens_se", "regenerations", "budget", "budget_se",
-    "asked_budget", "planned", "tokens", "wall_s", "overhead_share", "failed",
+    "asked_budget", "planned", "weak_only", "strong_only", "tokens", "wall_s", "overhead_share", "failed",
 }  # fmt: skip
 KINDS = {"weak_kept", "weak_discarded", "strong", "scored"}
 

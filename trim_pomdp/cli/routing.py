@@ -148,12 +148,19 @@ def _plan(given: Rule | PolicyArtifact | None, budget: float | None, model: Rout
 
 
 def _show(summary: RunSummary, plan: LivePlan, out: Path) -> None:
-    planned = plan.artifact.planned
+    columns = ["per problem", "planned", "measured", "standard error", "weak-only, planned", "strong-only, planned"]
     rows = [
-        [name.replace("_", " "), getattr(planned, name, None), getattr(summary, name), getattr(summary, f"{name}_se")]
+        [
+            name.replace("_", " "),
+            getattr(plan.artifact.planned, name, None),
+            getattr(summary, name),
+            getattr(summary, f"{name}_se"),
+            getattr(plan.weak_only, name, None),
+            getattr(plan.strong_only, name, None),
+        ]
         for name in ("accuracy", "strong_tokens", "regenerations", "budget")
     ]
-    show_table(f"{summary.problems} problems", ["per problem", "planned", "measured", "standard error"], rows)
+    show_table(f"{summary.problems} problems", columns, rows)
     counts = [[kind.replace("_", " "), count] for kind, count in summary.tokens.items()]
     show_table("tokens", ["kind", "tokens"], counts)
     for note in plan.artifact.notes:
