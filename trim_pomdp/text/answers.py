@@ -38,7 +38,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.text.latex import CLOSING, MAX_LENGTH, OPENING, TEXT, UnreadableError
+from trim_pomdp.text.latex import FUNCTIONS, MATRIX, MAX_LENGTH, UnreadableError
 from trim_pomdp.text.mathematics import Budget, same_expression
 from trim_pomdp.text.values import Choice, Expression, Items, Named, Number, Quantity, Value, Words, read
 
@@ -202,6 +202,8 @@ def _items(a: Value, b: Value, budget: Budget) -> bool | None:
     if not isinstance(a, Items):
         return None
     if not isinstance(b, Items):
+        if a.is_matrix and isinstance(b, Expression) and MATRIX in b.tokens:
+            return None
         return a.kind == "set" and len(a.items) == 1 and _same(a.items[0], b, budget)
     if {a.kind, b.kind} == {"list", "set"} or a.kind == b.kind == "set":
         return _matched(_distinct(a.items), _distinct(b.items), budget)
@@ -242,37 +244,78 @@ def _matched(a: Sequence[Value], b: Sequence[Value], budget: Budget) -> bool:
     return True
 
 
+# For math-verify ---------------------------------------------------------------------------------------------
+
+_KNOWN = FUNCTIONS | frozenset(
+    r"\frac \sqrt \binom \cdot \infty \lfloor \rfloor \lceil \rceil \le \ge \overline".split()
+)
+_KNOWN |= frozenset(
+    r"\pi \alpha \beta \gamma \delta \epsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi".split()
+)
+_KNOWN |= frozenset(r"\rho \sigma \tau \upsilon \phi \chi \psi \omega \Gamma \Delta \Theta \Lambda \Sigma \Phi".split())
+_KNOWN |= frozenset(r"\Psi \Omega \hbar \ell \sum \prod \int + - / ^ _ { } ( ) [ ] | ! = < > ,".split())
+_GROWING = frozenset(("!", r"\binom", r"\sum", r"\prod"))
+_MOST = 10_000  # factorials and sums of more are not asked for
+_MATRIX_ONLY = frozenset((MATRIX, r"\end{matrix}", "&", "\\\\"))
+
+
 def _latex(value: Value) -> tuple[str, ...] | None:
     if isinstance(value, Number):
-        sign = ("-",) if value.value < 0 else ()
-        over, under = (str(abs(part)) for part in value.value.as_integer_ratio())
-        return (*sign, over) if under == "1" else (*sign, "\\frac", "{", over, "}", "{", under, "}")
+        return _ratio(value.value)
+    if isinstance(value, Items):
+        cells = [_latex(item) for item in value.items]
+        columns = int(value.kind.partition("x")[2])
+        parts = [MATRIX]
+        for i, cell in enumerate(cells):
+            if cell is None:
+                return None
+            parts += [] if i == 0 else ["&" if i % columns else "\\\\"]
+            parts += cell
+        return (*parts, r"\end{matrix}")
     return value.tokens if isinstance(value, Expression) and not value.huge else None
 
 
+def _ratio(value: Fraction) -> tuple[str, ...]:
+    sign = ("-",) if value < 0 else ()
+    over, under = (str(abs(part)) for part in value.as_integer_ratio())
+    return (*sign, over) if under == "1" else (*sign, "\\frac", "{", over, "}", "{", under, "}")
+
+
 def _expressions(a: tuple[str, ...] | None, b: tuple[str, ...] | None, budget: Budget) -> bool:
-    """Equality by math-verify, where both are mathematics and differ in more than capitals."""
+    """Equality by math-verify, where both sides are mathematics that it reads."""
     if a is None or b is None:
         return False
     if a == b:
         return True
     if not (_is_mathematics(a) and _is_mathematics(b)) or ("=" in a) != ("=" in b):
         return False
-    letters, others = ({token for token in side if token.isalpha()} for side in (a, b))
-    if letters != others and {x.lower() for x in letters} == {x.lower() for x in others}:
-        return False
     first, second = sorted((_joined(a), _joined(b)))
-    return same_expression(first, second, budget, complex_numbers="i" in letters | others)
+    return same_expression(first, second, budget)
 
 
 def _is_mathematics(tokens: Sequence[str]) -> bool:
-    return bool(tokens) and not any(
-        token[0] == TEXT or token == " " or not token.isascii() or token in ("&", "\\\\", "#", "?") for token in tokens
+    """Whether math-verify reads all of it (it would drop primes, and subscripts of numbers)."""
+    known = all(
+        token in _KNOWN or token in _MATRIX_ONLY or (token.isascii() and (token.isalpha() or token[0].isdigit()))
+        for token in tokens
     )
+    subscripts = any(a[0].isdigit() and b == "_" for a, b in zip(tokens, tokens[1:], strict=False))
+    if _GROWING & set(tokens) and any(token.isdigit() and int(token) > _MOST for token in tokens):
+        return False
+    in_matrix = MATRIX in tokens or not _MATRIX_ONLY & set(tokens)
+    return bool(tokens) and known and in_matrix and not subscripts
 
 
 def _joined(tokens: Sequence[str]) -> str:
-    return "".join(_spaced(tokens))
+    return "".join(_spaced([part for token in tokens for part in _exact(token)]))
+
+
+def _exact(token: str) -> Sequence[str]:
+    """A token, decimals as fractions: nothing is rounded."""
+    if token[0].isdigit() and not token.isdigit():
+        mantissa, _, exponent = token.partition("e")
+        return _ratio(Fraction(mantissa) * Fraction(10) ** max(-99, min(99, int(exponent or 0))))
+    return (token,)
 
 
 def _spaced(tokens: Sequence[str]) -> Iterator[str]:

@@ -18,6 +18,7 @@ MAX_DEPTH = 40
 """Braces and brackets inside one another."""
 
 TEXT = '"'
+MATRIX = r"\begin{matrix}"
 OPENING = frozenset(("(", "[", "{", r"\{", r"\langle"))
 CLOSING = frozenset((")", "]", "}", r"\}", r"\rangle"))
 FUNCTIONS = frozenset(
@@ -80,7 +81,9 @@ _SYNONYMS = {
         "times cdot ast cdot varnothing emptyset dots ldots cdots ldots lbrace { rbrace } varepsilon epsilon "
         "varphi phi to rightarrow setminus backslash operatorname* operatorname R mathbb{R} infin infty"
     ).items()
-} | _pairs(r"\lt < \gt > \% % \lvert | \rvert | \vert | \mid | \colon : \div / \degree ° \textdegree ° \prime ' \lbrack [")
+} | _pairs(
+    r"\lt < \gt > \% % \lvert | \rvert | \vert | \mid | \colon : \div / \degree ° \textdegree ° \prime ' \lbrack ["
+)
 _SYNONYMS |= {"\\rbrack": "]", "\\dollar": "\\$", "\\pounds": "£", "\\euro": "€"}
 _WORDS = (
     {name[1:]: name for name in FUNCTIONS}
@@ -92,6 +95,8 @@ _ENVIRONMENTS = dict.fromkeys(("pmatrix", "bmatrix", "matrix", "smallmatrix", "a
 # Digits in groups of three, parted by what parts nothing else. (A plain comma may part a list: see `answers`.)
 _PART = r"\{,\}|,\\!|\\!|\\[,;: ]|\\thinspace"
 _GROUPS = re.compile(rf"(?<![\d.,])\d{{1,3}}(?:(?:,?\s*(?:{_PART})\s*|[ ~])\d{{3}})+(?!\d|\s*/)")
+
+_REPEATING = re.compile(r"(?<![\d.])(\d{0,20})\.(\d{0,20})\\overline\s*\{(\d{1,20})\}")
 
 _TOKEN = re.compile(
     r"(?P<row>\\\\(?:\s*\[[\d.\s]+[a-z]{2}\])?)"
@@ -126,8 +131,16 @@ def tokens(text: str) -> list[str]:
         raise UnreadableError(f"{len(text)} characters")
     _check_depth(text)
     text = _SCRIPTS.sub(_script, text).translate(_CHARACTERS)
+    text = _REPEATING.sub(_repeating, text)
     text = _GROUPS.sub(lambda match: re.sub(r"\D", "", match[0]), text)
     return _Reader(_words_settled(list(_raw(text)))).all()
+
+
+def _repeating(match: re.Match[str]) -> str:
+    """A repeating decimal as a fraction."""
+    before, period = match[1] + match[2], match[3]
+    over = int(before + period) - int(before or 0)
+    return rf"\frac{{{over}}}{{{10 ** len(before + period) // 10 ** len(match[1]) - 10 ** len(match[2])}}}"
 
 
 def _script(match: re.Match[str]) -> str:
@@ -200,7 +213,9 @@ def _worded(command: str, content: str) -> Iterator[str]:
     elif not re.search("[A-Za-z]", words) or "\\" in words or (roman and len(words) == 1):
         yield from _raw(content)
     else:
-        yield f"{TEXT}{words}"
+        for i, item in enumerate(re.split(r"\s*,\s*(?:and\s+|or\s+)?", words)):
+            yield from [","] if i else []
+            yield from [f"{TEXT}{item}"] if item else []
 
 
 def _number(token: str) -> str:
@@ -216,7 +231,9 @@ def _words_settled(raw: list[str]) -> list[str]:
     """Plain words become text (all of an answer, or a unit after it) or letters; blanks stay only between numbers."""
     plain = f"{TEXT} "
     is_words = all(token.startswith(TEXT) or token in " .,-'!?()" or token.isalpha() for token in raw)
-    if is_words and any(token.startswith(TEXT) and len(token) > 4 or token.startswith('"') and token[1] != " " for token in raw):
+    if is_words and any(
+        token.startswith(TEXT) and len(token) > 4 or token.startswith('"') and token[1] != " " for token in raw
+    ):
         return [token.replace(plain, TEXT) for token in raw if token != " "]
     settled: list[str] = []
     for i, token in enumerate(raw):
@@ -274,7 +291,9 @@ class _Reader:
             return
         token = self._raw.pop()
         if token == "{":
-            read += self._group("}")
+            group = self._group("}")
+            is_argument = read[-1:] and read[-1] in FUNCTIONS and len(group) > 1  # of \\sin{2t}
+            read += ["(", *group, ")"] if is_argument else group
         elif token in ("\\frac", "\\binom"):
             read += [token, *self._argument(), *self._argument()]
         elif token == "\\sqrt":
@@ -294,6 +313,8 @@ class _Reader:
                 read += [token, *argument]
         elif token in ("*", "\\cdot"):
             read.append("\\cdot")
+        elif token == " " and not _is_number(read[-1:]):
+            return  # after an argument
         else:
             read.append(token)
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from trim_pomdp.errors import TrimError
 
-SECONDS = 0.9
+SECONDS = 0.6
 """Of processor time that one comparison of answers may take."""
 PATIENCE = 20.0
 """Seconds by the clock after which the process is ended and started anew: it is stuck, or stopped from outside."""
@@ -48,17 +48,15 @@ class Budget:
     seconds: float = SECONDS
 
 
-def same_expression(a: str, b: str, budget: Budget | None = None, *, complex_numbers: bool = False) -> bool:
+def same_expression(a: str, b: str, budget: Budget | None = None) -> bool:
     r"""Whether two expressions in LaTeX are equal, as math-verify judges; False once the budget is spent.
 
     Parameters
     ----------
     a, b : str
-        Without delimiters.
+        Without delimiters; ``i`` is the imaginary unit, other letters are real.
     budget : Budget or None
         Is charged. None: a full one.
-    complex_numbers : bool
-        Whether ``i`` is the imaginary unit and variables may be complex.
 
     Raises
     ------
@@ -68,11 +66,16 @@ def same_expression(a: str, b: str, budget: Budget | None = None, *, complex_num
     budget = Budget() if budget is None else budget
     if budget.seconds <= 0:
         return False
-    request = {"a": a, "b": b, "complex": complex_numbers, "seconds": budget.seconds}
+    request = {"a": a, "b": b, "seconds": budget.seconds}
     reply = _worker(os.getpid()).ask(json.dumps(request))
     used = reply["seconds"]
     budget.seconds -= budget.seconds if used is None else used
     return bool(reply["equal"])
+
+
+def start() -> None:
+    """Have math-verify loaded in the background, so that the first pair of expressions need not wait for it."""
+    _worker(os.getpid()).start()
 
 
 @dataclass(eq=False)
@@ -82,11 +85,28 @@ class _Worker:
     lock: threading.Lock = field(default_factory=threading.Lock)
     process: subprocess.Popen[str] | None = None
 
+    is_ready: bool = False
+
+    def start(self) -> None:
+        with self.lock:
+            self._start()
+
+    def _start(self) -> subprocess.Popen[str]:
+        if self.process is None or self.process.poll() is not None:
+            self.stop(at_once=True)
+            self.process, self.is_ready = _started(), False
+        return self.process
+
     def ask(self, line: str) -> dict[str, bool | float | None]:
         with self.lock:
-            if self.process is None or self.process.poll() is not None:
-                self.process = _started()
-            reply = _exchange(self.process, line)
+            process = self._start()
+            if not self.is_ready and _line(process) != "ready\n":
+                self.stop(at_once=True)
+                raise CheckerError(
+                    f"the process that compares answers does not start; try {sys.executable} -P {_WORKER}"
+                )
+            self.is_ready = True
+            reply = _exchange(process, line)
             if not reply:
                 self.stop(at_once=True)
                 return {"equal": False, "seconds": None}
@@ -122,7 +142,7 @@ def _started() -> subprocess.Popen[str]:
     if find_spec("math_verify") is None:
         raise CheckerError("answers are compared by math-verify, which is not installed: pip install math-verify")
     try:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-P", str(_WORKER)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -132,11 +152,6 @@ def _started() -> subprocess.Popen[str]:
         )
     except OSError as error:
         raise CheckerError(f"the process that compares answers cannot be started ({error})") from None
-    if _line(process) != "ready\n":
-        process.kill()
-        process.wait()
-        raise CheckerError(f"the process that compares answers does not start; try {sys.executable} -P {_WORKER}")
-    return process
 
 
 def _exchange(process: subprocess.Popen[str], line: str) -> str:

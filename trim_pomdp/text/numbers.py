@@ -85,15 +85,14 @@ class _Reader:
         base = self._atom()
         if not self._take("^"):
             return base
-        self._tokens.append("^")
-        self._tokens.pop()
         exponent = self._between("{", "}")
-        if exponent.denominator != 1:
+        if exponent.denominator != 1 or (base == 0 and exponent <= 0):
             raise _NotANumber
-        size = max(abs(base.numerator), base.denominator)
-        if size > 1 and abs(exponent) * size.bit_length() > MAX_BITS:
+        if abs(base) == 1:
+            exponent %= 2
+        if abs(exponent) * max(abs(base.numerator), base.denominator).bit_length() > MAX_BITS:
             raise HugeError
-        return base ** int(exponent) if size > 1 or exponent >= 0 else Fraction(1) / base ** abs(int(exponent) % 2)
+        return Fraction(base ** int(exponent))
 
     def _atom(self) -> Fraction:
         if self._tokens and self._tokens[-1][0].isdigit():

@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
-from trim_pomdp.text.latex import CLOSING, FUNCTIONS, OPENING, TEXT, tokens
+from trim_pomdp.text.latex import CLOSING, FUNCTIONS, MATRIX, OPENING, TEXT, UnreadableError, tokens
 from trim_pomdp.text.numbers import HugeError, exact_number
 
 Tokens: TypeAlias = tuple[str, ...]
@@ -74,7 +74,13 @@ class Items:
 
     @property
     def ordered(self) -> bool:
+        """Whether the order counts."""
         return self.kind not in ("list", "set", "union")
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether the kind is that of a matrix."""
+        return self.kind[0].isdigit()
 
 
 Value: TypeAlias = Number | Expression | Words | Choice | Quantity | Named | Items
@@ -91,6 +97,9 @@ _UNIT_NAMES = {
     **{"kilometer": "km", "kilometre": "km", "kilogram": "kg", "second": "s", "sec": "s", "minute": "min"},
     **{"hour": "h", "hr": "h", "liter": "l", "litre": "l", "usd": "dollar", "lbs": "lb"},
 }
+_NO_UNITS = frozenset(
+    "and or if when where for with mod is are not than to plus minus times over more less least most but".split()
+)
 _CHOICE = re.compile(r"(\()?([A-Za-z])(?(1)\)|[.:)]?)")
 _INTERVALS = {"<": "(", r"\le": "[", ">": ")", r"\ge": "]"}
 INFINITY = (r"\infty",)
@@ -119,16 +128,24 @@ def bare(value: Value) -> Value:
 
 def _several(found: Tokens) -> Value:
     """A list, or the one value that there is."""
-    if (words := _words(found)) is not None:
-        return words
     parts = _split(found, {",", ";"})
     items = tuple(item for part in parts if part for item in _one_or_both(part))
-    return items[0] if len(items) == 1 else Items("list", items)
+    if not items:
+        raise UnreadableError("no answer")
+    return items[0] if len(items) == 1 else _alternatives(items) or Items("list", items)
+
+
+def _alternatives(items: tuple[Value, ...]) -> Value | None:
+    """Inequalities of one name (``x < 2`` or ``x > 3``) as a union."""
+    named = [item for item in items if isinstance(item, Named) and isinstance(item.value, Items)]
+    if len(named) < len(items) or len({item.name for item in named}) != 1 or "=" in named[0].tokens:
+        return None
+    return Named(named[0].name, Items("union", tuple(item.value for item in named)), ())
 
 
 def _one_or_both(found: Tokens) -> tuple[Value, ...]:
     r"""An item; two where it has one ``\pm``."""
-    if found.count(r"\pm") + found.count(r"\mp") != 1:
+    if found.count(r"\pm") + found.count(r"\mp") != 1 or found[0] == r"\{":
         return (_one(found),)
     place = next(i for i, token in enumerate(found) if token in (r"\pm", r"\mp"))
     return tuple(_one((*found[:place], sign, *found[place + 1 :])) for sign in "+-")
@@ -163,6 +180,8 @@ def _one(found: Tokens) -> Value:
         found = found[1:]
     while found and found[-1] in (".", ":", ","):
         found = found[:-1]
+    if not found:
+        raise UnreadableError("nothing where a value should be")
     for reader in (_words, _choice, _relation, _union, _matrix, _bracketed, _quantity):
         value = reader(found)
         if value is not None:
@@ -180,7 +199,7 @@ def _number_or_expression(found: Tokens) -> Value:
 
 def _words(found: Tokens) -> Words | None:
     """An answer of nothing but words (one letter is a choice or a variable)."""
-    if not any(token.startswith(TEXT) for token in found):
+    if not any(token.startswith(TEXT) for token in found) or found[0] == "-":
         return None
     if not all(token.startswith(TEXT) or token.isalpha() or token in list(".,-'!?()") for token in found):
         return None
@@ -273,11 +292,11 @@ def _union(found: Tokens) -> Items | None:
 
 
 def _matrix(found: Tokens) -> Value | None:
-    if found == (r"\mathbb", "{", "R", "}"):
+    if found == (r"\mathbb", "R"):
         return Items("()", (Expression(("-", *INFINITY)), Expression(INFINITY)))
     if found in ((r"\emptyset",), (r"\{", r"\}")):
         return Items("set", ())
-    if len(found) < 3 or (found[0], found[-1]) != (r"\begin{matrix}", r"\end{matrix}"):
+    if len(found) < 3 or (found[0], found[-1]) != (MATRIX, r"\end{matrix}"):
         return None
     depths = _depths(found)
     if any(depth == 0 for _, depth in depths[1:-1]):
@@ -340,8 +359,10 @@ def _quantity(found: Tokens) -> Value | None:
         return _with_unit(("-", *found[2:]), _CURRENCIES[found[1]])
     if found[-1:] == ("%",):
         return _with_unit(found[:-1], "%")
-    if found[-1:] == ("°",) and not FUNCTIONS & set(found):
-        return _with_unit(found[:-1], "°")
+    if found[-2:] in (("°", "C"), ("°", "F")):
+        return _with_unit(found[:-2], found[-2] + found[-1])
+    if "°" in found and not FUNCTIONS & set(found):
+        return _with_unit(tuple(token for token in found if token != "°"), "°")
     return _based(found) or _measured(found)
 
 
@@ -373,6 +394,8 @@ def _measured(found: Tokens) -> Value | None:
         return None
     unit = "".join(token.removeprefix(TEXT) + (" " if token.startswith(TEXT) else "") for token in rest)
     words = re.sub(r"[.]|\bof\b.*", "", unit).replace("{", "").replace("}", "").split()
+    if _NO_UNITS & set(words) or any(word[0].isdigit() for word in words):
+        return None
     value = _one(found[:place])
     while words and words[0].casefold() in _SCALES:
         value = _scaled(value, _SCALES[words.pop(0).casefold()])
@@ -390,7 +413,11 @@ def _scaled(value: Value, scale: int) -> Value:
         return Number(value.value * scale)
     if isinstance(value, Quantity):
         return Quantity(_scaled(value.value, scale), value.unit)
-    return Quantity(value, f"times {scale}") if not isinstance(value, Expression) else Expression((*value.tokens, TEXT + str(scale)))
+    return (
+        Quantity(value, f"times {scale}")
+        if not isinstance(value, Expression)
+        else Expression((*value.tokens, TEXT + str(scale)))
+    )
 
 
 def _unit(words: Sequence[str]) -> str:
@@ -403,6 +430,3 @@ def _singular(word: str) -> str:
         if candidate in _UNIT_NAMES:
             return _UNIT_NAMES[candidate]
     return name.removesuffix("s") if len(name) > 3 and not name.endswith("ss") else name
-
-
-Order = Literal["any", "kept"]
