@@ -14,6 +14,7 @@ ROOMS = (
     "errors",
     "_kernels",
     "randomness",
+    "text",
     "artifacts",
     "data",
     "model",

@@ -21,6 +21,7 @@ from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, Faults, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.sources import Backends
 from trim_pomdp.runtime.traces import read_run, read_traces
+from trim_pomdp.text.format import DEFAULT_FORMAT
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -37,6 +38,7 @@ class DummySource:
 
     caps = Caps(max_steps=6)
     prm_name = "dummy-prm"
+    format, checker = DEFAULT_FORMAT, "math"
 
     def __init__(self, faults: Faults | None = None, oracle: Any = dummy_oracle) -> None:
         self.faults, self.oracle = faults or Faults(), oracle

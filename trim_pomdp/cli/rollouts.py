@@ -192,7 +192,15 @@ def _solo_job(
     require_answers(problems)
     # One model alone: no cap after which the other one would take over.
     caps = replace(source.caps, max_strong_tokens=None)
-    routing = Routing(StrategyRule(strategy=mode), seed=seed, caps=caps, oracle=source.oracle, record_scores=scores)
+    routing = Routing(
+        StrategyRule(strategy=mode),
+        seed=seed,
+        caps=caps,
+        oracle=source.oracle,
+        record_scores=scores,
+        format=source.format,
+        checker=source.checker,
+    )
     return _Job(mode, problems, source, routing, {"family": family})
 
 

@@ -52,7 +52,7 @@ def score(
     use_threads(models, threads)
     with progress("loading models"):
         loaded = source.load(roles)
-    scorer = SolutionScorer(loaded.prm, prm or source.prm_name, loaded.weak)
+    scorer = SolutionScorer(loaded.prm, prm or source.prm_name, loaded.weak, source.format)
     began = perf_counter()
     with resumable(), progress_bar("scoring", len(items)) as show:
         scored = score_solutions(items, scorer, out, resume=resume, progress=lambda done: show(done, ""))

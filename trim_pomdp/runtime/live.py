@@ -169,6 +169,8 @@ def run_live(
         class_table=plan.class_table,
         oracle=source.oracle,
         record_scores=record_scores,
+        format=source.format,
+        checker=source.checker,
     )
     roles = roles_asked(rule, source.caps, record_scores=record_scores)
     source.require(roles)
