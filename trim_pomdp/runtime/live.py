@@ -73,7 +73,9 @@ def plan_for_rule(rule: Rule, model: RoutingModel | None) -> LivePlan:
     from trim_pomdp.planning.evaluation import evaluate
 
     planned = evaluate(rule, model)
-    artifact = PolicyArtifact(model=model.name, policy=rule, planned=planned, provenance=model.provenance)
+    artifact = PolicyArtifact(
+        model=model.name, policy=rule, planned=planned, provenance=model.provenance, conditions=model.conditions
+    )
     return _in_model(artifact, model)
 
 
@@ -114,11 +116,7 @@ def misfits(plan: LivePlan, source: ModelSource, *, family: str | None = None) -
             f"the policy was planned for solutions of up to {horizon} steps, but this run ends them after "
             f"{caps.max_steps}; raise [limits] max_steps, or plan on dynamics of that cap (fit-dynamics --max-steps)"
         )
-    known = artifact.conditions
-    if known is None and horizon is not None:
-        known = Conditions(max_steps=horizon)
-    if known is None:
-        return ()
+    known = artifact.conditions or Conditions(max_steps=horizon)
     models = source.config(roles_asked(artifact.policy, caps))
     return known.differences(Conditions(family=family, max_steps=caps.max_steps, models=models))
 
