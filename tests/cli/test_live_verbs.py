@@ -211,8 +211,9 @@ def test_a_step_cap_that_was_not_planned_is_told(
     assert run_cli(*options, tmp_path / "same")[2] == ""
     monkeypatch.setattr(DummySource, "caps", Caps(max_steps=4))
     code, _, err = run_cli(*options, tmp_path / "other")
-    assert (code, err.count("\n")) == (0, 1)
+    assert (code, err.count("\n")) == (0, 2)
     assert "the plan may not come true: it is for solutions of up to 6 steps, now 4" in err
+    assert "solutions end without an answer in a box" in err
 
 
 def test_rules_that_do_not_fit_are_refused(
