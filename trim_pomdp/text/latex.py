@@ -21,24 +21,27 @@ TEXT = '"'
 MATRIX = r"\begin{matrix}"
 OPENING = frozenset(("(", "[", "{", r"\{", r"\langle"))
 CLOSING = frozenset((")", "]", "}", r"\}", r"\rangle"))
-FUNCTIONS = frozenset(
-    rf"\{name}"
-    for name in "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp gcd max min det lim".split()
-)
 
 
 class UnreadableError(ValueError):
     """Malformed, too long or too deep."""
 
 
+def listed(words: str, before: str = "") -> frozenset[str]:
+    """A set of words, given with blanks between them and perhaps something before each."""
+    return frozenset(before + word for word in words.split())
+
+
 def _commands(names: str) -> frozenset[str]:
-    return frozenset("\\" + name for name in names.split())
+    return listed(names, "\\")
 
 
 def _pairs(text: str) -> dict[str, str]:
     words = text.split()
     return dict(zip(words[::2], words[1::2], strict=True))
 
+
+FUNCTIONS = _commands("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp gcd max min det lim")
 
 # Characters outside ASCII, as LaTeX --------------------------------------------------------------------------------
 
@@ -107,10 +110,10 @@ _TOKEN = re.compile(
     r"|(?P<other>.)",
     re.DOTALL,
 )
-_UNITS = frozenset(
+_UNITS = listed(
     "mm cm dm km mi ft yd lb lbs oz kg mg ml mL kW kJ Hz kHz min hr hrs sec ms mph kph kmh rpm pm am AM PM dollars "
     "cents inch inches feet foot mile miles yard yards meter meters metre metres hour hours day days week weeks year "
-    "years".split()
+    "years"
 )
 
 
@@ -231,9 +234,7 @@ def _words_settled(raw: list[str]) -> list[str]:
     """Plain words become text (all of an answer, or a unit after it) or letters; blanks stay only between numbers."""
     plain = f"{TEXT} "
     is_words = all(token.startswith(TEXT) or token in " .,-'!?()" or token.isalpha() for token in raw)
-    if is_words and any(
-        token.startswith(TEXT) and len(token) > 4 or token.startswith('"') and token[1] != " " for token in raw
-    ):
+    if is_words and any(token.startswith(TEXT) and (len(token) > 4 or token[1] != " ") for token in raw):
         return [token.replace(plain, TEXT) for token in raw if token != " "]
     settled: list[str] = []
     for i, token in enumerate(raw):

@@ -11,14 +11,14 @@ What ends a step is the *separator*:
 No step is empty: blank lines round a step belong to none. Nothing is cut inside of a code fence (```` ``` ```` or
 ``~~~``), display mathematics (``\[ \]``, ``$$ $$``, ``\begin{…} \end{…}``) or an open ``\boxed{``. As nobody knows of a
 text that is being written whether these will ever be closed, one that has not been after `CODE_LIMIT` or `MATH_LIMIT`
-characters counts as closed: the next separator cuts. The rule looks at nothing that comes later, so all ways of feeding a
-text give the same steps.
+characters counts as closed: the next separator cuts. The rule looks at nothing that comes later, so all ways of feeding
+a text give the same steps.
 
 ``thinking="one-step"`` makes a ``<think>`` block one step, whatever is in it, and however long; ``"route"`` treats what
 is in it like any other text.
 
-Between steps in a prompt stands `joiner` (a blank line, or a newline where that is the separator). Joining and splitting
-gives the same steps back; splitting and joining gives the text back where there was no more space than that.
+Between steps in a prompt stands `joiner` (a blank line, or a newline where that is the separator). Joining and
+splitting gives the same steps back; splitting and joining gives the text back where there was no more space than that.
 """
 
 from __future__ import annotations

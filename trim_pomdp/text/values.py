@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
-from trim_pomdp.text.latex import CLOSING, FUNCTIONS, MATRIX, OPENING, TEXT, UnreadableError, tokens
+from trim_pomdp.text.latex import CLOSING, FUNCTIONS, MATRIX, OPENING, TEXT, UnreadableError, listed, tokens
 from trim_pomdp.text.numbers import HugeError, exact_number
 
 Tokens: TypeAlias = tuple[str, ...]
@@ -58,7 +58,7 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Named:
-    """A value with a left side: ``m = 23``, ``x \\in [1, 6]``."""
+    r"""A value with a left side: ``m = 23``, ``x \in [1, 6]``."""
 
     name: Tokens
     value: Value
@@ -89,16 +89,34 @@ _BRACKETS = {"(": ")", "[": "]", r"\{": r"\}", r"\langle": r"\rangle"}
 _RELATIONS = frozenset(("=", "<", ">", r"\le", r"\ge", r"\in", r"\ne", r"\approx", r"\equiv"))
 _CURRENCIES = {r"\$": "dollar", "£": "pound", "€": "euro", "¥": "yen", "₹": "rupee"}
 _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
-_BASES = dict(zip("two three four five six seven eight nine ten eleven twelve".split(), range(2, 13), strict=True))
+_BASES = {name: i for i, name in enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), 2)}
 _UNIT_NAMES = {
-    **{"degree": "°", "deg": "°", "percent": "%", "per cent": "%", "inches": "in", "inch": "in", "feet": "ft"},
-    **{"foot": "ft", "mile": "mi", "yard": "yd", "pound": "lb", "pounds": "lb", "ounce": "oz", "meter": "m"},
-    **{"metre": "m", "centimeter": "cm", "centimetre": "cm", "millimeter": "mm", "millimetre": "mm", "gram": "g"},
-    **{"kilometer": "km", "kilometre": "km", "kilogram": "kg", "second": "s", "sec": "s", "minute": "min"},
-    **{"hour": "h", "hr": "h", "liter": "l", "litre": "l", "usd": "dollar", "lbs": "lb"},
+    other: unit
+    for unit, others in {
+        "°": "degree deg",
+        "%": "percent",
+        "in": "inches inch",
+        "ft": "feet foot",
+        "mi": "mile",
+        "yd": "yard",
+        "lb": "pound lbs",
+        "oz": "ounce",
+        "m": "meter metre",
+        "cm": "centimeter centimetre",
+        "mm": "millimeter millimetre",
+        "km": "kilometer kilometre",
+        "g": "gram",
+        "kg": "kilogram",
+        "s": "second sec",
+        "min": "minute",
+        "h": "hour hr",
+        "l": "liter litre",
+        "dollar": "usd",
+    }.items()
+    for other in others.split()
 }
-_NO_UNITS = frozenset(
-    "and or if when where for with mod is are not than to plus minus times over more less least most but".split()
+_NO_UNITS = listed(
+    "and or if when where for with mod is are not than to plus minus times over more less least most but"
 )
 _CHOICE = re.compile(r"(\()?([A-Za-z])(?(1)\)|[.:)]?)")
 _INTERVALS = {"<": "(", r"\le": "[", ">": ")", r"\ge": "]"}
@@ -390,7 +408,7 @@ def _measured(found: Tokens) -> Value | None:
     if place == 0 or any(depth for _, depth in _depths(found[:place])[-1:] if found[place - 1] not in CLOSING):
         return None
     rest = found[place:]
-    if not all(token.startswith(TEXT) or token in list("^{}-/°'") + [r"\cdot"] or token.isalnum() for token in rest):
+    if not all(token.startswith(TEXT) or token in (*"^{}-/°'", r"\cdot") or token.isalnum() for token in rest):
         return None
     unit = "".join(token.removeprefix(TEXT) + (" " if token.startswith(TEXT) else "") for token in rest)
     words = re.sub(r"[.]|\bof\b.*", "", unit).replace("{", "").replace("}", "").split()
