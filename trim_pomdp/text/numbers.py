@@ -26,7 +26,7 @@ def exact_number(tokens: Sequence[str]) -> Fraction | None:
     Examples
     --------
     >>> from trim_pomdp.text.latex import tokens
-    >>> exact_number(tokens(r"-\\frac{3}{4} + 2^{-1}"))
+    >>> exact_number(tokens(r"-\frac{3}{4} + 2^{-1}"))
     Fraction(-1, 4)
     >>> exact_number(tokens("2x")) is None
     True
