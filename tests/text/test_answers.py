@@ -45,9 +45,12 @@ EQUAL = [
     (r"\frac{270}{7}", r"\frac{270}7\text{ degrees}"), (r"180^\circ - 2x", "180-2x"), (r"\$5.40", "5.40 dollars"),
     (r"5.4\text{ cents}", "5.4"), (r"5\text{ million}", "5000000"), ("25 percent", r"25\%"), (r"10 \%", "10%"),
     (r"35\%", "0.35"), (r"50\%", r"\frac12"), (r"\frac34\text{ of the pie}", "3/4"), (r"41_{\text{six}}", "41_6"),
+    (r"\text{7 cm}", "7"), ("7 m/s", "7"), ("5 USD", r"\$5"), ("5€", "5"), (r"7^{\text{th}}", "7"), ("25°C", "25"),
     # choices, words
     ("(B)", "B"), ("B.", "B"), ("B)", "(B)"), (r"\text{b}", "B"), (r"\textbf{(B) } 7", "B"), (r"\textbf{(B) } 7", "7"),
-    ("True", r"\text{true}"), ("yes", "Yes."), (r"\text{no solution}", "No solution"), ("A, C", r"\text{C, A}"),
+    ("Option B", "B"), ("(B) 7", r"\text{(B)}"), ("B: 7", "7"),
+    ("True", r"\text{true}"), ("No", r"\text{no}"), ("yes", "Yes."), (r"\text{no solution}", "No solution"),
+    ("A, C", r"\text{C, A}"),
     # lists, sets, plus-minus
     (r"\{1,1,2\}", r"\{2,1\}"), (r"\{1,2\}", "2,1"), ("100,200", "200, 100"), (r"x=\pm 3", r"x=3 \text{ or } x=-3"),
     (r"3 \pm 2\sqrt{2}", r"3-2\sqrt2, 3+2\sqrt2"), (r"\{1\pm\sqrt{5},-2\}", r"\{-2, 1+\sqrt{5}, 1-\sqrt{5}\}"),
@@ -70,6 +73,8 @@ EQUAL = [
     (r"\lfloor n/2\rfloor", r"\left\lfloor \frac{n}{2} \right\rfloor"), (r"\tan^{-1}(2)", r"\arctan 2"), ("x²", "x^2"),
     ("2√3", r"2\sqrt3"), (r"\frac12 x+3", r"\frac{x}{2}+3"), (r"0.1\pi", r"\frac{\pi}{10}"),
     ("sqrt(3)/2", r"\frac{\sqrt3}{2}"),
+    (r"\tan 45^\circ", "1"), (r"\sin(30^\circ)", r"\frac12"), (r"\textcolor{red}{7}", "7"),
+    (r"\frac23 \approx 0.667", r"\frac{2}{3}"), (r"x = \frac23 \approx 0.667", "2/3"), (r"x \approx 3.14", "3.14"),
     # equations, left sides
     ("f(x)=2x", "2x"), (r"\text{Area} = 5", "5"), ("y=2x+3", "2x+3=y"), ("x^2+y^2=1", "y^2+x^2=1"),
     ("10x - 14y + 8 = 0", "5x - 7y + 4 = 0"), (r"\boxed{5}", "5"), (r"\angle ABC = 30^\circ", "30"),

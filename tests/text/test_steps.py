@@ -74,6 +74,9 @@ def test_cases_of_ends(case):
         ("Plan.\n## Step 1\na\n\nb\n## Step 2\nc", "## Step", ["Plan.", "## Step 1\na\n\nb", "## Step 2\nc"]),
         ("1. a\n2. b, 1.5 wide\n  3. no\n10. d", r"\d+\. ", ["1. a", "2. b, 1.5 wide\n  3. no", "10. d"]),
         ("Step 1: a\n\nStep 2: b", r"Step \d+:", ["Step 1: a", "Step 2: b"]),
+        ("a\n\n## Step 1\nb", r"\n(?=## Step)", ["a", "## Step 1\nb"]),
+        ("a\n## Step 1\nb", "\n\n## Step", ["a", "## Step 1\nb"]),
+        ("a\n## Step 1\nb", "^## Step", ["a", "## Step 1\nb"]),
         ("a ## Step\nb", "## Step", ["a ## Step\nb"]),
         # what is not cut
         ("~~~\na\n\n~~~\nb\n\n```\n~~~\n\n```\n\nc", "blank-line", ["~~~\na\n\n~~~\nb", "```\n~~~\n\n```", "c"]),

@@ -16,7 +16,8 @@ scales                               ``3\text{ million}`` is ``3000000``
 mixed numbers                        ``3\frac14`` and ``3 1/4`` are 13/4
 thousands                            ``3,456`` is 3456, or the list of 3 and 456 if the other one is a list; inside of
                                      brackets a comma always parts: ``(4,250)`` is a pair. ``3{,}456`` is a number
-decimals                             exact: ``0.333`` is not 1/3
+decimals                             exact: ``0.333`` is not 1/3. What stands behind ``\approx`` does not count, if
+                                     anything but a left side stands before it
 lists and sets                       the order is free; ``\{4, 9\}`` is ``4, 9``; a list counts repetitions, a set not
 ``\pm``                              both values
 tuples, intervals, matrices          the order and the kind of brackets count; ``\langle\rangle`` are round, ``pmatrix``
@@ -24,7 +25,8 @@ tuples, intervals, matrices          the order and the kind of brackets count; `
 inequalities                         ``x \ge 4`` is ``[4, \infty)``
 choices                              ``B``, ``(B)``, ``\text{(B)}``, ``B.``; ``(B)\ 7`` is both ``B`` and ``7``
 words                                capitals, punctuation and spaces do not count
-letters                              capitals count: ``x`` is not ``X``
+letters                              capitals count: ``x`` is not ``X``; ``i`` is the imaginary unit, others are real;
+                                     ``\log`` without a base is the decimal one
 ===================================  ===================================================================================
 """
 
@@ -288,10 +290,22 @@ def _expressions(a: tuple[str, ...] | None, b: tuple[str, ...] | None, budget: B
         return False
     if a == b:
         return True
+    a, b = _in_radians(a), _in_radians(b)
     if not (_is_mathematics(a) and _is_mathematics(b)) or ("=" in a) != ("=" in b):
         return False
     first, second = sorted((_joined(a), _joined(b)))
     return same_expression(first, second, budget)
+
+
+def _in_radians(tokens: tuple[str, ...]) -> tuple[str, ...]:
+    """Degrees in functions as multiples of pi."""
+    out: list[str] = []
+    for token in tokens:
+        if token == "°" and out and out[-1].isdigit():
+            out[-1:] = ["(", "\\frac", "{", out[-1], "\\pi", "}", "{", "180", "}", ")"]
+        else:
+            out.append(token)
+    return tuple(out)
 
 
 def _is_mathematics(tokens: Sequence[str]) -> bool:

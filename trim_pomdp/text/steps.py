@@ -47,6 +47,7 @@ _MARK = re.compile(
     r"\\(?P<box>boxed|fbox)[^\S\n]*\{|\\begin\{(?P<begin>[^{}\n]*)\}|\\end\{(?P<end>[^{}\n]*)\}|\\.|\$\$|[{}]"
 )
 _LEADING = re.compile(r"(?:[^\S\n]*\n)+")
+_LINE_BREAKS = re.compile(r"(?:(?:\\r\??)?(?:\n|\\n)[+*?]?)+")
 _TRAILING = re.compile(r"(?:\r?\n[^\S\n]*)+\Z")
 
 
@@ -262,7 +263,9 @@ class StepCutter:
 
 def _compiled(separator: str) -> re.Pattern[str]:
     try:
-        pattern = re.compile(separator)
+        # That a line begins there is understood: "\n## Step" and "^## Step" are "## Step".
+        line_breaks = _LINE_BREAKS.match(separator)
+        pattern = re.compile(separator[line_breaks.end() if line_breaks else 0 :])
     except re.error as error:
         raise InputError(
             f"separator: {separator!r} is no regular expression ({error}); expected 'blank-line', 'newline' or how a "

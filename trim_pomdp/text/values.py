@@ -194,7 +194,7 @@ def _depths(found: Tokens) -> list[tuple[str, int]]:
 
 
 def _one(found: Tokens) -> Value:
-    while found[:1] == ("+",):
+    while found[:1] in (("+",), ("=",), (r"\approx",)):
         found = found[1:]
     while found and found[-1] in (".", ":", ","):
         found = found[:-1]
@@ -232,14 +232,22 @@ def _choice(found: Tokens) -> Choice | None:
     whole = _CHOICE.fullmatch("".join(token.removeprefix(TEXT) for token in found)) if len(found) <= 3 else None
     if whole:
         return Choice(whole[2], len(found) > 1 or found[0].startswith(TEXT))
-    first = _CHOICE.fullmatch(found[0].removeprefix(TEXT)) if found and found[0].startswith(TEXT) else None
+    if found[0].casefold() in (TEXT + "option", TEXT + "choice", TEXT + "answer"):
+        return _choice(found[1:]) if found[1:] else None
+    first = _CHOICE.fullmatch(found[0].removeprefix(TEXT)) if found[0].startswith(TEXT) else None
     if first and len(first[0]) > 1 and found[1:]:
         return Choice(first[2], True, _one(found[1:]))
+    plain = re.match(r"(?:\( ([A-E]) \)|([A-E]) [:.)]) \d", " ".join(found))
+    if plain:  # "(B) 7", "B: 7"
+        return Choice(plain[1] or plain[2], True, _one(found[3 if plain[1] else 2 :]))
     return None
 
 
 def _relation(found: Tokens) -> Value | None:
     parts = _split(found, _RELATIONS)
+    rounded = _split(found, {r"\approx"})
+    if len(rounded) > 1 and not _is_name(rounded[0]):
+        return _one(rounded[0])
     signs = [token for token, depth in _depths(found) if depth == 0 and token in _RELATIONS]
     if not signs or not all(parts):
         return None
@@ -264,7 +272,7 @@ def _is_name(found: Tokens) -> bool:
     r"""Whether tokens may be a left side: ``x``, ``x_1``, ``f(x)``, ``\angle ABC``, ``(x, y)``, words."""
     text = " ".join(found)
     letter = r"(?:[A-Za-z]|\\(?!infty|pi\b)[a-z]+|\\[A-Z][a-z]+)"
-    script = r"(?: _ \{ [^{}]* \})?(?: ')*"
+    script = r"(?: _ \{ [^{}]* \})?(?: ')*(?: \^ \{ - 1 \})?"
     name = rf"{letter}{script}"
     capitals = rf"(?:\\angle |\\overline \{{ )?[A-Z]{script}(?: [A-Z]{script})*(?: \}})?"
     return bool(
@@ -375,6 +383,10 @@ def _quantity(found: Tokens) -> Value | None:
         return _with_unit(found[1:], _CURRENCIES[found[0]])
     if found[:1] == ("-",) and found[1:2] and found[1] in _CURRENCIES:
         return _with_unit(("-", *found[2:]), _CURRENCIES[found[1]])
+    if found[-1:] and found[-1] in _CURRENCIES:
+        return _with_unit(found[:-1], _CURRENCIES[found[-1]])
+    if re.fullmatch(r'\d+ \^ \{ "(st|nd|rd|th) \}', " ".join(found)):  # an ordinal
+        return _one(found[:1])
     if found[-1:] == ("%",):
         return _with_unit(found[:-1], "%")
     if found[-2:] in (("°", "C"), ("°", "F")):
