@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trim_pomdp.text.boxes import answer_after_hashes, boxed_answer, ends_in_thinking, step_answer
+from trim_pomdp.text.boxes import answer_after_hashes, boxed_answer, ends_in_thinking, final_answer, step_answer
 
 CASES = [
     json.loads(line) for line in (Path(__file__).parents[1] / "cases" / "boxes.jsonl").read_text("utf-8").splitlines()
@@ -106,6 +106,8 @@ def test_hashes():
     assert answer_after_hashes("####18\r\n") == "18"
     assert answer_after_hashes("#### \n") is None
     assert answer_after_hashes("18") is None
+    assert final_answer("\\boxed{17}\n#### 18") == "17"
+    assert final_answer("\\boxed{}\n#### 18") == "18"
 
 
 def test_real_solutions(shared):

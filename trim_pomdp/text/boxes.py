@@ -114,6 +114,18 @@ def answer_after_hashes(text: str) -> str | None:
     return found[-1] if found and found[-1] else None
 
 
+def final_answer(text: str) -> str | None:
+    r"""The answer of a whole solution from a data set: in its box, else after ``####``.
+
+    Examples
+    --------
+    >>> final_answer(r"so \boxed{18}"), final_answer("#### 18"), final_answer("18")
+    ('18', '18', None)
+    """
+    boxed = boxed_answer(text)
+    return answer_after_hashes(text) if boxed is None else boxed
+
+
 def _without_thinking(text: str, thinking: bool) -> str:
     """The text without its ``<think>`` blocks."""
     kept: list[str] = []
