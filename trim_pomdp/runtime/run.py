@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -21,8 +22,12 @@ from trim_pomdp.runtime.engine import Models, solve_all
 from trim_pomdp.runtime.records import SolutionRecord, TerminalRecord
 from trim_pomdp.runtime.summary import RunSummary, summarise
 from trim_pomdp.runtime.traces import TraceWriter
+from trim_pomdp.text import mathematics
 from trim_pomdp.text.answers import checker as answer_checker
 from trim_pomdp.text.format import DEFAULT_FORMAT, StepFormat
+
+# References that are compared without math-verify.
+_PLAIN = re.compile(r"-?\d+(?:\.\d+)?")
 
 Progress = Callable[[int, int, TerminalRecord], None]
 """Told after every problem: how many have ended, of how many, and how this one did."""
@@ -150,6 +155,8 @@ def run(
         If two problems have the same id, or the folder is not fit (see `TraceWriter`).
     """
     _require_distinct(problems)
+    if any(problem.answer is not None and not _PLAIN.fullmatch(problem.answer) for problem in problems):
+        mathematics.start()  # in the background, so that the first answer need not wait for it
     with TraceWriter(folder, {**config, "problems": fingerprint(problems)}, resume=resume, files=files) as traces:
         done = {item.problem for item in traces.terminals}
         began, worked = perf_counter(), models.clock.seconds

@@ -82,9 +82,9 @@ def compare(a: str, b: str) -> bool:
 
     Others are tried at a point first: that is quicker, and math-verify takes what is small for zero.
     """
-    from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy  # type: ignore[import-untyped]
-    from math_verify import verify  # type: ignore[import-untyped]
-    from sympy import I, simplify  # type: ignore[import-untyped]
+    from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
+    from math_verify import verify
+    from sympy import I, simplify
 
     first, second = (
         latex2sympy(
