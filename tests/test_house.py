@@ -16,6 +16,7 @@ ROOMS = (
     "equality",
     "_kernels",
     "randomness",
+    "text",
     "artifacts",
     "data",
     "model",

@@ -80,6 +80,8 @@ def test_policies_keep_the_conditions_of_the_dynamics() -> None:
     model = dataclasses.replace(MODEL, dynamics=DYNAMICS.model_copy(update={"conditions": MEASURED}))
     artifact = policy_for_tradeoff(model, 1.5)
     assert artifact.conditions == MEASURED
+    assert policy_for_tradeoff(MODEL, 1.5).conditions == Conditions(max_steps=6)
+    assert plan_for_rule(ThresholdRule(threshold=0.5), MODEL).artifact.conditions == Conditions(max_steps=6)
     assert PolicyArtifact.model_validate_json(artifact.model_dump_json()) == artifact
     assert misfits(LivePlan(artifact), source(6), family="loop") == ("problems of the family chain, now loop",)
     assert model.observations == OBSERVATIONS

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trim_pomdp.cli.output import progress_bar
+from trim_pomdp.cli.output import progress_bar, warn
 from trim_pomdp.errors import InputError, TrimError
 
 if TYPE_CHECKING:
@@ -95,6 +95,16 @@ def require_success(summary: RunSummary, out: Path) -> None:
     """Raise `TrimError` if every problem failed: what was measured then tells nothing."""
     if summary.failed == summary.problems:
         raise TrimError(f"{out}: every problem failed, the first by {summary.error}")
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say how to go on when Ctrl-C ends the work."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        warn("interrupted; what was done is kept: the same command with --resume goes on")
+        raise
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from trim_pomdp.cli.live import (
     lab_or_file_problems,
     read_family,
     require_success,
+    resumable,
     solving_bar,
     use_threads,
 )
@@ -83,7 +84,7 @@ def rollout(
         asked = lab_or_file_problems(lab_family, problems, "fit", seed)
         job = _solo_job(chosen, asked, lab_family, source, seed, scores=chosen == "weak" and not no_scores)
     use_threads(models, threads)
-    with solving_bar(f"{chosen} rollout", len(job.problems)) as tell:
+    with resumable(), solving_bar(f"{chosen} rollout", len(job.problems)) as tell:
         summary = job.run(out, resume=resume, in_flight=in_flight, progress=tell)
     require_success(summary, out)
     files = job.write(out, labels)
@@ -191,7 +192,15 @@ def _solo_job(
     require_answers(problems)
     # One model alone: no cap after which the other one would take over.
     caps = replace(source.caps, max_strong_tokens=None)
-    routing = Routing(StrategyRule(strategy=mode), seed=seed, caps=caps, oracle=source.oracle, record_scores=scores)
+    routing = Routing(
+        StrategyRule(strategy=mode),
+        seed=seed,
+        caps=caps,
+        oracle=source.oracle,
+        record_scores=scores,
+        format=source.format,
+        checker=source.checker,
+    )
     return _Job(mode, problems, source, routing, {"family": family})
 
 

@@ -20,6 +20,7 @@ from trim_pomdp.cli.live import (
     lab_or_file_problems,
     read_family,
     require_success,
+    resumable,
     solving_bar,
     use_threads,
 )
@@ -38,7 +39,7 @@ from trim_pomdp.errors import InputError
 if TYPE_CHECKING:
     from trim_pomdp.lab.problems import Family
     from trim_pomdp.model.process import RoutingModel
-    from trim_pomdp.policies import PolicyArtifact, Rule
+    from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
     from trim_pomdp.runtime.live import LivePlan
     from trim_pomdp.runtime.summary import RunSummary
 
@@ -84,7 +85,7 @@ def run(
     for phrase in misfits(plan, source, family=lab_family):
         warn(f"the plan may not come true: it is for {phrase}")
     use_threads(models, threads)
-    with solving_bar("routing", len(chosen)) as tell:
+    with resumable(), solving_bar("routing", len(chosen)) as tell:
         summary = run_live(plan, chosen, source, out, seed=seed, resume=resume, in_flight=in_flight, progress=tell)
     require_success(summary, out)
     if as_json:
@@ -149,12 +150,25 @@ def _plan(given: Rule | PolicyArtifact | None, budget: float | None, model: Rout
 
 def show_result(summary: RunSummary, plan: LivePlan | None) -> None:
     """What was measured beside what was planned, if anything was; tokens by kind, and how solutions ended."""
-    planned, absent = (None, "") if plan is None else (plan.artifact.planned, None)
+    columns = ["per problem", "planned", "measured", "standard error", "weak-only, planned", "strong-only, planned"]
+    points = () if plan is None else (plan.artifact.planned, plan.weak_only, plan.strong_only)
+    planned, weak, strong = points or (None, None, None)
+
+    def of(point: PlannedPoint | None, name: str) -> float | str | None:
+        return "" if point is None else getattr(point, name)  # a column without any content is left out
+
     rows = [
-        [name.replace("_", " "), getattr(planned, name, absent), getattr(summary, name), getattr(summary, f"{name}_se")]
+        [
+            name.replace("_", " "),
+            of(planned, name),
+            getattr(summary, name),
+            getattr(summary, f"{name}_se"),
+            of(weak, name),
+            of(strong, name),
+        ]
         for name in ("accuracy", "strong_tokens", "regenerations", "budget")
     ]
-    show_table(f"{summary.problems} problems", ["per problem", "planned", "measured", "standard error"], rows)
+    show_table(f"{summary.problems} problems", columns, rows)
     counts = [[kind.replace("_", " "), count] for kind, count in summary.tokens.items()]
     show_table("tokens", ["kind", "tokens"], counts)
     for note in () if plan is None else plan.artifact.notes:
@@ -164,9 +178,13 @@ def show_result(summary: RunSummary, plan: LivePlan | None) -> None:
 
 def show_pace(summary: RunSummary) -> None:
     """Say how long it took, how solutions ended, and what failed first."""
+    from trim_pomdp.runtime.summary import disobedience
+
     pace = f", {60 * summary.problems / summary.wall_s:.0f} problems a minute" if summary.wall_s > 0 else ""
     ends = ", ".join(f"{reason} {count}" for reason, count in summary.reasons.items())
     say(f"{number(summary.wall_s, 1)} s{pace}, {100 * summary.overhead_share:.1f} % of it outside the models")
     say(f"ends: {ends}")
+    for line in disobedience(summary):
+        warn(line)
     if summary.failed:
         warn(f"{summary.failed} of {summary.problems} problems failed, the first by {summary.error}")
