@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, NonNegativeInt, model_validator
 
 from trim_pomdp.artifacts import Record
-from trim_pomdp.data.jsonl import read_records
+from trim_pomdp.data.records import Id, Label, read_records
 from trim_pomdp.data.sequences import ScoredSequence, ScoredSteps
 
 StepTokens = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
@@ -52,11 +52,11 @@ class StrongRollout(Record):
         First wrong step, from 0, and -1 if there is none; None where nobody knows.
     """
 
-    id: str
-    problem_id: str | None = None
+    id: Id
+    problem_id: Id | None = None
     correct: bool
     tokens: StepTokens
-    label: int | None = Field(default=None, ge=-1)
+    label: Label | None = None
 
     @model_validator(mode="after")
     def _label_is_a_step(self) -> StrongRollout:
