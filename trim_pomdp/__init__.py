@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trim_pomdp.data.features import read_class_features
     from trim_pomdp.data.outcomes import read_pilot, read_step_counts
+    from trim_pomdp.data.problems import read_problems
     from trim_pomdp.data.processbench import read_solutions, read_step_scores
     from trim_pomdp.data.rollouts import Rollouts, read_repair_rollouts, read_strong_rollouts, read_weak_rollouts
     from trim_pomdp.data.sequences import read_sequences
@@ -77,6 +78,7 @@ _MODULE_OF = {
     "presets": "presets.store",
     "read_class_features": "data.features",
     "read_pilot": "data.outcomes",
+    "read_problems": "data.problems",
     "read_repair_rollouts": "data.rollouts",
     "read_sequences": "data.sequences",
     "read_solutions": "data.processbench",
@@ -122,6 +124,7 @@ __all__ = [
     "presets",
     "read_class_features",
     "read_pilot",
+    "read_problems",
     "read_repair_rollouts",
     "read_sequences",
     "read_solutions",

@@ -23,6 +23,7 @@ from pydantic import BaseModel, Field, PositiveInt
 
 from trim_pomdp.artifacts import Model, validate
 from trim_pomdp.data.records import EXPECTED, Answer, Id, OpenRecord, RawRecord, check_not_wrapped, is_near
+from trim_pomdp.data.solutions import SolutionText
 from trim_pomdp.errors import InputError
 
 Tell = Callable[[str], None]
@@ -88,8 +89,8 @@ def read_in_layout(
     layout: str | None = None,
     tell: Tell | None = None,
     noun: str = "record",
-) -> list[tuple[RawRecord, Model]]:
-    """Records in the package's own form, each with where it stood.
+) -> Iterator[tuple[RawRecord, Model]]:
+    """Records in the package's own form, each with where it stood; read as they are asked for.
 
     Parameters
     ----------
@@ -115,16 +116,19 @@ def read_in_layout(
         was found, which layout is nearest, and what it lacks); if there is no record, or all are left out.
     """
     chosen = None if layout is None else _named(table, layout)
-    found: list[tuple[RawRecord, Model]] = []
+    kept = 0
     left_out: Counter[str] = Counter()
     for raw in raws:
         chosen = chosen or _recognised(table, raw)
         try:
-            found += [(raw, validate(own, form, source=raw.where)) for form in _forms(chosen, raw)]
+            forms = _forms(chosen, raw)
         except LeftOut as reason:
             left_out[str(reason)] += 1
-    _report(source, noun, len(found), left_out, tell)
-    return found
+            continue
+        kept += bool(forms)
+        for form in forms:
+            yield raw, validate(own, form, source=raw.where)
+    _report(source, noun, kept, left_out, tell)
 
 
 def _forms(layout: Layout, raw: RawRecord) -> list[Form]:
@@ -172,12 +176,13 @@ def _recognised(table: Sequence[Layout], raw: RawRecord) -> Layout:
         if item.fits(value):
             return item
     check_not_wrapped(raw, {key for item in table for mark in item.marks for key in mark.split("|")})
-    nearest = max(table, key=lambda item: _likeness(item, value))
-    for key in value:
-        slip = next((name for name in nearest.lacks(value) if is_near(str(key), name)), None)
-        if slip is not None:
-            raise InputError(f"{raw.where}: unknown key {key!r}; did you mean {slip!r}?")
-    missing = ", ".join(map(repr, nearest.lacks(value))) or "values of that form"
+    nearest = max((item for item in table if not item.named_only), key=lambda item: _likeness(item, value))
+    if not nearest.lacks(value):
+        return nearest  # the values are of another form, and it says of which
+    slips = [(key, name) for key in value for name in nearest.lacks(value) if is_near(str(key), name)]
+    if slips and _likeness(nearest, value) > 0.5:
+        raise InputError(f"{raw.where}: unknown key {slips[0][0]!r}; did you mean {slips[0][1]!r}?")
+    missing = ", ".join(map(repr, nearest.lacks(value)))
     raise InputError(
         f"{raw.where}: missing {missing} for the nearest layout, {nearest.name} "
         f"(keys found: {', '.join(map(str, value)) or 'none'}; layouts: {', '.join(item.name for item in table)})"
@@ -219,16 +224,20 @@ def _labelled(name: str, number: int, problem: str, steps: Sequence[str], label:
 
 def _null_is_right(value: Any, _: int) -> Iterator[Form]:
     """ProcessBench's form, in which null says that every step is right."""
-    yield {**value, "label": -1} if isinstance(value, Mapping) and value.get("label", 0) is None else value
+    yield {**value, "label": -1} if _label_of(value) is None else value
 
 
 def _counted_from_one(value: Any, _: int) -> Iterator[Form]:
     """ProcessBench's form, but the first step is 1, and 0, -1 or null say that every step is right."""
-    label = value.get("label", 0) if isinstance(value, Mapping) else 0
-    if label is None or label in (0, -1):
-        yield {**value, "label": -1} if "label" in value else value
+    label = _label_of(value)
+    if label is None or (type(label) is int and label >= -1):
+        yield {**value, "label": max(label or 0, 0) - 1}
     else:
-        yield {**value, "label": label - 1 if isinstance(label, int) else label}
+        yield value  # refused for what it is
+
+
+def _label_of(value: Any) -> Any:
+    return value.get("label", "") if isinstance(value, Mapping) else ""
 
 
 class _RatedStep(OpenRecord):
@@ -410,6 +419,33 @@ SOLUTIONS = (
     Layout("big-bench-mistake", ("input", "steps", "mistake_index"), _big_bench_mistake, BigBenchMistakeRecord),
     Layout("math-shepherd", ("input", "label"), _math_shepherd, MathShepherdRecord, _has_tags),
     Layout("trl-stepwise", ("prompt", "completions", "labels"), _stepwise, StepwiseRecord),
+)
+
+
+# Solutions that nobody has labelled ---------------------------------------------------------------------------
+
+
+def _weak_text(text: SolutionText, _: int) -> Iterator[Form]:
+    """A solution of ``solutions.jsonl``, if the weak model wrote all of it."""
+    if set(text.authors) != {"weak"}:
+        raise LeftOut("not by the weak model alone")
+    yield {
+        "id": text.id,
+        "generator": "weak",
+        "problem": text.prompt,
+        "steps": text.steps,
+        "final_answer_correct": text.correct,
+    }
+
+
+def _without_label(value: Any, _: int) -> Iterator[Form]:
+    """ProcessBench's form; a label that is there is left to those who label anew."""
+    yield {key: item for key, item in value.items() if key != "label"} if isinstance(value, Mapping) else value
+
+
+TEXTS = (
+    Layout("solutions", ("id", "prompt", "steps", "authors"), _weak_text, SolutionText),
+    Layout("processbench", ("id", "problem", "steps"), _without_label),
 )
 
 

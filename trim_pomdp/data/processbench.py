@@ -9,16 +9,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from trim_pomdp.data.features import CLASSES, LOGPROBS, ClassFeatures, running_minimum
 from trim_pomdp.data.layouts import SOLUTIONS, Tell, read_in_layout
 from trim_pomdp.data.records import Id, Label, OpenRecord, RawRecord, iter_records, read_records
 from trim_pomdp.data.sequences import LogprobFeatures, Score, check_features
 from trim_pomdp.errors import InputError
+
+
+def steps_of(text: str) -> tuple[str, ...]:
+    """Steps of a whole solution."""
+    return tuple(piece for piece in re.split(r"\r?\n(?:[ \t\r]*\n)+", text.strip()) if piece)
+
+
+Steps = Annotated[
+    tuple[str, ...],
+    Field(min_length=1),
+    BeforeValidator(lambda value: steps_of(value) if isinstance(value, str) else value),
+]
+"""Steps of a solution; one text is split into its steps."""
 
 
 class LabelledSolution(OpenRecord):
@@ -29,7 +43,7 @@ class LabelledSolution(OpenRecord):
     id, generator, problem : str
         Of the solution; who wrote it; what was asked.
     steps : tuple of str
-        One text is split into its steps.
+        One text is split into them.
     label : int
         Index of the first wrong step, from 0, and -1 if every step is right.
     final_answer_correct : bool or None
@@ -39,14 +53,9 @@ class LabelledSolution(OpenRecord):
     id: Id
     generator: str
     problem: str
-    steps: tuple[str, ...] = Field(min_length=1)
+    steps: Steps
     label: Label
     final_answer_correct: bool | None = None
-
-    @field_validator("steps", mode="before")
-    @classmethod
-    def _one_text_has_steps(cls, value: object) -> object:
-        return steps_of(value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _label_is_a_step(self) -> LabelledSolution:
@@ -83,11 +92,6 @@ class StepScores(OpenRecord):
             raise ValueError(f"label {self.label} is beyond the {self.n_scored} scored steps")
         check_features(self.features, self.n_scored)
         return self
-
-
-def steps_of(text: str) -> tuple[str, ...]:
-    """Steps of a whole solution."""
-    return tuple(piece for piece in re.split(r"\n\s*\n", text.strip()) if piece)
 
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
