@@ -342,7 +342,10 @@ def test_a_layout_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        ({"question": "q", "steps": ["a"], "label": 0}, ["missing", "nearest layout, ", "keys found: question, steps"]),
+        (
+            {"question": "q", "steps": ["a"], "label": 0},
+            ["line 1: question: ", "nearest layout, prm800k", "keys found: question, steps"],
+        ),
         ({**SOLUTION, "label": ...}, ["missing 'label' for the nearest layout, processbench"]),
         ({**SOLUTION, "label": ..., "lable": 1}, ["unknown key 'lable'; did you mean 'label'?"]),
         ({"steps": ["a"], "mistake": 0, "input": "?"}, ["missing 'mistake_index'", "big-bench-mistake"]),

@@ -177,21 +177,26 @@ def _recognised(table: Sequence[Layout], raw: RawRecord) -> Layout:
             return item
     check_not_wrapped(raw, {key for item in table for mark in item.marks for key in mark.split("|")})
     nearest = max((item for item in table if not item.named_only), key=lambda item: _likeness(item, value))
-    if not nearest.lacks(value):
-        return nearest  # the values are of another form, and it says of which
-    slips = [(key, name) for key in value for name in nearest.lacks(value) if is_near(str(key), name)]
+    found = f"(keys found: {', '.join(map(str, value)) or 'none'}; layouts: {', '.join(item.name for item in table)})"
+    lacks = nearest.lacks(value)
+    if not lacks:  # the keys, but not the values
+        try:
+            _forms(nearest, raw)
+        except InputError as error:
+            raise InputError(f"{error}, for the nearest layout, {nearest.name} {found}") from None
+        return nearest
+    slips = [(key, name) for key in value for name in lacks if is_near(str(key), name)]
     if slips and _likeness(nearest, value) > 0.5:
         raise InputError(f"{raw.where}: unknown key {slips[0][0]!r}; did you mean {slips[0][1]!r}?")
-    missing = ", ".join(map(repr, nearest.lacks(value)))
-    raise InputError(
-        f"{raw.where}: missing {missing} for the nearest layout, {nearest.name} "
-        f"(keys found: {', '.join(map(str, value)) or 'none'}; layouts: {', '.join(item.name for item in table)})"
-    )
+    missing = ", ".join(map(repr, lacks))
+    raise InputError(f"{raw.where}: missing {missing} for the nearest layout, {nearest.name} {found}")
 
 
 def _likeness(layout: Layout, value: Form) -> float:
-    """Share of a layout's keys that a record has, give or take a slip."""
+    """Share of a layout's keys that a record has, give or take a slip; less if it has them all, with other values."""
     lacks = layout.lacks(value)
+    if not lacks:
+        return 0.6
     slips = sum(any(is_near(str(key), name) for key in value) for name in lacks)
     return 1 - (len(lacks) - slips) / len(layout.marks)
 
@@ -356,6 +361,8 @@ STEP_TAG = "ки"
 
 def _math_shepherd(record: MathShepherdRecord, number: int) -> Iterator[Form]:
     *pieces, rest = record.input.split(STEP_TAG)
+    if not pieces:
+        raise ValueError(f"input has no step tag {STEP_TAG}, which math-shepherd has after each step")
     signs, at = [], 0
     for piece in pieces:
         at += len(piece)
@@ -365,8 +372,6 @@ def _math_shepherd(record: MathShepherdRecord, number: int) -> Iterator[Form]:
         at += 1
     if rest.strip() or record.label[at:].strip():
         raise ValueError(f"something follows the last {STEP_TAG}")
-    if not pieces:
-        raise ValueError(f"input has no step tag {STEP_TAG}")
     problem, first = _problem_and_step(pieces[0])
     steps = [item.strip() for item in (first, *pieces[1:])]
     if not steps[0]:  # a tag after the problem itself
