@@ -3,13 +3,18 @@
 import builtins
 import gzip
 import json
+import sys
 import tracemalloc
+import types
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import trim_pomdp as tp
-from trim_pomdp.data.records import is_near
+import trim_pomdp.data.records as record_files
+from trim_pomdp.data.records import is_near, iter_records
 from trim_pomdp.data.solutions import read_solution_texts
 from trim_pomdp.errors import InputError
 
@@ -354,3 +359,50 @@ def test_a_key_that_is_there_makes_a_near_one_a_word_of_its_own(tmp_path):
     record = {**RECORDS[tp.read_problems][0], "answers": ["9", "nine"], "ID": 3}
     (tmp_path / "x.jsonl").write_text(lines([record]), encoding="utf-8")
     assert tp.read_problems(tmp_path / "x.jsonl")[0].answer == "9"
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(st.lists(values), st.sampled_from([None, 0, 2, "\t"]), st.booleans(), st.integers(1, 9), st.sampled_from(" \n"))
+def test_an_array_in_pieces_is_what_json_reads(tmp_path_factory, items, indent, escaped, piece, space):
+    path = tmp_path_factory.getbasetemp() / "array.json"
+    text = space + json.dumps(items, indent=indent, ensure_ascii=escaped) + space
+    path.write_text(text, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record_files, "_PIECE", piece)
+        assert [item.value for item in iter_records(path)] == items
+
+
+@given(st.lists(st.dictionaries(st.text(), values, min_size=1), min_size=1), st.booleans(), st.integers(1, 9))
+def test_objects_over_lines_are_what_json_reads(tmp_path_factory, items, crlf, piece):
+    path = tmp_path_factory.getbasetemp() / "objects.json"
+    text = "\n".join(json.dumps(item, indent=1) for item in items)
+    path.write_bytes((text.replace("\n", "\r\n") if crlf else text).encode())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record_files, "_PIECE", 1 << 16 if len(text.split("\n", 1)[0]) >= piece else piece)
+        assert [item.value for item in iter_records(path)] == items
+
+
+def test_a_hub_dataset_is_read_in_its_layout(monkeypatch):
+    asked = []
+
+    def load_dataset(name, split):
+        asked.append((name, split))
+        return [SOLUTIONS[0], {**SOLUTIONS[1], "label": None}]
+
+    fake = types.SimpleNamespace(
+        load_dataset=load_dataset,
+        is_progress_bar_enabled=lambda: False,
+        logging=types.SimpleNamespace(CRITICAL=0, get_verbosity=lambda: 0, set_verbosity=lambda level: None),
+    )
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    solutions = tp.read_solutions("Some/Bench", split="gsm8k", layout="processbench-null")
+    assert [(item.id, item.label) for item in solutions] == [("2025-03-01", -1), ("b", -1)]
+    assert asked == [("Some/Bench", "gsm8k")]
+    with pytest.raises(InputError, match="Some/Bench, record 2: label: is null"):
+        tp.read_solutions("Some/Bench")

@@ -163,16 +163,13 @@ def iter_records(path: str | Path) -> Iterator[RawRecord]:
             yield from _numbered(path, _parquet_rows(path, stream))
             return
         text = text_of(stream)
-        first = _first_line(text)
-        if first is None:
-            return
-        number, line = first
+        number, line = _first_line(text)
         if line.startswith("["):
             yield from _numbered(path, _Stream(path, text, line, number).array())
-        elif _is_json(line) or not line.startswith("{"):
-            yield from _lines(path, text, line, number)
-        else:  # an object over several lines
+        elif line.startswith("{") and _goes_on(line):
             yield from _numbered(path, _Stream(path, text, line, number).objects())
+        elif line:
+            yield from _lines(path, text, line, number)
 
 
 def _numbered(path: str | Path, values: Iterable[Any]) -> Iterator[RawRecord]:
@@ -180,25 +177,25 @@ def _numbered(path: str | Path, values: Iterable[Any]) -> Iterator[RawRecord]:
         yield RawRecord(f"{path}, record {number}", f"record {number}", number, value)
 
 
-def _first_line(text: TextIO) -> tuple[int, str] | None:
-    """Number and content of the first line that is not blank; only a piece of it where it is long."""
+def _first_line(text: TextIO) -> tuple[int, str]:
+    """Number and content of the first line that is not blank, "" if there is none; a piece of it where it is long."""
     number = 1
     while piece := text.readline(_PIECE):
-        if piece.strip():
+        if piece.strip("\ufeff \t\r\n"):
             return number, piece.lstrip("\ufeff \t")
         number += piece.endswith("\n")
-    return None
+    return number, ""
 
 
-def _is_json(line: str) -> bool:
-    """Whether a line is a value of its own; one that is longer than a piece is taken for that."""
-    if not line.endswith("\n") and len(line) >= _PIECE - 8:
-        return True
+def _goes_on(line: str) -> bool:
+    """Whether an object goes on after its first line; a piece of a line is taken for JSON lines."""
+    if not line.endswith("\n"):
+        return False
     try:
         json.loads(line)
     except (ValueError, RecursionError):
-        return False
-    return True
+        return True
+    return False
 
 
 def _lines(path: str | Path, text: TextIO, first: str, number: int) -> Iterator[RawRecord]:
