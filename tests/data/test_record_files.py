@@ -9,7 +9,7 @@ import types
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import trim_pomdp as tp
@@ -368,6 +368,7 @@ values = st.recursive(
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(values), st.sampled_from([None, 0, 2, "\t"]), st.booleans(), st.integers(1, 9), st.sampled_from(" \n"))
 def test_an_array_in_pieces_is_what_json_reads(tmp_path_factory, items, indent, escaped, piece, space):
     path = tmp_path_factory.getbasetemp() / "array.json"
@@ -378,6 +379,7 @@ def test_an_array_in_pieces_is_what_json_reads(tmp_path_factory, items, indent, 
         assert [item.value for item in iter_records(path)] == items
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.dictionaries(st.text(), values, min_size=1), min_size=1), st.booleans(), st.integers(1, 9))
 def test_objects_over_lines_are_what_json_reads(tmp_path_factory, items, crlf, piece):
     path = tmp_path_factory.getbasetemp() / "objects.json"

@@ -25,6 +25,7 @@ from trim_pomdp.files import check_text, opened, starts_with, text_of
 _PIECE = 1 << 16
 _PARQUET = b"PAR1"
 _BLANK = re.compile(r"[ \t\r\n\ufeff]*")
+_AFTER_VALUE = frozenset(" \t\r\n,]")
 _DECODER = json.JSONDecoder()
 EXPECTED = "one JSON object a line, an array of them, or parquet"
 
@@ -277,7 +278,7 @@ class _Stream:
                     continue
                 into = getattr(error, "pos", start) - start
                 raise self._broken(getattr(error, "msg", str(error)), self._at + into) from None
-            if end < len(self._held) or not self._more():  # a number may go on in the next piece
+            if self._held[end : end + 1] in _AFTER_VALUE or not self._more():  # a number may go on in the next piece
                 self._at += end - start
                 return value
 
