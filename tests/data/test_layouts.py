@@ -153,7 +153,7 @@ def test_big_bench_mistake_counts_from_zero_and_null_is_no_mistake(tmp_path):
     record = {"input": "Sort: b a", "steps": ["(1) a < b", "(2) a b"], "target": "a b", "answer": "a b"}
     records = [
         {**record, "mistake_index": None},
-        {**record, "mistake_index": 0},
+        {**record, "mistake_index": 0, "answer": " a  b."},
         {**record, "mistake_index": 1, "answer": "b a"},
     ]
     solutions = tp.read_solutions(written(tmp_path / "word_sorting.jsonl", *records))

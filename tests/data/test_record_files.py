@@ -379,7 +379,7 @@ def test_an_array_in_pieces_is_what_json_reads(tmp_path_factory, items, indent, 
         assert [item.value for item in iter_records(path)] == items
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.dictionaries(st.text(), values, min_size=1), min_size=1), st.booleans(), st.integers(1, 9))
 def test_objects_over_lines_are_what_json_reads(tmp_path_factory, items, crlf, piece):
     path = tmp_path_factory.getbasetemp() / "objects.json"

@@ -25,6 +25,8 @@ from trim_pomdp.artifacts import Model, validate
 from trim_pomdp.data.records import EXPECTED, Answer, Id, OpenRecord, RawRecord, check_not_wrapped, is_near
 from trim_pomdp.data.solutions import SolutionText
 from trim_pomdp.errors import InputError
+from trim_pomdp.text.answers import same_answer
+from trim_pomdp.text.boxes import boxed_answer
 
 Tell = Callable[[str], None]
 Form = Mapping[str, Any]
@@ -206,9 +208,8 @@ def _first(wrong: Iterable[bool]) -> int:
     return next((i for i, item in enumerate(wrong) if item), -1)
 
 
-def _same_answer(given: str | None, reference: str | None) -> bool | None:
-    from trim_pomdp.runtime.stepping import same_answer
-
+def _same(given: str | None, reference: str | None) -> bool | None:
+    """Whether two answers agree; None where one is not known."""
     return None if given is None or reference is None else same_answer(given, reference)
 
 
@@ -289,7 +290,7 @@ def _prm800k(record: Prm800kRecord, number: int) -> Iterator[Form]:
     steps = tuple(item.text for item in walked)
     if label >= 0 and written[: len(steps)] == steps:
         steps = written  # labelling stopped at the error; the solution went on
-    right = True if reason == "solution" else _same_answer(question.pre_generated_answer, question.ground_truth_answer)
+    right = True if reason == "solution" else _same(question.pre_generated_answer, question.ground_truth_answer)
     yield _labelled("prm800k", number, question.problem, steps, label, right)
 
 
@@ -345,8 +346,14 @@ class BigBenchMistakeRecord(OpenRecord):
 
 def _big_bench_mistake(record: BigBenchMistakeRecord, number: int) -> Iterator[Form]:
     label = -1 if record.mistake_index is None else record.mistake_index
-    right = _same_answer(record.answer, record.target)
+    # Sorted words and brackets are compared letter by letter: no mathematics.
+    known = record.answer is not None and record.target is not None
+    right = _bare_text(record.answer) == _bare_text(record.target) if known else None
     yield _labelled("big-bench-mistake", number, record.input, record.steps, label, right)
+
+
+def _bare_text(text: str | None) -> str:
+    return " ".join((text or "").split()).rstrip(".")
 
 
 class MathShepherdRecord(OpenRecord):
@@ -472,8 +479,6 @@ class SearchAndLearnRecord(OpenRecord):
 
 
 def _search_and_learn(record: SearchAndLearnRecord, number: int) -> Iterator[Form]:
-    from trim_pomdp.runtime.stepping import boxed_answer
-
     if len(record.scores) != len(record.completions):
         raise ValueError(f"scores has {len(record.scores)} lists; there are {len(record.completions)} completions")
     problem = record.unique_id or record.id or f"search-and-learn/{number}"
@@ -485,7 +490,7 @@ def _search_and_learn(record: SearchAndLearnRecord, number: int) -> Iterator[For
             "id": f"{problem}#{i}",
             "problem_id": problem,
             "scores": scores,
-            "correct": bool(_same_answer(boxed_answer(text), record.answer)),
+            "correct": bool(_same(boxed_answer(text), record.answer)),
         }
         # Searches that count no tokens write 0.
         yield {**form, "completion_tokens": tokens[i]} if tokens and tokens[i] > 0 else form

@@ -20,17 +20,12 @@ from trim_pomdp.data.layouts import SOLUTIONS, Tell, read_in_layout
 from trim_pomdp.data.records import Id, Label, OpenRecord, RawRecord, iter_records, read_records
 from trim_pomdp.data.sequences import LogprobFeatures, Score, check_features
 from trim_pomdp.errors import InputError
-
-
-def steps_of(text: str) -> tuple[str, ...]:
-    """Steps of a whole solution."""
-    return tuple(piece for piece in re.split(r"\r?\n(?:[ \t\r]*\n)+", text.strip()) if piece)
-
+from trim_pomdp.text.steps import split_steps
 
 Steps = Annotated[
     tuple[str, ...],
     Field(min_length=1),
-    BeforeValidator(lambda value: steps_of(value) if isinstance(value, str) else value),
+    BeforeValidator(lambda value: split_steps(value) if isinstance(value, str) else value),
 ]
 """Steps of a solution; one text is split into its steps."""
 
