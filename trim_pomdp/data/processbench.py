@@ -125,7 +125,7 @@ def _is_hub_name(source: str | Path) -> bool:
     if path.exists():
         return False
     if path.suffix in _SUFFIXES or not _HUB_NAME.fullmatch(str(source)):
-        raise InputError(f"{source}: cannot be read (no such file)")
+        raise InputError(f"{source}: no such file, so it cannot be read")
     return True
 
 
