@@ -90,14 +90,21 @@ def test_what_prm800k_does_not_vouch_for_is_left_out_and_counted(tmp_path):
         prm800k(*steps, reason="give_up"),
         prm800k(choice(("Add.", None)), choice(("9.", 1))),
         prm800k(*steps, reason="found_error"),
+        prm800k(*steps, {"completions": None, "human_completion": None, "chosen_completion": None}),
     ]
     path = written(tmp_path / "p.jsonl", *records)
     told: list[str] = []
     assert len(tp.read_solutions(path, tell=told.append)) == 1
     assert len(told) == 1
-    for word in (str(path), "left out 5 of 6 solutions", "finish_reason 'give_up': 2", "without a rating: 1"):
+    for word in (
+        str(path),
+        "left out 6 of 7 solutions",
+        "finish_reason 'give_up': 2",
+        "without a rating: 1",
+        "without a completion: 1",
+    ):
         assert word in told[0]
-    with pytest.warns(UserWarning, match="left out 5 of 6"):
+    with pytest.warns(UserWarning, match="left out 6 of 7"):
         tp.read_solutions(path)
     none = written(tmp_path / "none.jsonl", records[1])
     refused(lambda: tp.read_solutions(none), "none of its 1 solutions is of use", "give_up")

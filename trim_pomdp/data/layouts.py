@@ -252,7 +252,7 @@ class _RatedStep(OpenRecord):
 
 
 class _StepChoice(OpenRecord):
-    completions: tuple[_RatedStep, ...]
+    completions: tuple[_RatedStep, ...] = ()
     chosen_completion: Annotated[int, Field(ge=0)] | None = None
     human_completion: _RatedStep | str | None = None
 

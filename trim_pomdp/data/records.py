@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, TextIO
 
@@ -120,6 +121,7 @@ def _names(model: type[Record], field: str) -> tuple[str, ...]:
     return (alias if isinstance(alias, str) else field,)
 
 
+@lru_cache(maxsize=1 << 12)
 def is_near(key: str, name: str) -> bool:
     """Whether a key looks like a slip for a name: other case or separators, or one slip (two from 8 letters on).
 
