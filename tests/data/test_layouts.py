@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import trim_pomdp as tp
+from trim_pomdp.data.layouts import PROBLEMS, SEQUENCES, SOLUTIONS, TEXTS
 from trim_pomdp.errors import InputError
 
 
@@ -370,3 +371,16 @@ def test_what_fits_no_layout(record, words, tmp_path):
 def test_later_records_are_held_to_the_layout_of_the_first(tmp_path):
     path = written(tmp_path / "s.jsonl", prmbench(), SOLUTION)
     refused(lambda: tp.read_solutions(path), "s.jsonl, line 2", "missing 'modified_process'")
+
+
+def test_slips_in_a_first_record_that_fits_nothing(tmp_path):
+    path = written(tmp_path / "p.jsonl", {"ID": "2024-I-1", "Problem": "2 + 3?", "Answer": 5})
+    refused(lambda: tp.read_problems(path), "line 1: unknown key 'ID'; did you mean 'id'?")
+    path = written(tmp_path / "p.jsonl", {"id": "2024-I-1", "Problem": "2 + 3?", "Answer": 5})
+    refused(lambda: tp.read_problems(path), "line 1: unknown key 'Problem'; did you mean 'problem'?")
+
+
+def test_every_layout_stands_in_the_docs():
+    text = (Path(__file__).parents[2] / "docs" / "files.md").read_text(encoding="utf-8")
+    tables = (SOLUTIONS, SEQUENCES, PROBLEMS, TEXTS)
+    assert [item.name for table in tables for item in table if f"| `{item.name}` |" not in text] == []

@@ -68,9 +68,10 @@ class Layout:
     looks: Callable[[Form], bool] = _any
     named_only: bool = False
 
-    def lacks(self, value: Form) -> list[str]:
-        """Keys that a record would need to give this layout away."""
-        return [mark.split("|")[0] for mark in self.marks if not any(key in value for key in mark.split("|"))]
+    def lacks(self, value: Form) -> list[list[str]]:
+        """Keys, each with its alternatives, that a record would need to give this layout away."""
+        keys = [mark.split("|") for mark in self.marks]
+        return [either for either in keys if not any(key in value for key in either)]
 
     def fits(self, value: Form) -> bool:
         """Whether a record gives the layout away."""
@@ -187,10 +188,10 @@ def _recognised(table: Sequence[Layout], raw: RawRecord) -> Layout:
         except InputError as error:
             raise InputError(f"{error}, for the nearest layout, {nearest.name} {found}") from None
         return nearest
-    slips = [(key, name) for key in value for name in lacks if is_near(str(key), name)]
+    slips = [(key, name) for key in value for either in lacks for name in either if is_near(str(key), name)]
     if slips and _likeness(nearest, value) > 0.5:
         raise InputError(f"{raw.where}: unknown key {slips[0][0]!r}; did you mean {slips[0][1]!r}?")
-    missing = ", ".join(map(repr, lacks))
+    missing = ", ".join(repr(either[0]) for either in lacks)
     raise InputError(f"{raw.where}: missing {missing} for the nearest layout, {nearest.name} {found}")
 
 
@@ -199,7 +200,7 @@ def _likeness(layout: Layout, value: Form) -> float:
     lacks = layout.lacks(value)
     if not lacks:
         return 0.6
-    slips = sum(any(is_near(str(key), name) for key in value) for name in lacks)
+    slips = sum(any(is_near(str(key), name) for key in value for name in either) for either in lacks)
     return 1 - (len(lacks) - slips) / len(layout.marks)
 
 
