@@ -1,8 +1,8 @@
 """Process that compares expressions with math-verify; run as a script by `trim_pomdp.text.mathematics`.
 
-It imports math-verify once and leaves the work to a child, which the kernel ends when a request takes too much processor
-time (no Python code would be asked: one huge power is one call of C). The parent then replies "not equal" and starts
-the next child, which is a fork and costs milliseconds. A request is a line of JSON, a reply another.
+It imports math-verify once and leaves the work to a child, which the kernel ends when a request takes too much
+processor time (no Python code would be asked: one huge power is one call of C). The parent then replies "not equal" and
+starts the next child, which is a fork and costs milliseconds. A request is a line of JSON, a reply another.
 """
 
 import json
@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from typing import Any
 
 MEMORY = 1 << 30
@@ -28,7 +29,7 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     for pair in _WARM_UP:  # the parser learns its tables from its first texts, sympy loads parts; forks share both
         compare(*pair)
-    print("ready", flush=True)
+    say("ready")
     while True:
         child = os.fork()
         if child == 0:
@@ -37,7 +38,13 @@ def main() -> None:
         if status == 0:
             return
         if os.WIFSIGNALED(status):
-            print(json.dumps({"equal": False, "seconds": None}), flush=True)
+            say(json.dumps({"equal": False, "seconds": None}))
+
+
+def say(line: str) -> None:
+    """Send a line to the other side."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def serve() -> None:
@@ -51,8 +58,7 @@ def serve() -> None:
             line = sys.stdin.readline()
             if not line:
                 break
-            reply = answer(json.loads(line))
-            print(json.dumps(reply), flush=True)
+            say(json.dumps(answer(json.loads(line))))
         else:
             code = 1
     finally:
@@ -61,13 +67,14 @@ def serve() -> None:
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Reply to a request: whether the two are equal, and the processor time it took."""
+    start = time.process_time()
     signal.setitimer(signal.ITIMER_PROF, request["seconds"])
     try:
         equal = compare(request["a"], request["b"])
     except (Exception, RecursionError):  # no mathematics, or none that math-verify knows
         equal = False
-    left, _ = signal.setitimer(signal.ITIMER_PROF, 0)
-    return {"equal": equal, "seconds": request["seconds"] - left}
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    return {"equal": equal, "seconds": time.process_time() - start}
 
 
 def compare(a: str, b: str) -> bool:
@@ -75,9 +82,9 @@ def compare(a: str, b: str) -> bool:
 
     Others are tried at a point first: that is quicker, and math-verify takes what is small for zero.
     """
-    from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
-    from math_verify import verify
-    from sympy import I, simplify
+    from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy  # type: ignore[import-untyped]
+    from math_verify import verify  # type: ignore[import-untyped]
+    from sympy import I, simplify  # type: ignore[import-untyped]
 
     first, second = (
         latex2sympy(

@@ -16,7 +16,8 @@ scales                               ``3\text{ million}`` is ``3000000``
 mixed numbers                        ``3\frac14`` and ``3 1/4`` are 13/4
 thousands                            ``3,456`` is 3456, or the list of 3 and 456 if the other one is a list; inside of
                                      brackets a comma always parts: ``(4,250)`` is a pair. ``3{,}456`` is a number
-decimals                             exact: ``0.333`` is not 1/3
+decimals                             exact: ``0.333`` is not 1/3. What stands behind ``\approx`` does not count, if
+                                     anything but a left side stands before it
 lists and sets                       the order is free; ``\{4, 9\}`` is ``4, 9``; a list counts repetitions, a set not
 ``\pm``                              both values
 tuples, intervals, matrices          the order and the kind of brackets count; ``\langle\rangle`` are round, ``pmatrix``
@@ -24,7 +25,8 @@ tuples, intervals, matrices          the order and the kind of brackets count; `
 inequalities                         ``x \ge 4`` is ``[4, \infty)``
 choices                              ``B``, ``(B)``, ``\text{(B)}``, ``B.``; ``(B)\ 7`` is both ``B`` and ``7``
 words                                capitals, punctuation and spaces do not count
-letters                              capitals count: ``x`` is not ``X``
+letters                              capitals count: ``x`` is not ``X``; ``i`` is the imaginary unit, others are real;
+                                     ``\log`` without a base is the decimal one
 ===================================  ===================================================================================
 """
 
@@ -33,12 +35,14 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from typing import TypeAlias
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.text.latex import FUNCTIONS, MATRIX, MAX_LENGTH, UnreadableError
+from trim_pomdp.text.latex import FUNCTIONS, MATRIX, MAX_LENGTH, UnreadableError, listed
 from trim_pomdp.text.mathematics import Budget, same_expression
 from trim_pomdp.text.values import Choice, Expression, Items, Named, Number, Quantity, Value, Words, read
 
@@ -119,10 +123,8 @@ def _readings(text: str) -> tuple[Value, ...]:
     texts = dict.fromkeys((text, _without_thousands(text)))
     values = []
     for candidate in texts:
-        try:
+        with suppress(UnreadableError, RecursionError):
             values.append(read(candidate))
-        except (UnreadableError, RecursionError):
-            pass
     return tuple(values)
 
 
@@ -175,11 +177,12 @@ def _names(a: Value, b: Value, budget: Budget) -> bool | None:
     if not isinstance(a, Named):
         return None
     if not isinstance(b, Named):
-        is_equation = isinstance(b, Expression) and "=" in b.tokens
-        return _expressions(a.tokens, b.tokens, budget) if is_equation else _same(a.value, b, budget)
+        if isinstance(b, Expression) and "=" in b.tokens:
+            return _expressions(a.tokens, b.tokens, budget)
+        return _same(a.value, b, budget)
     if a.name == b.name:
         return _same(a.value, b.value, budget)
-    return _expressions(a.tokens, b.tokens, budget) if "=" in a.tokens and "=" in b.tokens else False
+    return "=" in a.tokens and "=" in b.tokens and _expressions(a.tokens, b.tokens, budget)
 
 
 def _quantities(a: Value, b: Value, budget: Budget) -> bool | None:
@@ -207,7 +210,8 @@ def _items(a: Value, b: Value, budget: Budget) -> bool | None:
         return a.kind == "set" and len(a.items) == 1 and _same(a.items[0], b, budget)
     if {a.kind, b.kind} == {"list", "set"} or a.kind == b.kind == "set":
         return _matched(_distinct(a.items), _distinct(b.items), budget)
-    if a.kind != b.kind or len(a.items) != len(b.items):
+    named_point = {a.kind, b.kind} == {"list", "()"} and (_names_differ(a) or _names_differ(b))  # x = 3, y = 4
+    if (a.kind != b.kind and not named_point) or len(a.items) != len(b.items):
         return False
     if a.ordered or _names_differ(a) != _names_differ(b):
         return all(_same(x, y, budget) for x, y in zip(a.items, b.items, strict=True))
@@ -246,15 +250,14 @@ def _matched(a: Sequence[Value], b: Sequence[Value], budget: Budget) -> bool:
 
 # For math-verify ---------------------------------------------------------------------------------------------
 
-_KNOWN = FUNCTIONS | frozenset(
-    r"\frac \sqrt \binom \cdot \infty \lfloor \rfloor \lceil \rceil \le \ge \overline".split()
+_KNOWN = FUNCTIONS | listed(
+    r"\frac \sqrt \binom \cdot \infty \lfloor \rfloor \lceil \rceil \le \ge \overline \sum \prod \int \hbar \ell "
+    r"\pi \alpha \beta \gamma \delta \epsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi \rho \sigma \tau "
+    r"\upsilon \phi \chi \psi \omega \Gamma \Delta \Theta \Lambda \Sigma \Phi \Psi \Omega "
+    r"+ - / ^ _ { } ( ) [ ] | ! = < > ,"
 )
-_KNOWN |= frozenset(
-    r"\pi \alpha \beta \gamma \delta \epsilon \zeta \eta \theta \iota \kappa \lambda \mu \nu \xi".split()
-)
-_KNOWN |= frozenset(r"\rho \sigma \tau \upsilon \phi \chi \psi \omega \Gamma \Delta \Theta \Lambda \Sigma \Phi".split())
-_KNOWN |= frozenset(r"\Psi \Omega \hbar \ell \sum \prod \int + - / ^ _ { } ( ) [ ] | ! = < > ,".split())
 _GROWING = frozenset(("!", r"\binom", r"\sum", r"\prod"))
+_LONGEST = 600  # tokens
 _MOST = 10_000  # factorials and sums of more are not asked for
 _MATRIX_ONLY = frozenset((MATRIX, r"\end{matrix}", "&", "\\\\"))
 
@@ -287,10 +290,22 @@ def _expressions(a: tuple[str, ...] | None, b: tuple[str, ...] | None, budget: B
         return False
     if a == b:
         return True
+    a, b = _in_radians(a), _in_radians(b)
     if not (_is_mathematics(a) and _is_mathematics(b)) or ("=" in a) != ("=" in b):
         return False
     first, second = sorted((_joined(a), _joined(b)))
     return same_expression(first, second, budget)
+
+
+def _in_radians(tokens: tuple[str, ...]) -> tuple[str, ...]:
+    """Degrees in functions as multiples of pi."""
+    out: list[str] = []
+    for token in tokens:
+        if token == "°" and out and out[-1].isdigit():
+            out[-1:] = ["(", "\\frac", "{", out[-1], "\\pi", "}", "{", "180", "}", ")"]
+        else:
+            out.append(token)
+    return tuple(out)
 
 
 def _is_mathematics(tokens: Sequence[str]) -> bool:
@@ -299,11 +314,11 @@ def _is_mathematics(tokens: Sequence[str]) -> bool:
         token in _KNOWN or token in _MATRIX_ONLY or (token.isascii() and (token.isalpha() or token[0].isdigit()))
         for token in tokens
     )
-    subscripts = any(a[0].isdigit() and b == "_" for a, b in zip(tokens, tokens[1:], strict=False))
+    subscripts = any(a[0].isdigit() and b == "_" for a, b in pairwise(tokens))
     if _GROWING & set(tokens) and any(token.isdigit() and int(token) > _MOST for token in tokens):
         return False
     in_matrix = MATRIX in tokens or not _MATRIX_ONLY & set(tokens)
-    return bool(tokens) and known and in_matrix and not subscripts
+    return 0 < len(tokens) <= _LONGEST and known and in_matrix and not subscripts
 
 
 def _joined(tokens: Sequence[str]) -> str:

@@ -5,9 +5,9 @@ without braces the next thing is boxed (``\boxed 5``, ``\boxed\frac{1}{2}``). ``
 no answer and end nothing: an empty one (``\boxed{}``, ``\boxed{\ldots}``), one that is not closed, and one in a
 ``<think>`` block, closed or not.
 
-Several boxes in the last sentence with boxes are one answer, joined by a comma: ``\boxed{4} and \boxed{-9}``. A sentence
-ends with a blank line, or with a full stop, question or exclamation mark before white space (so ``1.5`` ends none). Of
-boxes inside one another the inner ones count.
+Several boxes in the last sentence with boxes are one answer, joined by a comma: ``\boxed{4} and \boxed{-9}``. A
+sentence ends with a blank line, or with a full stop, question or exclamation mark before white space (so ``1.5`` ends
+none). Of boxes inside one another the inner ones count.
 """
 
 from __future__ import annotations
@@ -103,11 +103,11 @@ def ends_in_thinking(text: str, *, thinking: bool = False) -> bool:
 
 
 def answer_after_hashes(text: str) -> str | None:
-    """What follows the last ``####`` in its line, as in GSM8K's solutions; None where there is nothing.
+    r"""What follows the last ``####`` in its line, as in GSM8K's solutions; None where there is nothing.
 
     Examples
     --------
-    >>> answer_after_hashes("9 * 2 = 18 dollars\\n#### 18")
+    >>> answer_after_hashes("9 * 2 = 18 dollars\n#### 18")
     '18'
     """
     found = [answer.strip() for answer in _HASHES.findall(text)]

@@ -21,24 +21,27 @@ TEXT = '"'
 MATRIX = r"\begin{matrix}"
 OPENING = frozenset(("(", "[", "{", r"\{", r"\langle"))
 CLOSING = frozenset((")", "]", "}", r"\}", r"\rangle"))
-FUNCTIONS = frozenset(
-    rf"\{name}"
-    for name in "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp gcd max min det lim".split()
-)
 
 
 class UnreadableError(ValueError):
     """Malformed, too long or too deep."""
 
 
+def listed(words: str, before: str = "") -> frozenset[str]:
+    """A set of words, given with blanks between them and perhaps something before each."""
+    return frozenset(before + word for word in words.split())
+
+
 def _commands(names: str) -> frozenset[str]:
-    return frozenset("\\" + name for name in names.split())
+    return listed(names, "\\")
 
 
 def _pairs(text: str) -> dict[str, str]:
     words = text.split()
     return dict(zip(words[::2], words[1::2], strict=True))
 
+
+FUNCTIONS = _commands("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp gcd max min det lim")
 
 # Characters outside ASCII, as LaTeX --------------------------------------------------------------------------------
 
@@ -70,10 +73,10 @@ _SCRIPTS = re.compile(f"[{_RAISED}]+|[{_LOWERED}]+")
 _SPACES = _commands(", ; : > quad qquad thinspace enspace space nobreakspace") | {"\\ ", "\\\n", "\\\t"}
 _SILENT = _commands(
     "! left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr displaystyle textstyle limits "
-    "nolimits mathbf mathit boldsymbol bm mathnormal boxed fbox ( ) [ ] thinspace negthinspace mathstrut"
+    "nolimits mathbf mathit boldsymbol bm mathnormal boxed fbox ( ) [ ] thinspace negthinspace mathstrut underline"
 )
 _TEXTS = _commands("text textbf textit textrm textsf texttt textnormal mbox hbox mathrm mathsf operatorname rm")
-_HIDDEN = _commands("hspace vspace phantom hphantom vphantom label tag hspace*")
+_HIDDEN = _commands("color textcolor hspace vspace phantom hphantom vphantom label tag hspace*")
 _SYNONYMS = {
     f"\\{a}": f"\\{b}"
     for a, b in _pairs(
@@ -96,6 +99,7 @@ _ENVIRONMENTS = dict.fromkeys(("pmatrix", "bmatrix", "matrix", "smallmatrix", "a
 _PART = r"\{,\}|,\\!|\\!|\\[,;: ]|\\thinspace"
 _GROUPS = re.compile(rf"(?<![\d.,])\d{{1,3}}(?:(?:,?\s*(?:{_PART})\s*|[ ~])\d{{3}})+(?!\d|\s*/)")
 
+_SPEED = re.compile(r"(?<=\d)\s*(k?m/[sh](?:\^?\{?2\}?)?)\s*\Z")  # m alone may be a variable
 _REPEATING = re.compile(r"(?<![\d.])(\d{0,20})\.(\d{0,20})\\overline\s*\{(\d{1,20})\}")
 
 _TOKEN = re.compile(
@@ -107,10 +111,10 @@ _TOKEN = re.compile(
     r"|(?P<other>.)",
     re.DOTALL,
 )
-_UNITS = frozenset(
-    "mm cm dm km mi ft yd lb lbs oz kg mg ml mL kW kJ Hz kHz min hr hrs sec ms mph kph kmh rpm pm am AM PM dollars "
-    "cents inch inches feet foot mile miles yard yards meter meters metre metres hour hours day days week weeks year "
-    "years".split()
+_UNITS = listed(
+    "mm cm dm km mi ft yd lb lbs oz kg mg ml mL kW kJ Hz kHz min hr hrs sec ms mph kph kmh rpm pm am AM PM USD EUR "
+    "dollars cents inch inches feet foot mile miles yard yards meter meters metre metres hour hours day days week "
+    "weeks year years"
 )
 
 
@@ -131,6 +135,7 @@ def tokens(text: str) -> list[str]:
         raise UnreadableError(f"{len(text)} characters")
     _check_depth(text)
     text = _SCRIPTS.sub(_script, text).translate(_CHARACTERS)
+    text = _SPEED.sub(r"\\text{\1}", text)
     text = _REPEATING.sub(_repeating, text)
     text = _GROUPS.sub(lambda match: re.sub(r"\D", "", match[0]), text)
     return _Reader(_words_settled(list(_raw(text)))).all()
@@ -170,6 +175,8 @@ def _raw(text: str) -> Iterator[str]:
             yield "\\\\"
         elif kind == "number":
             yield _number(token)
+        elif token in ("no", "No", "NO"):
+            yield TEXT + token
         elif kind == "word":
             yield _WORDS.get(token.lower() if token[1:].islower() else token, f"{TEXT} {token}")
         elif token in _TEXTS or token in _HIDDEN or token in ("\\begin", "\\end"):
@@ -179,7 +186,7 @@ def _raw(text: str) -> Iterator[str]:
                 _, position = _argument(text, position)
         elif token == "\\mathbb{R}":
             yield from ("\\mathbb", "{", "R", "}")
-        elif token not in _SILENT and token != "$":
+        elif token not in _SILENT and token not in ("$", "\\"):
             yield token
 
 
@@ -210,7 +217,7 @@ def _worded(command: str, content: str) -> Iterator[str]:
         yield f"\\{words}"
     elif words in ("and", "or", ",", ", and", ", or"):
         yield ","
-    elif not re.search("[A-Za-z]", words) or "\\" in words or (roman and len(words) == 1):
+    elif words[:1].isdigit() or not re.search("[A-Za-z]", words) or "\\" in words or (roman and len(words) == 1):
         yield from _raw(content)
     else:
         for i, item in enumerate(re.split(r"\s*,\s*(?:and\s+|or\s+)?", words)):
@@ -231,9 +238,7 @@ def _words_settled(raw: list[str]) -> list[str]:
     """Plain words become text (all of an answer, or a unit after it) or letters; blanks stay only between numbers."""
     plain = f"{TEXT} "
     is_words = all(token.startswith(TEXT) or token in " .,-'!?()" or token.isalpha() for token in raw)
-    if is_words and any(
-        token.startswith(TEXT) and len(token) > 4 or token.startswith('"') and token[1] != " " for token in raw
-    ):
+    if is_words and any(token.startswith(TEXT) and (len(token) > 4 or token[1] != " ") for token in raw):
         return [token.replace(plain, TEXT) for token in raw if token != " "]
     settled: list[str] = []
     for i, token in enumerate(raw):

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from trim_pomdp.errors import TrimError
 
-SECONDS = 0.6
+SECONDS = 0.5
 """Of processor time that one comparison of answers may take."""
 PATIENCE = 20.0
 """Seconds by the clock after which the process is ended and started anew: it is stuck, or stopped from outside."""
@@ -118,7 +118,8 @@ class _Worker:
         process, self.process = self.process, None
         if process is None:
             return
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         with suppress(OSError):
             process.stdin.close()  # it ends when nobody can ask any more
         try:

@@ -26,7 +26,7 @@ def exact_number(tokens: Sequence[str]) -> Fraction | None:
     Examples
     --------
     >>> from trim_pomdp.text.latex import tokens
-    >>> exact_number(tokens(r"-\\frac{3}{4} + 2^{-1}"))
+    >>> exact_number(tokens(r"-\frac{3}{4} + 2^{-1}"))
     Fraction(-1, 4)
     >>> exact_number(tokens("2x")) is None
     True
@@ -36,12 +36,12 @@ def exact_number(tokens: Sequence[str]) -> Fraction | None:
     reader = _Reader(list(tokens))
     try:
         value = reader.sum()
-    except (_NotANumber, ZeroDivisionError):
+    except (_NotANumberError, ZeroDivisionError):
         return None
     return value if reader.at_end else None
 
 
-class _NotANumber(ValueError):
+class _NotANumberError(ValueError):
     pass
 
 
@@ -60,10 +60,10 @@ class _Reader:
 
     def _between(self, opening: str, closing: str) -> Fraction:
         if not self._take(opening):
-            raise _NotANumber
+            raise _NotANumberError
         value = self.sum()
         if not self._take(closing):
-            raise _NotANumber
+            raise _NotANumberError
         return value
 
     def sum(self) -> Fraction:
@@ -87,7 +87,7 @@ class _Reader:
             return base
         exponent = self._between("{", "}")
         if exponent.denominator != 1 or (base == 0 and exponent <= 0):
-            raise _NotANumber
+            raise _NotANumberError
         if abs(base) == 1:
             exponent %= 2
         if abs(exponent) * max(abs(base.numerator), base.denominator).bit_length() > MAX_BITS:

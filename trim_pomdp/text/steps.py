@@ -11,14 +11,14 @@ What ends a step is the *separator*:
 No step is empty: blank lines round a step belong to none. Nothing is cut inside of a code fence (```` ``` ```` or
 ``~~~``), display mathematics (``\[ \]``, ``$$ $$``, ``\begin{…} \end{…}``) or an open ``\boxed{``. As nobody knows of a
 text that is being written whether these will ever be closed, one that has not been after `CODE_LIMIT` or `MATH_LIMIT`
-characters counts as closed: the next separator cuts. The rule looks at nothing that comes later, so all ways of feeding a
-text give the same steps.
+characters counts as closed: the next separator cuts. The rule looks at nothing that comes later, so all ways of feeding
+a text give the same steps.
 
 ``thinking="one-step"`` makes a ``<think>`` block one step, whatever is in it, and however long; ``"route"`` treats what
 is in it like any other text.
 
-Between steps in a prompt stands `joiner` (a blank line, or a newline where that is the separator). Joining and splitting
-gives the same steps back; splitting and joining gives the text back where there was no more space than that.
+Between steps in a prompt stands `joiner` (a blank line, or a newline where that is the separator). Joining and
+splitting gives the same steps back; splitting and joining gives the text back where there was no more space than that.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ _MARK = re.compile(
     r"\\(?P<box>boxed|fbox)[^\S\n]*\{|\\begin\{(?P<begin>[^{}\n]*)\}|\\end\{(?P<end>[^{}\n]*)\}|\\.|\$\$|[{}]"
 )
 _LEADING = re.compile(r"(?:[^\S\n]*\n)+")
+_LINE_BREAKS = re.compile(r"(?:(?:\\r\??)?(?:\n|\\n)[+*?]?)+")
 _TRAILING = re.compile(r"(?:\r?\n[^\S\n]*)+\Z")
 
 
@@ -262,7 +263,9 @@ class StepCutter:
 
 def _compiled(separator: str) -> re.Pattern[str]:
     try:
-        pattern = re.compile(separator)
+        # That a line begins there is understood: "\n## Step" and "^## Step" are "## Step".
+        line_breaks = _LINE_BREAKS.match(separator)
+        pattern = re.compile(separator[line_breaks.end() if line_breaks else 0 :])
     except re.error as error:
         raise InputError(
             f"separator: {separator!r} is no regular expression ({error}); expected 'blank-line', 'newline' or how a "

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
-from trim_pomdp.text.latex import CLOSING, FUNCTIONS, MATRIX, OPENING, TEXT, UnreadableError, tokens
+from trim_pomdp.text.latex import CLOSING, FUNCTIONS, MATRIX, OPENING, TEXT, UnreadableError, listed, tokens
 from trim_pomdp.text.numbers import HugeError, exact_number
 
 Tokens: TypeAlias = tuple[str, ...]
@@ -58,7 +58,7 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Named:
-    """A value with a left side: ``m = 23``, ``x \\in [1, 6]``."""
+    r"""A value with a left side: ``m = 23``, ``x \in [1, 6]``."""
 
     name: Tokens
     value: Value
@@ -89,16 +89,34 @@ _BRACKETS = {"(": ")", "[": "]", r"\{": r"\}", r"\langle": r"\rangle"}
 _RELATIONS = frozenset(("=", "<", ">", r"\le", r"\ge", r"\in", r"\ne", r"\approx", r"\equiv"))
 _CURRENCIES = {r"\$": "dollar", "£": "pound", "€": "euro", "¥": "yen", "₹": "rupee"}
 _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
-_BASES = dict(zip("two three four five six seven eight nine ten eleven twelve".split(), range(2, 13), strict=True))
+_BASES = {name: i for i, name in enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), 2)}
 _UNIT_NAMES = {
-    **{"degree": "°", "deg": "°", "percent": "%", "per cent": "%", "inches": "in", "inch": "in", "feet": "ft"},
-    **{"foot": "ft", "mile": "mi", "yard": "yd", "pound": "lb", "pounds": "lb", "ounce": "oz", "meter": "m"},
-    **{"metre": "m", "centimeter": "cm", "centimetre": "cm", "millimeter": "mm", "millimetre": "mm", "gram": "g"},
-    **{"kilometer": "km", "kilometre": "km", "kilogram": "kg", "second": "s", "sec": "s", "minute": "min"},
-    **{"hour": "h", "hr": "h", "liter": "l", "litre": "l", "usd": "dollar", "lbs": "lb"},
+    other: unit
+    for unit, others in {
+        "°": "degree deg",
+        "%": "percent",
+        "in": "inches inch",
+        "ft": "feet foot",
+        "mi": "mile",
+        "yd": "yard",
+        "lb": "pound lbs",
+        "oz": "ounce",
+        "m": "meter metre",
+        "cm": "centimeter centimetre",
+        "mm": "millimeter millimetre",
+        "km": "kilometer kilometre",
+        "g": "gram",
+        "kg": "kilogram",
+        "s": "second sec",
+        "min": "minute",
+        "h": "hour hr",
+        "l": "liter litre",
+        "dollar": "usd",
+    }.items()
+    for other in others.split()
 }
-_NO_UNITS = frozenset(
-    "and or if when where for with mod is are not than to plus minus times over more less least most but".split()
+_NO_UNITS = listed(
+    "and or if when where for with mod is are not than to plus minus times over more less least most but"
 )
 _CHOICE = re.compile(r"(\()?([A-Za-z])(?(1)\)|[.:)]?)")
 _INTERVALS = {"<": "(", r"\le": "[", ">": ")", r"\ge": "]"}
@@ -176,7 +194,7 @@ def _depths(found: Tokens) -> list[tuple[str, int]]:
 
 
 def _one(found: Tokens) -> Value:
-    while found[:1] == ("+",):
+    while found[:1] in (("+",), ("=",), (r"\approx",)):
         found = found[1:]
     while found and found[-1] in (".", ":", ","):
         found = found[:-1]
@@ -214,14 +232,22 @@ def _choice(found: Tokens) -> Choice | None:
     whole = _CHOICE.fullmatch("".join(token.removeprefix(TEXT) for token in found)) if len(found) <= 3 else None
     if whole:
         return Choice(whole[2], len(found) > 1 or found[0].startswith(TEXT))
-    first = _CHOICE.fullmatch(found[0].removeprefix(TEXT)) if found and found[0].startswith(TEXT) else None
+    if found[0].casefold() in (TEXT + "option", TEXT + "choice", TEXT + "answer"):
+        return _choice(found[1:]) if found[1:] else None
+    first = _CHOICE.fullmatch(found[0].removeprefix(TEXT)) if found[0].startswith(TEXT) else None
     if first and len(first[0]) > 1 and found[1:]:
         return Choice(first[2], True, _one(found[1:]))
+    plain = re.match(r"(?:\( ([A-E]) \)|([A-E]) [:.)]) \d", " ".join(found))
+    if plain:  # "(B) 7", "B: 7"
+        return Choice(plain[1] or plain[2], True, _one(found[3 if plain[1] else 2 :]))
     return None
 
 
 def _relation(found: Tokens) -> Value | None:
     parts = _split(found, _RELATIONS)
+    rounded = _split(found, {r"\approx"})
+    if len(rounded) > 1 and not _is_name(rounded[0]):
+        return _one(rounded[0])
     signs = [token for token, depth in _depths(found) if depth == 0 and token in _RELATIONS]
     if not signs or not all(parts):
         return None
@@ -246,7 +272,7 @@ def _is_name(found: Tokens) -> bool:
     r"""Whether tokens may be a left side: ``x``, ``x_1``, ``f(x)``, ``\angle ABC``, ``(x, y)``, words."""
     text = " ".join(found)
     letter = r"(?:[A-Za-z]|\\(?!infty|pi\b)[a-z]+|\\[A-Z][a-z]+)"
-    script = r"(?: _ \{ [^{}]* \})?(?: ')*"
+    script = r"(?: _ \{ [^{}]* \})?(?: ')*(?: \^ \{ - 1 \})?"
     name = rf"{letter}{script}"
     capitals = rf"(?:\\angle |\\overline \{{ )?[A-Z]{script}(?: [A-Z]{script})*(?: \}})?"
     return bool(
@@ -357,6 +383,10 @@ def _quantity(found: Tokens) -> Value | None:
         return _with_unit(found[1:], _CURRENCIES[found[0]])
     if found[:1] == ("-",) and found[1:2] and found[1] in _CURRENCIES:
         return _with_unit(("-", *found[2:]), _CURRENCIES[found[1]])
+    if found[-1:] and found[-1] in _CURRENCIES:
+        return _with_unit(found[:-1], _CURRENCIES[found[-1]])
+    if re.fullmatch(r'\d+ \^ \{ "(st|nd|rd|th) \}', " ".join(found)):  # an ordinal
+        return _one(found[:1])
     if found[-1:] == ("%",):
         return _with_unit(found[:-1], "%")
     if found[-2:] in (("°", "C"), ("°", "F")):
@@ -390,7 +420,7 @@ def _measured(found: Tokens) -> Value | None:
     if place == 0 or any(depth for _, depth in _depths(found[:place])[-1:] if found[place - 1] not in CLOSING):
         return None
     rest = found[place:]
-    if not all(token.startswith(TEXT) or token in list("^{}-/°'") + [r"\cdot"] or token.isalnum() for token in rest):
+    if not all(token.startswith(TEXT) or token in (*"^{}-/°'", r"\cdot") or token.isalnum() for token in rest):
         return None
     unit = "".join(token.removeprefix(TEXT) + (" " if token.startswith(TEXT) else "") for token in rest)
     words = re.sub(r"[.]|\bof\b.*", "", unit).replace("{", "").replace("}", "").split()
