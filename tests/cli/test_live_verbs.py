@@ -17,17 +17,18 @@ from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.planning.evaluation import evaluate
 from trim_pomdp.planning.frontier import policy_for_budget
 from trim_pomdp.policies import MixedRule, PolicyArtifact, PosteriorRule, StrategyRule, ThresholdRule
+from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, Faults, dummy_oracle, dummy_problems
-from trim_pomdp.runtime.solution import Caps
 from trim_pomdp.runtime.sources import Backends
 from trim_pomdp.runtime.traces import read_run, read_traces
+from trim_pomdp.text.format import DEFAULT_FORMAT
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 RUN_KEYS = {
     "problems", "accuracy", "accuracy_se", "strong_tokens", "strong_tokens_se", "regenerations", "budget", "budget_se",
-    "asked_budget", "planned", "tokens", "wall_s", "overhead_share", "failed",
+    "asked_budget", "planned", "weak_only", "strong_only", "tokens", "wall_s", "overhead_share", "failed",
 }  # fmt: skip
 KINDS = {"weak_kept", "weak_discarded", "strong", "scored"}
 
@@ -37,6 +38,7 @@ class DummySource:
 
     caps = Caps(max_steps=6)
     prm_name = "dummy-prm"
+    format, checker = DEFAULT_FORMAT, "math"
 
     def __init__(self, faults: Faults | None = None, oracle: Any = dummy_oracle) -> None:
         self.faults, self.oracle = faults or Faults(), oracle
@@ -209,9 +211,9 @@ def test_a_step_cap_that_was_not_planned_is_told(
     assert run_cli(*options, tmp_path / "same")[2] == ""
     monkeypatch.setattr(DummySource, "caps", Caps(max_steps=4))
     code, _, err = run_cli(*options, tmp_path / "other")
-    assert (code, err.count("\n")) == (0, 1)
-    assert "solutions end after 4 steps" in err
-    assert "what is planned after 6" in err
+    assert (code, err.count("\n")) == (0, 2)
+    assert "the plan may not come true: it is for solutions of up to 6 steps, now 4" in err
+    assert "solutions end without an answer in a box" in err
 
 
 def test_rules_that_do_not_fit_are_refused(
@@ -310,7 +312,7 @@ def test_rollouts_of_dummies_say_what_the_dummies_do(
     for row in rows:
         record = traces[row.group]
         assert row.tokens == tuple(item.weak.tokens for item in record.decisions if item.weak)
-        assert row.scores == tuple(item.own_score for item in record.decisions)
+        assert row.scores == record.own_scores
         assert row.correct == record.terminal.correct == (row.label == -1)
     assert sum(row.correct for row in rows) / 1000 == weak["accuracy"]
     assert sum(sum(row.tokens or ()) for row in rows) == weak["tokens"]["weak_kept"]

@@ -20,8 +20,8 @@ from trim_pomdp.lab.models import shipped_folder
 from trim_pomdp.lab.problems import draw
 from trim_pomdp.presets.store import presets
 from trim_pomdp.runtime.records import Generation, SolutionRecord, TokenCounts
-from trim_pomdp.runtime.stepping import boxed_answer
 from trim_pomdp.runtime.traces import read_traces
+from trim_pomdp.text.boxes import boxed_answer
 
 pytestmark = pytest.mark.skipif(
     not (shipped_folder() / "prm" / "config.json").is_file() or "lab-loop" not in presets(),

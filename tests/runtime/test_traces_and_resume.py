@@ -12,13 +12,12 @@ import pytest
 from scripted import OBSERVATIONS, alpha_rule, by_problem, dummy_models
 
 from trim_pomdp.data.problems import Problem
-from trim_pomdp.errors import InputError
-from trim_pomdp.policies import StrategyRule, ThresholdRule
+from trim_pomdp.errors import InputError, TrimError
+from trim_pomdp.policies import Rule, StrategyRule, ThresholdRule
 from trim_pomdp.runtime.backends.dummy import DummyScorer, Faults, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.backends.replay import replay_models
 from trim_pomdp.runtime.engine import Models
-from trim_pomdp.runtime.records import DecisionRecord, TokenCounts
-from trim_pomdp.runtime.routers import AnyRule, content_hash
+from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord, TokenCounts
 from trim_pomdp.runtime.run import Routing, run
 from trim_pomdp.runtime.summary import RunSummary, summarise
 from trim_pomdp.runtime.traces import TraceWriter, read_run, read_traces
@@ -26,9 +25,7 @@ from trim_pomdp.runtime.traces import TraceWriter, read_run, read_traces
 RULE = ThresholdRule(threshold=0.5)
 
 
-def route(
-    folder: Path, n: int = 20, *, models: Models | None = None, rule: AnyRule = RULE, **options: Any
-) -> RunSummary:
+def route(folder: Path, n: int = 20, *, models: Models | None = None, rule: Rule = RULE, **options: Any) -> RunSummary:
     names = ("seed", "caps", "record_scores")
     routing = Routing(
         rule,
@@ -59,7 +56,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     for record in records:
         assert [d.step for d in record.decisions] == list(range(record.terminal.steps))
         assert {d.problem for d in record.decisions} == {record.terminal.problem}
-        assert {d.policy_hash for d in record.decisions} == {content_hash(RULE)}
+        assert {d.policy_hash for d in record.decisions} == {RULE.policy_hash}
         assert sum((d.tokens for d in record.decisions), TokenCounts()) == record.terminal.tokens
         assert all(d.weak is not None and d.weak.true_class is not None for d in record.decisions)
     assert summary == summarise([record.terminal for record in records])
@@ -235,7 +232,7 @@ def test_failed_problems_are_counted_and_not_repeated(tmp_path: Path) -> None:
     ],
     ids=["threshold", "alpha", "strong", "random"],
 )
-def test_a_replay_gives_the_same_trace(tmp_path: Path, rule: AnyRule, record_scores: bool) -> None:
+def test_a_replay_gives_the_same_trace(tmp_path: Path, rule: Rule, record_scores: bool) -> None:
     route(tmp_path / "live", rule=rule, record_scores=record_scores)
     live = list(read_traces(tmp_path / "live"))
     route(tmp_path / "again", rule=rule, record_scores=record_scores, models=replay_models(live))
@@ -302,3 +299,38 @@ def test_scores_of_dummies_do_not_depend_on_what_comes_later() -> None:
     whole = DummyScorer(WORLD).score_batch([ScoreRequest(problem, steps)])[0].scores
     for n in (1, 2):
         assert DummyScorer(WORLD).score_batch([ScoreRequest(problem, steps[:n])])[0].scores == whole[:n]
+
+
+# What goes wrong on people's machines ------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_one_line_and_the_run_goes_on(tmp_path: Path) -> None:
+    whole = route(tmp_path / "whole")
+    config = {"seed": 1}
+    records = list(read_traces(tmp_path / "whole"))
+    with pytest.raises(TrimError, match=r"traces\.jsonl: cannot be written \(No space left.*make room and --resume"):
+        fill_the_disk(tmp_path / "run", config, records)
+    with TraceWriter(tmp_path / "run", config, resume=True) as writer:
+        assert [item.problem for item in writer.terminals] == [records[0].terminal.problem]
+        for record in records[1:]:
+            writer.append(record)
+    assert len(list(read_traces(tmp_path / "run"))) == whole.problems
+
+
+def fill_the_disk(folder: Path, config: dict[str, int], records: list[SolutionRecord]) -> None:
+    with TraceWriter(folder, config) as writer:
+        writer.append(records[0])
+        writer._stream.write(b'{"half": "a li')
+        with open("/dev/full", "wb", buffering=0) as full:
+            os.dup2(full.fileno(), writer._stream.fileno())
+        writer.append(records[1])
+
+
+def test_a_prompt_of_ten_megabytes_is_one_failed_problem(tmp_path: Path) -> None:
+    problems = [*dummy_problems(5), Problem("long", "x" * 10_000_000, "1")]
+    summary = run(problems, Routing(RULE).start, dummy_models(), tmp_path / "run", config={})
+    assert (summary.problems, summary.failed) == (6, 1)
+    assert summary.error is not None
+    assert "the prompt has 10000000 characters; [limits] max_prompt_characters is 200000" in summary.error
+    assert summary.tokens["strong"] > 0

@@ -102,6 +102,16 @@ def require_success(summary: RunSummary, out: Path) -> None:
 
 
 @contextmanager
+def resumable() -> Iterator[None]:
+    """Say how to go on when Ctrl-C ends the work."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        warn("interrupted; what was done is kept: the same command with --resume goes on")
+        raise
+
+
+@contextmanager
 def solving_bar(title: str, total: int) -> Iterator[Progress]:
     """A bar that shows how many problems have ended, and failed (no accuracy yet: short solutions end first)."""
     failed = 0

@@ -21,6 +21,7 @@ from trim_pomdp.cli.live import (
     lab_or_file_problems,
     read_family,
     require_success,
+    resumable,
     solving_bar,
     use_threads,
 )
@@ -32,10 +33,10 @@ from trim_pomdp.errors import InputError
 if TYPE_CHECKING:
     from trim_pomdp.artifacts import Record
     from trim_pomdp.data.problems import Problem
+    from trim_pomdp.runtime.attempt import Attempt
     from trim_pomdp.runtime.records import SolutionRecord
     from trim_pomdp.runtime.rollouts import Repair
     from trim_pomdp.runtime.run import Routing
-    from trim_pomdp.runtime.solution import Solution
     from trim_pomdp.runtime.sources import ModelSource
     from trim_pomdp.runtime.summary import RunSummary
 
@@ -86,7 +87,7 @@ def rollout(
         asked = lab_or_file_problems(lab_family, problems, "fit", seed, layout)
         job = _solo_job(chosen, asked, lab_family, source, seed, scores=chosen == "weak" and not no_scores)
     use_threads(models, threads)
-    with solving_bar(f"{chosen} rollout", len(job.problems)) as tell:
+    with resumable(), solving_bar(f"{chosen} rollout", len(job.problems)) as tell:
         summary = job.run(out, resume=resume, in_flight=in_flight, progress=tell)
     require_success(summary, out)
     files = job.write(out, labels)
@@ -146,7 +147,7 @@ class _Job:
             **options,
         )
 
-    def _start(self, problem: Problem) -> Solution:
+    def _start(self, problem: Problem) -> Attempt:
         repair = self.repairs.get(problem.id)
         return self.routing.start(problem, repair.prefix if repair else ())
 
@@ -194,7 +195,15 @@ def _solo_job(
     require_answers(problems)
     # One model alone: no cap after which the other one would take over.
     caps = replace(source.caps, max_strong_tokens=None)
-    routing = Routing(StrategyRule(strategy=mode), seed=seed, caps=caps, oracle=source.oracle, record_scores=scores)
+    routing = Routing(
+        StrategyRule(strategy=mode),
+        seed=seed,
+        caps=caps,
+        oracle=source.oracle,
+        record_scores=scores,
+        format=source.format,
+        checker=source.checker,
+    )
     return _Job(mode, problems, source, routing, {"family": family})
 
 

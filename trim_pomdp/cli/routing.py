@@ -19,6 +19,7 @@ from trim_pomdp.cli.live import (
     lab_or_file_problems,
     read_family,
     require_success,
+    resumable,
     solving_bar,
     use_threads,
 )
@@ -37,8 +38,7 @@ from trim_pomdp.errors import InputError
 if TYPE_CHECKING:
     from trim_pomdp.lab.problems import Family
     from trim_pomdp.model.process import RoutingModel
-    from trim_pomdp.planning.evaluation import AnyRule
-    from trim_pomdp.policies import PolicyArtifact
+    from trim_pomdp.policies import PolicyArtifact, Rule
     from trim_pomdp.runtime.live import LivePlan
     from trim_pomdp.runtime.summary import RunSummary
 
@@ -71,7 +71,7 @@ def run(
 ) -> None:
     """Route problems through real models, and compare what happens with what was planned."""
     from trim_pomdp.lab.source import model_source
-    from trim_pomdp.runtime.live import result_document, run_live
+    from trim_pomdp.runtime.live import misfits, result_document, run_live
     from trim_pomdp.runtime.traces import check_folder
 
     given = read_rule(policy, threshold, strategy, belief, closeness, more={"--budget B": budget})
@@ -82,13 +82,10 @@ def run(
     with progress("planning"):
         model = _model(given, lab_family, evidence, preset, observations, dynamics)
         plan = _plan(given, budget, model)
-    if model is not None and model.dynamics.max_steps != source.caps.max_steps:
-        warn(
-            f"solutions end after {source.caps.max_steps} steps ([limits], max_steps), what is planned after "
-            f"{model.dynamics.max_steps}"
-        )
+    for phrase in misfits(plan, source, family=lab_family):
+        warn(f"the plan may not come true: it is for {phrase}")
     use_threads(models, threads)
-    with solving_bar("routing", len(chosen)) as tell:
+    with resumable(), solving_bar("routing", len(chosen)) as tell:
         summary = run_live(plan, chosen, source, out, seed=seed, resume=resume, in_flight=in_flight, progress=tell)
     require_success(summary, out)
     if as_json:
@@ -98,7 +95,7 @@ def run(
 
 
 def _model(
-    given: AnyRule | PolicyArtifact | None,
+    given: Rule | PolicyArtifact | None,
     family: Family | None,
     evidence: str | None,
     preset: str | None,
@@ -118,16 +115,11 @@ def _model(
     return read_model(f"lab-{family}" if kind is None else f"lab-{family}.{kind}", None, None)
 
 
-def _looks_at_bare_scores(given: AnyRule | PolicyArtifact) -> bool:
+def _looks_at_bare_scores(given: Rule | PolicyArtifact) -> bool:
     """Whether a policy decides on the PRM score as it is."""
-    from trim_pomdp.policies import AlphaVectorRule, MixedRule, PolicyArtifact, PosteriorRule, ThresholdRule
+    from trim_pomdp.planning.evaluation import rule_of
 
-    rule = given.policy if isinstance(given, PolicyArtifact) else given
-    if isinstance(rule, MixedRule):
-        return _looks_at_bare_scores(rule.first) or _looks_at_bare_scores(rule.second)
-    if isinstance(rule, AlphaVectorRule):
-        return rule.evidence is None
-    return isinstance(rule, ThresholdRule | PosteriorRule)
+    return rule_of(given).judges_prm_scores
 
 
 def _check_evidence(evidence: str, family: Family | None, *, named: bool, only_prm: bool, planned_before: bool) -> None:
@@ -143,7 +135,7 @@ def _check_evidence(evidence: str, family: Family | None, *, named: bool, only_p
         raise InputError("--evidence goes with --budget; this policy looks at what it was made for")
 
 
-def _plan(given: AnyRule | PolicyArtifact | None, budget: float | None, model: RoutingModel | None) -> LivePlan:
+def _plan(given: Rule | PolicyArtifact | None, budget: float | None, model: RoutingModel | None) -> LivePlan:
     from trim_pomdp.policies import PolicyArtifact
     from trim_pomdp.runtime.live import plan_for_budget, plan_for_rule, plan_from_file
 
@@ -156,12 +148,19 @@ def _plan(given: AnyRule | PolicyArtifact | None, budget: float | None, model: R
 
 
 def _show(summary: RunSummary, plan: LivePlan, out: Path) -> None:
-    planned = plan.artifact.planned
+    columns = ["per problem", "planned", "measured", "standard error", "weak-only, planned", "strong-only, planned"]
     rows = [
-        [name.replace("_", " "), getattr(planned, name, None), getattr(summary, name), getattr(summary, f"{name}_se")]
+        [
+            name.replace("_", " "),
+            getattr(plan.artifact.planned, name, None),
+            getattr(summary, name),
+            getattr(summary, f"{name}_se"),
+            getattr(plan.weak_only, name, None),
+            getattr(plan.strong_only, name, None),
+        ]
         for name in ("accuracy", "strong_tokens", "regenerations", "budget")
     ]
-    show_table(f"{summary.problems} problems", ["per problem", "planned", "measured", "standard error"], rows)
+    show_table(f"{summary.problems} problems", columns, rows)
     counts = [[kind.replace("_", " "), count] for kind, count in summary.tokens.items()]
     show_table("tokens", ["kind", "tokens"], counts)
     for note in plan.artifact.notes:
@@ -172,9 +171,13 @@ def _show(summary: RunSummary, plan: LivePlan, out: Path) -> None:
 
 def show_pace(summary: RunSummary) -> None:
     """Say how long it took, how solutions ended, and what failed first."""
+    from trim_pomdp.runtime.summary import disobedience
+
     pace = f", {60 * summary.problems / summary.wall_s:.0f} problems a minute" if summary.wall_s > 0 else ""
     ends = ", ".join(f"{reason} {count}" for reason, count in summary.reasons.items())
     say(f"{number(summary.wall_s, 1)} s{pace}, {100 * summary.overhead_share:.1f} % of it outside the models")
     say(f"ends: {ends}")
+    for line in disobedience(summary):
+        warn(line)
     if summary.failed:
         warn(f"{summary.failed} of {summary.problems} problems failed, the first by {summary.error}")

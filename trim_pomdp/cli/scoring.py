@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trim_pomdp.cli.live import LAB, ModelsOption, ResumeOption, ThreadsOption, use_threads
+from trim_pomdp.cli.live import LAB, ModelsOption, ResumeOption, ThreadsOption, resumable, use_threads
 from trim_pomdp.cli.models import JsonOption, LayoutOption
 from trim_pomdp.cli.output import emit_json, progress, progress_bar, say, warn
 from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
-    from trim_pomdp.runtime.routers import Role
+    from trim_pomdp.policies.base import Role
 
 
 def score(
@@ -53,9 +53,9 @@ def score(
     use_threads(models, threads)
     with progress("loading models"):
         loaded = source.load(roles)
-    scorer = SolutionScorer(loaded.prm, prm or source.prm_name, loaded.weak)
+    scorer = SolutionScorer(loaded.prm, prm or source.prm_name, loaded.weak, source.format)
     began = perf_counter()
-    with progress_bar("scoring", len(items)) as show:
+    with resumable(), progress_bar("scoring", len(items)) as show:
         scored = score_solutions(items, scorer, out, resume=resume, progress=lambda done: show(done, ""))
     seconds = perf_counter() - began
     if as_json:

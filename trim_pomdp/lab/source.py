@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.runtime.config import fingerprint, read_models_file
-from trim_pomdp.runtime.routers import Role
-from trim_pomdp.runtime.solution import Caps, Oracle
+from trim_pomdp.policies.base import Role
+from trim_pomdp.runtime.attempt import Caps, Oracle
+from trim_pomdp.runtime.config import read_models_file
+from trim_pomdp.runtime.files import fingerprint
 from trim_pomdp.runtime.sources import Backends, FileSource, ModelSource
+from trim_pomdp.text.format import DEFAULT_FORMAT, StepFormat
 
 LAB = "lab"
 
@@ -33,6 +35,8 @@ class LabSource:
 
     folder: Path | None = None
     prm_name: str = "lab-prm"
+    format: StepFormat = DEFAULT_FORMAT
+    checker: str = "math"
 
     @property
     def caps(self) -> Caps:

@@ -20,7 +20,7 @@ from solvers import Solution, solve, solve_many
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.evaluation import evaluate, mix
-from trim_pomdp.policies.records import (
+from trim_pomdp.policies import (
     AlphaVectorRule,
     MixedRule,
     PlannedPoint,
@@ -420,4 +420,4 @@ def _point_of(solution: Solution, model: RoutingModel, tradeoff: float) -> Plann
 
 def _artifact(model: RoutingModel, **fields: Any) -> PolicyArtifact:
     """A policy file that says what it was planned in."""
-    return PolicyArtifact(model=model.name, provenance=model.provenance, **fields)
+    return PolicyArtifact(model=model.name, provenance=model.provenance, conditions=model.conditions, **fields)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.policies import PolicyArtifact
-from trim_pomdp.runtime.routers import AnyRule
+from trim_pomdp.model.conditions import Conditions
+from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
 from trim_pomdp.runtime.run import Progress, Routing, run
+from trim_pomdp.runtime.sources import roles_asked
 from trim_pomdp.runtime.summary import RunSummary
 
 if TYPE_CHECKING:
@@ -35,11 +36,15 @@ class LivePlan:
         The unit of the budget.
     class_table : ClassTable or None
         For policies that look at (min, current).
+    weak_only, strong_only : PlannedPoint or None
+        Never and always regenerating in the fitted model, to judge the result by.
     """
 
     artifact: PolicyArtifact
     strong_only_tokens: float | None = None
     class_table: ClassTable | None = None
+    weak_only: PlannedPoint | None = None
+    strong_only: PlannedPoint | None = None
 
 
 def plan_for_budget(model: RoutingModel, budget: float) -> LivePlan:
@@ -55,7 +60,7 @@ def plan_for_budget(model: RoutingModel, budget: float) -> LivePlan:
     return _in_model(policy_for_budget(model, budget), model)
 
 
-def plan_for_rule(rule: AnyRule, model: RoutingModel | None) -> LivePlan:
+def plan_for_rule(rule: Rule, model: RoutingModel | None) -> LivePlan:
     """A rule that was not planned, and what the model, if there is one, predicts of it.
 
     Raises
@@ -68,7 +73,9 @@ def plan_for_rule(rule: AnyRule, model: RoutingModel | None) -> LivePlan:
     from trim_pomdp.planning.evaluation import evaluate
 
     planned = evaluate(rule, model)
-    artifact = PolicyArtifact(model=model.name, policy=rule, planned=planned, provenance=model.provenance)
+    artifact = PolicyArtifact(
+        model=model.name, policy=rule, planned=planned, provenance=model.provenance, conditions=model.conditions
+    )
     return _in_model(artifact, model)
 
 
@@ -83,11 +90,39 @@ def plan_from_file(artifact: PolicyArtifact, model: RoutingModel | None) -> Live
 
 
 def _in_model(artifact: PolicyArtifact, model: RoutingModel) -> LivePlan:
-    return LivePlan(artifact, model.strong_only_tokens, model.observations.class_table)
+    from trim_pomdp.planning.frontier import end_points
+
+    weak, strong = end_points(model)
+    return LivePlan(artifact, model.strong_only_tokens, model.observations.class_table, weak, strong)
+
+
+def misfits(plan: LivePlan, source: ModelSource, *, family: str | None = None) -> tuple[str, ...]:
+    """What a run has otherwise than the plan takes for granted, a phrase each; so much of the plan may not come true.
+
+    Parameters
+    ----------
+    family : str or None
+        Of the lab's problems.
+
+    Raises
+    ------
+    InputError
+        If solutions end before the step cap of the plan: nothing of it would be true then.
+    """
+    artifact, caps = plan.artifact, source.caps
+    horizon = artifact.policy.horizon
+    if horizon is not None and caps.max_steps < horizon:
+        raise InputError(
+            f"the policy was planned for solutions of up to {horizon} steps, but this run ends them after "
+            f"{caps.max_steps}; raise [limits] max_steps, or plan on dynamics of that cap (fit-dynamics --max-steps)"
+        )
+    known = artifact.conditions or Conditions(max_steps=horizon)
+    models = source.config(roles_asked(artifact.policy, caps))
+    return known.differences(Conditions(family=family, max_steps=caps.max_steps, models=models))
 
 
 def run_live(
-    plan: LivePlan,
+    plan: LivePlan | PolicyArtifact | Rule,
     problems: Sequence[Problem],
     source: ModelSource,
     folder: str | Path,
@@ -102,7 +137,8 @@ def run_live(
 
     Parameters
     ----------
-    plan : LivePlan
+    plan : LivePlan, PolicyArtifact or rule
+        A bare rule runs without anything planned beside it.
     problems : sequence of Problem
     source : ModelSource
         Only the models that the policy can ask are loaded.
@@ -117,9 +153,12 @@ def run_live(
     ------
     InputError
         If a model is wanted that the source does not have, or truth that nobody knows, or the folder is not fit.
-    """
-    from trim_pomdp.runtime.sources import roles_asked
 
+    See Also
+    --------
+    misfits : what of the plan the source's models may not fulfil; `run_live` does not ask.
+    """
+    plan = _as_plan(plan)
     rule = plan.artifact.policy
     routing = Routing(
         rule,
@@ -128,6 +167,8 @@ def run_live(
         class_table=plan.class_table,
         oracle=source.oracle,
         record_scores=record_scores,
+        format=source.format,
+        checker=source.checker,
     )
     roles = roles_asked(rule, source.caps, record_scores=record_scores)
     source.require(roles)
@@ -145,10 +186,20 @@ def run_live(
     )
 
 
+def _as_plan(given: LivePlan | PolicyArtifact | Rule) -> LivePlan:
+    if isinstance(given, Rule):
+        return plan_for_rule(given, None)
+    return plan_from_file(given, None) if isinstance(given, PolicyArtifact) else given
+
+
 def result_document(summary: RunSummary, plan: LivePlan) -> dict[str, Any]:
     """What was measured beside what was planned, as JSON values."""
     planned = plan.artifact.planned
     compared = ("accuracy", "strong_tokens", "regenerations")
+
+    def expected(point: PlannedPoint | None) -> dict[str, float] | None:
+        return None if point is None else {name: getattr(point, name) for name in compared}
+
     return {
         "problems": summary.problems,
         "accuracy": summary.accuracy,
@@ -159,7 +210,9 @@ def result_document(summary: RunSummary, plan: LivePlan) -> dict[str, Any]:
         "budget": summary.budget,
         "budget_se": summary.budget_se,
         "asked_budget": plan.artifact.asked_budget,
-        "planned": None if planned is None else {name: getattr(planned, name) for name in compared},
+        "planned": expected(planned),
+        "weak_only": expected(plan.weak_only),
+        "strong_only": expected(plan.strong_only),
         "tokens": summary.tokens,
         "wall_s": summary.wall_s,
         "overhead_share": summary.overhead_share,

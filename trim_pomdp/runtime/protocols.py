@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from trim_pomdp.data.problems import Problem
+from trim_pomdp.text.format import DEFAULT_FORMAT, StepFormat
 
 StopReason = Literal["separator", "answer", "end", "length"]
 
@@ -29,12 +30,15 @@ class StepRequest:
         model role, n), so that it depends on nothing else that happens in the process.
     max_tokens : int
         Tokens that the step may have.
+    format : StepFormat
+        What ends a step, and what stands between steps.
     """
 
     problem: Problem
     steps: tuple[str, ...]
     seed: int
     max_tokens: int
+    format: StepFormat = DEFAULT_FORMAT
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class GeneratedStep:
     logprobs : tuple of float
         Log-probability of every generated token, the stop token included, under the untempered distribution.
     stop : {"separator", "answer", "end", "length"}
-        What ended it: the blank line, an answer in a box, the end of the text, or the token limit.
+        What ended it: what separates steps, an answer in a box, the end of the text, or the token limit.
     """
 
     text: str
@@ -70,14 +74,17 @@ class ScoreRequest:
     problem : Problem
     steps : tuple of str
         All steps so far; every one is scored.
+    format : StepFormat
+        What stands between steps.
     """
 
     problem: Problem
     steps: tuple[str, ...]
+    format: StepFormat = DEFAULT_FORMAT
 
 
 @dataclass(frozen=True)
-class StepScores:
+class SolutionScores:
     """Scores of a solution so far.
 
     Attributes
@@ -103,11 +110,12 @@ class Generator(Protocol):
 class StepScorer(Protocol):
     """A process reward model."""
 
-    async def score(self, request: ScoreRequest) -> StepScores:
+    async def score(self, request: ScoreRequest) -> SolutionScores:
         """Score every step."""
         ...
 
 
+@runtime_checkable
 class BatchGenerator(Protocol):
     """A generator in this process: many requests at once, synchronously."""
 
@@ -116,9 +124,10 @@ class BatchGenerator(Protocol):
         ...
 
 
+@runtime_checkable
 class BatchScorer(Protocol):
     """A process reward model in this process: many requests at once, synchronously."""
 
-    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[StepScores]:
+    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[SolutionScores]:
         """Score every step of every request."""
         ...

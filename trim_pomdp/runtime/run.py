@@ -8,7 +8,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,12 +15,14 @@ from typing import Any
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.observations import ClassTable
+from trim_pomdp.policies.base import Rule, SetupError, content_hash
+from trim_pomdp.runtime.attempt import Attempt, Caps, Oracle
 from trim_pomdp.runtime.engine import Models, solve_all
 from trim_pomdp.runtime.records import SolutionRecord, TerminalRecord
-from trim_pomdp.runtime.routers import AnyRule, Router, SetupError, content_hash, needs_truth, router_choice
-from trim_pomdp.runtime.solution import Caps, Oracle, Solution
 from trim_pomdp.runtime.summary import RunSummary, summarise
 from trim_pomdp.runtime.traces import TraceWriter
+from trim_pomdp.text.answers import checker as answer_checker
+from trim_pomdp.text.format import DEFAULT_FORMAT, StepFormat
 
 Progress = Callable[[int, int, TerminalRecord], None]
 """Told after every problem: how many have ended, of how many, and how this one did."""
@@ -45,6 +46,10 @@ class Routing:
         True class of a step, where it can be known.
     record_scores : bool
         Have every step scored, whether the policy needs it or not.
+    format : StepFormat
+        What separates steps.
+    checker : str
+        Judges answers; a name that `trim_pomdp.text.answers.checker` knows.
 
     Raises
     ------
@@ -54,31 +59,31 @@ class Routing:
         If it needs the class table and there is none, or another one.
     """
 
-    policy: AnyRule
+    policy: Rule
     seed: int = 0
     caps: Caps = field(default_factory=Caps)
     class_table: ClassTable | None = None
     oracle: Oracle | None = None
     record_scores: bool = False
+    format: StepFormat = DEFAULT_FORMAT
+    checker: str = "math"
 
     def __post_init__(self) -> None:
-        if needs_truth(self.policy) and self.oracle is None:
+        if self.policy.needs_truth and self.oracle is None:
             raise SetupError("the strategy 'oracle' exists only where true classes are known")
-        self._choose  # noqa: B018  # finds out now what the policy lacks
+        self.policy.require(self.class_table)
 
-    @cached_property
-    def _choose(self) -> Callable[[str], Router]:
-        return router_choice(self.policy, seed=self.seed, class_table=self.class_table)
-
-    def start(self, problem: Problem, prefix: tuple[str, ...] = ()) -> Solution:
+    def start(self, problem: Problem, prefix: tuple[str, ...] = ()) -> Attempt:
         """A problem's solution, not begun yet, or begun with given steps."""
-        return Solution(
+        return Attempt(
             problem,
-            self._choose(problem.id),
+            self.policy.router(problem, seed=self.seed, class_table=self.class_table),
             caps=self.caps,
             seed=self.seed,
             oracle=self.oracle,
             record_scores=self.record_scores,
+            format=self.format,
+            checker=answer_checker(self.checker),
             prefix=prefix,
         )
 
@@ -86,17 +91,19 @@ class Routing:
     def config(self) -> dict[str, Any]:
         """What defines it, as JSON values."""
         return {
-            "policy": content_hash(self.policy),
+            "policy": self.policy.policy_hash,
             "class_table": None if self.class_table is None else content_hash(self.class_table),
             "seed": self.seed,
             "caps": asdict(self.caps),
             "record_scores": self.record_scores,
+            "steps": asdict(self.format),
+            "checker": self.checker,
         }
 
 
 def run(
     problems: Sequence[Problem],
-    start: Callable[[Problem], Solution],
+    start: Callable[[Problem], Attempt],
     models: Models,
     folder: str | Path,
     *,
