@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from trim_pomdp.data.jsonl import read_records
 from trim_pomdp.data.problems import Problem, read_problems
 from trim_pomdp.data.processbench import LabelledSolution, read_step_scores
+from trim_pomdp.data.records import read_records
 from trim_pomdp.data.rollouts import read_repair_rollouts, read_weak_rollouts
 from trim_pomdp.lab import solving
 from trim_pomdp.lab.models import shipped_folder

@@ -18,6 +18,10 @@ PresetOption = Annotated[str | None, typer.Option("--preset", help="Name of a pr
 ObservationsOption = Annotated[Path | None, typer.Option("--observations", help="Observation model (JSON).")]
 DynamicsOption = Annotated[Path | None, typer.Option("--dynamics", help="Step dynamics (JSON).")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Source of chance.")]
+LayoutOption = Annotated[
+    str | None,
+    typer.Option("--layout", help="Layout of the file, such as prm800k or gsm8k (default: recognised)."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")]
 
 
