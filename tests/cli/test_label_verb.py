@@ -29,7 +29,7 @@ def rows(path: Path) -> list[dict]:
 
 
 def test_from_a_rollout_to_labels_and_back(weak, cli_json, tmp_path):
-    truth = {item["id"]: item for item in rows(weak / "solutions.jsonl")}
+    truth = {item["id"]: item for item in rows(weak / "labelled.jsonl")}
     blank, back = tmp_path / "blank.jsonl", tmp_path / "labelled.jsonl"
     made = cli_json("label", "--from", weak, "--out", blank)
     asked = rows(blank)
@@ -68,17 +68,17 @@ def test_a_sample_is_of_different_solutions_and_depends_on_the_seed_alone(weak, 
     assert len(set(first)) == 5
     assert sample("b", 0) == first
     assert sample("c", 1) != first
-    whole = [item["id"] for item in rows(weak / "solutions.jsonl")]
+    whole = [item["id"] for item in rows(weak / "labelled.jsonl")]
     assert sorted(first, key=whole.index) == first
-    same = [{**rows(weak / "solutions.jsonl")[0], "id": str(i)} for i in range(3)]
+    same = [{**rows(weak / "labelled.jsonl")[0], "id": str(i)} for i in range(3)]
     (tmp_path / "same.jsonl").write_text("".join(json.dumps(item) + "\n" for item in same))
     document = cli_json("label", "--from", tmp_path / "same.jsonl", "--out", tmp_path / "d")
     assert (document["found"], document["solutions"]) == (3, 1)
 
 
 def test_files_with_texts_are_labelled_too(weak, cli_json, run_cli, tmp_path):
-    ids = sorted(item["id"] for item in rows(weak / "solutions.jsonl"))
-    for i, source in enumerate((weak / "weak.jsonl", weak / "traces.jsonl", weak / "solutions.jsonl")):
+    ids = sorted(item["id"] for item in rows(weak / "labelled.jsonl"))
+    for i, source in enumerate((weak / "weak.jsonl", weak / "traces.jsonl", weak / "labelled.jsonl")):
         cli_json("label", "--from", source, "--out", tmp_path / str(i))
         assert sorted(item["id"] for item in rows(tmp_path / str(i))) == ids
     texts = [
@@ -124,7 +124,7 @@ def test_bad_options_and_sources(weak, cli_refused, tmp_path):
     cli_refused("label", *out, words=("--from", "--check"))
     cli_refused("label", "--from", weak, "--check", weak, *out, words=("--from", "--check"))
     cli_refused("label", "--from", weak, words=("--out",))
-    cli_refused("label", "--check", weak / "solutions.jsonl", "--sample", 3, words=("--sample",))
+    cli_refused("label", "--check", weak / "labelled.jsonl", "--sample", 3, words=("--sample",))
     cli_refused("label", "--from", weak, "--layout", "solutions", *out, words=("--layout",))
     cli_refused("label", "--from", weak, "--sample", 99, *out, words=(str(weak), "expected 1 to 12"))
     cli_refused(

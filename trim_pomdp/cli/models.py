@@ -37,7 +37,7 @@ def read_parts(
     """
     from trim_pomdp.model.dynamics import StepDynamics
     from trim_pomdp.model.observations import ObservationModel
-    from trim_pomdp.presets.store import load_preset, presets
+    from trim_pomdp.presets.store import load_preset, preset_names
 
     if preset is not None:
         if observations is not None or dynamics is not None:
@@ -46,7 +46,7 @@ def read_parts(
         return item.observations, item.dynamics, item.reward
     if observations is None or dynamics is None:
         raise InputError(
-            f"no model given: use --preset ({', '.join(presets())}), or --observations FILE and --dynamics FILE"
+            f"no model given: use --preset ({', '.join(preset_names())}), or --observations FILE and --dynamics FILE"
         )
     return ObservationModel.read(observations), StepDynamics.read(dynamics), 100.0
 

@@ -173,7 +173,7 @@ class _Job:
             problem = {item.id: item for item in self.problems}
             prm = self.source.prm_name
             files["scores.jsonl"] = [rollouts.labelled_scores(item, prm) for item in ended]
-            files["solutions.jsonl"] = [
+            files["labelled.jsonl"] = [
                 rollouts.labelled_solution(item, problem[item.terminal.problem]) for item in ended
             ]
         return files

@@ -7,7 +7,7 @@ validates. Adding a layout is a record, a function and a line in a table. Which 
 says, by its keys alone, or ``--layout``.
 
 Sources: READMEs, data or code of openai/prm800k, ssmisya/PRMBench, WHGTyen/BIG-Bench-Mistake, huggingface/trl and
-huggingface/search-and-learn; the dataset cards of peiyi9979/Math-Shepherd, Qwen/ProcessBench, HuggingFaceH4/MATH-500.
+huggingface/search-and-learn; the dataset card of peiyi9979/Math-Shepherd.
 """
 
 from __future__ import annotations
