@@ -22,7 +22,7 @@ from unittest import mock
 
 from report import data_folder, heading, table
 
-from trim_pomdp.data.jsonl import iter_lines
+from trim_pomdp.data.records import iter_records
 from trim_pomdp.text import answers as answers_module
 from trim_pomdp.text.answers import same_answer
 
@@ -219,14 +219,14 @@ def main() -> None:
 
 def answers(path: Path) -> list[str]:
     """References of a problem set."""
-    return [record["answer"] for _, record in iter_lines(path)]
+    return [raw.value["answer"] for raw in iter_records(path)]
 
 
 def rollout_pairs(path: Path) -> Iterator[tuple[str | None, str, bool]]:
     """Answer, reference and grade of every rollout."""
-    for _, record in iter_lines(path):
-        for rollout in record["rollouts"]:
-            yield rollout["final_answer"], record["answer"], rollout["correct"]
+    for raw in iter_records(path):
+        for rollout in raw.value["rollouts"]:
+            yield rollout["final_answer"], raw.value["answer"], rollout["correct"]
 
 
 def agreement(path: Path) -> None:

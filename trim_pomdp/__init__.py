@@ -59,7 +59,7 @@ if TYPE_CHECKING:
         StrategyRule,
         ThresholdRule,
     )
-    from trim_pomdp.presets.store import Preset, load_preset, presets
+    from trim_pomdp.presets.store import Preset, load_preset, preset_names
     from trim_pomdp.runtime.live import LivePlan, misfits, run_live
     from trim_pomdp.runtime.records import SolutionRecord
     from trim_pomdp.runtime.summary import RunSummary
@@ -120,7 +120,7 @@ _MODULE_OF = {
     "plot_policy_map": "planning.plots",
     "policy_for_budget": "planning.frontier",
     "policy_for_tradeoff": "planning.frontier",
-    "presets": "presets.store",
+    "preset_names": "presets.store",
     "read_class_features": "data.features",
     "read_pilot": "data.outcomes",
     "read_problems": "data.problems",
@@ -192,7 +192,7 @@ __all__ = [
     "plot_policy_map",
     "policy_for_budget",
     "policy_for_tradeoff",
-    "presets",
+    "preset_names",
     "read_class_features",
     "read_pilot",
     "read_problems",

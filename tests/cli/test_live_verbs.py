@@ -298,7 +298,7 @@ def test_rollouts_of_dummies_say_what_the_dummies_do(
     assert set(weak) == {
         "mode", "problems", "accuracy", "accuracy_se", "steps", "tokens", "wall_s", "failed", "files",
     }  # fmt: skip
-    assert weak["files"] == ["weak.jsonl", "scores.jsonl", "solutions.jsonl"]
+    assert weak["files"] == ["weak.jsonl", "scores.jsonl", "labelled.jsonl"]
     strong = cli_json(*common, "--problems", many, "--mode", "strong", "--out", tmp_path / "strong")
     repair = cli_json(
         *common, "--mode", "repair", "--from", tmp_path / "weak", "--repairs", 900, "--out", tmp_path / "re"

@@ -112,12 +112,12 @@ def test_hashes():
 
 def test_real_solutions(shared):
     """What the file says is in the last box."""
-    from trim_pomdp.data.jsonl import iter_lines
+    from trim_pomdp.data.records import iter_records
 
     rollouts = [
         rollout
-        for _, record in iter_lines(shared / "data" / "math500_rollouts_dev.jsonl.gz")
-        for rollout in record["rollouts"]
+        for record in iter_records(shared / "data" / "math500_rollouts_dev.jsonl.gz")
+        for rollout in record.value["rollouts"]
     ]
     assert len(rollouts) == 1000
     assert all(boxed_answer("\n\n".join(item["steps"])) == item["final_answer"] for item in rollouts)

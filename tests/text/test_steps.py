@@ -150,12 +150,12 @@ def test_joining():
 
 def test_real_solutions(shared):
     """Solutions that were split at "\\n\\n"; what differs has blank lines with spaces in them."""
-    from trim_pomdp.data.jsonl import iter_lines
+    from trim_pomdp.data.records import iter_records
 
     solutions = [
         rollout["steps"]
-        for _, record in iter_lines(shared / "data" / "math500_rollouts_dev.jsonl.gz")
-        for rollout in record["rollouts"]
+        for record in iter_records(shared / "data" / "math500_rollouts_dev.jsonl.gz")
+        for rollout in record.value["rollouts"]
     ]
     differing = [steps for steps in solutions if split_steps("\n\n".join(steps)) != steps]
     assert len(differing) < 5

@@ -24,7 +24,15 @@ from trim_pomdp.cli.live import (
     solving_bar,
     use_threads,
 )
-from trim_pomdp.cli.models import DynamicsOption, JsonOption, ObservationsOption, PresetOption, SeedOption, read_model
+from trim_pomdp.cli.models import (
+    DynamicsOption,
+    JsonOption,
+    LayoutOption,
+    ObservationsOption,
+    PresetOption,
+    SeedOption,
+    read_model,
+)
 from trim_pomdp.cli.output import emit_json, number, progress, say, show_table, warn
 from trim_pomdp.cli.rules import (
     BeliefOption,
@@ -53,6 +61,7 @@ def run(
     models: ModelsOption = LAB,
     family: FamilyOption = None,
     problems: ProblemsOption = None,
+    layout: LayoutOption = None,
     budget: BudgetOption = None,
     policy: PolicyOption = None,
     threshold: ThresholdOption = None,
@@ -78,7 +87,7 @@ def run(
     check_folder(out, resume=resume)
     lab_family = read_family(models, family)
     source = model_source(models)
-    chosen = lab_or_file_problems(lab_family, problems, "test", seed)
+    chosen = lab_or_file_problems(lab_family, problems, "test", seed, layout)
     with progress("planning"):
         model = _model(given, lab_family, evidence, preset, observations, dynamics)
         plan = _plan(given, budget, model)
@@ -92,7 +101,7 @@ def run(
         emit_json(result_document(summary, plan))
         return
     show_result(summary, plan)
-    say(f"wrote {out}/: traces.jsonl, policy.json, run.json")
+    say(f"wrote {out}/: solutions.jsonl, traces.jsonl, policy.json, run.json")
 
 
 def _model(

@@ -41,6 +41,7 @@ from pydantic import NonNegativeInt, PositiveInt, create_model, field_validator,
 
 from trim_pomdp.artifacts import Record, validate
 from trim_pomdp.errors import InputError
+from trim_pomdp.files import read_text
 from trim_pomdp.policies.base import Role
 from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.base import GeneratorTable, ModelTable, ScorerTable, table_class
@@ -124,11 +125,10 @@ def read_models_file(path: str | Path) -> ModelsFile:
     InputError
         Naming file, table, key and reason; an unknown key with the nearest known one.
     """
+    text = read_text(path, "TOML in UTF-8")
     try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except ValueError as error:  # TOML's and Unicode's errors are of this kind
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not TOML in UTF-8 ({error})") from None
     return validate(_file_of(document, path), document, source=str(path))
 

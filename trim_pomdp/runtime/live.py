@@ -11,6 +11,7 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
 from trim_pomdp.runtime.run import Progress, Routing, run
+from trim_pomdp.runtime.solutions import write_solutions
 from trim_pomdp.runtime.sources import roles_asked
 from trim_pomdp.runtime.summary import RunSummary
 
@@ -133,7 +134,7 @@ def run_live(
     progress: Progress | None = None,
     record_scores: bool = False,
 ) -> RunSummary:
-    """Route problems with a plan's policy; traces and the policy go into the folder.
+    """Route problems with a plan's policy; traces, solutions and the policy go into the folder.
 
     Parameters
     ----------
@@ -172,7 +173,7 @@ def run_live(
     )
     roles = roles_asked(rule, source.caps, record_scores=record_scores)
     source.require(roles)
-    return run(
+    summary = run(
         problems,
         routing.start,
         source.load(roles).models,
@@ -184,6 +185,8 @@ def run_live(
         strong_only_tokens=plan.strong_only_tokens,
         files={POLICY_FILE: plan.artifact.model_dump_json(indent=1) + "\n"},
     )
+    write_solutions(folder, problems)
+    return summary
 
 
 def _as_plan(given: LivePlan | PolicyArtifact | Rule) -> LivePlan:
