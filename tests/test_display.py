@@ -240,6 +240,7 @@ def test_texts_of_values(value: Any, expected: str) -> None:
 
 
 def test_lines_and_tables() -> None:
+    assert one_line("X", {"a": "b, c 2", "d": (1, 2)}) == "X(a 'b, c 2', d 1, 2)"
     assert one_line("X", {"name": "a\nb", "long": "y" * 100, "gone": None}) == f"X('a b', long {'y' * 59}…)"
     assert tables(html_table("<c>", ("", "n"), [("a", 1)])).rows == [["", "n"], ["a", "1"]]
     assert tables(html_table("c", ("", ""), [("a", 1)])).rows == [["a", "1"]]

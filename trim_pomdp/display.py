@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 
 _LONGEST = 60
+_SEPARATES = re.compile(r"[,()]")
 
 
 class Shown:
@@ -33,10 +35,7 @@ def one_line(name: str, facts: Mapping[str, object]) -> str:
     >>> one_line("Pair", {"name": "a → b", "p_w": 0.912345, "steps": 30, "unknown": None})
     "Pair('a → b', p_w 0.9123, steps 30)"
     """
-    parts = [
-        repr(_short(text(value))) if key == "name" else f"{key} {_short(text(value))}"
-        for key, value in _known(facts).items()
-    ]
+    parts = [repr(_line(value)) if key == "name" else f"{key} {_quoted(value)}" for key, value in _known(facts).items()]
     return f"{name}({', '.join(parts)})"
 
 
@@ -61,9 +60,16 @@ def text(value: object) -> str:
     return str(value)
 
 
-def _short(line: str) -> str:
-    line = " ".join(line.split())
+def _line(value: object) -> str:
+    """Text on one line, cut where it is long."""
+    line = " ".join(text(value).split())
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+
+
+def _quoted(value: object) -> str:
+    """In quotes where it could be taken for more than one thing."""
+    line = _line(value)
+    return repr(line) if isinstance(value, str) and _SEPARATES.search(line) else line
 
 
 def _known(facts: Mapping[str, object]) -> dict[str, object]:
