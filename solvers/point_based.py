@@ -110,13 +110,11 @@ class Solution:
 
     def bounds(self, node: int, belief: ArrayLike) -> tuple[float, float]:
         """Lower and upper bound on the optimal value of a node at a belief (S,)."""
-        from solvers import _kernels
-
         b = check_belief("belief", belief, self.model.n_states)
         if self.model.table_of[node] < 0:
             value = float(b @ self.vectors(node)[0])
             return value, value
-        low, up = _kernels.value_at((0, 0) if b.size == 2 else (), self._bounds, node, b)
+        low, up = _value_at(self._bounds, node, b)
         return low, max(low, up)
 
     @cached_property
@@ -149,7 +147,8 @@ class Solution:
             follow=np.zeros((P, K, self.model.n_observations), np.int32),
             action_up=np.zeros((P, K), np.int16),
         )
-        _kernels.sweep(kernel_model(self.model, self.weights), z, False)
+        m = kernel_model(self.model, self.weights)
+        _kernels.sweep(m, z, *_kernels.room(m), False)
         return z
 
     def _rows(self, node: int) -> slice:
@@ -206,20 +205,21 @@ def solve(
     if not gap >= 0.0 or max_sweeps < 1:
         raise SolverError(f"gap must be at least 0 and max_sweeps at least 1, got {gap} and {max_sweeps}")
     m = kernel_model(model, w)
+    e, b = _kernels.room(m)
     offset, points = _first_points(model) if warm_start is None else _points_of(warm_start, model)
     sweeps = 0
     while True:
         z = _bounds(offset, points, model)
-        _kernels.sweep(m, z, True)
+        _kernels.sweep(m, z, e, b, True)
         sweeps += 1
-        low, up = _kernels.value_at(m.fixed, z, 0, model.start)
+        low, up = _value_at(z, 0, model.start)
         if up - low <= gap:
             ended: Ended = "gap reached"
             break
         if sweeps >= max_sweeps:
             ended = "sweep limit"
             break
-        node, belief, inflow = _new_points(m, z, model, up - low, gap, sweeps)
+        node, belief, inflow = _new_points(m, z, e, b, model, up - low, gap, sweeps)
         room = max_points - int(offset[-1])
         if node.size == 0 or room <= 0:
             ended = "stalled" if node.size == 0 else "point limit"
@@ -289,6 +289,19 @@ def _bounds(offset: NDArray[np.int64], points: NDArray[np.float64], model: Epoch
     )
 
 
+def _value_at(z: "_kernels.Bounds", node: int, b: NDArray[np.float64]) -> tuple[float, float]:
+    """Both bounds of a node that is not terminal at a belief (S,); as the kernels find them."""
+    first, last = z.offset[node], z.offset[node + 1]
+    low = float((z.vectors[first : first + z.n_vectors[node]] * b).sum(axis=1).max())
+    points = z.points[first:last]
+    if b.size == 2:
+        piece = first + min(max(int(np.searchsorted(points[:, 1], b[1])) - 1, 0), points.shape[0] - 2)
+        return low, float((z.chord[piece] * b).sum())
+    shares = np.divide(b, points, out=np.full(points.shape, np.inf), where=points > 0.0)[b.size :].min(axis=1)
+    drop = (shares * z.chord[first + b.size : last, 0]).min(initial=0.0)
+    return low, float(b @ z.upper[first : first + b.size] + drop)
+
+
 def _first_points(model: EpochModel) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Corners of every node, and the start belief; one (unused) for a terminal node."""
     S = model.n_states
@@ -325,6 +338,8 @@ def _insert(
 def _new_points(
     m: "_kernels.Model",
     z: "_kernels.Bounds",
+    e: "_kernels.Epoch",
+    b: "_kernels.Beliefs",
     model: EpochModel,
     gap: float,
     target: float,
@@ -340,8 +355,9 @@ def _new_points(
         slots_each = int(np.clip((_WORK / (model.n_signals * model.n_observations * S)) ** 0.5, 32, 512))
         first = slots_each * np.arange(model.n_nodes + 1)
     Q = int(first[-1])
-    mass, inflow, excess = np.empty((Q, S)), np.empty(Q), np.empty(Q)
-    _kernels.explore(m, z, model.start, 1e-4 * target, first, mass, inflow, excess)
+    used = np.zeros(model.n_nodes, np.int64)
+    mass, inflow, widest, excess = np.zeros((Q, S)), np.zeros(Q), np.zeros(Q), np.zeros(Q)
+    _kernels.explore(m, z, e, b, model.start, gap, 1e-4 * target, first, used, mass, inflow, widest, excess)
     excess[excess <= max(1e-5 * target, 100 * m.tie)] = 0.0
     if S == 2:
         # Aim where the lower bound bends, or every third time at the mean belief: where few beliefs are
@@ -420,8 +436,11 @@ def _finish(
     from solvers import _kernels
 
     plan = int((z.vectors[: z.n_vectors[0]] @ model.start).argmax())
-    components = np.empty(model.n_components)
-    _kernels.start_components(m, z, model.start, plan, model.reward, model.terminal, components)
+    components = np.zeros(model.n_components)
+    mass = np.zeros(z.points.shape)
+    mass[plan] = model.start
+    taken = np.empty((model.n_signals, model.n_actions, model.n_states))
+    _kernels.start_components(m, z, mass, taken, model.reward, model.terminal, components)
     live = model.table_of >= 0
     return Solution(
         model=model,
