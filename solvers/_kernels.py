@@ -109,7 +109,7 @@ def room(m: Model) -> tuple[Epoch, Beliefs]:
 
 
 @inner
-def _order_vectors(m: Model, z: Bounds, node: int) -> None:
+def _order_vectors(fixed: Any, tie: float, z: Bounds, node: int) -> None:
     """Drop alpha-vectors that are nowhere best; with two states, order them and find where each is best."""
     first = z.offset[node]
     n = z.n_vectors[node]
@@ -119,13 +119,13 @@ def _order_vectors(m: Model, z: Bounds, node: int) -> None:
     edge = np.empty(n)  # two states: where the next vector becomes better
     for i in range(first, first + n):
         keep = True
-        if S == 2:
+        if len(fixed) == 2:
             while kept > 0:
                 t = first + kept - 1
                 turn = (vectors[i, 1] - vectors[i, 0]) - (vectors[t, 1] - vectors[t, 0])
                 lead = (vectors[i, 0] + vectors[i, 1]) - (vectors[t, 0] + vectors[t, 1])
-                if turn <= m.tie:  # parallel: the higher one stays, the earlier one if they are equal
-                    if lead > 2 * m.tie:
+                if turn <= tie:  # parallel: the higher one stays, the earlier one if they are equal
+                    if lead > 2 * tie:
                         kept -= 1
                         continue
                     keep = False
@@ -143,7 +143,7 @@ def _order_vectors(m: Model, z: Bounds, node: int) -> None:
             for j in range(first, first + kept):
                 below = True
                 for s in range(S):
-                    if vectors[i, s] > vectors[j, s] + m.tie:
+                    if vectors[i, s] > vectors[j, s] + tie:
                         below = False
                         break
                 if below:
@@ -160,7 +160,7 @@ def _order_vectors(m: Model, z: Bounds, node: int) -> None:
                     follow[k, signal, o] = follow[i, signal, o]
             kept += 1
     z.n_vectors[node] = kept
-    if S == 2:
+    if len(fixed) == 2:
         i = 0
         for p in range(first, z.offset[node + 1] - 1):
             while i + 1 < kept and points[p, 1] > edge[i]:
@@ -170,45 +170,51 @@ def _order_vectors(m: Model, z: Bounds, node: int) -> None:
 
 
 @inner
-def _order_upper(z: Bounds, node: int) -> None:
+def _order_upper(fixed: Any, z: Bounds, node: int) -> None:
     """Prepare the interpolation of the upper bound between the points of `node`."""
+    points, upper, chord = z.points, z.upper, z.chord
     first = z.offset[node]
     last = z.offset[node + 1]
-    S = z.points.shape[1]
-    if S == 2:
+    if len(fixed) == 2:
         for j in range(first, last - 1):
-            slope = (z.upper[j + 1] - z.upper[j]) / (z.points[j + 1, 1] - z.points[j, 1])
-            z.chord[j, 0] = z.upper[j] - slope * z.points[j, 1]
-            z.chord[j, 1] = z.chord[j, 0] + slope
+            slope = (upper[j + 1] - upper[j]) / (points[j + 1, 1] - points[j, 1])
+            chord[j, 0] = upper[j] - slope * points[j, 1]
+            chord[j, 1] = chord[j, 0] + slope
         return
+    S = points.shape[1]
     for j in range(first + S, last):
         base = 0.0
         for s in range(S):
-            base += z.points[j, s] * z.upper[first + s]
-        z.chord[j, 0] = min(0.0, z.upper[j] - base)
+            base += points[j, s] * upper[first + s]
+        chord[j, 0] = min(0.0, upper[j] - base)
 
 
 @inner
-def _open(m: Model, node: int, first: int, last: int, e: Epoch) -> int:
+def _open(fixed: Any, m: Model, node: int, first: int, last: int, e: Epoch) -> int:
     """Lay out the epoch of a node for the signals first:last; returns the number of runs."""
-    t = m.table_of[node]
-    A, O, S = m.joint.shape[2:5]
+    joint, table_of, discount, terminal, gain, move = m.joint, m.table_of, m.discount, m.terminal, e.gain, e.move
+    t = table_of[node]
+    A, O = joint.shape[2], joint.shape[3]
+    S = len(fixed) if len(fixed) > 0 else joint.shape[4]
     n = 0
     runs = 0
     for a in range(A):
         for k in range(first, last):
             for s in range(S):
-                e.gain[s, a, k - first] = m.reward[t, k, a, s]
+                gain[s, a, k - first] = m.reward[t, k, a, s]
         for o in range(O):
             before = -1
             for k in range(first, last):
                 after = m.children[node, m.successor[t, k, a, o]]
-                if m.table_of[after] < 0:
-                    for s in range(S):
-                        for s2 in range(S):
-                            p = m.joint[t, k, a, o, s, s2]
-                            if p > 0.0:
-                                e.gain[s, a, k - first] += m.discount * p * m.terminal[after, s2]
+                ends = table_of[after] < 0
+                for s in range(S):
+                    for s2 in range(S):
+                        p = discount * joint[t, k, a, o, s, s2]
+                        if not ends:
+                            move[s, s2, n] = p
+                        elif p > 0.0:
+                            gain[s, a, k - first] += p * terminal[after, s2]
+                if ends:
                     continue
                 if after != before:
                     e.action[runs] = a
@@ -216,9 +222,6 @@ def _open(m: Model, node: int, first: int, last: int, e: Epoch) -> int:
                     e.child[runs] = after
                     runs += 1
                     before = after
-                for s in range(S):
-                    for s2 in range(S):
-                        e.move[s, s2, n] = m.discount * m.joint[t, k, a, o, s, s2]
                 e.signal[n] = k - first
                 n += 1
                 e.run[runs] = n
@@ -307,6 +310,7 @@ def _follow(
 
 @inner
 def _backup(
+    fixed: Any,
     m: Model,
     z: Bounds,
     e: Epoch,
@@ -324,11 +328,9 @@ def _backup(
     Row `row` of action (·, K) becomes greedy in the lower bound, that of action_up (·, K) in the upper one. Among
     actions that differ by no more than the tie tolerance, the one with the lowest index is taken.
     """
-    fixed = m.fixed
-    A, S = m.joint.shape[2], m.joint.shape[4]
-    if len(fixed) > 0:
-        S = len(fixed)
-    low, up, signal = e.low, e.up, e.signal
+    A = m.joint.shape[2]
+    S = len(fixed) if len(fixed) > 0 else beliefs.shape[1]
+    low, up, signal, gain, low_after, up_after = e.low, e.up, e.signal, e.gain, b.low, b.up
     mass = 0.0
     for s in range(S):
         mass += beliefs[i, s]
@@ -337,15 +339,15 @@ def _backup(
         for k in range(signals):
             value = 0.0
             for s in range(S):
-                value += beliefs[i, s] * e.gain[s, a, k]
+                value += beliefs[i, s] * gain[s, a, k]
             low[a, k] = value
             up[a, k] = value
     for r in range(runs):
         a = e.action[r]
         _follow(fixed, z, e, r, e.run[r], e.run[r + 1], beliefs, i, b)
         for l in range(e.run[r], e.run[r + 1]):
-            low[a, signal[l]] += b.low[l]
-            up[a, signal[l]] += b.up[l]
+            low[a, signal[l]] += low_after[l]
+            up[a, signal[l]] += up_after[l]
     total = 0.0
     for k in range(signals):
         best_low = low[0, k]
@@ -368,32 +370,29 @@ def _backup(
 
 
 @inner
-def _assemble(m: Model, z: Bounds, e: Epoch, runs: int, b: Beliefs, row: int) -> None:
+def _assemble(fixed: Any, z: Bounds, e: Epoch, runs: int, b: Beliefs, row: int) -> None:
     """Write down the plan in `row` that was just backed up, and its alpha-vector."""
-    fixed = m.fixed
-    K, S = m.joint.shape[1], m.joint.shape[4]
-    if len(fixed) > 0:
-        S = len(fixed)
-    action, follow, vectors, signal = z.action, z.follow, z.vectors, e.signal
+    action, follow, vectors, signal, gain, move, best = z.action, z.follow, z.vectors, e.signal, e.gain, e.move, b.best
+    S = len(fixed) if len(fixed) > 0 else vectors.shape[1]
     for s in range(S):
         vectors[row, s] = 0.0
-    for k in range(K):
+    for k in range(follow.shape[1]):
         for o in range(follow.shape[2]):
             follow[row, k, o] = 0
         for s in range(S):
-            vectors[row, s] += e.gain[s, action[row, k], k]
+            vectors[row, s] += gain[s, action[row, k], k]
     for r in range(runs):
         first = z.offset[e.child[r]]
         for l in range(e.run[r], e.run[r + 1]):
             if action[row, signal[l]] == e.action[r]:
-                follow[row, signal[l], e.seen[r]] = b.best[l]
+                follow[row, signal[l], e.seen[r]] = best[l]
                 for s in range(S):
                     for s2 in range(S):
-                        vectors[row, s] += e.move[s, s2, l] * vectors[first + b.best[l], s2]
+                        vectors[row, s] += move[s, s2, l] * vectors[first + best[l], s2]
 
 
 @entry
-def sweep(m: Model, z: Bounds, e: Epoch, b: Beliefs, improve: bool) -> None:
+def sweep(fixed: Any, m: Model, z: Bounds, e: Epoch, b: Beliefs, improve: bool) -> None:
     """Back up both bounds at every point, from the last node to the first.
 
     Without `improve`, only recover the plan behind every alpha-vector from its witness: vectors come out the same.
@@ -407,17 +406,18 @@ def sweep(m: Model, z: Bounds, e: Epoch, b: Beliefs, improve: bool) -> None:
             z.witness[first] = first
             z.n_vectors[node] = 1
             continue
-        runs = _open(m, node, np.int64(0), K, e)
+        runs = _open(fixed, m, node, np.int64(0), K, e)
         for p in range(first, z.offset[node + 1] if improve else first + z.n_vectors[node]):
-            up = _backup(m, z, e, runs, K, z.points, p if improve else z.witness[p], b, z.action, z.action_up, p)
-            _assemble(m, z, e, runs, b, p)
+            i = p if improve else z.witness[p]
+            up = _backup(fixed, m, z, e, runs, K, z.points, i, b, z.action, z.action_up, p)
+            _assemble(fixed, z, e, runs, b, p)
             if improve:
                 z.upper[p] = up
                 z.witness[p] = p
         if improve:
             z.n_vectors[node] = z.offset[node + 1] - first
-            _order_vectors(m, z, node)
-            _order_upper(z, node)
+            _order_vectors(fixed, m.tie, z, node)
+            _order_upper(fixed, z, node)
 
 
 @inner
@@ -448,6 +448,7 @@ def _slot(fixed: Any, node: int, b: Beliefs, l: int, first: Ints, used: Ints, ma
 
 @entry
 def explore(
+    fixed: Any,
     m: Model,
     z: Bounds,
     e: Epoch,
@@ -469,8 +470,8 @@ def explore(
     is the sum of the weighted gaps and widest (Q,) the largest; excess (Q,) is how much does not come from the
     children, so that a point there would remove it. All come in as zeros.
     """
-    fixed = m.fixed
-    K, S = m.joint.shape[1], m.joint.shape[4]
+    K = m.joint.shape[1]
+    S = len(fixed) if len(fixed) > 0 else mass.shape[1]
     action, action_up = e.plan, e.plan_up
     q = first[0]
     if len(fixed) == 2:
@@ -485,7 +486,7 @@ def explore(
             continue
         if len(fixed) == 2:
             used[node] = z.offset[node + 1] - z.offset[node] - 1
-        runs = _open(m, node, np.int64(0), K, e)
+        runs = _open(fixed, m, node, np.int64(0), K, e)
         for q in range(first[node], first[node] + used[node]):
             if gap[q] <= negligible:
                 continue
@@ -497,7 +498,7 @@ def explore(
             else:
                 greedy = action_up
                 row = np.int64(0)
-                _backup(m, z, e, runs, K, mass, q, b, action, action_up, row)
+                _backup(fixed, m, z, e, runs, K, mass, q, b, action, action_up, row)
             excess[q] = gap[q]
             for r in range(runs):
                 a = e.action[r]
@@ -532,16 +533,14 @@ def explore(
 
 @entry
 def start_components(
-    m: Model, z: Bounds, mass: Floats, taken: Floats, reward: Floats, terminal: Floats, out: Floats
+    fixed: Any, m: Model, z: Bounds, mass: Floats, taken: Floats, reward: Floats, terminal: Floats, out: Floats
 ) -> None:
     """Reward components of plans of node 0, added to out (D,): follow the hidden states of all plans they use.
 
     mass (P, S) comes in as the start belief at the plan to start with, and zero elsewhere; taken (K, A, S) is room.
     """
-    fixed = m.fixed
-    K, A, O, S = m.joint.shape[1:5]
-    if len(fixed) > 0:
-        S = len(fixed)
+    K, A, O = m.joint.shape[1:4]
+    S = len(fixed) if len(fixed) > 0 else mass.shape[1]
     D = out.size
     for node in range(m.table_of.size):
         t = m.table_of[node]
@@ -615,11 +614,11 @@ def evaluate(
 
 @entry
 def action_values(
-    m: Model, z: Bounds, e: Epoch, b: Beliefs, node: int, beliefs: Floats, signals: Ints, out: Floats
+    fixed: Any, m: Model, z: Bounds, e: Epoch, b: Beliefs, node: int, beliefs: Floats, signals: Ints, out: Floats
 ) -> None:
     """Lower-bound value out (B, A) of each action at beliefs (B, S) after signals (B,)."""
     for i in range(beliefs.shape[0]):
-        runs = _open(m, node, signals[i], signals[i] + 1, e)
-        _backup(m, z, e, runs, np.int64(1), beliefs, i, b, e.plan, e.plan_up, np.int64(0))
+        runs = _open(fixed, m, node, signals[i], signals[i] + 1, e)
+        _backup(fixed, m, z, e, runs, np.int64(1), beliefs, i, b, e.plan, e.plan_up, np.int64(0))
         for a in range(out.shape[1]):
             out[i, a] = e.low[a, 0]

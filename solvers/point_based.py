@@ -148,7 +148,7 @@ class Solution:
             action_up=np.zeros((P, K), np.int16),
         )
         m = kernel_model(self.model, self.weights)
-        _kernels.sweep(m, z, *_kernels.room(m), False)
+        _kernels.sweep(m.fixed, m, z, *_kernels.room(m), False)
         return z
 
     def _rows(self, node: int) -> slice:
@@ -210,7 +210,7 @@ def solve(
     sweeps = 0
     while True:
         z = _bounds(offset, points, model)
-        _kernels.sweep(m, z, e, b, True)
+        _kernels.sweep(m.fixed, m, z, e, b, True)
         sweeps += 1
         low, up = _value_at(z, 0, model.start)
         if up - low <= gap:
@@ -357,7 +357,7 @@ def _new_points(
     Q = int(first[-1])
     used = np.zeros(model.n_nodes, np.int64)
     mass, inflow, widest, excess = np.zeros((Q, S)), np.zeros(Q), np.zeros(Q), np.zeros(Q)
-    _kernels.explore(m, z, e, b, model.start, gap, 1e-4 * target, first, used, mass, inflow, widest, excess)
+    _kernels.explore(m.fixed, m, z, e, b, model.start, gap, 1e-4 * target, first, used, mass, inflow, widest, excess)
     excess[excess <= max(1e-5 * target, 100 * m.tie)] = 0.0
     if S == 2:
         # Aim where the lower bound bends, or every third time at the mean belief: where few beliefs are
@@ -440,7 +440,7 @@ def _finish(
     mass = np.zeros(z.points.shape)
     mass[plan] = model.start
     taken = np.empty((model.n_signals, model.n_actions, model.n_states))
-    _kernels.start_components(m, z, mass, taken, model.reward, model.terminal, components)
+    _kernels.start_components(m.fixed, m, z, mass, taken, model.reward, model.terminal, components)
     live = model.table_of >= 0
     return Solution(
         model=model,

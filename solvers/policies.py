@@ -202,7 +202,7 @@ class AlphaVectorPolicy:
             raise ModelError(f"signal must lie in 0 … {model.n_signals - 1}")
         out = np.empty((beliefs.shape[0], model.n_actions))
         m = self._kernel_model
-        _kernels.action_values(m, self._bounds, *_kernels.room(m), node, beliefs, signals, out)
+        _kernels.action_values(m.fixed, m, self._bounds, *_kernels.room(m), node, beliefs, signals, out)
         return out if np.ndim(belief) == 2 else out[0]
 
     def action(self, node: int, belief: ArrayLike, signal: ArrayLike = 0) -> Any:
