@@ -11,10 +11,8 @@ hidden states 0 and 1 are a right and a derailed prefix.
 import numpy as np
 from numba import njit
 
-compiled = njit(cache=True, nogil=True, no_cfunc_wrapper=True)
-# Compiled once and inlined by LLVM; with inline="always", Numba would type and lower a copy for every call.
-helper = njit(nogil=True, forceinline=True, no_cfunc_wrapper=True)
-inner = njit(nogil=True, forceinline=True, no_cfunc_wrapper=True, no_cpython_wrapper=True)
+compiled = njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
+helper = njit(nogil=True, error_model="numpy", inline="always", no_cfunc_wrapper=True)
 
 MEMORYLESS, POSTERIOR, ALPHA = 0, 1, 2
 
@@ -87,7 +85,7 @@ def _propagate_memoryless(regenerate, p_w, end, after, state, accuracy, steps, k
             now = new
 
 
-@inner
+@helper
 def end_evidence(end, step, ended, out):
     """Likelihood by class of an end, or of none. Writes `out` (3,)."""
     for c in range(3):
@@ -118,7 +116,7 @@ def filtered(q, success, likelihood, end, out):
         out[2] = q * (1.0 - success)
 
 
-@inner
+@helper
 def value_of(vectors, first, last, q):
     """Largest alpha-vector at (q, 1 − q): the last one of the envelope that leads from a q below."""
     low, high = first, last - 1
@@ -131,7 +129,7 @@ def value_of(vectors, first, last, q):
     return vectors[low, 0] + q * vectors[low, 1]
 
 
-@inner
+@helper
 def value_and_q(b, ended, action, step, vectors, offset, after, reward):
     """Value of an action, and q after it: where the solution goes on, or, where it cannot, where it is over."""
     over_right = 0.0
@@ -158,14 +156,9 @@ def value_and_q(b, ended, action, step, vectors, offset, after, reward):
 def gain_and_price(b, ended, step, vectors, offset, after, price, reward):
     """Gain of intervening, its price, and q after keeping and after regenerating."""
     cost = b[0] * price[0] + b[1] * price[1] + b[2] * price[2]
-    gain = keep = redo = 0.0
-    for action in range(2):  # a loop: with literal actions, two versions of `value_and_q` would be compiled
-        value, q = value_and_q(b, ended, action, step, vectors, offset, after, reward)
-        if action == 0:
-            gain, keep = -value, q
-        else:
-            gain, redo = gain + value, q
-    return gain, cost, keep, redo
+    kept, keep = value_and_q(b, ended, 0, step, vectors, offset, after, reward)
+    redone, redo = value_and_q(b, ended, 1, step, vectors, offset, after, reward)
+    return redone - kept, cost, keep, redo
 
 
 @helper
