@@ -23,9 +23,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 entry = numba.njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
 inner = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-inlined = numba.njit(
-    nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True
-)
+inlined = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
 
 
 class Model(NamedTuple):

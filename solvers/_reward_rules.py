@@ -72,8 +72,7 @@ class RewardRules:
         An axis that makes no difference takes no memory: the array is a read-only view.
         """
         varies = [
-            any(where[axis] is not None or _differs(values, axis) for where, values in self._rules)
-            for axis in range(4)
+            any(where[axis] is not None or _differs(values, axis) for where, values in self._rules) for axis in range(4)
         ]
         kept = tuple(n if v else 1 for n, v in zip(self.shape, varies, strict=True))
         if np.prod(kept, dtype=float) > _KEPT:

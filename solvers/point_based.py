@@ -26,15 +26,15 @@ rounds and points are limited.
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from solvers.errors import SolverError
-from solvers.model import EpochModel, check_belief
+from solvers.errors import ModelError, SolverError
+from solvers.model import EpochModel, check_belief, check_beliefs
 from solvers.policies import AlphaVectorPolicy, PolicyGraph, kernel_model, restrict_to_reachable
 
 if TYPE_CHECKING:
@@ -108,6 +108,42 @@ class Solution:
         _kernels.evaluate(m, self.model.reward, self.model.terminal, z.offset, z.n_vectors, z.action, z.follow, out)
         return out
 
+    def value(self, belief: ArrayLike, node: int = 0) -> Any:
+        """Optimal value at a belief (S,) or beliefs (B, S); a float, or an array (B,).
+
+        The largest alpha-vector there. Where those at hand leave more open than the gap of this solution (its points
+        lie where its own start leads), more are found by `solved_from`.
+
+        Raises
+        ------
+        ModelError
+            If a belief is no distribution over the hidden states.
+        """
+        values = [self._value(b, node) for b in check_beliefs("belief", belief, self.model.n_states)]
+        return np.array(values) if np.ndim(belief) == 2 else values[0]
+
+    def _value(self, b: NDArray[np.float64], node: int) -> float:
+        low, up = self.bounds(node, b)
+        return low if up - low <= self._tolerance else self.solved_from(b, node).lower
+
+    @property
+    def _tolerance(self) -> float:
+        return max(self.gap, 1e-9)
+
+    def solved_from(self, belief: ArrayLike, node: int = 0) -> "Solution":
+        """Solve for the same weights and gap with another start: a belief (S,) at a node that is not terminal."""
+        model = self.model
+        if not 0 <= node < model.n_nodes or model.table_of[node] < 0:
+            raise ModelError(f"node {node} is terminal or unknown: there is nothing to solve")
+        there = replace(
+            model,
+            start=check_belief("belief", belief, model.n_states),
+            table_of=model.table_of[node:],
+            children=model.children[node:] - node,
+            terminal=model.terminal[node:],
+        )
+        return solve(there, self.weights, gap=self._tolerance, warm_start=self if node == 0 else None)
+
     def bounds(self, node: int, belief: ArrayLike) -> tuple[float, float]:
         """Lower and upper bound on the optimal value of a node at a belief (S,)."""
         b = check_belief("belief", belief, self.model.n_states)
@@ -134,7 +170,8 @@ class Solution:
         """Policy graph from the start, whose exact value is `lower`. Rebuilt on first use: edges are large."""
         z = self._with_plans()
         start = int((self.vectors(0) @ self.model.start).argmax())
-        return restrict_to_reachable(self.model, z.offset, z.action, z.follow, start)
+        graph = restrict_to_reachable(self.model, z.offset, z.action, z.follow, start)
+        return replace(graph, _optimal=self.value)
 
     def _with_plans(self) -> "_kernels.Bounds":
         """Bounds with the plan behind each alpha-vector, which are not kept: they are large."""

@@ -297,7 +297,9 @@ class _Reader:
         while self._peek() and self._peek() not in _KEYWORDS and self._peek() not in (":", "*"):
             word = self._next("a name")
             if self._peek() == ":":
-                raise self._fail(f"{word!r} is no statement of this format (discount, values, states, …, start, T, O, R)")
+                raise self._fail(
+                    f"{word!r} is no statement of this format (discount, values, states, …, start, T, O, R)"
+                )
             if not _NAME.fullmatch(word) or "//" in word:
                 raise self._fail(f"{word!r} cannot be a name in {kind}; comments start with '#'")
             words.append(word)
