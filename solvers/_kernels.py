@@ -21,9 +21,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-entry = numba.njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
-inner = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
-inlined = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
+# Each compiled version takes time at the first use: entries are few, take arrays in one layout, and get their room from
+# Python; inner functions take no literals (np.int64(0)), and two-state branches hang on the length of an argument
+# (`fixed`), by which Numba drops the other one before it compiles. Only entries can be called from Python.
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+_INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}
+entry = numba.njit(cache=True, **_OPTIONS)
+inner = numba.njit(**_INNER)
+inlined = numba.njit(forceinline=True, **_INNER)
 
 
 class Model(NamedTuple):
@@ -93,16 +98,26 @@ def room(m: Model) -> tuple[Epoch, Beliefs]:
     K, A, O, S = m.joint.shape[1:5]
     L = K * A * O
     epoch = Epoch(
-        np.empty((S, A, K)),
-        np.zeros(L + 1, np.int64),
-        *(np.empty(L, np.int64) for _ in range(4)),
-        np.empty((S, S, L)),
-        np.empty((A, K)),
-        np.empty((A, K)),
-        np.zeros((1, K), np.int16),
-        np.zeros((1, K), np.int16),
+        gain=np.empty((S, A, K)),
+        run=np.zeros(L + 1, np.int64),
+        action=np.empty(L, np.int64),
+        seen=np.empty(L, np.int64),
+        child=np.empty(L, np.int64),
+        signal=np.empty(L, np.int64),
+        move=np.empty((S, S, L)),
+        low=np.empty((A, K)),
+        up=np.empty((A, K)),
+        plan=np.zeros((1, K), np.int16),
+        plan_up=np.zeros((1, K), np.int16),
     )
-    beliefs = Beliefs(np.empty((S, L)), *(np.empty(L) for _ in range(3)), *(np.empty(L, np.int64) for _ in range(2)))
+    beliefs = Beliefs(
+        x=np.empty((S, L)),
+        mass=np.empty(L),
+        low=np.empty(L),
+        up=np.empty(L),
+        best=np.empty(L, np.int64),
+        piece=np.empty(L, np.int64),
+    )
     return epoch, beliefs
 
 
@@ -463,10 +478,10 @@ def explore(
 ) -> None:
     """Follow the upper-greedy actions from the start belief and see where the bounds differ.
 
-    Beliefs are gathered in slots first[n]:first[n + 1], of which used[n] are taken. mass (Q, S), weighted by discounted reach probability, is
-    their sum with two states; otherwise all their weight lies on the one with the largest weighted gap. gap (Q,)
-    is the sum of the weighted gaps and widest (Q,) the largest; excess (Q,) is how much does not come from the
-    children, so that a point there would remove it. All come in as zeros.
+    Beliefs are gathered in slots first[n]:first[n + 1], of which used[n] are taken. mass (Q, S), weighted by
+    discounted reach probability, is their sum with two states; otherwise all their weight lies on the one with the
+    largest weighted gap. gap (Q,) is the sum of the weighted gaps and widest (Q,) the largest; excess (Q,) is how much
+    does not come from the children, so that a point there would remove it. All come in as zeros.
     """
     K = m.joint.shape[1]
     S = len(fixed) if len(fixed) > 0 else mass.shape[1]

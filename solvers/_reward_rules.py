@@ -1,5 +1,4 @@
 """Rewards given rule by rule, with wildcards, never expanded into all |A||S||S||O| outcomes."""
-# ruff: noqa: E741 (O is the number of observations)
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -88,7 +87,7 @@ class RewardRules:
         if any(_differs(values, axis) for _, values in self._rules):
             return np.arange(n)
         named = np.zeros(n, bool)
-        named[[where[axis] for where, _ in self._rules if where[axis] is not None]] = True
+        named[[i for i in (where[axis] for where, _ in self._rules) if i is not None]] = True
         if named.all():
             return np.arange(n)
         return np.where(named, np.cumsum(named), 0)

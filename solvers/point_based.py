@@ -24,7 +24,9 @@ is computed in double precision without directed rounding: about 1e-13 of the la
 rounds and points are limited.
 """
 
-from collections.abc import Sequence
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -33,6 +35,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from solvers.compilation import compilation_told
 from solvers.errors import ModelError, SolverError
 from solvers.model import EpochModel, check_belief, check_beliefs
 from solvers.policies import AlphaVectorPolicy, PolicyGraph, kernel_model, restrict_to_reachable
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from solvers import _kernels
 
 Ended = Literal["gap reached", "sweep limit", "point limit", "stalled"]
+_log = logging.getLogger("solvers")
 _WORK = 4e6  # bounds the beliefs followed for each node, with other than two hidden states
 _NO_ACTION = np.zeros((0, 0), np.int16)
 _APART = 1e-10  # least distance of points, with two hidden states
@@ -201,6 +205,7 @@ def solve(
     max_sweeps: int = 200,
     max_points: int = 200_000,
     warm_start: Solution | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> Solution:
     """Bound the optimal value at the start, and find a policy that attains the lower bound.
 
@@ -216,6 +221,9 @@ def solve(
     warm_start : Solution, optional
         Solution of a model with the same nodes and states, any weights: its points are used again. Bounds are
         computed afresh, so a bad start costs time, never correctness.
+    report : callable, optional
+        Called with a line when kernels have to be compiled, which takes seconds, once per installation; by default
+        the line goes to the logger "solvers", as information.
 
     Raises
     ------
@@ -236,11 +244,20 @@ def solve(
     >>> tiger.actions[solution.policy.action(0, [.5, .5])]
     'listen'
     """
-    from solvers import _kernels
-
     w = model.weigh(weights)
     if not gap >= 0.0 or max_sweeps < 1:
         raise SolverError(f"gap must be at least 0 and max_sweeps at least 1, got {gap} and {max_sweeps}")
+    if report is None and _log.isEnabledFor(logging.INFO):
+        report = _log.info
+    with contextlib.nullcontext() if report is None else compilation_told(report):
+        return _solve(model, w, gap, max_sweeps, max_points, warm_start)
+
+
+def _solve(
+    model: EpochModel, w: NDArray[np.float64], gap: float, max_sweeps: int, max_points: int, warm_start: Solution | None
+) -> Solution:
+    from solvers import _kernels
+
     m = kernel_model(model, w)
     e, b = _kernels.room(m)
     offset, points = _first_points(model) if warm_start is None else _points_of(warm_start, model)

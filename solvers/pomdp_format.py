@@ -176,8 +176,8 @@ class _Reader:
         outcomes = None if rules.by_action_and_state else rules.outcomes()
         if outcomes is None and not rules.by_action_and_state:
             warnings.warn(
-                f"{self.path}: more rewards depend on end state and observation than are kept; their expectation r(s, a) "
-                "is exact, but a simulation cannot draw them",
+                f"{self.path}: more rewards depend on end state and observation than are kept; their expectation "
+                "r(s, a) is exact, but a simulation cannot draw them",
                 stacklevel=3,
             )
         try:
@@ -245,7 +245,7 @@ class _Reader:
         return np.array([self._number(wanted, i, count) for i in range(count)])
 
     def _values_ahead(self, most: int) -> int:
-        """How many tokens come before the next statement or colon, counted to `most`; signs that stand apart are none."""
+        """Tokens before the next statement or colon, counted to `most`, without signs that stand apart."""
         count = 0
         for i in range(self.at, len(self.tokens)):
             text = self.tokens[i].text

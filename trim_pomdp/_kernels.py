@@ -8,16 +8,21 @@ Throughout, actions are 0 (keep) and 1 (regenerate), classes 0, 1, 2 are S0 (rig
 hidden states 0 and 1 are a right and a derailed prefix.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
-compiled = njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
-helper = njit(nogil=True, error_model="numpy", inline="always", no_cfunc_wrapper=True)
+# The first use of a kernel compiles it: arrays that are needed beside the results come from Python, and sums over axes
+# are left to numpy, since to compile those takes longer than the loops.
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+compiled = njit(cache=True, **_OPTIONS)
+helper = njit(inline="always", **_OPTIONS)
 
 MEMORYLESS, POSTERIOR, ALPHA = 0, 1, 2
 
 
-def propagate_memoryless(regenerate, p_w, end, after):
+def propagate_memoryless(regenerate: Any, p_w: Any, end: Any, after: Any) -> Any:
     n = len(regenerate)
     accuracy, steps = np.zeros(n), np.zeros(n)
     kept, regenerated = np.zeros((n, 3)), np.zeros((n, 3))
@@ -203,7 +208,7 @@ def decide(q, bins, ended, steps, rule, out):
         out[i] = gain > cost
 
 
-def propagate_alpha(rule, true_success, true_end, true_emission, true_after):
+def propagate_alpha(rule: Any, true_success: Any, true_end: Any, true_emission: Any, true_after: Any) -> Any:
     totals = np.zeros(7)
     mass = np.zeros((2, 2, rule[-1] + 1))
     mass[0, 0, -1] = 1.0

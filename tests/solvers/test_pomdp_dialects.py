@@ -167,8 +167,8 @@ def test_other_dialects_are_refused_by_line_and_word(tmp_path: Path, text: str, 
 def test_numbers_that_sum_to_one_are_a_belief_first(
     tmp_path: Path, states: str, start: str, belief: list[float]
 ) -> None:
-    text = f"discount: 1 values: reward states: {states} actions: 1 observations: 1 start: {start} T: 0 identity O: 0 uniform"
-    assert parse(tmp_path, text).start.tolist() == belief
+    head = f"discount: 1 values: reward states: {states} actions: 1 observations: 1 start: {start}"
+    assert parse(tmp_path, head + " T: 0 identity O: 0 uniform").start.tolist() == belief
 
 
 def test_numbers_that_are_no_belief_may_be_states(tmp_path: Path) -> None:

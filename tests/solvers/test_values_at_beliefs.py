@@ -1,7 +1,7 @@
 """Values away from the start belief, against recursion over all beliefs; and which beliefs are refused."""
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ def tiger(horizon: int) -> EpochModel:
 def exact_tiger(share: float, horizon: int) -> float:
     """Optimal value with probability `share` that the tiger is left, by hand: no code of the package."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def value(p: float, h: int) -> float:
         if h == 0:
             return 0.0
@@ -127,7 +127,7 @@ def test_what_is_no_belief_is_refused(ten: Solution, belief: Any, message: str) 
 
 
 def test_one_bad_belief_among_many_is_named(ten: Solution) -> None:
-    with pytest.raises(ModelError, match="belief 1 must sum to 1, not 1.2"):
+    with pytest.raises(ModelError, match=r"belief 1 must sum to 1, not 1\.2"):
         ten.value([[0.5, 0.5], [0.9, 0.3]])
     with pytest.raises(ModelError, match="belief 1 must sum to 1"):
         ten.policy.value(0, [[0.5, 0.5], [0.9, 0.3]])
