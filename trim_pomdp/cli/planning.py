@@ -10,7 +10,7 @@ import typer
 
 from trim_pomdp.cli.budgets import BudgetOption
 from trim_pomdp.cli.models import DynamicsOption, JsonOption, ObservationsOption, PresetOption, SeedOption, read_model
-from trim_pomdp.cli.output import emit_json, progress, say, show_table
+from trim_pomdp.cli.output import claim, emit_json, progress, say, show_table
 from trim_pomdp.cli.rules import (
     BeliefOption,
     ClosenessOption,
@@ -45,19 +45,18 @@ def frontier(
     as_json: JsonOption = False,
 ) -> None:
     """Plan every budget at once: accuracy against strong tokens over all tradeoffs."""
-    from trim_pomdp.artifacts import require_writable
     from trim_pomdp.planning.frontier import solve_frontier
     from trim_pomdp.planning.frontier_artifact import FrontierArtifact
     from trim_pomdp.planning.thresholds import predicted_threshold_curve
 
     _check_gap(gap)
-    for path in (out, plot):
-        if path is not None:
-            require_writable(path)
     if plot is not None:
         from trim_pomdp.planning.plots import picture_format
 
         picture_format(plot)
+    for path in (out, plot):
+        if path is not None:
+            claim(path)
     model = read_model(preset, observations, dynamics)
     with progress("planning", compiles=True):
         planned = solve_frontier(model, tradeoffs, gap=gap, threads=threads)
@@ -126,7 +125,6 @@ def policy(
     as_json: JsonOption = False,
 ) -> None:
     """Make a policy for one budget or one price, and say what it will do."""
-    from trim_pomdp.artifacts import require_writable
     from trim_pomdp.planning.frontier import check_budget, end_points, policy_for_budget, policy_for_tradeoff
 
     if (budget is None) == (tradeoff is None):
@@ -135,7 +133,7 @@ def policy(
         check_budget(budget)
     _check_gap(gap)
     if out is not None:
-        require_writable(out)
+        claim(out)
     model = read_model(preset, observations, dynamics)
     with progress("planning", compiles=True):
         if budget is not None:
