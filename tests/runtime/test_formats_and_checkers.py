@@ -57,6 +57,13 @@ def test_requests_carry_the_format() -> None:
     assert item.record.terminal.correct
 
 
+def test_blocks_may_be_cut() -> None:
+    """As the lab does, where a box that is opened and forgotten is to end with its step."""
+    text = "\\boxed{9\n\nTwice"
+    assert StepFormat().next_step(text, ()) is None
+    assert StepFormat(keep_blocks=False).next_step(text, ()) == "\\boxed{9"
+
+
 def test_tables_of_the_models_file(tmp_path: Path) -> None:
     path = tmp_path / "models.toml"
     path.write_text('checker = "exact"\n[steps]\nseparator = "## Step"\nthinking = "one-step"\n')
@@ -113,7 +120,7 @@ def test_a_checker_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (failed.reason, failed.correct) == ("error", False)
     assert failed.error == "RuntimeError: cannot judge"
     assert Routing(WEAK, checker="exact").config["checker"] == "exact"
-    assert Routing(WEAK).config["steps"] == {"separator": "blank-line", "thinking": "route"}
+    assert Routing(WEAK).config["steps"] == {"separator": "blank-line", "thinking": "route", "keep_blocks": True}
 
 
 class Letters:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.lab.problems import Arithmetic, check
+from trim_pomdp.text.format import StepFormat
 
 if TYPE_CHECKING:
     from trim_pomdp.policies.base import Author
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from trim_pomdp.runtime.records import StepClass
 
 TEMPERATURE = 0.7
+# Steps of the lab hold no blank line, so that a box that was opened and forgotten ends with its step.
+FORMAT = StepFormat(keep_blocks=False)
 MAX_STEP_TOKENS = 24
 # Too small for a GPU, and the same everywhere.
 _PLACE = {"dtype": "float32", "device": "cpu"}

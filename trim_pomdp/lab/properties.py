@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from observation_models import auc
 from trim_pomdp.data.features import LOGPROBS
 from trim_pomdp.data.problems import Problem
-from trim_pomdp.lab.models import LabModels, true_class
+from trim_pomdp.lab.models import FORMAT, LabModels, true_class
 from trim_pomdp.lab.problems import Arithmetic, Family, check, draw
 from trim_pomdp.lab.solving import CAPS, run_solutions, solve, texts
 from trim_pomdp.model.evidence import EvidenceMap, evidence_scores
@@ -193,6 +193,7 @@ def _strong_success(
             caps=replace(CAPS, max_steps=len(prefix) + 1),
             seed=seed,
             oracle=true_class,
+            format=FORMAT,
             prefix=prefix,
         )
         for problem, prefix, _ in at

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import TrimError
-from trim_pomdp.lab.models import MAX_STEP_TOKENS, LabModels, true_class
+from trim_pomdp.lab.models import FORMAT, MAX_STEP_TOKENS, LabModels, true_class
 from trim_pomdp.lab.problems import MAX_STEPS
 from trim_pomdp.policies import StrategyRule
 from trim_pomdp.runtime.attempt import Attempt, Caps
@@ -28,7 +28,8 @@ def solve(problems: Sequence[Problem], models: LabModels, *, strong: bool, seed:
     TrimError
         If a model fails.
     """
-    routing = Routing(StrategyRule(strategy="strong" if strong else "weak"), seed=seed, caps=CAPS, oracle=true_class)
+    rule = StrategyRule(strategy="strong" if strong else "weak")
+    routing = Routing(rule, seed=seed, caps=CAPS, oracle=true_class, format=FORMAT)
     return run_solutions([routing.start(problem) for problem in problems], models)
 
 

@@ -13,7 +13,7 @@ from trim_pomdp.runtime.attempt import Caps, Oracle
 from trim_pomdp.runtime.config import read_models_file
 from trim_pomdp.runtime.files import fingerprint
 from trim_pomdp.runtime.sources import Backends, FileSource, ModelSource
-from trim_pomdp.text.format import DEFAULT_FORMAT, StepFormat
+from trim_pomdp.text.format import StepFormat
 
 LAB = "lab"
 
@@ -35,7 +35,6 @@ class LabSource:
 
     folder: Path | None = None
     prm_name: str = "lab-prm"
-    format: StepFormat = DEFAULT_FORMAT
     checker: str = "math"
 
     @property
@@ -44,6 +43,13 @@ class LabSource:
         from trim_pomdp.lab.solving import CAPS
 
         return CAPS
+
+    @property
+    def format(self) -> StepFormat:
+        """See `ModelSource`."""
+        from trim_pomdp.lab.models import FORMAT
+
+        return FORMAT
 
     @property
     def oracle(self) -> Oracle:

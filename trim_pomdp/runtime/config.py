@@ -72,6 +72,7 @@ class Steps(Record):
 
     separator: str = BLANK_LINE
     thinking: Thinking = "route"
+    keep_blocks: bool = True
 
     @model_validator(mode="after")
     def _separator_is_one(self) -> Self:
@@ -81,7 +82,7 @@ class Steps(Record):
     @property
     def format(self) -> StepFormat:
         """As the engine takes it."""
-        return StepFormat(self.separator, self.thinking)
+        return StepFormat(self.separator, self.thinking, self.keep_blocks)
 
 
 class ModelsFile(Record):

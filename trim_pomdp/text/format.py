@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trim_pomdp.text.boxes import ends_in_thinking, step_answer
-from trim_pomdp.text.steps import BLANK_LINE, StepCutter, Thinking, ends_only_at_newlines, first_step, joiner
+from trim_pomdp.text.steps import BLANK_LINE, StepCutter, Thinking, ends_only_at_newlines, joiner
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,8 @@ class StepFormat:
         ``"blank-line"``, ``"newline"``, or a regular expression of how a line begins that begins a step.
     thinking : {"route", "one-step"}
         Whether what stands in ``<think>`` is steps like any others, or one step.
+    keep_blocks : bool
+        Whether code, display mathematics and open boxes are kept whole.
 
     Raises
     ------
@@ -28,9 +30,13 @@ class StepFormat:
 
     separator: str = BLANK_LINE
     thinking: Thinking = "route"
+    keep_blocks: bool = True
 
     def __post_init__(self) -> None:
-        StepCutter(self.separator, thinking=self.thinking)
+        self._cutter()
+
+    def _cutter(self, in_thinking: bool = False) -> StepCutter:
+        return StepCutter(self.separator, thinking=self.thinking, in_thinking=in_thinking, keep_blocks=self.keep_blocks)
 
     @property
     def joiner(self) -> str:
@@ -44,8 +50,7 @@ class StepFormat:
 
     def next_step(self, text: str, steps: Sequence[str]) -> str | None:
         """The step that a text after these steps begins with, once it is over; None as long as it may go on."""
-        in_thinking = ends_in_thinking("\n".join(steps))
-        return first_step(text, self.separator, thinking=self.thinking, in_thinking=in_thinking)
+        return next(iter(self._cutter(ends_in_thinking("\n".join(steps))).feed(text)), None)
 
     def answer(self, steps: Sequence[str]) -> str | None:
         """The answer in the last of the steps, which ends the solution; None if it goes on."""

@@ -169,6 +169,8 @@ class StepCutter:
     ----------
     separator, thinking, in_thinking
         As for `split_steps`.
+    keep_blocks : bool
+        Whether code, display mathematics and open boxes are kept whole; False cuts at every separator.
 
     Raises
     ------
@@ -176,12 +178,20 @@ class StepCutter:
         If the separator is no regular expression, or one that matches nothing at all.
     """
 
-    def __init__(self, separator: str = BLANK_LINE, *, thinking: Thinking = "route", in_thinking: bool = False) -> None:
+    def __init__(
+        self,
+        separator: str = BLANK_LINE,
+        *,
+        thinking: Thinking = "route",
+        in_thinking: bool = False,
+        keep_blocks: bool = True,
+    ) -> None:
         if thinking not in ("route", "one-step"):
             raise InputError(f"thinking: {thinking!r}; expected 'route' or 'one-step'")
         self._kind = _NAMES.get(separator)
         self._pattern = None if self._kind else _compiled(separator)
         self._one_step = thinking == "one-step"
+        self._keep_blocks = keep_blocks
         self._step: list[str] = []  # whole lines
         self._line = ""  # the last one, not yet whole
         self._begun = False  # whether that line was seen to begin a step
@@ -235,7 +245,8 @@ class StepCutter:
             self._cut()
             return
         self._step.append(line)
-        self._open.read(line)
+        if self._keep_blocks:
+            self._open.read(line)
         if self._kind == NEWLINE and not self._open.anything:
             self._cut()
 
