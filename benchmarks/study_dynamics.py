@@ -8,8 +8,10 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
+from pilot_rivals import FREE_REPAIR, published
 from report import data_folder, heading, table
 
 import trim_pomdp as tp
@@ -18,7 +20,7 @@ from trim_pomdp.data.outcomes import PilotRow
 from trim_pomdp.fitting.dynamics import SEQUENCE_CANDIDATES, resample_problems
 from trim_pomdp.fitting.estimation import fit, profile_intervals
 from trim_pomdp.fitting.likelihood import Pilot, Sequences, Term, labelled_steps, strong_steps, weak_steps
-from trim_pomdp.fitting.parameters import EXPLANATIONS, FALSE_ALARMS, Explanation, published
+from trim_pomdp.fitting.parameters import EXPLANATIONS, FALSE_ALARMS, LOCAL, Explanation
 from trim_pomdp.model.belief import FilterBelief
 from trim_pomdp.model.hazard import trials_from_counts
 from trim_pomdp.planning.synthetic import draw_labelled, draw_pilot, draw_sequences, draw_step_counts
@@ -39,14 +41,17 @@ def held_out(repeats: int) -> None:
     rng = np.random.default_rng(0)
     choices = [sorted([0.0, 1.0, *rng.choice(inner, 5, replace=False).tolist()]) for _ in range(repeats)]
     candidates: list[tuple[str, Explanation, bool]] = [
-        (name, item, False) for name, item in EXPLANATIONS.items() if name != "difficulty-spread"
+        (name, item, False) for name, item in {**EXPLANATIONS, FREE_REPAIR.name: FREE_REPAIR}.items()
     ]
     candidates.append(("as-published", published(weak.next_step_accuracy, strong.next_step_accuracy), False))
+    candidates.append(("difficulty-spread", LOCAL, False))
     candidates.append(("false-alarms + step counts of MATH train", FALSE_ALARMS, True))
     out = []
     for name, explanation, joint in candidates:
         extra: list[Term] = [weak_steps(weak), strong_steps(strong)] if joint else []
-        results = np.array([_predict(explanation, rows, chosen, observations, hazard, extra) for chosen in choices])
+        results = np.array(
+            [_predict(explanation, rows, chosen, observations, hazard, extra, name) for chosen in choices]
+        )
         out.append(
             [name, *(f"{m:.3f} ({w:.3f})" for m, w in zip(results.mean(axis=0), results.max(axis=0), strict=True))]
         )
@@ -59,13 +64,24 @@ def held_out(repeats: int) -> None:
 
 
 def _predict(  # type: ignore[no-untyped-def]
-    explanation: Explanation, rows: list[PilotRow], chosen: list[float], observations, hazard, extra: list[Term]
+    explanation: Explanation,
+    rows: list[PilotRow],
+    chosen: list[float],
+    observations,
+    hazard,
+    extra: list[Term],
+    name: str,
 ) -> list[float]:
     labelled = explanation.derailed_emission == "labelled"
     inside = [row for row in rows if row.threshold in chosen]
     outside = [row for row in rows if row.threshold not in chosen]
-    estimate = fit(explanation, [Pilot.of(inside, observations, hazard, labelled=labelled), *extra], n_starts=2)
+    pilot = Pilot.of(inside, observations, hazard, labelled=labelled)
     held = Pilot.of(outside, observations, hazard, labelled=labelled)
+    if name == "difficulty-spread":
+        estimate, spread = fit_spread(pilot)
+        held = replace(spread, rows=held.rows, below=held.below)
+    else:
+        estimate = fit(explanation, [pilot, *extra], n_starts=2)
     p = held.predict(estimate.parameters)
 
     def column(name: str) -> np.ndarray:

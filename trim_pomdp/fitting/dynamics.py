@@ -29,7 +29,7 @@ from trim_pomdp.fitting.parameters import (
     EXPLANATIONS,
     LOCAL,
     SEQUENCE_CANDIDATES,
-    SPREAD,
+    STUDIED,
     Explanation,
 )
 from trim_pomdp.fitting.pilot import fit_pilot
@@ -113,6 +113,8 @@ def fit_dynamics(
     InputError
         If the data are empty or inform too little, or an explanation or a threshold is unknown.
     """
+    if explanation in STUDIED:
+        raise InputError(f"{explanation} is a rival only, which studies compare (benchmarks/pilot_rivals.py)")
     if explanation != "best" and explanation not in EXPLANATIONS:
         raise InputError(f"unknown explanation {explanation!r}; there are best, {', '.join(EXPLANATIONS)}")
     if sources.rollouts is not None:
@@ -136,10 +138,6 @@ def fit_dynamics(
         raise InputError("labels are those of rollouts, and none are given")
     trials = _hazard(sources, max_steps)
     hazard = _constant_hazard(sources, max_steps) if trials is None else trials.estimate()
-    if explanation == SPREAD.name:
-        raise InputError(
-            f"{SPREAD.name} is a mixture over problems, which one dynamics cannot hold; it is a rival only"
-        )
     if not rivals and explanation == "best":
         raise InputError("the best explanation is chosen among rivals; name one to do without them")
     if by_step and (sources.pilot or sources.sequences is not None):

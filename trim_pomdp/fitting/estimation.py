@@ -110,8 +110,7 @@ def _matters(name: str, informed: frozenset[str], explanation: Explanation) -> b
 
 
 def _start(name: str) -> float:
-    # A spread of exactly zero is a saddle: its derivative vanishes there.
-    return 0.5 if name == "difficulty_spread" else PARAMETERS[name][2]
+    return PARAMETERS[name][2]
 
 
 def _random_start(rng: np.random.Generator, names: tuple[str, ...], first: FloatArray) -> FloatArray:

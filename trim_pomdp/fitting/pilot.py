@@ -15,12 +15,10 @@ from trim_pomdp.fitting.likelihood import Pilot, Sequences, Term, step_dynamics
 from trim_pomdp.fitting.parameters import (
     EXPLANATIONS,
     FALSE_ALARMS,
-    SPREAD,
     TRANSFER,
     TRANSFER_FREE,
     WIDER,
     Explanation,
-    published,
 )
 from trim_pomdp.fitting.sources import Progress, Sources, step_terms
 from trim_pomdp.model.belief import calibrate_minimum
@@ -61,7 +59,7 @@ def fit_pilot(
     estimates: dict[str, Estimate] = {}
     rivals: dict[str, RivalFit] = {}
     needed = {explanation, WIDER.get(explanation, explanation)}
-    for candidate in _candidates(sources):
+    for candidate in EXPLANATIONS.values():
         if not (with_rivals or explanation == "best" or candidate.name in needed):
             continue
         labelled = candidate.derailed_emission == "labelled"
@@ -115,13 +113,6 @@ def fit_pilot(
 
 def _split(pilot: Sequence[PilotRow], thresholds: Sequence[float] | None) -> list[PilotRow]:
     return list(pilot) if thresholds is None else select(pilot, thresholds)
-
-
-def _candidates(sources: Sources) -> list[Explanation]:
-    candidates = list(EXPLANATIONS.values())
-    if sources.weak_counts is not None and sources.strong_counts is not None:
-        candidates.append(published(sources.weak_counts.next_step_accuracy, sources.strong_counts.next_step_accuracy))
-    return candidates
 
 
 def _rival(candidate: Explanation, estimate: Estimate, pilot: Pilot, held_out: Pilot | None) -> RivalFit:
@@ -188,11 +179,8 @@ def _merit(rival: RivalFit) -> float:
 
 
 def _best(rivals: Mapping[str, RivalFit]) -> str:
-    """The explanation with the best merit; of those that the data cannot tell from it, the one with the fewest knobs.
-
-    `difficulty-spread` takes no part: it is a mixture over problems, which `StepDynamics` does not hold.
-    """
-    able = [rivals[name] for name in EXPLANATIONS if name in rivals and name != SPREAD.name]
+    """The explanation with the best merit; of those that the data cannot tell from it, that with the fewest knobs."""
+    able = [rivals[name] for name in EXPLANATIONS if name in rivals]
     top = max(able, key=_merit)
     held_out = top.held_out_log_likelihood is not None
     alike = [rival for rival in able if _merit(top) - _merit(rival) <= (_ALIKE_PER_ROW if held_out else 0.0)]
