@@ -11,7 +11,7 @@ import argparse
 from dataclasses import replace
 
 import numpy as np
-from pilot_rivals import FREE_REPAIR, published
+from pilot_rivals import FREE_REPAIR, fit_spread, published
 from report import data_folder, heading, table
 
 import trim_pomdp as tp
@@ -26,6 +26,7 @@ from trim_pomdp.model.hazard import trials_from_counts
 from trim_pomdp.planning.synthetic import draw_labelled, draw_pilot, draw_sequences, draw_step_counts
 
 WEAK, STRONG = "qwen2.5-1.5b-instruct", "qwen2.5-7b-instruct"
+SPREAD = "difficulty-spread"
 CORE = ("weak_success", "strong_success", "repair", "false_alarms")
 
 
@@ -44,7 +45,7 @@ def held_out(repeats: int) -> None:
         (name, item, False) for name, item in {**EXPLANATIONS, FREE_REPAIR.name: FREE_REPAIR}.items()
     ]
     candidates.append(("as-published", published(weak.next_step_accuracy, strong.next_step_accuracy), False))
-    candidates.append(("difficulty-spread", LOCAL, False))
+    candidates.append((SPREAD, LOCAL, False))
     candidates.append(("false-alarms + step counts of MATH train", FALSE_ALARMS, True))
     out = []
     for name, explanation, joint in candidates:
@@ -77,7 +78,7 @@ def _predict(  # type: ignore[no-untyped-def]
     outside = [row for row in rows if row.threshold not in chosen]
     pilot = Pilot.of(inside, observations, hazard, labelled=labelled)
     held = Pilot.of(outside, observations, hazard, labelled=labelled)
-    if name == "difficulty-spread":
+    if name == SPREAD:
         estimate, spread = fit_spread(pilot)
         held = replace(spread, rows=held.rows, below=held.below)
     else:
