@@ -310,7 +310,7 @@ def test_rollouts_of_dummies_say_what_the_dummies_do(
     for row in rows:
         record = traces[row.group]
         assert row.tokens == tuple(item.weak.tokens for item in record.decisions if item.weak)
-        assert row.scores == tuple(item.own_score for item in record.decisions)
+        assert row.scores == record.own_scores
         assert row.correct == record.terminal.correct == (row.label == -1)
     assert sum(row.correct for row in rows) / 1000 == weak["accuracy"]
     assert sum(sum(row.tokens or ()) for row in rows) == weak["tokens"]["weak_kept"]

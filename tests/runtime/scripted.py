@@ -8,13 +8,12 @@ from trim_pomdp.model.belief import KEEP, REGENERATE
 from trim_pomdp.model.dynamics import PerClass, StepDynamics
 from trim_pomdp.model.observations import ClassTable, ObservationModel, StepEmission
 from trim_pomdp.model.process import RoutingModel
-from trim_pomdp.policies import AlphaVectorRule
+from trim_pomdp.policies import AlphaVectorRule, Decision, StepObservation
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, DummyWorld, Faults
 from trim_pomdp.runtime.batching import batched
 from trim_pomdp.runtime.engine import Models
 from trim_pomdp.runtime.protocols import GeneratedStep, StepScores, StopReason
 from trim_pomdp.runtime.records import SolutionRecord
-from trim_pomdp.runtime.routers import Decision, StepObservation
 from trim_pomdp.runtime.solution import Caps, Solution
 
 EDGES = (0.0, 0.2, 0.5, 0.8, 0.95, 1.0)
@@ -89,15 +88,17 @@ class ToldRouter:
     needs_score: bool = True
     policy_hash: str = "told"
     seen: list[StepObservation] = field(default_factory=list)
+    q: float = 1.0
 
     def writer(self, index: int) -> str | None:
         return {"w": "weak", "s": "strong"}.get(self.actions[index])
 
-    def decide(self, q: float, seen: StepObservation) -> Decision:
+    def decide(self, seen: StepObservation) -> Decision:
         self.seen.append(seen)
-        return Decision(
-            {"k": KEEP, "r": REGENERATE}[self.actions[seen.step]], (q * 0.9, q * 0.95), belief=(q, 1 - q, 0)
-        )
+        q, action = self.q, {"k": KEEP, "r": REGENERATE}[self.actions[seen.step]]
+        after = (q * 0.9, q * 0.95)
+        self.q = after[action]
+        return Decision(action, q, after, belief=(q, 1 - q, 0))
 
 
 def solution(actions: str = "k" * 99, *, answer: str | None = "7", caps: Caps | None = None, **options) -> Solution:  # type: ignore[no-untyped-def]

@@ -37,8 +37,7 @@ from trim_pomdp.errors import InputError
 if TYPE_CHECKING:
     from trim_pomdp.lab.problems import Family
     from trim_pomdp.model.process import RoutingModel
-    from trim_pomdp.planning.evaluation import AnyRule
-    from trim_pomdp.policies import PolicyArtifact
+    from trim_pomdp.policies import PolicyArtifact, Rule
     from trim_pomdp.runtime.live import LivePlan
     from trim_pomdp.runtime.summary import RunSummary
 
@@ -98,7 +97,7 @@ def run(
 
 
 def _model(
-    given: AnyRule | PolicyArtifact | None,
+    given: Rule | PolicyArtifact | None,
     family: Family | None,
     evidence: str | None,
     preset: str | None,
@@ -118,16 +117,11 @@ def _model(
     return read_model(f"lab-{family}" if kind is None else f"lab-{family}.{kind}", None, None)
 
 
-def _looks_at_bare_scores(given: AnyRule | PolicyArtifact) -> bool:
+def _looks_at_bare_scores(given: Rule | PolicyArtifact) -> bool:
     """Whether a policy decides on the PRM score as it is."""
-    from trim_pomdp.policies import AlphaVectorRule, MixedRule, PolicyArtifact, PosteriorRule, ThresholdRule
+    from trim_pomdp.planning.evaluation import rule_of
 
-    rule = given.policy if isinstance(given, PolicyArtifact) else given
-    if isinstance(rule, MixedRule):
-        return _looks_at_bare_scores(rule.first) or _looks_at_bare_scores(rule.second)
-    if isinstance(rule, AlphaVectorRule):
-        return rule.evidence is None
-    return isinstance(rule, ThresholdRule | PosteriorRule)
+    return rule_of(given).judges_prm_scores
 
 
 def _check_evidence(evidence: str, family: Family | None, *, named: bool, only_prm: bool, planned_before: bool) -> None:
@@ -143,7 +137,7 @@ def _check_evidence(evidence: str, family: Family | None, *, named: bool, only_p
         raise InputError("--evidence goes with --budget; this policy looks at what it was made for")
 
 
-def _plan(given: AnyRule | PolicyArtifact | None, budget: float | None, model: RoutingModel | None) -> LivePlan:
+def _plan(given: Rule | PolicyArtifact | None, budget: float | None, model: RoutingModel | None) -> LivePlan:
     from trim_pomdp.policies import PolicyArtifact
     from trim_pomdp.runtime.live import plan_for_budget, plan_for_rule, plan_from_file
 

@@ -2,6 +2,8 @@
 
 A term maps a complete set of parameters (`Explanation.complete`) to a log-likelihood, and says which parameters
 it knows about.
+
+Which terms are full, conditional or composite likelihoods, and why: docs/model.md, sections 5 to 7.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ Scores themselves count one by one, where a class or an outcome is given.
 The strong model's own steps succeed with p̄ = p_w·p_s + (1 − p_w)·p_r. A solution of L steps that it writes alone is
 right with p̄^L where derailed solutions end like others; where they end later, a long solution is itself a sign of
 having derailed, so its length is taken together with its outcome (`OutcomeChain`), the hazards being given.
+
+The sum of the terms is a composite likelihood: docs/model.md, section 7.
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ from trim_pomdp.lab.models import LabModels, true_class
 from trim_pomdp.lab.problems import Arithmetic, Family, check, draw
 from trim_pomdp.lab.solving import CAPS, run_solutions, solve, texts
 from trim_pomdp.model.evidence import EvidenceMap, evidence_scores
+from trim_pomdp.policies import ScheduleRule
 from trim_pomdp.runtime.protocols import ScoreRequest
 from trim_pomdp.runtime.records import SolutionRecord
-from trim_pomdp.runtime.routers import ScheduleRouter
 from trim_pomdp.runtime.solution import Solution, logprob_features
 
 # Drawn with a seed of their own, far from those of fitting.
@@ -189,7 +189,7 @@ def _strong_success(
     redoing = [
         Solution(
             problem,
-            ScheduleRouter(frozenset({len(prefix)})),
+            ScheduleRule(strong_steps=frozenset({len(prefix)})).router(problem),
             caps=replace(CAPS, max_steps=len(prefix) + 1),
             seed=seed,
             oracle=true_class,

@@ -2,6 +2,8 @@
 
 The filter carries one number, q = P(the prefix before the current step is right). One epoch is three small
 functions: `class_prior` (the weak step arrives), `update` (its score is seen), `next_q` (the action is taken).
+
+Process and filter: docs/model.md, sections 2 and 4.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from solvers import Solution, solve, solve_many
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.evaluation import evaluate, mix
-from trim_pomdp.policies.records import (
+from trim_pomdp.policies import (
     AlphaVectorRule,
     MixedRule,
     PlannedPoint,

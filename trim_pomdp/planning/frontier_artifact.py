@@ -8,7 +8,7 @@ from pydantic import NonNegativeFloat
 
 from trim_pomdp.artifacts import Artifact
 from trim_pomdp.planning.frontier import Frontier, FrontierPoint
-from trim_pomdp.policies.records import PlannedPoint
+from trim_pomdp.policies import PlannedPoint
 
 
 class FrontierRow(PlannedPoint):

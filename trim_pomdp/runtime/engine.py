@@ -15,9 +15,9 @@ from time import perf_counter
 
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
+from trim_pomdp.policies.base import SetupError
 from trim_pomdp.runtime.protocols import GeneratedStep, Generator, ScoreRequest, StepScorer, StepScores
 from trim_pomdp.runtime.records import SolutionRecord
-from trim_pomdp.runtime.routers import SetupError
 from trim_pomdp.runtime.solution import Call, Solution
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.policies import PolicyArtifact
-from trim_pomdp.runtime.routers import AnyRule
+from trim_pomdp.policies import PolicyArtifact, Rule
 from trim_pomdp.runtime.run import Progress, Routing, run
 from trim_pomdp.runtime.summary import RunSummary
 
@@ -55,7 +54,7 @@ def plan_for_budget(model: RoutingModel, budget: float) -> LivePlan:
     return _in_model(policy_for_budget(model, budget), model)
 
 
-def plan_for_rule(rule: AnyRule, model: RoutingModel | None) -> LivePlan:
+def plan_for_rule(rule: Rule, model: RoutingModel | None) -> LivePlan:
     """A rule that was not planned, and what the model, if there is one, predicts of it.
 
     Raises

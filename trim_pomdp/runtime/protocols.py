@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from trim_pomdp.data.problems import Problem
 
@@ -108,6 +108,7 @@ class StepScorer(Protocol):
         ...
 
 
+@runtime_checkable
 class BatchGenerator(Protocol):
     """A generator in this process: many requests at once, synchronously."""
 
@@ -116,6 +117,7 @@ class BatchGenerator(Protocol):
         ...
 
 
+@runtime_checkable
 class BatchScorer(Protocol):
     """A process reward model in this process: many requests at once, synchronously."""
 

@@ -200,8 +200,8 @@ def _known_class(generation: Generation) -> int:
 
 
 def _scores(record: SolutionRecord) -> tuple[float, ...] | None:
-    scores = [item.own_score for item in record.decisions]
-    return None if None in scores else tuple(score for score in scores if score is not None)
+    known = tuple(score for score in record.own_scores if score is not None)
+    return known if len(known) == len(record.decisions) else None
 
 
 def _features(record: SolutionRecord) -> dict[LogprobName, tuple[float, ...]]:
