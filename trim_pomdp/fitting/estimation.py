@@ -13,16 +13,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from scipy.stats import chi2
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.fitting.likelihood import Term
+from trim_pomdp.fitting.likelihood import SmoothTerm, Term
+from trim_pomdp.fitting.optimise import minimise
 from trim_pomdp.fitting.parameters import PARAMETERS, Explanation, bounds_of
 from trim_pomdp.model.dynamics import Interval
 
 FloatArray = NDArray[np.float64]
-_GRADIENT_STEP = 1e-6
+# Of differences, for terms that do not know their slopes.
+_STEP = 1e-6
 # Not identified: a probability with an interval wider than this, or a positive number known to less than a factor.
 WIDE_PROBABILITY = 0.25
 _WIDE_FACTOR = 3.0
@@ -131,22 +132,41 @@ def _maximise(
     lower, upper = bounds_of(names)
     scale = np.where(upper > 10.0, 50.0, 1.0)
 
-    def negative(x: FloatArray) -> float:
-        return -_log_likelihood(explanation, terms, dict(zip(names, (x * scale).tolist(), strict=True)))
+    def negative(x: FloatArray) -> tuple[float, FloatArray]:
+        value, slopes = _with_slopes(explanation, terms, dict(zip(names, (x * scale).tolist(), strict=True)), scale)
+        return -value, -slopes * scale
 
-    found = minimize(
-        negative,
-        begin / scale,
-        method="L-BFGS-B",
-        bounds=list(zip(lower / scale, upper / scale, strict=True)),
-        options={"eps": _GRADIENT_STEP, "maxiter": 500, "maxfun": 20000, "ftol": precision, "gtol": 1e-6},
-    )
-    return -float(found.fun), np.asarray(found.x) * scale
+    found = minimise(negative, begin / scale, (lower / scale, upper / scale), gradient=True, precision=precision)
+    return -found.value, found.point * scale
 
 
 def _log_likelihood(explanation: Explanation, terms: Sequence[Term], free: dict[str, float]) -> float:
     complete = explanation.complete(free)
     return sum(term.log_likelihood(complete) for term in terms)
+
+
+def _with_slopes(
+    explanation: Explanation, terms: Sequence[Term], free: dict[str, float], scale: FloatArray
+) -> tuple[float, FloatArray]:
+    """Joint log-likelihood and its slopes in the free parameters, shape (n,)."""
+    complete = explanation.complete(free)
+    known = [term.slopes(complete) for term in terms if isinstance(term, SmoothTerm)]
+    rest = [term for term in terms if not isinstance(term, SmoothTerm)]
+    value = sum(item for item, _ in known)
+    # A parameter moves those that are tied to it.
+    slopes = np.array([sum(by.get(key, 0.0) for _, by in known for key in _moved(explanation, name)) for name in free])
+    if rest:
+        here = _log_likelihood(explanation, rest, free)
+        value += here
+        for i, (name, at) in enumerate(free.items()):
+            step = _STEP * scale[i] * (1.0 if at + _STEP * scale[i] <= PARAMETERS[name][1] else -1.0)
+            slopes[i] += (_log_likelihood(explanation, rest, {**free, name: at + step}) - here) / step
+    return value, slopes
+
+
+def _moved(explanation: Explanation, name: str) -> list[str]:
+    """The parameter, and those tied to it."""
+    return [name, *(follower for follower, leader in explanation.tied.items() if leader == name)]
 
 
 def profile_intervals(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,15 @@ class Term(Protocol):
         ...
 
 
+@runtime_checkable
+class SmoothTerm(Term, Protocol):
+    """A term that knows its slopes; those of others are taken by differences."""
+
+    def slopes(self, parameters: Parameters) -> tuple[float, Mapping[str, float]]:
+        """Log-likelihood, and how much it changes with each parameter (those left out change nothing)."""
+        ...
+
+
 @dataclass(frozen=True)
 class WeakSteps:
     """Right steps and first errors of the weak model, from step counts or labelled solutions."""
@@ -69,7 +78,12 @@ class WeakSteps:
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """Each step is one Bernoulli trial until the first error."""
-        return _bernoulli(parameters["weak_success"], self.right, self.first_errors)
+        return self.slopes(parameters)[0]
+
+    def slopes(self, parameters: Parameters) -> tuple[float, dict[str, float]]:
+        """See `SmoothTerm`."""
+        value, slope = bernoulli_slopes(parameters["weak_success"], self.right, self.first_errors)
+        return value, {"weak_success": slope}
 
 
 @dataclass(frozen=True)
@@ -91,7 +105,17 @@ class StrongSteps:
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """Each step is one Bernoulli trial until the first error."""
-        return _bernoulli(strong_alone(parameters), self.right, self.first_errors)
+        return self.slopes(parameters)[0]
+
+    def slopes(self, parameters: Parameters) -> tuple[float, dict[str, float]]:
+        """See `SmoothTerm`."""
+        value, slope = bernoulli_slopes(strong_alone(parameters), self.right, self.first_errors)
+        p_w = parameters["weak_success"]
+        return value, {
+            "weak_success": slope * (parameters["strong_success"] - parameters["repair"]),
+            "strong_success": slope * p_w,
+            "repair": slope * (1.0 - p_w),
+        }
 
 
 def weak_success_curve(parameters: Parameters, steps: int) -> FloatArray:
@@ -101,6 +125,16 @@ def weak_success_curve(parameters: Parameters, steps: int) -> FloatArray:
         return np.full(steps, p_w)
     p = min(max(p_w, _TINY), 1.0 - _CERTAIN)
     return np.asarray(1.0 / (1.0 + np.exp(np.log1p(-p) - np.log(p) - slope * np.arange(steps))))
+
+
+def weak_success_slopes(parameters: Parameters, steps: int) -> dict[str, FloatArray]:
+    """How much `weak_success_curve` changes with p_w and with its slope, shape (steps,) each."""
+    p_w, curve = parameters["weak_success"], weak_success_curve(parameters, steps)
+    by_log_odds = curve * (1.0 - curve)
+    return {
+        "weak_success": by_log_odds / (p_w * (1.0 - p_w)),
+        "weak_success_slope": by_log_odds * np.arange(steps),
+    }
 
 
 def strong_alone(parameters: Parameters) -> float:
@@ -125,9 +159,10 @@ def labelled_steps(solutions: Sequence[LabelledSolution]) -> WeakSteps:
     return WeakSteps(right, sum(item.label >= 0 for item in solutions), name="labelled steps")
 
 
-def _bernoulli(probability: float, successes: int, failures: int) -> float:
+def bernoulli_slopes(probability: float, successes: float, failures: float) -> tuple[float, float]:
+    """Log-likelihood of trials, and its slope in the probability."""
     p = min(max(probability, _TINY), 1.0 - _TINY)
-    return float(successes * np.log(p) + failures * np.log1p(-p))
+    return float(successes * np.log(p) + failures * np.log1p(-p)), float(successes / p - failures / (1.0 - p))
 
 
 @dataclass(frozen=True)

@@ -27,24 +27,20 @@ whoever writes them. Below `_EDGE` the logarithm of a share goes on as a straigh
 everywhere and more than enough data can overrule even an order.
 
 The prior is as strong as a handful of steps, and data are hundreds. Where it decides all the same is told
-(`decided_by_prior`), and intervals are those of the data alone (`trim_pomdp.fitting.estimation`).
+(`trim_pomdp.fitting.estimation.prior_decides`), and intervals are those of the data alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-FloatArray = NDArray[np.float64]
 Parameters = Mapping[str, float]
-# Below this a logarithm goes on as its tangent.
+# Below this the logarithm of a share goes on as its tangent.
 _EDGE = 1e-3
-# Standard deviations of the normal factors.
-_LOOK_RIGHT, _SLOPE, _HAZARD_FACTOR, _CLASS_TOKENS, _MODEL_TOKENS, _LIKE_TOKENS = 1.5, 0.3, 1.0, 0.5, 0.5, 0.3
+_TINY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class Share:
     right, wrong : float
         Number of trials.
     low, high : str or None
-        Parameters between which the share lies: 0 and 1 by default.
+        Parameters between which it lies; 0 and 1 by default.
     """
 
     right: float
@@ -64,11 +60,18 @@ class Share:
     low: str | None = None
     high: str | None = None
 
-    def log_density(self, name: str, values: Parameters) -> float:
-        """Log-density of a parameter, up to a constant."""
+    def log_density(self, name: str, values: Parameters) -> tuple[float, dict[str, float]]:
+        """Log-density of a parameter, up to a constant, and its slopes in all that it depends on."""
         low, width = self._span(values)
         share = (values[name] - low) / width
-        return self.right * _log(share) + self.wrong * _log(1.0 - share)
+        (up, rise), (down, fall) = _log(share), _log(1.0 - share)
+        slope = (self.right * rise - self.wrong * fall) / width
+        slopes = {name: slope}
+        if self.low:
+            slopes[self.low] = -(1.0 - share) * slope
+        if self.high:
+            slopes[self.high] = -share * slope
+        return self.right * up + self.wrong * down, slopes
 
     def spread(self, name: str, values: Parameters) -> float:
         """Standard deviation of the parameter, given what it is compared with."""
@@ -78,68 +81,67 @@ class Share:
     def _span(self, values: Parameters) -> tuple[float, float]:
         low = values[self.low] if self.low else 0.0
         high = values[self.high] if self.high else 1.0
-        return low, max(high - low, 1e-9)
+        return low, max(high - low, _TINY)
 
 
 @dataclass(frozen=True)
 class Normal:
-    """A normal number.
+    """A normal number: the parameter on its scale, less what it is compared with.
 
     Attributes
     ----------
     deviation : float
-        Its standard deviation, around 0.
-    number : callable
-        From the name of the parameter and all values to that number.
-    slope : callable
-        Derivative of the number in the parameter, by its value.
+        Standard deviation, around 0.
+    scale : {"log", "logit", "plain"}
+        On which parameters are compared.
+    against : mapping
+        Signs of the other parameters.
+    alone : Normal or None
+        Stands in where not all of the others are known; with None there is no factor then.
     """
 
     deviation: float
-    number: Callable[[str, Parameters], float]
-    slope: Callable[[float], float]
+    scale: Literal["log", "logit", "plain"]
+    against: Mapping[str, float] = field(default_factory=dict)
+    alone: Normal | None = None
 
-    def log_density(self, name: str, values: Parameters) -> float:
-        """Log-density of a parameter, up to a constant."""
-        return -0.5 * (self.number(name, values) / self.deviation) ** 2
+    def log_density(self, name: str, values: Parameters) -> tuple[float, dict[str, float]]:
+        """Log-density of a parameter, up to a constant, and its slopes in all that it depends on."""
+        if any(other not in values for other in self.against):
+            return (0.0, {}) if self.alone is None else self.alone.log_density(name, values)
+        signs = {name: 1.0, **self.against}
+        scaled = {key: _scaled(self.scale, values[key]) for key in signs}
+        number = sum(sign * scaled[key][0] for key, sign in signs.items()) / self.deviation
+        slopes = {key: -number / self.deviation * sign * scaled[key][1] for key, sign in signs.items()}
+        return -0.5 * number**2, slopes
 
     def spread(self, name: str, values: Parameters) -> float:
         """Standard deviation of the parameter, given what it is compared with, to first order."""
-        return self.deviation / self.slope(values[name])
+        return self.deviation / _scaled(self.scale, values[name])[1]
 
 
-def _log(x: float) -> float:
-    return math.log(x) if x > _EDGE else math.log(_EDGE) + (x - _EDGE) / _EDGE
+def _log(x: float) -> tuple[float, float]:
+    """Logarithm of a share and its slope; a straight line near 0 and below."""
+    return (math.log(x), 1.0 / x) if x > _EDGE else (math.log(_EDGE) + (x - _EDGE) / _EDGE, 1.0 / _EDGE)
 
 
-def _logit(p: float) -> float:
-    p = min(max(p, 1e-6), 1.0 - 1e-6)
-    return math.log(p) - math.log1p(-p)
+def _scaled(scale: str, x: float) -> tuple[float, float]:
+    """Value and slope of a parameter on a scale."""
+    if scale == "plain":
+        return x, 1.0
+    if scale == "log":
+        return math.log(max(x, _TINY)), 1.0 / max(x, _TINY)
+    p = min(max(x, _EDGE), 1.0 - _EDGE)
+    return math.log(p) - math.log1p(-p) + (x - p) / (p * (1.0 - p)), 1.0 / (p * (1.0 - p))
 
 
-def _look_right(name: str, values: Parameters) -> float:
-    return _logit(values[name]) - _logit(values["weak_success"])
+_CLASSES = Normal(0.5, "log", {"strong_tokens.right": -1.0})
 
 
-def _class_ratio(name: str, values: Parameters) -> float:
-    """Log tokens of a class over those of right steps."""
-    return math.log(values[name] / values[f"{name.partition('.')[0]}.right"])
-
-
-def _model_ratio(name: str, values: Parameters) -> float:
-    """Log tokens of the strong model over those of the weak one; 0 if nothing tells the weak one's."""
-    weak = values.get(name.replace("strong", "weak"))
-    return 0.0 if weak is None else math.log(values[name] / weak)
-
-
-def _like_ratio(name: str, values: Parameters) -> float:
-    """How much longer than where the weak step was right, beyond the weak model's own; by itself if that is unknown."""
-    weak = name.replace("strong", "weak")
-    return _class_ratio(name, values) - (_class_ratio(weak, values) if weak in values else 0.0)
-
-
-def _inverse(value: float) -> float:
-    return 1.0 / value
+def _like_the_weak(name: str) -> Normal:
+    """Strong tokens of a class against those of right steps, next to the same of the weak model."""
+    weak = {f"weak_tokens.{name}": -1.0, "weak_tokens.right": 1.0}
+    return Normal(0.3, "log", {"strong_tokens.right": -1.0, **weak}, alone=_CLASSES)
 
 
 PRIORS: dict[str, Share | Normal] = {
@@ -149,21 +151,21 @@ PRIORS: dict[str, Share | Normal] = {
     "false_alarms": Share(0.0, 3.0),
     "misses": Share(0.0, 9.0),
     "recovery": Share(0.0, 20.0),
-    "look_right": Normal(_LOOK_RIGHT, _look_right, lambda p: 1.0 / max(p * (1.0 - p), 1e-6)),
-    "weak_success_slope": Normal(_SLOPE, lambda name, values: values[name], lambda _: 1.0),
-    "derailed_hazard_factor": Normal(_HAZARD_FACTOR, lambda name, values: math.log(values[name]), _inverse),
-    "weak_tokens.derailed": Normal(_CLASS_TOKENS, _class_ratio, _inverse),
-    "weak_tokens.wrong": Normal(_CLASS_TOKENS, _class_ratio, _inverse),
-    "strong_tokens.right": Normal(_MODEL_TOKENS, _model_ratio, _inverse),
-    "strong_tokens.derailed": Normal(_LIKE_TOKENS, _like_ratio, _inverse),
-    "strong_tokens.wrong": Normal(_LIKE_TOKENS, _like_ratio, _inverse),
+    "look_right": Normal(1.5, "logit", {"weak_success": -1.0}),
+    "weak_success_slope": Normal(0.3, "plain"),
+    "derailed_hazard_factor": Normal(1.0, "log"),
+    "weak_tokens.derailed": Normal(0.5, "log", {"weak_tokens.right": -1.0}),
+    "weak_tokens.wrong": Normal(0.5, "log", {"weak_tokens.right": -1.0}),
+    "strong_tokens.right": Normal(0.5, "log", {"weak_tokens.right": -1.0}),
+    "strong_tokens.derailed": _like_the_weak("derailed"),
+    "strong_tokens.wrong": _like_the_weak("wrong"),
 }
-"""Factor of each parameter; the tokens of a weak right step have none, since every token column tells them."""
+"""Factor of each parameter; tokens of a weak right step have none, since every column of weak tokens tells them."""
 
 
 @dataclass(frozen=True)
 class Prior:
-    """The prior of the free parameters of a fit: a `trim_pomdp.fitting.likelihood.Term` that no data are behind.
+    """Prior of the free parameters of a fit: a `trim_pomdp.fitting.likelihood.SmoothTerm` with no data behind it.
 
     Attributes
     ----------
@@ -181,4 +183,15 @@ class Prior:
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """Log-density, up to a constant."""
-        return sum(PRIORS[name].log_density(name, parameters) for name in self.free if name in PRIORS)
+        return self.slopes(parameters)[0]
+
+    def slopes(self, parameters: Parameters) -> tuple[float, dict[str, float]]:
+        """Log-density, up to a constant, and its slopes."""
+        total, slopes = 0.0, dict.fromkeys(self.free, 0.0)
+        for name in self.free:
+            if name in PRIORS:
+                value, by = PRIORS[name].log_density(name, parameters)
+                total += value
+                for key, slope in by.items():
+                    slopes[key] = slopes.get(key, 0.0) + slope
+        return total, slopes
