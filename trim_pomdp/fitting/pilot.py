@@ -74,7 +74,7 @@ def fit_pilot(
         if sources.sequences is not None:
             extra.append(Sequences(sources.sequences, observations, tuple(hazard.tolist()), labelled))
         pilot = Pilot.of(chosen_rows, observations, hazard, labelled=labelled)
-        estimate = fit(candidate, [pilot, *extra], n_starts=4, seed=seed)
+        estimate = fit(candidate, [pilot, *extra], n_starts=4, seed=seed, prior=True)
         estimates[candidate.name] = estimate
         rivals[candidate.name] = _rival(
             candidate,

@@ -1,7 +1,7 @@
 r"""Weakly informative priors: where the parameters of any pair of models live, as a penalty on the log-likelihood.
 
-Fits maximise :math:`\ell(\theta) + \log \pi(\theta)`. Each free parameter has one factor of :math:`\pi`, given those that
-it is compared with; fixed and tied ones have none. Shares have the density of `right` right and `wrong` wrong trials,
+Fits maximise :math:`\ell(\theta) + \log \pi(\theta)`. Each free parameter has one factor of :math:`\pi`, given those
+that it is compared with; fixed and tied ones have none. Shares have the density of so many right and wrong trials,
 :math:`x^{right}(1-x)^{wrong}`, and positive numbers a normal one on the log scale:
 
 =====================  ==============================================  =========================================
