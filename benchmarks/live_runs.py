@@ -18,9 +18,9 @@ from trim_pomdp.data.features import LOGPROBS
 from trim_pomdp.data.sequences import ScoredSequence
 from trim_pomdp.model.evidence import EvidenceKind
 from trim_pomdp.presets.store import Preset, load_preset
+from trim_pomdp.runtime.attempt import logprob_features
 from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord, TerminalRecord
 from trim_pomdp.runtime.rollouts import weak_rollout
-from trim_pomdp.runtime.solution import logprob_features
 from trim_pomdp.runtime.traces import TRACE_FILE, read_run, read_traces
 
 _TERMINAL = b'{"kind":"terminal"'

@@ -14,13 +14,13 @@ from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies import Rule, StrategyRule, ThresholdRule
 from trim_pomdp.policies.base import SetupError
+from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, Faults, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.batching import Batcher, batched
 from trim_pomdp.runtime.engine import ModelClock, Models, solve_all
-from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StepScores
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest
 from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.run import Routing
-from trim_pomdp.runtime.solution import Caps
 
 RULE = ThresholdRule(threshold=0.5)
 
@@ -92,7 +92,7 @@ class RecordingModel:
         replies = [WORLD.write(request, self._author) for request in requests]  # type: ignore[arg-type]
         return replies[:-1] if self._log.short else replies
 
-    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[StepScores]:
+    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[SolutionScores]:
         self._note(requests)
         return [WORLD.score(request) for request in requests]
 

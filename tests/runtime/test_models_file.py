@@ -7,9 +7,9 @@ import pytest
 from trim_pomdp.errors import InputError
 from trim_pomdp.lab.source import LabSource, model_source
 from trim_pomdp.policies import MixedRule, StrategyRule, ThresholdRule
+from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.config import read_models_file
 from trim_pomdp.runtime.files import fingerprint
-from trim_pomdp.runtime.solution import Caps
 from trim_pomdp.runtime.sources import FileSource, roles_asked
 from trim_pomdp.runtime.stepping import SYSTEM_PROMPT
 

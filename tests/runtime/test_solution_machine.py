@@ -10,9 +10,9 @@ from scripted import ToldRouter, feed, scores, solution, step
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies import ScheduleRule
-from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StepScores
+from trim_pomdp.runtime.attempt import Attempt, Caps, ReplyError
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest
 from trim_pomdp.runtime.records import TokenCounts
-from trim_pomdp.runtime.solution import Caps, ReplyError, Solution
 
 ANSWER = r"so \boxed{7}"
 
@@ -98,7 +98,7 @@ def test_no_score_where_none_is_needed() -> None:
 
 def test_given_steps() -> None:
     problem = Problem("p", "?", "7")
-    item = Solution(
+    item = Attempt(
         problem, ScheduleRule(strong_steps=frozenset({2})).router(problem), prefix=("a", "b"), record_scores=True
     )
     assert item.pending is not None
@@ -240,12 +240,12 @@ def test_a_failed_solution_keeps_account(replies: Any, tokens: TokenCounts, acti
 @pytest.mark.parametrize(
     ("first", "bad", "message"),
     [
-        ([], scores(0.5), "weak model: replied with StepScores"),
+        ([], scores(0.5), "weak model: replied with SolutionScores"),
         ([], GeneratedStep("a", (float("nan"),), "separator"), "not finite"),
         ([step("a")], scores(0.5, 0.5), "expected scores of 1 steps"),
         ([step("a")], step("b"), "expected scores of 1 steps"),
-        ([step("a")], StepScores((1.5,), 3), "expected probabilities"),
-        ([step("a")], StepScores((float("nan"),), 3), "expected probabilities"),
+        ([step("a")], SolutionScores((1.5,), 3), "expected probabilities"),
+        ([step("a")], SolutionScores((float("nan"),), 3), "expected probabilities"),
     ],
 )
 def test_bad_replies_are_refused(first: list[Any], bad: Any, message: str) -> None:
@@ -287,7 +287,7 @@ def test_invariants(
 ) -> None:
     caps = Caps(max_steps=8, max_step_tokens=9, max_strong_tokens=strong_cap)
     router = ToldRouter(actions, needs_score=needs_score)
-    item = Solution(Problem("p", "?", "7"), router, caps=caps, record_scores=record_scores)
+    item = Attempt(Problem("p", "?", "7"), router, caps=caps, record_scores=record_scores)
     spent = {"weak": 0, "strong": 0, "prm": 0}
     calls = 0
     while (call := item.pending) is not None:
@@ -299,7 +299,7 @@ def test_invariants(
         if isinstance(call.request, ScoreRequest):
             assert call.role == "prm"
             assert needs_score or record_scores
-            reply: Any = StepScores((0.5,) * len(call.request.steps), 2 * len(call.request.steps))
+            reply: Any = SolutionScores((0.5,) * len(call.request.steps), 2 * len(call.request.steps))
             spent["prm"] += reply.tokens
         else:
             drawn = data.draw(STEPS)

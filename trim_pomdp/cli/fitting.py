@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from observation_models import Comparison
     from trim_pomdp.data.processbench import StepScores
     from trim_pomdp.fitting.dynamics import Sources
+    from trim_pomdp.model.conditions import Conditions
     from trim_pomdp.model.dynamics import Check, FitReport, StepDynamics
     from trim_pomdp.model.evidence import EvidenceMap
     from trim_pomdp.model.observations import ObservationModel
@@ -223,6 +224,8 @@ def fit_dynamics(
             seed=seed,
             progress=tell,
         )
+    if rollouts is not None:
+        dynamics = dynamics.model_copy(update={"conditions": _conditions(rollouts, strong, repair)})
     dynamics.save(out)
     if as_json:
         from trim_pomdp.model.hazard import HAZARDS
@@ -287,6 +290,19 @@ def _rollout_sources(weak: Path, strong: Path | None, repair: Path | None) -> So
         repairs=() if repair is None else read_repair_rollouts(repair),
     )
     return Sources(rollouts=rollouts, provenance=hashes([path for path in (weak, strong, repair) if path is not None]))
+
+
+def _conditions(*rollouts: str | Path | None) -> Conditions | None:
+    """Under which conditions rollouts were made, where their runs are still beside them."""
+    from trim_pomdp.model.conditions import Conditions
+    from trim_pomdp.runtime.traces import RUN_FILE, read_run
+
+    folders = [Path(path).parent for path in rollouts if path is not None]
+    known = Conditions()
+    for folder in folders:
+        if (folder / RUN_FILE).is_file():
+            known |= Conditions.of_run(read_run(folder).config)
+    return None if known == Conditions() else known
 
 
 def show_dynamics(dynamics: StepDynamics) -> None:

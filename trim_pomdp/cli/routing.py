@@ -70,7 +70,7 @@ def run(
 ) -> None:
     """Route problems through real models, and compare what happens with what was planned."""
     from trim_pomdp.lab.source import model_source
-    from trim_pomdp.runtime.live import result_document, run_live
+    from trim_pomdp.runtime.live import misfits, result_document, run_live
     from trim_pomdp.runtime.traces import check_folder
 
     given = read_rule(policy, threshold, strategy, belief, closeness, more={"--budget B": budget})
@@ -81,11 +81,8 @@ def run(
     with progress("planning"):
         model = _model(given, lab_family, evidence, preset, observations, dynamics)
         plan = _plan(given, budget, model)
-    if model is not None and model.dynamics.max_steps != source.caps.max_steps:
-        warn(
-            f"solutions end after {source.caps.max_steps} steps ([limits], max_steps), what is planned after "
-            f"{model.dynamics.max_steps}"
-        )
+    for phrase in misfits(plan, source, family=lab_family):
+        warn(f"the plan may not come true: it is for {phrase}")
     use_threads(models, threads)
     with solving_bar("routing", len(chosen)) as tell:
         summary = run_live(plan, chosen, source, out, seed=seed, resume=resume, in_flight=in_flight, progress=tell)

@@ -11,6 +11,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator, mo
 
 from trim_pomdp.artifacts import Artifact, Record
 from trim_pomdp.errors import UnsetParameterError
+from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.model.hazard import recovery_by_step
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -149,6 +150,8 @@ class StepDynamics(Artifact):
         Strong tokens per problem of strong-only (always regenerate): the unit of the budget, fixed at the fit.
     running_minimum : MinimumCalibration or None
         Calibration of the reference belief of that name.
+    conditions : Conditions or None
+        Under which the data were made, where that is known.
     fit : FitReport or None
         Diagnostics of the fit.
     """
@@ -171,6 +174,7 @@ class StepDynamics(Artifact):
     strong_tokens: PerClass | None = None
     strong_only_tokens: PositiveFloat | None = None
     running_minimum: MinimumCalibration | None = None
+    conditions: Conditions | None = None
     fit: FitReport | None = None
 
     @field_validator("hazard", "hazard_derailed", "hazard_wrong")

@@ -420,4 +420,5 @@ def _point_of(solution: Solution, model: RoutingModel, tradeoff: float) -> Plann
 
 def _artifact(model: RoutingModel, **fields: Any) -> PolicyArtifact:
     """A policy file that says what it was planned in."""
-    return PolicyArtifact(model=model.name, provenance=model.provenance, **fields)
+    conditions = model.dynamics.conditions
+    return PolicyArtifact(model=model.name, provenance=model.provenance, conditions=conditions, **fields)

@@ -152,6 +152,11 @@ class AlphaVectorRule(Rule):
         return self.evidence is None
 
     @property
+    def horizon(self) -> int:
+        """See `Rule`."""
+        return self.max_steps
+
+    @property
     def planned_tradeoff(self) -> float:
         """See `Rule`."""
         return self.tradeoff

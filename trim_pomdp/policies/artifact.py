@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from trim_pomdp.artifacts import Artifact, Record
+from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.policies.base import AnyRule
 
 
@@ -41,6 +42,8 @@ class PolicyArtifact(Artifact):
         grid, so its own value can lie a little below the lower bound.
     added_variance : float or None
         Variance of strong tokens per problem that mixing adds to the average variance of the two policies.
+    conditions : Conditions or None
+        Under which the models were observed that it was planned for.
     notes : tuple of str
         Whatever the user should know, such as a budget that cannot be spent.
     """
@@ -55,4 +58,5 @@ class PolicyArtifact(Artifact):
     value_lower: float | None = None
     value_upper: float | None = None
     added_variance: float | None = None
+    conditions: Conditions | None = None
     notes: tuple[str, ...] = ()

@@ -170,6 +170,11 @@ class Rule(Record):
         """The tradeoff λ that it was planned at, if it was."""
         return None
 
+    @property
+    def horizon(self) -> int | None:
+        """The step cap that it was planned for, if it was."""
+        return None
+
     def require(self, class_table: ClassTable | None) -> None:
         """Raise `InputError` or `UnsetParameterError` if the rule cannot be run beside this class table, or none."""
 

@@ -56,6 +56,11 @@ class MixedRule(Rule):
         """See `Rule`."""
         return self.first.authors | self.second.authors
 
+    @property
+    def horizon(self) -> int | None:
+        """See `Rule`."""
+        return max((part.horizon for part in self.parts if part.horizon is not None), default=None)
+
     def require(self, class_table: ClassTable | None) -> None:
         """See `Rule`."""
         for part in self.parts:

@@ -25,9 +25,9 @@ from trim_pomdp.runtime.protocols import (
     GeneratedStep,
     Generator,
     ScoreRequest,
+    SolutionScores,
     StepRequest,
     StepScorer,
-    StepScores,
 )
 
 Request = TypeVar("Request")
@@ -60,12 +60,12 @@ def _scorer(model: StepScorer | BatchScorer | None, batcher: Batcher) -> StepSco
     return batcher.scorer(model) if isinstance(model, BatchScorer) else model
 
 
-def score_all(prm: StepScorer | BatchScorer, requests: Sequence[ScoreRequest]) -> list[StepScores]:
+def score_all(prm: StepScorer | BatchScorer, requests: Sequence[ScoreRequest]) -> list[SolutionScores]:
     """Scores of many requests, outside of an event loop."""
     if isinstance(prm, BatchScorer):
         return prm.score_batch(requests)
 
-    async def ask() -> list[StepScores]:
+    async def ask() -> list[SolutionScores]:
         return await asyncio.gather(*(prm.score(request) for request in requests))
 
     return asyncio.run(ask())
@@ -82,7 +82,7 @@ class Batcher:
 
     def __init__(self) -> None:
         self.clock = ModelClock()
-        self._queues: list[_Queue[StepRequest, GeneratedStep] | _Queue[ScoreRequest, StepScores]] = []
+        self._queues: list[_Queue[StepRequest, GeneratedStep] | _Queue[ScoreRequest, SolutionScores]] = []
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
         self._driver: asyncio.Task[None] | None = None
 
@@ -179,9 +179,9 @@ class BatchedGenerator:
 class BatchedScorer:
     """A process reward model whose requests are batched."""
 
-    def __init__(self, queue: _Queue[ScoreRequest, StepScores]) -> None:
+    def __init__(self, queue: _Queue[ScoreRequest, SolutionScores]) -> None:
         self._queue = queue
 
-    async def score(self, request: ScoreRequest) -> StepScores:
+    async def score(self, request: ScoreRequest) -> SolutionScores:
         """See `StepScorer.score`."""
         return await self._queue.ask(request)

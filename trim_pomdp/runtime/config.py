@@ -35,8 +35,8 @@ from pydantic import NonNegativeInt, PositiveInt, create_model
 from trim_pomdp.artifacts import Record, validate
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies.base import Role
+from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.base import GeneratorTable, ModelTable, ScorerTable, table_class
-from trim_pomdp.runtime.solution import Caps
 
 ROLES: tuple[Role, ...] = ("weak", "strong", "prm")
 

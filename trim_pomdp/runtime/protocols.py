@@ -77,7 +77,7 @@ class ScoreRequest:
 
 
 @dataclass(frozen=True)
-class StepScores:
+class SolutionScores:
     """Scores of a solution so far.
 
     Attributes
@@ -103,7 +103,7 @@ class Generator(Protocol):
 class StepScorer(Protocol):
     """A process reward model."""
 
-    async def score(self, request: ScoreRequest) -> StepScores:
+    async def score(self, request: ScoreRequest) -> SolutionScores:
         """Score every step."""
         ...
 
@@ -121,6 +121,6 @@ class BatchGenerator(Protocol):
 class BatchScorer(Protocol):
     """A process reward model in this process: many requests at once, synchronously."""
 
-    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[StepScores]:
+    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[SolutionScores]:
         """Score every step of every request."""
         ...

@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from trim_pomdp.artifacts import Record
 from trim_pomdp.model.dynamics import Probability
-from trim_pomdp.runtime.protocols import GeneratedStep, StepScores, StopReason
+from trim_pomdp.runtime.protocols import GeneratedStep, SolutionScores, StopReason
 from trim_pomdp.runtime.stepping import Flaw
 
 Action = Literal["keep", "regenerate"]
@@ -78,9 +78,9 @@ class Scoring(Record):
     seconds: NonNegativeFloat = 0.0
 
     @property
-    def reply(self) -> StepScores:
+    def reply(self) -> SolutionScores:
         """What the model replied."""
-        return StepScores(self.scores, self.tokens)
+        return SolutionScores(self.scores, self.tokens)
 
 
 class TokenCounts(Record):

@@ -16,9 +16,9 @@ from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.observations import ClassTable
 from trim_pomdp.policies.base import Rule, SetupError, content_hash
+from trim_pomdp.runtime.attempt import Attempt, Caps, Oracle
 from trim_pomdp.runtime.engine import Models, solve_all
 from trim_pomdp.runtime.records import SolutionRecord, TerminalRecord
-from trim_pomdp.runtime.solution import Caps, Oracle, Solution
 from trim_pomdp.runtime.summary import RunSummary, summarise
 from trim_pomdp.runtime.traces import TraceWriter
 
@@ -65,9 +65,9 @@ class Routing:
             raise SetupError("the strategy 'oracle' exists only where true classes are known")
         self.policy.require(self.class_table)
 
-    def start(self, problem: Problem, prefix: tuple[str, ...] = ()) -> Solution:
+    def start(self, problem: Problem, prefix: tuple[str, ...] = ()) -> Attempt:
         """A problem's solution, not begun yet, or begun with given steps."""
-        return Solution(
+        return Attempt(
             problem,
             self.policy.router(problem, seed=self.seed, class_table=self.class_table),
             caps=self.caps,
@@ -91,7 +91,7 @@ class Routing:
 
 def run(
     problems: Sequence[Problem],
-    start: Callable[[Problem], Solution],
+    start: Callable[[Problem], Attempt],
     models: Models,
     folder: str | Path,
     *,

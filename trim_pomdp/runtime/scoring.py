@@ -15,10 +15,10 @@ from trim_pomdp.data.features import LOGPROBS, LogprobName
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.data.processbench import LabelledSolution, StepScores
 from trim_pomdp.errors import InputError
+from trim_pomdp.runtime.attempt import logprob_features
 from trim_pomdp.runtime.backends.base import AnyGenerator, AnyScorer, LogprobGenerator
 from trim_pomdp.runtime.batching import score_all
 from trim_pomdp.runtime.protocols import ScoreRequest
-from trim_pomdp.runtime.solution import logprob_features
 
 _BATCH = 32
 

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies.base import Author, Role, Rule
+from trim_pomdp.runtime.attempt import Caps, Oracle
 from trim_pomdp.runtime.backends.base import AnyGenerator, AnyScorer, Place
 from trim_pomdp.runtime.batching import batched
 from trim_pomdp.runtime.config import ROLES, ModelsFile, model_config
 from trim_pomdp.runtime.engine import Models
-from trim_pomdp.runtime.solution import Caps, Oracle
 
 
 @dataclass(frozen=True)

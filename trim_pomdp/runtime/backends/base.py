@@ -15,7 +15,7 @@ from trim_pomdp.runtime.backends import BACKENDS
 from trim_pomdp.runtime.protocols import BatchGenerator, BatchScorer, Generator, ScoreRequest, StepScorer
 
 if TYPE_CHECKING:
-    from trim_pomdp.runtime.solution import Oracle
+    from trim_pomdp.runtime.attempt import Oracle
 
 AnyGenerator = Generator | BatchGenerator
 AnyScorer = StepScorer | BatchScorer

@@ -29,11 +29,11 @@ from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.policies.base import Author
 from trim_pomdp.randomness import keyed_uniform, keyed_uniforms
 from trim_pomdp.runtime.backends.base import GeneratorTable, ModelTable, Place, ScorerTable
-from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StepScores
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest
 from trim_pomdp.runtime.records import StepClass
 
 if TYPE_CHECKING:
-    from trim_pomdp.runtime.solution import Oracle
+    from trim_pomdp.runtime.attempt import Oracle
 
 RIGHT_ANSWER = "42"
 _PRM_TOKENS = 10
@@ -151,12 +151,12 @@ class DummyWorld:
             return GeneratedStep(text, logprobs[: request.max_tokens], "length")
         return GeneratedStep(text, logprobs, "answer" if ends else "separator")
 
-    def score(self, request: ScoreRequest) -> StepScores:
+    def score(self, request: ScoreRequest) -> SolutionScores:
         """Scores of all steps; that of a step depends on its text and the ones before it, not on later ones."""
         scores = tuple(
             self._step_score(request.problem.id, request.steps[: index + 1]) for index in range(len(request.steps))
         )
-        return StepScores(scores, _PRM_TOKENS * len(scores))
+        return SolutionScores(scores, _PRM_TOKENS * len(scores))
 
     def _step_score(self, problem: str, steps: tuple[str, ...]) -> float:
         bin_draw, place = keyed_uniforms(2, 0, problem, len(steps), steps[-1], "score").tolist()
@@ -242,16 +242,16 @@ class DummyScorer:
     faults: Faults = field(default_factory=Faults)
     delay_s: float = 0.0
 
-    async def score(self, request: ScoreRequest) -> StepScores:
+    async def score(self, request: ScoreRequest) -> SolutionScores:
         """See `StepScorer.score`."""
         await asyncio.sleep(self.delay_s)
         return self._score(request)
 
-    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[StepScores]:
+    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[SolutionScores]:
         """See `BatchScorer.score_batch`."""
         return [self._score(request) for request in requests]
 
-    def _score(self, request: ScoreRequest) -> StepScores:
+    def _score(self, request: ScoreRequest) -> SolutionScores:
         self.faults.check(request)
         return self.world.score(request)
 

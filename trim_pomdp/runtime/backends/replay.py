@@ -22,9 +22,9 @@ from trim_pomdp.runtime.protocols import (
     GeneratedStep,
     Generator,
     ScoreRequest,
+    SolutionScores,
     StepRequest,
     StepScorer,
-    StepScores,
 )
 from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.traces import read_run, read_traces
@@ -53,9 +53,9 @@ class ReplayGenerator:
 class ReplayScorer:
     """A process reward model's recorded replies, by problem id and steps."""
 
-    scores: dict[Key, StepScores]
+    scores: dict[Key, SolutionScores]
 
-    async def score(self, request: ScoreRequest) -> StepScores:
+    async def score(self, request: ScoreRequest) -> SolutionScores:
         """See `StepScorer.score`."""
         return _recorded(self.scores, request.problem, request.steps, f"score of step {len(request.steps) - 1}")
 
@@ -70,7 +70,7 @@ def replay_models(traces: Iterable[SolutionRecord]) -> Models:
     """
     weak: dict[Key, GeneratedStep] = {}
     strong: dict[Key, GeneratedStep] = {}
-    scores: dict[Key, StepScores] = {}
+    scores: dict[Key, SolutionScores] = {}
     for solution in traces:
         problem, steps = solution.terminal.problem, solution.terminal.prefix
         for item in solution.decisions:

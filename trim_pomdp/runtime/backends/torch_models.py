@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.randomness import keyed_uniforms
-from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StepScores, StopReason
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest, StopReason
 from trim_pomdp.runtime.sampling import draw_tokens
 from trim_pomdp.runtime.stepping import SEPARATOR, SYSTEM_PROMPT, boxed_answer
 
@@ -267,17 +267,17 @@ class TransformersScorer:
         model = load_model(Qwen2ForProcessRewardModel, name, dtype, device)
         return cls(model, load_tokenizer(name), **options)
 
-    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[StepScores]:
+    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[SolutionScores]:
         """See `BatchScorer`."""
         texts = [prompt_text(self._tokenizer, r.problem, r.steps, self._system_prompt, SCORE_TOKEN) for r in requests]
         encoded = _encoded(self._tokenizer, texts)
-        out: dict[int, StepScores] = {}
+        out: dict[int, SolutionScores] = {}
         for chunk in _chunks(encoded, self._max_batch, next(self._model.parameters()).device):
             replies = self._score([requests[i] for i in chunk], [encoded[i] for i in chunk])
             out.update(zip(chunk, replies, strict=True))
         return [out[i] for i in range(len(requests))]
 
-    def _score(self, requests: Sequence[ScoreRequest], encoded: Sequence[list[int]]) -> list[StepScores]:
+    def _score(self, requests: Sequence[ScoreRequest], encoded: Sequence[list[int]]) -> list[SolutionScores]:
         device = next(self._model.parameters()).device
         ids, mask = _padded(self._tokenizer, encoded, device)
         with torch.inference_mode():
@@ -291,7 +291,7 @@ class TransformersScorer:
                     f"problem {request.problem.id}: {len(found)} scores for {len(request.steps)} steps; {where} "
                     f"contains {SCORE_TOKEN}"
                 )
-            out.append(StepScores(tuple(found), int(length)))
+            out.append(SolutionScores(tuple(found), int(length)))
         return out
 
 

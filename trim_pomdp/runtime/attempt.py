@@ -1,6 +1,6 @@
 r"""One problem's way to its end, as a pure state machine: no model, no clock, no event loop.
 
-A `Solution` says what it wants next (`Solution.pending`) and goes on when it gets it (`Solution.receive`). A step is
+A `Attempt` says what it wants next (`Attempt.pending`) and goes on when it gets it (`Attempt.receive`). A step is
 
     weak step → PRM score, if the router needs one → keep, or let the strong model regenerate → append → stop?
 
@@ -23,7 +23,7 @@ from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError, TrimError
 from trim_pomdp.model.belief import KEEP, REGENERATE
 from trim_pomdp.policies.base import Author, Decision, Role, Router, StepObservation
-from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StepScores
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest
 from trim_pomdp.runtime.records import (
     DecisionRecord,
     Generation,
@@ -88,7 +88,7 @@ class Call:
 
 @dataclass(frozen=True)
 class _Reply:
-    value: GeneratedStep | StepScores
+    value: GeneratedStep | SolutionScores
     seconds: float
 
 
@@ -123,7 +123,7 @@ class _Step:
 
 
 @dataclass(eq=False)
-class Solution:
+class Attempt:
     """One problem on its way.
 
     Parameters
@@ -176,7 +176,7 @@ class Solution:
         """What is wanted next; None once the solution has ended."""
         return self._pending
 
-    def receive(self, reply: GeneratedStep | StepScores, seconds: float = 0.0) -> None:
+    def receive(self, reply: GeneratedStep | SolutionScores, seconds: float = 0.0) -> None:
         """Go on with the reply to the pending call, which took so many seconds.
 
         Raises
@@ -273,7 +273,7 @@ class Solution:
         """Have the steps scored; those that stand and had no score yet get theirs."""
         reply = yield Call("prm", ScoreRequest(self.problem, steps))
         scores = reply.value
-        if not isinstance(scores, StepScores) or len(scores.scores) != len(steps):
+        if not isinstance(scores, SolutionScores) or len(scores.scores) != len(steps):
             raise ReplyError(f"PRM: replied with {scores!r:.80}; expected scores of {len(steps)} steps")
         if not all(0.0 <= score <= 1.0 for score in scores.scores):
             raise ReplyError(f"PRM: scores are {scores.scores!r:.80}; expected probabilities")
