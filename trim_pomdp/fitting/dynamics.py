@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.fitting.estimation import WIDE_PROBABILITY, bootstrap_intervals, fit, profile_intervals
+from trim_pomdp.fitting.contradictions import contradictions, not_converged
+from trim_pomdp.fitting.estimation import WIDE_PROBABILITY, bootstrap_intervals, fit, prior_decides, profile_intervals
 from trim_pomdp.fitting.likelihood import (
     Sequences,
     step_dynamics,
@@ -293,7 +294,7 @@ def cross_validate_sequences(
     folds = GroupKFold(n_folds, shuffle=True, random_state=seed)
     for train, test in folds.split(batch.scores, groups=batch.groups):
         term = Sequences(batch.take(train), observations, hazard)
-        estimate = fit(explanation, [term], n_starts=1)
+        estimate = fit(explanation, [term], n_starts=1, prior=True)
         dynamics = step_dynamics("fold", estimate.parameters, np.array(hazard), labelled=False)
         out[test] = FilterBelief(observations, dynamics).probability_right(batch.take(test))
     return out
@@ -320,7 +321,7 @@ def _fit_sequences(
     chosen = min(SEQUENCE_CANDIDATES, key=lambda candidate: losses[candidate.name])
     steps = [term for term in step_terms(sources) if "repair" not in term.informs]
     term = Sequences(batch, observations, ends)
-    estimate = fit(chosen, [term, *steps], n_starts=3, seed=seed)
+    estimate = fit(chosen, [term, *steps], n_starts=3, seed=seed, prior=True)
     ranges: dict[str, Interval] = {}
     if intervals and len(np.unique(batch.groups)) == len(batch):
         ranges = profile_intervals(estimate, progress=lambda item: progress(f"interval: {item}"))
@@ -341,20 +342,26 @@ def _fit_sequences(
         )
     dynamics = step_dynamics(name, estimate.parameters, hazard, labelled=False)
     implied = FilterBelief(observations, dynamics).probability_right(batch)
+    checks = (
+        Check(
+            quantity="share of right solutions (mean of the filter's belief)",
+            implied=float(implied.mean()),
+            observed=float(batch.correct.mean()),
+            standard_error=float(batch.correct.std() / np.sqrt(len(batch))),
+            used_in_fit=True,
+        ),
+    )
     report = FitReport(
         explanation=f"sequences: {chosen.description}",
         sources=(term.name, *(item.name for item in steps)),
         log_likelihood=estimate.log_likelihood,
         intervals=ranges,
         unidentified=("strong_success", "repair", *(k for k, v in ranges.items() if not v.identified)),
-        checks=(
-            Check(
-                quantity="share of right solutions (mean of the filter's belief)",
-                implied=float(implied.mean()),
-                observed=float(batch.correct.mean()),
-                standard_error=float(batch.correct.std() / np.sqrt(len(batch))),
-                used_in_fit=True,
-            ),
+        prior_decides=prior_decides(estimate),
+        checks=checks,
+        warnings=(
+            *contradictions(checks, {}, "see whether the observations are of this weak model's score model"),
+            *not_converged({chosen.name: estimate.trouble}, "try another --seed, or more sequences"),
         ),
         notes=tuple(
             f"cross-validated log loss, {candidate.description}: {losses[candidate.name]:.4f}"

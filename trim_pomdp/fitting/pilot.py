@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from trim_pomdp.data.outcomes import PilotRow, select
 from trim_pomdp.errors import InputError
-from trim_pomdp.fitting.estimation import Estimate, fit, profile_intervals
+from trim_pomdp.fitting.contradictions import ON_STEP_COUNTS, contradictions, not_converged, not_stronger
+from trim_pomdp.fitting.estimation import Estimate, fit, prior_decides, profile_intervals
 from trim_pomdp.fitting.likelihood import Pilot, Sequences, Term, step_dynamics
 from trim_pomdp.fitting.parameters import (
     EXPLANATIONS,
@@ -99,12 +100,14 @@ def fit_pilot(
         hazard,
         estimate,
         fitted={row.threshold for row in chosen_rows},
+        troubles={item: estimates[item].trouble for item in estimates},
         report=FitReport(
             explanation=best,
             sources=tuple(term.name for term in estimate.terms),
             log_likelihood=estimate.log_likelihood,
             intervals=ranges,
             unidentified=_unidentified(estimate, ranges),
+            prior_decides=prior_decides(estimate),
             rivals=tuple(sorted(rivals.values(), key=_merit, reverse=True)),
             notes=tuple(notes),
         ),
@@ -254,20 +257,51 @@ def _pilot_dynamics(
     estimate: Estimate,
     *,
     fitted: set[float],
+    troubles: Mapping[str, str | None],
     report: FitReport,
 ) -> StepDynamics:
     values = estimate.parameters
     labelled = estimate.explanation.derailed_emission == "labelled"
     pilot = Pilot.of(sources.pilot, observations, hazard, labelled=labelled)
     ends = pilot.end_points(values)
+    unit = float(ends.tokens["strong_tokens"][1])
+    checks = _pilot_checks(sources, pilot, values, fitted)
+    warnings = (
+        *_contradictions(sources, checks, accuracy=float(ends.accuracy[1]), unit=unit),
+        *not_stronger(values["weak_success"], values["strong_success"]),
+        *not_converged(troubles, "try another --seed, more rows, or one --explanation with --no-rivals"),
+    )
     return step_dynamics(name, values, hazard, labelled=labelled).replace(
         provenance=sources.provenance,
-        strong_only_tokens=float(ends.tokens["strong_tokens"][1]) or None,
+        strong_only_tokens=unit or None,
         running_minimum=None
         if sources.sequences is None
         else calibrate_minimum(sources.sequences, fitted_on="outcomes of the scored sequences"),
-        fit=report.model_copy(update={"checks": _pilot_checks(sources, pilot, values, fitted)}),
+        fit=report.model_copy(update={"checks": checks, "warnings": warnings}),
     )
+
+
+def _contradictions(sources: Sources, checks: Sequence[Check], *, accuracy: float, unit: float) -> tuple[str, ...]:
+    """What of the data the fit contradicts, and that the strong-only row is missing, the worst first."""
+    rows = {row.threshold for row in sources.pilot}
+    remedies: dict[float | None, str] = {
+        threshold: f"measure the {name} row (threshold {threshold:g}) and add it to --pilot"
+        for threshold, name in ((1.0, "strong-only"), (0.0, "weak-only"))
+        if threshold not in rows
+    }
+    counts = "see whether the step counts are of these two models; if so, the pilot's problems are not like theirs"
+    own = "see whether all rows are of the same models, problems and step cap"
+    elsewhere = [check for check in checks if check.quantity.endswith(ON_STEP_COUNTS)]
+    lines = [
+        *contradictions(elsewhere, remedies, counts),
+        *contradictions([check for check in checks if check not in elsewhere], {}, own),
+    ]
+    if 1.0 not in rows and not any(remedies[1.0] in line for line in lines):
+        tokens = f" and the unit of budgets ({unit:.0f} strong tokens per problem)" if unit else ""
+        lines.append(
+            f"no strong-only row: strong-only accuracy ({accuracy:.2f}){tokens} lean on the prior: {remedies[1.0]}"
+        )
+    return tuple(lines)
 
 
 def _pilot_checks(sources: Sources, pilot: Pilot, values: Mapping[str, float], fitted: set[float]) -> tuple[Check, ...]:
@@ -310,7 +344,7 @@ def _pilot_checks(sources: Sources, pilot: Pilot, values: Mapping[str, float], f
         if counts is not None:
             checks.append(
                 Check(
-                    quantity=f"{who}-only: accuracy on the problems of the step counts",
+                    quantity=f"{who}-only: {ON_STEP_COUNTS}",
                     implied=float(pilot.end_points(values).accuracy[rule]),
                     observed=counts.accuracy,
                     standard_error=float(np.sqrt(counts.accuracy * (1 - counts.accuracy) / counts.n_solutions)),

@@ -69,7 +69,9 @@ def plan_for_rule(rule: Rule, model: RoutingModel | None) -> LivePlan:
     from trim_pomdp.planning.evaluation import evaluate
 
     planned = evaluate(rule, model)
-    artifact = PolicyArtifact(model=model.name, policy=rule, planned=planned, provenance=model.provenance)
+    artifact = PolicyArtifact(
+        model=model.name, policy=rule, planned=planned, provenance=model.provenance, notes=model.dynamics.warnings
+    )
     return _in_model(artifact, model)
 
 
