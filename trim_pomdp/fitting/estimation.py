@@ -11,7 +11,7 @@ are reported, and intervals, are those of the data alone, so that no prior passe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,10 +33,11 @@ WIDE_PROBABILITY = 0.25
 _WIDE_FACTOR = 3.0
 # How well the end of an interval is located, as a share of its distance from the estimate.
 _END_TOLERANCE = 0.03
-# In standard deviations of the prior: over how far curvature is measured, and how far others may follow.
+# In standard deviations of the prior: over how far curvature is measured, and how far others may follow at most.
 _NEAR, _FAR = 0.05, 3.0
-# Log-likelihood within which the data leave a parameter open: what one standard error costs.
-_OPEN = 0.5
+# Half of what one standard deviation costs.
+_HALF = 0.25
+_TINY = 1e-9
 # What a search that goes on may still gain where it had arrived, in nats.
 _NOTHING = 1e-3
 # Relative precision of the log-likelihood along a profile, or on a bootstrap sample: 1e-4 where it is in the thousands.
@@ -245,63 +246,71 @@ def without_prior(estimate: Estimate) -> Estimate:
 
 
 def prior_decides(estimate: Estimate) -> tuple[str, ...]:
-    """Parameters that the prior decides: those that the data, by themselves, leave open by its standard deviation.
+    """Parameters of which the prior tells more than the data do.
 
-    The data's log-likelihood is taken as quadratic around the estimates. A parameter is decided by the prior if it can
-    be moved by one standard deviation of the prior (up or down, within its bounds), the others following, and stay
-    within 1/2 of the maximum: the data then know it worse than the prior does.
+    The log-likelihood of the data is taken as quadratic around the estimates. A parameter is moved by one standard
+    deviation of the posterior, up or down, the others following as the data like best. Alone, data that told
+    everything would fall by 1/2; the prior decides if they fall by less than half of that either way.
     """
-    names = estimate.explanation.free
+    explanation = estimate.explanation
+    names = explanation.free
     if estimate.prior is None or not names:
         return ()
     at = np.array([estimate.free[name] for name in names])
-    spread = np.array([_prior_spread(name, estimate.parameters) for name in names])
-    lower, upper = ((bound - at) / spread for bound in bounds_of(names))
-    box = np.clip(lower, -_FAR, 0.0), np.clip(upper, 0.0, _FAR)
-    slope, curvature = _quadratic(estimate, at, spread, box)
+    unit = np.array(
+        [PRIORS[name].spread(name, estimate.parameters) if name in PRIORS else estimate.free[name] for name in names]
+    )
+    low, high = ((bound - at) / unit for bound in bounds_of(names))
+    box = np.clip(low, -_FAR, 0.0), np.clip(high, 0.0, _FAR)
+    slope, curvature = _quadratic(explanation, estimate.terms, at, unit, box)
+    prior = _quadratic(explanation, [estimate.prior], at, unit, box)[1]
+    posterior = np.sqrt(np.diag(np.linalg.inv(_TINY * np.eye(len(names)) - curvature - prior)))
 
-    def fall(free: NDArray[np.bool_], held: FloatArray) -> float:
-        """How far the quadratic is below its value at the estimates, at most favourable values of what is free."""
+    def best(j: int, move: float) -> float:
+        """Highest value of the data's quadratic where one parameter has been moved."""
+        held = np.where(np.arange(len(names)) == j, move, 0.0)
+        free = np.arange(len(names)) != j
 
-        def value(x: FloatArray) -> tuple[float, FloatArray]:
+        def negative(x: FloatArray) -> tuple[float, FloatArray]:
             u = held.copy()
             u[free] = x
             return -float(slope @ u + 0.5 * u @ curvature @ u), -(slope + curvature @ u)[free]
 
-        return minimise(value, np.zeros(int(free.sum())), (box[0][free], box[1][free]), gradient=True).value
+        return -minimise(negative, np.zeros(len(names) - 1), (box[0][free], box[1][free]), gradient=True).value
 
-    top = fall(np.ones(len(names), dtype=np.bool_), np.zeros(len(names)))
     out = []
-    for j, name in enumerate(names):
-        room = -box[0][j], box[1][j]
-        moves = [move for move in (-min(room[0], 1.0), min(room[1], 1.0)) if abs(move) >= min(1.0, max(room))]
-        held = [np.where(np.arange(len(names)) == j, move, 0.0) for move in moves]
-        if name in PRIORS and any(fall(np.arange(len(names)) != j, item) - top < _OPEN for item in held):
-            out.append(name)
+    for j in (j for j, name in enumerate(names) if name in PRIORS):
+        moves = [
+            move
+            for move in (max(-posterior[j], box[0][j]), min(posterior[j], box[1][j]))
+            if abs(move) > 0.5 * posterior[j]
+        ]
+        shares = [(best(j, 0.0) - best(j, move)) / (move / posterior[j]) ** 2 for move in moves]
+        if max(shares, default=np.inf) < _HALF:
+            out.append(names[j])
     return tuple(out)
 
 
-def _prior_spread(name: str, values: Mapping[str, float]) -> float:
-    return PRIORS[name].spread(name, values) if name in PRIORS else values[name]
-
-
 def _quadratic(
-    estimate: Estimate, at: FloatArray, unit: FloatArray, box: tuple[FloatArray, FloatArray]
+    explanation: Explanation,
+    terms: Sequence[Term],
+    at: FloatArray,
+    unit: FloatArray,
+    box: tuple[FloatArray, FloatArray],
 ) -> tuple[FloatArray, FloatArray]:
-    """Slope and curvature of the data's log-likelihood at the estimates, in units of each parameter."""
-    names = estimate.explanation.free
+    """Slope and curvature, which is nowhere upwards, of the terms at a point, in units of each parameter."""
+    names = explanation.free
     scale = np.where(bounds_of(names)[1] > 10.0, 50.0, 1.0)
 
     def slopes(u: FloatArray) -> FloatArray:
         free = dict(zip(names, (at + u * unit).tolist(), strict=True))
-        return _with_slopes(estimate.explanation, estimate.terms, free, scale)[1] * unit
+        return _with_slopes(explanation, terms, free, scale)[1] * unit
 
     rows = []
     for j, step in enumerate(np.eye(len(names))):
         below, above = max(box[0][j], -_NEAR), min(box[1][j], _NEAR)
-        rows.append((slopes(above * step) - slopes(below * step)) / max(above - below, 1e-9))
-    curvature = 0.5 * (np.array(rows) + np.array(rows).T)
-    values, vectors = np.linalg.eigh(curvature)
+        rows.append((slopes(above * step) - slopes(below * step)) / max(above - below, _TINY))
+    values, vectors = np.linalg.eigh(0.5 * (np.array(rows) + np.array(rows).T))
     return slopes(np.zeros(len(names))), np.asarray((vectors * np.minimum(values, 0.0)) @ vectors.T)
 
 
