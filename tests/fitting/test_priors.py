@@ -42,7 +42,7 @@ def test_shares_are_beta_and_ratios_log_normal() -> None:
 
     expected = {
         "weak_success": lambda v: stats.beta(4.0, 1.5).logpdf(v["weak_success"]),
-        "strong_success": lambda v: stats.beta(3.0, 1.25).logpdf(
+        "strong_success": lambda v: stats.beta(3.0, 1.1).logpdf(
             (v["strong_success"] - v["weak_success"]) / (1 - v["weak_success"])
         ),
         "repair": lambda v: stats.beta(2.0, 1.5).logpdf(v["repair"] / v["strong_success"]),
