@@ -38,6 +38,7 @@ _NEAR, _FAR = 0.05, 3.0
 # Half of what one standard deviation costs.
 _HALF = 0.25
 _TINY = 1e-9
+_HALVINGS = 8
 # What a search that goes on may still gain where it had arrived, in nats.
 _NOTHING = 1e-3
 # Relative precision of the log-likelihood along a profile, or on a bootstrap sample: 1e-4 where it is in the thousands.
@@ -248,47 +249,92 @@ def without_prior(estimate: Estimate) -> Estimate:
 def prior_decides(estimate: Estimate) -> tuple[str, ...]:
     """Parameters of which the prior tells more than the data do.
 
-    The log-likelihood of the data is taken as quadratic around the estimates. A parameter is moved by one standard
-    deviation of the posterior, up or down, the others following as the data like best. Alone, data that told
-    everything would fall by 1/2; the prior decides if they fall by less than half of that either way.
+    The log-likelihood of the data is taken as quadratic around the estimates. A parameter is moved, up and down, to
+    where the posterior has fallen by 1/2 (one standard deviation), the others following. Of that the data account for
+    some part; the prior decides if it is less than half, either way. A side that ends at a bound before is no evidence.
     """
-    explanation = estimate.explanation
-    names = explanation.free
+    names = estimate.explanation.free
     if estimate.prior is None or not names:
         return ()
-    at = np.array([estimate.free[name] for name in names])
-    unit = np.array(
-        [PRIORS[name].spread(name, estimate.parameters) if name in PRIORS else estimate.free[name] for name in names]
-    )
-    low, high = ((bound - at) / unit for bound in bounds_of(names))
-    box = np.clip(low, -_FAR, 0.0), np.clip(high, 0.0, _FAR)
-    slope, curvature = _quadratic(explanation, estimate.terms, at, unit, box)
-    prior = _quadratic(explanation, [estimate.prior], at, unit, box)[1]
-    posterior = np.sqrt(np.diag(np.linalg.inv(_TINY * np.eye(len(names)) - curvature - prior)))
-
-    def best(j: int, move: float) -> float:
-        """Highest value of the data's quadratic where one parameter has been moved."""
-        held = np.where(np.arange(len(names)) == j, move, 0.0)
-        free = np.arange(len(names)) != j
-
-        def negative(x: FloatArray) -> tuple[float, FloatArray]:
-            u = held.copy()
-            u[free] = x
-            return -float(slope @ u + 0.5 * u @ curvature @ u), -(slope + curvature @ u)[free]
-
-        return -minimise(negative, np.zeros(len(names) - 1), (box[0][free], box[1][free]), gradient=True).value
-
+    local = _Local.of(estimate)
     out = []
     for j in (j for j, name in enumerate(names) if name in PRIORS):
-        moves = [
-            move
-            for move in (max(-posterior[j], box[0][j]), min(posterior[j], box[1][j]))
-            if abs(move) > 0.5 * posterior[j]
-        ]
-        shares = [(best(j, 0.0) - best(j, move)) / (move / posterior[j]) ** 2 for move in moves]
-        if max(shares, default=np.inf) < _HALF:
+        moves = [move for side in (-1, 1) if (move := local.reach(j, side)) is not None]
+        if max((local.data(j, 0.0) - local.data(j, move) for move in moves), default=np.inf) < _HALF:
             out.append(names[j])
     return tuple(out)
+
+
+@dataclass(frozen=True)
+class _Local:
+    """Data and prior around estimates, in units of the prior's standard deviations.
+
+    `slope` and `curvature` are those of the data's log-likelihood; `low` and `high` are bounds.
+    """
+
+    estimate: Estimate
+    prior: Prior
+    unit: FloatArray
+    slope: FloatArray
+    curvature: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+    @classmethod
+    def of(cls, estimate: Estimate) -> _Local:
+        assert estimate.prior is not None
+        names, values = estimate.explanation.free, estimate.parameters
+        unit = np.array([PRIORS[name].spread(name, values) if name in PRIORS else values[name] for name in names])
+        at = np.array([estimate.free[name] for name in names])
+        low, high = ((bound - at) / unit for bound in bounds_of(names))
+        low, high = np.clip(low, -_FAR, 0.0), np.clip(high, 0.0, _FAR)
+        slope, curvature = _quadratic(estimate.explanation, estimate.terms, at, unit, low, high)
+        return cls(estimate, estimate.prior, unit, slope, curvature, low, high)
+
+    def data(self, j: int, move: float) -> float:
+        """Highest log-likelihood of the data where one parameter has been moved."""
+        return self._highest(j, move, self._data)
+
+    def reach(self, j: int, side: int) -> float | None:
+        """Where the posterior has fallen by 1/2; None if that is nowhere before a bound of the parameter."""
+        top, edge = self._highest(j, 0.0, self._posterior), float((self.low if side < 0 else self.high)[j])
+
+        def fall(move: float) -> float:
+            return top - self._highest(j, move, self._posterior)
+
+        if edge == 0.0 or fall(edge) < 2.0 * _HALF:
+            return edge if abs(edge) == _FAR else None
+        inside, outside = 0.0, edge
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (inside + outside)
+            inside, outside = (inside, middle) if fall(middle) >= 2.0 * _HALF else (middle, outside)
+        return outside
+
+    def _data(self, u: FloatArray) -> tuple[float, FloatArray]:
+        bend = self.curvature @ u
+        return float(self.slope @ u + 0.5 * u @ bend), self.slope + bend
+
+    def _posterior(self, u: FloatArray) -> tuple[float, FloatArray]:
+        names = self.estimate.explanation.free
+        at = np.array([self.estimate.free[name] for name in names]) + u * self.unit
+        value, slopes = self.prior.slopes(
+            self.estimate.explanation.complete(dict(zip(names, at.tolist(), strict=True)))
+        )
+        ours, bend = self._data(u)
+        return ours + value, bend + np.array([slopes[name] for name in names]) * self.unit
+
+    def _highest(self, j: int, move: float, function: Callable[[FloatArray], tuple[float, FloatArray]]) -> float:
+        """Maximum over all other parameters."""
+        free = np.arange(len(self.unit)) != j
+        u = np.where(free, 0.0, move)
+
+        def negative(x: FloatArray) -> tuple[float, FloatArray]:
+            u[free] = x
+            value, slopes = function(u)
+            return -value, -slopes[free]
+
+        bounds = self.low[free], self.high[free]
+        return -minimise(negative, np.zeros(int(free.sum())), bounds, gradient=True, precision=ROUGH).value
 
 
 def _quadratic(
@@ -296,9 +342,10 @@ def _quadratic(
     terms: Sequence[Term],
     at: FloatArray,
     unit: FloatArray,
-    box: tuple[FloatArray, FloatArray],
+    low: FloatArray,
+    high: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
-    """Slope and curvature, which is nowhere upwards, of the terms at a point, in units of each parameter."""
+    """Slope and curvature, which is nowhere upwards, of the terms at a point, in the given units and within bounds."""
     names = explanation.free
     scale = np.where(bounds_of(names)[1] > 10.0, 50.0, 1.0)
 
@@ -308,7 +355,7 @@ def _quadratic(
 
     rows = []
     for j, step in enumerate(np.eye(len(names))):
-        below, above = max(box[0][j], -_NEAR), min(box[1][j], _NEAR)
+        below, above = max(low[j], -_NEAR), min(high[j], _NEAR)
         rows.append((slopes(above * step) - slopes(below * step)) / max(above - below, _TINY))
     values, vectors = np.linalg.eigh(0.5 * (np.array(rows) + np.array(rows).T))
     return slopes(np.zeros(len(names))), np.asarray((vectors * np.minimum(values, 0.0)) @ vectors.T)

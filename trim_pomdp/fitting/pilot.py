@@ -59,7 +59,7 @@ def fit_pilot(
     has_labelled = observations.step_emission.derailed is not None
     estimates: dict[str, Estimate] = {}
     rivals: dict[str, RivalFit] = {}
-    needed = {explanation, WIDER.get(explanation, explanation)}
+    needed = {explanation, WIDER.get(explanation, explanation) if intervals else explanation}
     for candidate in EXPLANATIONS.values():
         if not (with_rivals or explanation == "best" or candidate.name in needed):
             continue
@@ -75,7 +75,7 @@ def fit_pilot(
         if sources.sequences is not None:
             extra.append(Sequences(sources.sequences, observations, tuple(hazard.tolist()), labelled))
         pilot = Pilot.of(chosen_rows, observations, hazard, labelled=labelled)
-        estimate = fit(candidate, [pilot, *extra], n_starts=4, seed=seed, prior=True)
+        estimate = fit(candidate, [pilot, *extra], n_starts=2, seed=seed, prior=True)
         estimates[candidate.name] = estimate
         rivals[candidate.name] = _rival(
             candidate,

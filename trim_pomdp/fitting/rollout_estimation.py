@@ -187,8 +187,8 @@ class Fitter:
         )
 
     def fit_roughly(self, rows: RolloutRows, explanation: Explanation, *, ends: Ends) -> tuple[Estimate, Hazards]:
-        """Hazards and parameters, well enough for comparing explanations."""
-        return self.estimate(
+        """Hazards and parameters, well enough for comparing explanations; by the data alone, which choose."""
+        return replace(self, prior=False).estimate(
             explanation, ends, self.counts(rows.weak), lambda hazards: self.terms(rows, hazards), precision=ROUGH
         )
 
