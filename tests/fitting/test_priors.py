@@ -176,13 +176,12 @@ def test_a_pilot_of_low_thresholds_plans_for_the_pair_that_it_is(observations, r
     assert "strong_success" in found.fit.prior_decides
 
 
-@pytest.mark.parametrize("thresholds", [(0.2,), (0.0, 0.3), (0.5, 0.9), (0.0,), (0.95,), (1.0,), (0.0, 1.0)], ids=str)
+@pytest.mark.parametrize("thresholds", [(0.2,), (0.0, 0.3), (0.95,), (0.0,), (1.0,)], ids=str)
 def test_few_rows_stay_where_pairs_live(observations, rows, counts, thresholds) -> None:  # type: ignore[no-untyped-def]
     few = [row for row in rows if row.threshold in thresholds]
     found = fitted(observations, few, counts.of(WEAK), counts.of(STRONG), "false-alarms")
     check_orders_where_told(found)
-    told = found.warnings[0] if found.warnings else ""
-    assert (1.0 in thresholds) != ("strong-only row" in told)
+    assert (1.0 in thresholds) != any("measure the strong-only row" in line for line in found.warnings)
     if found.strong_only_tokens is not None:
         assert found.strong_only_tokens == pytest.approx(TRUE_UNIT, rel=0.25)
 
@@ -225,7 +224,7 @@ def test_step_counts_of_other_models_are_contradicted(observations, rows, counts
 
 
 def test_the_whole_pilot_hardly_notices_the_prior(observations, rows, counts) -> None:  # type: ignore[no-untyped-def]
-    """Nothing is told of it. Estimates move by a small part of their standard errors, which are those of profile intervals."""
+    """Estimates move by a small part of their standard errors, and intervals are as they were."""
     hazard = trials_from_counts(counts.of(WEAK), 30).estimate()
     pilot = Pilot.of(rows, observations, hazard, labelled=False)
     with_prior, without = (fit(FALSE_ALARMS, [pilot], n_starts=1, prior=prior) for prior in (True, False))

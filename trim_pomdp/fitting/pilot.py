@@ -126,6 +126,7 @@ def _rival(candidate: Explanation, estimate: Estimate, pilot: Pilot, held_out: P
     )
     everything = fitted.predict(estimate.parameters)
     routed = np.array([row.threshold < 1 for row in fitted.rows])
+    routed |= not routed.any()
     outside = held_out.predict(estimate.parameters) if held_out is not None else None
     ends = pilot.end_points(estimate.parameters)
     return RivalFit(
