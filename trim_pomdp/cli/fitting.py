@@ -426,6 +426,17 @@ def _implied_and_observed(check: Check) -> str:
     return f"{number(check.implied, decimals)}/{number(check.observed, decimals)}"
 
 
+def _never_saw_outcomes(dynamics: StepDynamics) -> tuple[str, ...]:
+    """A line if dynamics were fitted on thresholds, which tell beliefs little, and on no scored solutions."""
+    sources = () if dynamics.fit is None else dynamics.fit.sources
+    if not any("pilot" in name for name in sources) or any("sequences" in name for name in sources):
+        return ()
+    return (
+        "the dynamics were fitted on a pilot, not on scored solutions: thresholds hardly tell how far to trust a score,"
+        " so the filter may do worse than it could; fit on some with outcomes first (fit-dynamics --sequences)",
+    )
+
+
 def assess_beliefs(
     sequences: Annotated[Path, typer.Option(help="Scored solutions with outcomes (JSONL, .gz).")],
     observations: ObservationsOption = None,
@@ -446,9 +457,10 @@ def assess_beliefs(
         warn(f"{sequences}: the dynamics were fitted on this very file; these numbers are in-sample")
     for message in missing:
         warn(message)
+    notes = _never_saw_outcomes(step_dynamics)
     beliefs = {name: score.model_dump() for name, score in scores.items()}
     if as_json:
-        emit_json({"sequences": len(batch), "beliefs": beliefs})
+        emit_json({"sequences": len(batch), "beliefs": beliefs, "notes": notes})
         return
     columns = ["log_loss", "brier", "auc", "ece"]
     show_table(
@@ -456,3 +468,5 @@ def assess_beliefs(
         ["belief", *columns],
         [[name, *(values[column] for column in columns)] for name, values in beliefs.items()],
     )
+    for note in notes:
+        say(note)

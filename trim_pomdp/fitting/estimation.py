@@ -39,8 +39,9 @@ _NEAR, _FAR = 0.05, 3.0
 _HALF = 0.25
 _TINY = 1e-9
 _HALVINGS = 8
-# What a search that goes on may still gain where it had arrived, in nats.
+# What a search that goes on may still gain where it had arrived, in nats, and how steep it may be there.
 _NOTHING = 1e-3
+_EVEN = 0.1
 # Relative precision of the log-likelihood along a profile, or on a bootstrap sample: 1e-4 where it is in the thousands.
 ROUGH = 3e-8
 
@@ -133,9 +134,21 @@ def fit(
 
 
 def _once_more(explanation: Explanation, terms: Sequence[Term], best: Optimum, *, precision: float) -> Optimum:
-    """Go on from where a search stopped short; where nothing is to be gained any more, it had arrived."""
+    """Go on from where a search stopped short; on even ground, with nothing to be gained, it had arrived."""
     again = _maximise(explanation, terms, best.point, precision=precision)
-    return replace(again, converged=again.converged or again.value - best.value < _NOTHING)
+    if again.converged or again.value - best.value >= _NOTHING:
+        return again
+    lower, upper = bounds_of(explanation.free)
+    scale = _scale(upper)
+    free = dict(zip(explanation.free, again.point.tolist(), strict=True))
+    slopes = _with_slopes(explanation, terms, free, scale)[1] * scale
+    blocked = ((again.point <= lower) & (slopes < 0.0)) | ((again.point >= upper) & (slopes > 0.0))
+    return replace(again, converged=bool(np.abs(np.where(blocked, 0.0, slopes)).max() < _EVEN))
+
+
+def _scale(upper: FloatArray) -> FloatArray:
+    """Of each parameter, so that all are of about the same size."""
+    return np.where(upper > 10.0, 50.0, 1.0)
 
 
 def _matters(name: str, informed: frozenset[str], explanation: Explanation) -> bool:
@@ -162,7 +175,7 @@ def _maximise(explanation: Explanation, terms: Sequence[Term], begin: FloatArray
     if not names:
         return Optimum(begin, _log_likelihood(explanation, terms, {}), True, "nothing to choose")
     lower, upper = bounds_of(names)
-    scale = np.where(upper > 10.0, 50.0, 1.0)
+    scale = _scale(upper)
 
     def negative(x: FloatArray) -> tuple[float, FloatArray]:
         value, slopes = _with_slopes(explanation, terms, dict(zip(names, (x * scale).tolist(), strict=True)), scale)
@@ -347,7 +360,7 @@ def _quadratic(
 ) -> tuple[FloatArray, FloatArray]:
     """Slope and curvature, which is nowhere upwards, of the terms at a point, in the given units and within bounds."""
     names = explanation.free
-    scale = np.where(bounds_of(names)[1] > 10.0, 50.0, 1.0)
+    scale = _scale(bounds_of(names)[1])
 
     def slopes(u: FloatArray) -> FloatArray:
         free = dict(zip(names, (at + u * unit).tolist(), strict=True))
