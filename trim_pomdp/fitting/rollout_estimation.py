@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from trim_pomdp.fitting.estimation import ROUGH, Estimate, fit
 from trim_pomdp.fitting.lengths import UNKNOWN, Ends, Hazards, LengthCounts, fit_lengths, reached
-from trim_pomdp.fitting.likelihood import Parameters, Term, weak_success_curve
+from trim_pomdp.fitting.likelihood import Parameters, weak_success_curve
 from trim_pomdp.fitting.parameters import DEFAULTS, PARAMETERS, Explanation
 from trim_pomdp.fitting.rollout_data import RepairRows, RolloutRows, StrongRows, WeakRows, take
 from trim_pomdp.fitting.rollout_terms import (
     LabelledScores,
     Repairs,
     RepairTruth,
+    RolloutTerm,
     SeenSteps,
     StrongOutcomes,
     WeakLengths,
@@ -170,9 +171,7 @@ class Fitter:
 
     def fit(self, rows: RolloutRows, plan: Plan, **options: Any) -> Fitted:
         """Fit everything; the options are those of `estimate`."""
-        estimate, hazards = self.estimate(
-            plan.explanation, plan.ends, self.counts(rows.weak), lambda hazards: self.terms(rows, hazards), **options
-        )
+        estimate, hazards = self.estimate(rows, plan.explanation, plan.ends, **options)
         return Fitted(
             estimate,
             hazards,
@@ -183,16 +182,13 @@ class Fitter:
 
     def fit_roughly(self, rows: RolloutRows, explanation: Explanation, *, ends: Ends) -> tuple[Estimate, Hazards]:
         """Hazards and parameters, well enough for comparing explanations."""
-        return self.estimate(
-            explanation, ends, self.counts(rows.weak), lambda hazards: self.terms(rows, hazards), precision=ROUGH
-        )
+        return self.estimate(rows, explanation, ends, precision=ROUGH)
 
     def estimate(
         self,
+        rows: RolloutRows,
         explanation: Explanation,
         ends: Ends,
-        counts: LengthCounts,
-        terms: Callable[[Hazards], list[Term]],
         *,
         start: Mapping[str, float] | None = None,
         n_starts: int = 1,
@@ -200,23 +196,24 @@ class Fitter:
         precision: float = 1e-11,
     ) -> tuple[Estimate, Hazards]:
         """Fit hazards, then parameters given them; with hazards by class in turns, since those depend on p_w and ρ."""
+        counts = self.counts(rows.weak)
         # Labelled derailed solutions with right answers are impossible without any recovery.
         recovery = PARAMETERS["recovery"][2] if counts.labelled[..., 0].any() else 0.0
         lengths = fit_lengths(counts, ends=ends, recovery=recovery)
         begin = {"weak_success": float(lengths.success[0]), **(start or {})}
-        estimate = fit(
-            explanation, terms(lengths.hazards), start=begin, n_starts=n_starts, seed=seed, precision=precision
-        )
+        terms = self.terms(rows, lengths.hazards)
+        estimate = fit(explanation, terms, start=begin, n_starts=n_starts, seed=seed, precision=precision)
         for _ in range(0 if ends == "alike" else _ROUNDS):
             curve = weak_success_curve(estimate.parameters, self.max_steps)
             recovery = estimate.parameters["recovery"]
             if max(np.abs(curve - lengths.success).max(), abs(recovery - lengths.recovery)) < _SETTLED:
                 break
             lengths = fit_lengths(counts, ends=ends, success=curve, recovery=recovery)
-            estimate = fit(explanation, terms(lengths.hazards), start=estimate.free, n_starts=1, precision=precision)
+            terms = [term.given(lengths.hazards) for term in terms]
+            estimate = fit(explanation, terms, start=estimate.free, n_starts=1, precision=precision)
         return estimate, lengths.hazards
 
-    def terms(self, rows: RolloutRows, hazards: Hazards) -> list[Term]:
+    def terms(self, rows: RolloutRows, hazards: Hazards) -> list[RolloutTerm]:
         """Terms of the joint likelihood; each rollout counts by its label or by its outcome."""
         out = [*self.weak_terms(rows.weak, hazards)]
         if rows.repairs is None:
@@ -230,9 +227,9 @@ class Fitter:
             out.append(StrongOutcomes(self.counts(rows.strong), hazards))
         return out
 
-    def weak_terms(self, weak: WeakRows, hazards: Hazards) -> list[Term]:
+    def weak_terms(self, weak: WeakRows, hazards: Hazards) -> list[RolloutTerm]:
         """Terms of the weak model's own solutions."""
-        out: list[Term] = [WeakLengths(self.counts(weak), hazards)]
+        out: list[RolloutTerm] = [WeakLengths(self.counts(weak), hazards)]
         known = weak.labels != UNKNOWN
         if not known.all():
             part = take(weak, ~known)
