@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,20 +133,9 @@ def _maximise(
         return _log_likelihood(explanation, terms, {}), begin
     lower, upper = bounds_of(names)
     scale = np.where(upper > 10.0, 50.0, 1.0)
-    smooth = [term for term in terms if isinstance(term, SmoothTerm)]
-    others = [term for term in terms if not isinstance(term, SmoothTerm)]
-    # A parameter moves those that are tied to it.
-    moved = [[name, *(key for key, leader in explanation.tied.items() if leader == name)] for name in names]
 
     def negative(x: FloatArray) -> tuple[float, FloatArray]:
-        free = dict(zip(names, (x * scale).tolist(), strict=True))
-        complete = explanation.complete(free)
-        found = [term.slopes(complete) for term in smooth]
-        value = sum(item for item, _ in found)
-        slopes = np.array([sum(by.get(key, 0.0) for _, by in found for key in keys) for keys in moved], dtype=float)
-        if others:
-            more, more_slopes = _with_differences(explanation, others, free, _STEP * scale)
-            value, slopes = value + more, slopes + more_slopes
+        value, slopes = _with_slopes(explanation, terms, dict(zip(names, (x * scale).tolist(), strict=True)), scale)
         return -value, -slopes * scale
 
     found = minimise(negative, begin / scale, (lower / scale, upper / scale), gradient=True, precision=precision)
@@ -157,16 +147,36 @@ def _log_likelihood(explanation: Explanation, terms: Sequence[Term], free: dict[
     return sum(term.log_likelihood(complete) for term in terms)
 
 
-def _with_differences(
-    explanation: Explanation, terms: Sequence[Term], free: dict[str, float], steps: FloatArray
+def _with_slopes(
+    explanation: Explanation, terms: Sequence[Term], free: dict[str, float], scale: FloatArray
 ) -> tuple[float, FloatArray]:
-    """Log-likelihood, and slopes by forward differences (backward ones at an upper bound), shape (n,)."""
-    here = _log_likelihood(explanation, terms, free)
-    slopes = np.zeros(len(free))
-    for i, ((name, value), step) in enumerate(zip(free.items(), steps.tolist(), strict=True)):
-        by = step if value + step <= PARAMETERS[name][1] else -step
-        slopes[i] = (_log_likelihood(explanation, terms, {**free, name: value + by}) - here) / by
-    return here, slopes
+    """Joint log-likelihood and its slopes in the free parameters, shape (n,)."""
+    complete = explanation.complete(free)
+    known = [term.slopes(complete) for term in terms if _is_smooth(term)]
+    rest = [term for term in terms if not _is_smooth(term)]
+    value = sum(item for item, _ in known)
+    # A parameter moves those that are tied to it.
+    slopes = np.array(
+        [sum(by.get(key, 0.0) for _, by in known for key in _moved(explanation, name)) for name in free],
+        dtype=np.float64,
+    )
+    if rest:
+        here = _log_likelihood(explanation, rest, free)
+        value += here
+        for i, (name, at) in enumerate(free.items()):
+            step = _STEP * scale[i] * (1.0 if at + _STEP * scale[i] <= PARAMETERS[name][1] else -1.0)
+            slopes[i] += (_log_likelihood(explanation, rest, {**free, name: at + step}) - here) / step
+    return value, slopes
+
+
+def _is_smooth(term: Term) -> TypeGuard[SmoothTerm]:
+    # Checking all of a protocol takes as long as a small term itself.
+    return hasattr(term, "slopes")
+
+
+def _moved(explanation: Explanation, name: str) -> list[str]:
+    """The parameter, and those tied to it."""
+    return [name, *(follower for follower, leader in explanation.tied.items() if leader == name)]
 
 
 def profile_intervals(
