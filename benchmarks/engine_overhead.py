@@ -12,16 +12,15 @@ import tempfile
 from pathlib import Path
 
 from trim_pomdp import StrategyRule, ThresholdRule, load_preset, policy_for_tradeoff
-from trim_pomdp.policies import PosteriorRule
+from trim_pomdp.policies import PosteriorRule, Rule
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, DummyWorld, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.batching import batched
-from trim_pomdp.runtime.routers import AnyRule
 from trim_pomdp.runtime.run import Routing, run
 from trim_pomdp.runtime.summary import RunSummary
 
 MODEL = load_preset("qwen2.5-1.5b-7b-math").routing_model()
 WORLD = DummyWorld.of(MODEL.observations, MODEL.dynamics)
-RULES: dict[str, AnyRule] = {
+RULES: dict[str, Rule] = {
     "alpha-vectors": policy_for_tradeoff(MODEL, 0.1).policy,
     "threshold .4": ThresholdRule(threshold=0.4),
     "posterior": PosteriorRule(closeness=0.4),
@@ -30,7 +29,7 @@ RULES: dict[str, AnyRule] = {
 }
 
 
-def measure(rule: AnyRule, problems: int, in_flight: int) -> RunSummary:
+def measure(rule: Rule, problems: int, in_flight: int) -> RunSummary:
     """Totals of a run on dummy models."""
     routing = Routing(rule, class_table=MODEL.observations.class_table, oracle=dummy_oracle)
     models = batched(DummyGenerator(WORLD, "weak"), DummyGenerator(WORLD, "strong"), DummyScorer(WORLD))

@@ -18,9 +18,9 @@ from trim_pomdp.data.features import LOGPROBS
 from trim_pomdp.data.sequences import ScoredSequence
 from trim_pomdp.model.evidence import EvidenceKind
 from trim_pomdp.presets.store import Preset, load_preset
+from trim_pomdp.runtime.attempt import logprob_features
 from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord, TerminalRecord
 from trim_pomdp.runtime.rollouts import weak_rollout
-from trim_pomdp.runtime.solution import logprob_features
 from trim_pomdp.runtime.traces import TRACE_FILE, read_run, read_traces
 
 _TERMINAL = b'{"kind":"terminal"'
@@ -205,27 +205,29 @@ class FamilyRuns:
     def drafts(self, name: str) -> Drafts:
         """Weak steps of a run whose true class is known."""
         rows = [
-            (item, item.weak)
+            (item, item.weak, score)
             for record in self.solutions(name)
-            for item in record.decisions
+            for item, score in zip(record.decisions, record.own_scores, strict=True)
             if item.weak is not None and item.weak.true_class is not None
         ]
-        features = [{"score": _draft_score(item), **logprob_features(weak.logprobs)} for item, weak in rows]
-        beliefs = [item.belief[0] for item, _ in rows if item.belief is not None]
+        features = [
+            {"score": _draft_score(item, score), **logprob_features(weak.logprobs)} for item, weak, score in rows
+        ]
+        beliefs = [item.belief[0] for item, _, _ in rows if item.belief is not None]
         return Drafts(
             {key: np.array([row[key] for row in features]) for key in ("score", *LOGPROBS)},
-            np.array([weak.true_class for _, weak in rows]),
-            np.array([item.step for item, _ in rows]),
-            np.array([self.place(item.problem) for item, _ in rows]),
+            np.array([weak.true_class for _, weak, _ in rows]),
+            np.array([item.step for item, _, _ in rows]),
+            np.array([self.place(item.problem) for item, _, _ in rows]),
             np.array(beliefs) if len(beliefs) == len(rows) else None,
         )
 
 
-def _draft_score(decision: DecisionRecord) -> float:
+def _draft_score(decision: DecisionRecord, own_score: float | None) -> float:
     """Score of the weak step: seen before the decision, or learned later of one that stands; else NaN."""
-    if "score" in decision.features:
-        return decision.features["score"]
-    return decision.own_score if decision.action == "keep" and decision.own_score is not None else float("nan")
+    if decision.score is not None:
+        return decision.score
+    return own_score if decision.action == "keep" and own_score is not None else float("nan")
 
 
 def is_number(text: str) -> bool:

@@ -16,7 +16,7 @@ from observation_models import ReflectedKDE
 from solvers import solve, solve_many
 from trim_pomdp.planning.frontier import compile_kernels, even_tradeoffs, policy_for_tradeoff, rule_from_solution
 from trim_pomdp.policies import AlphaVectorRule
-from trim_pomdp.policies.alpha import decide
+from trim_pomdp.policies.alpha_vectors import decide
 
 PRESETS = ("qwen2.5-1.5b-7b-math", "qwen2.5-1.5b-7b-math-paper")
 PRICES = (0.02, 0.05, 0.1, 0.14, 0.17)

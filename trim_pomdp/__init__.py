@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trim_pomdp.data.features import read_class_features
     from trim_pomdp.data.outcomes import read_pilot, read_step_counts
+    from trim_pomdp.data.problems import Problem, read_problems
     from trim_pomdp.data.processbench import read_solutions, read_step_scores
     from trim_pomdp.data.rollouts import Rollouts, read_repair_rollouts, read_strong_rollouts, read_weak_rollouts
     from trim_pomdp.data.sequences import read_sequences
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from trim_pomdp.fitting.assessment import assess
     from trim_pomdp.fitting.dynamics import Sources, fit_dynamics
     from trim_pomdp.fitting.observations import fit_observations
+    from trim_pomdp.lab.source import model_source
     from trim_pomdp.loading import load
+    from trim_pomdp.model.belief import FilterBelief, filter_scores
+    from trim_pomdp.model.conditions import Conditions
     from trim_pomdp.model.dynamics import PerClass, StepDynamics
     from trim_pomdp.model.evidence import EvidenceMap
     from trim_pomdp.model.observations import ObservationModel
@@ -31,24 +35,45 @@ if TYPE_CHECKING:
     from trim_pomdp.model.sequences import SequenceBatch
     from trim_pomdp.planning.evaluation import evaluate
     from trim_pomdp.planning.frontier import Frontier, policy_for_budget, policy_for_tradeoff, solve_frontier
+    from trim_pomdp.planning.plots import (
+        plot_beliefs,
+        plot_densities,
+        plot_fit,
+        plot_frontier,
+        plot_policy_map,
+        save_figure,
+    )
     from trim_pomdp.planning.simulation import SimulatedPoint, simulate
     from trim_pomdp.planning.thresholds import threshold_curve
     from trim_pomdp.policies import (
         AlphaVectorRule,
+        Decision,
         MixedRule,
         PlannedPoint,
         PolicyArtifact,
         PosteriorRule,
+        Router,
+        Rule,
+        ScheduleRule,
+        StepObservation,
         StrategyRule,
         ThresholdRule,
     )
     from trim_pomdp.presets.store import Preset, load_preset, presets
+    from trim_pomdp.runtime.live import LivePlan, misfits, run_live
+    from trim_pomdp.runtime.records import SolutionRecord
+    from trim_pomdp.runtime.summary import RunSummary
+    from trim_pomdp.runtime.traces import read_traces
 
 _MODULE_OF = {
     "AlphaVectorRule": "policies",
+    "Conditions": "model.conditions",
+    "Decision": "policies",
     "EvidenceMap": "model.evidence",
+    "FilterBelief": "model.belief",
     "Frontier": "planning.frontier",
     "InputError": "errors",
+    "LivePlan": "runtime.live",
     "MixedRule": "policies",
     "ObservationModel": "model.observations",
     "PerClass": "model.dynamics",
@@ -56,34 +81,53 @@ _MODULE_OF = {
     "PolicyArtifact": "policies",
     "PosteriorRule": "policies",
     "Preset": "presets.store",
+    "Problem": "data.problems",
     "Rollouts": "data.rollouts",
+    "Router": "policies",
     "RoutingModel": "model.process",
+    "Rule": "policies",
+    "RunSummary": "runtime.summary",
+    "ScheduleRule": "policies",
     "SequenceBatch": "model.sequences",
     "SimulatedPoint": "planning.simulation",
+    "SolutionRecord": "runtime.records",
     "Sources": "fitting.dynamics",
     "StepDynamics": "model.dynamics",
+    "StepObservation": "policies",
     "StrategyRule": "policies",
     "ThresholdRule": "policies",
     "TrimError": "errors",
     "UnsetParameterError": "errors",
     "assess": "fitting.assessment",
     "evaluate": "planning.evaluation",
+    "filter_scores": "model.belief",
     "fit_dynamics": "fitting.dynamics",
     "fit_observations": "fitting.observations",
     "load": "loading",
     "load_preset": "presets.store",
+    "misfits": "runtime.live",
+    "model_source": "lab.source",
+    "plot_beliefs": "planning.plots",
+    "plot_densities": "planning.plots",
+    "plot_fit": "planning.plots",
+    "plot_frontier": "planning.plots",
+    "plot_policy_map": "planning.plots",
     "policy_for_budget": "planning.frontier",
     "policy_for_tradeoff": "planning.frontier",
     "presets": "presets.store",
     "read_class_features": "data.features",
     "read_pilot": "data.outcomes",
+    "read_problems": "data.problems",
     "read_repair_rollouts": "data.rollouts",
     "read_sequences": "data.sequences",
     "read_solutions": "data.processbench",
     "read_step_counts": "data.outcomes",
     "read_step_scores": "data.processbench",
     "read_strong_rollouts": "data.rollouts",
+    "read_traces": "runtime.traces",
     "read_weak_rollouts": "data.rollouts",
+    "run_live": "runtime.live",
+    "save_figure": "planning.plots",
     "simulate": "planning.simulation",
     "solve_frontier": "planning.frontier",
     "threshold_curve": "planning.thresholds",
@@ -91,9 +135,13 @@ _MODULE_OF = {
 
 __all__ = [
     "AlphaVectorRule",
+    "Conditions",
+    "Decision",
     "EvidenceMap",
+    "FilterBelief",
     "Frontier",
     "InputError",
+    "LivePlan",
     "MixedRule",
     "ObservationModel",
     "PerClass",
@@ -101,34 +149,53 @@ __all__ = [
     "PolicyArtifact",
     "PosteriorRule",
     "Preset",
+    "Problem",
     "Rollouts",
+    "Router",
     "RoutingModel",
+    "Rule",
+    "RunSummary",
+    "ScheduleRule",
     "SequenceBatch",
     "SimulatedPoint",
+    "SolutionRecord",
     "Sources",
     "StepDynamics",
+    "StepObservation",
     "StrategyRule",
     "ThresholdRule",
     "TrimError",
     "UnsetParameterError",
     "assess",
     "evaluate",
+    "filter_scores",
     "fit_dynamics",
     "fit_observations",
     "load",
     "load_preset",
+    "misfits",
+    "model_source",
+    "plot_beliefs",
+    "plot_densities",
+    "plot_fit",
+    "plot_frontier",
+    "plot_policy_map",
     "policy_for_budget",
     "policy_for_tradeoff",
     "presets",
     "read_class_features",
     "read_pilot",
+    "read_problems",
     "read_repair_rollouts",
     "read_sequences",
     "read_solutions",
     "read_step_counts",
     "read_step_scores",
     "read_strong_rollouts",
+    "read_traces",
     "read_weak_rollouts",
+    "run_live",
+    "save_figure",
     "simulate",
     "solve_frontier",
     "threshold_curve",

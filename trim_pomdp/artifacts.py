@@ -118,7 +118,9 @@ def validate(model: type[Model], document: object, *, source: str) -> Model:
 
 
 def _first_finding(error: ValidationError, model: type[BaseModel]) -> str:
-    finding = error.errors(include_url=False)[0]
+    findings = error.errors(include_url=False)
+    # A key that nobody knows says more than the one that is therefore missing.
+    finding = next((item for item in findings if item["type"] == "extra_forbidden"), findings[0])
     where = ".".join(str(part) for part in finding["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if finding["type"] == "extra_forbidden":

@@ -9,7 +9,7 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.planning.frontier_artifact import FrontierArtifact
-from trim_pomdp.policies.records import PolicyArtifact
+from trim_pomdp.policies import PolicyArtifact
 from trim_pomdp.presets.store import Preset
 
 KINDS: dict[str, type[Artifact]] = {

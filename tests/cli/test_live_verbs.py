@@ -17,8 +17,8 @@ from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.planning.evaluation import evaluate
 from trim_pomdp.planning.frontier import policy_for_budget
 from trim_pomdp.policies import MixedRule, PolicyArtifact, PosteriorRule, StrategyRule, ThresholdRule
+from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, Faults, dummy_oracle, dummy_problems
-from trim_pomdp.runtime.solution import Caps
 from trim_pomdp.runtime.sources import Backends
 from trim_pomdp.runtime.traces import read_run, read_traces
 
@@ -310,7 +310,7 @@ def test_rollouts_of_dummies_say_what_the_dummies_do(
     for row in rows:
         record = traces[row.group]
         assert row.tokens == tuple(item.weak.tokens for item in record.decisions if item.weak)
-        assert row.scores == tuple(item.own_score for item in record.decisions)
+        assert row.scores == record.own_scores
         assert row.correct == record.terminal.correct == (row.label == -1)
     assert sum(row.correct for row in rows) / 1000 == weak["accuracy"]
     assert sum(sum(row.tokens or ()) for row in rows) == weak["tokens"]["weak_kept"]

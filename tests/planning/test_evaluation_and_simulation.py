@@ -12,7 +12,7 @@ from trim_pomdp.planning.evaluation import evaluate
 from trim_pomdp.planning.frontier import policy_for_budget, policy_for_tradeoff, rule_from_solution
 from trim_pomdp.planning.simulation import simulate
 from trim_pomdp.policies import AlphaVectorRule, MixedRule, PosteriorRule, StrategyRule, ThresholdRule
-from trim_pomdp.policies.alpha import decide
+from trim_pomdp.policies.alpha_vectors import decide
 from trim_pomdp.presets.store import load_preset
 
 FITTED, PAPER = "qwen2.5-1.5b-7b-math", "qwen2.5-1.5b-7b-math-paper"

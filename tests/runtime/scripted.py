@@ -8,14 +8,13 @@ from trim_pomdp.model.belief import KEEP, REGENERATE
 from trim_pomdp.model.dynamics import PerClass, StepDynamics
 from trim_pomdp.model.observations import ClassTable, ObservationModel, StepEmission
 from trim_pomdp.model.process import RoutingModel
-from trim_pomdp.policies import AlphaVectorRule
+from trim_pomdp.policies import AlphaVectorRule, Decision, StepObservation
+from trim_pomdp.runtime.attempt import Attempt, Caps
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, DummyWorld, Faults
 from trim_pomdp.runtime.batching import batched
 from trim_pomdp.runtime.engine import Models
-from trim_pomdp.runtime.protocols import GeneratedStep, StepScores, StopReason
+from trim_pomdp.runtime.protocols import GeneratedStep, SolutionScores, StopReason
 from trim_pomdp.runtime.records import SolutionRecord
-from trim_pomdp.runtime.routers import Decision, StepObservation
-from trim_pomdp.runtime.solution import Caps, Solution
 
 EDGES = (0.0, 0.2, 0.5, 0.8, 0.95, 1.0)
 GRID = (0.0, 0.5, 0.95, 1.0)
@@ -77,8 +76,8 @@ def step(text: str, tokens: int = 5, stop: StopReason = "separator") -> Generate
     return GeneratedStep(text, tuple(-0.1 * (i + 1) for i in range(tokens)), stop)
 
 
-def scores(*values: float) -> StepScores:
-    return StepScores(values, 100 * len(values))
+def scores(*values: float) -> SolutionScores:
+    return SolutionScores(values, 100 * len(values))
 
 
 @dataclass
@@ -89,24 +88,26 @@ class ToldRouter:
     needs_score: bool = True
     policy_hash: str = "told"
     seen: list[StepObservation] = field(default_factory=list)
+    q: float = 1.0
 
     def writer(self, index: int) -> str | None:
         return {"w": "weak", "s": "strong"}.get(self.actions[index])
 
-    def decide(self, q: float, seen: StepObservation) -> Decision:
+    def decide(self, seen: StepObservation) -> Decision:
         self.seen.append(seen)
-        return Decision(
-            {"k": KEEP, "r": REGENERATE}[self.actions[seen.step]], (q * 0.9, q * 0.95), belief=(q, 1 - q, 0)
-        )
+        q, action = self.q, {"k": KEEP, "r": REGENERATE}[self.actions[seen.step]]
+        after = (q * 0.9, q * 0.95)
+        self.q = after[action]
+        return Decision(action, q, after, belief=(q, 1 - q, 0))
 
 
-def solution(actions: str = "k" * 99, *, answer: str | None = "7", caps: Caps | None = None, **options) -> Solution:  # type: ignore[no-untyped-def]
+def solution(actions: str = "k" * 99, *, answer: str | None = "7", caps: Caps | None = None, **options) -> Attempt:  # type: ignore[no-untyped-def]
     needs_score = options.pop("needs_score", True)
     router = ToldRouter(actions, needs_score=needs_score)
-    return Solution(Problem("p", "1 + 6?", answer), router, caps=caps or Caps(), **options)
+    return Attempt(Problem("p", "1 + 6?", answer), router, caps=caps or Caps(), **options)
 
 
-def feed(item: Solution, *replies: tuple[str, GeneratedStep | StepScores]) -> None:
+def feed(item: Attempt, *replies: tuple[str, GeneratedStep | SolutionScores]) -> None:
     """Give replies in turn, each with the role that is expected to be asked."""
     for role, reply in replies:
         assert item.pending is not None, f"ended, but {role} was to be asked"

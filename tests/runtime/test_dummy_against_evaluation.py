@@ -7,11 +7,10 @@ from scripted import DYNAMICS, MODEL, OBSERVATIONS, alpha_rule, dummy_models
 
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.evaluation import evaluate
-from trim_pomdp.policies import MixedRule, PosteriorRule, StrategyRule, ThresholdRule
+from trim_pomdp.policies import MixedRule, PosteriorRule, Rule, StrategyRule, ThresholdRule
 from trim_pomdp.runtime.backends.dummy import DummyWorld, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.engine import solve_all
 from trim_pomdp.runtime.records import SolutionRecord
-from trim_pomdp.runtime.routers import AnyRule
 from trim_pomdp.runtime.run import Routing
 from trim_pomdp.runtime.summary import mean_and_error
 
@@ -31,7 +30,7 @@ RULES = {
 
 @pytest.mark.parametrize("name", list(RULES))
 def test_live_is_as_evaluated(name: str) -> None:
-    rule: AnyRule = RULES[name]
+    rule: Rule = RULES[name]
     out: list[SolutionRecord] = []
     routing = Routing(rule, class_table=OBSERVATIONS.class_table, oracle=dummy_oracle)
     asyncio.run(solve_all(dummy_problems(N), routing.start, dummy_models(), out.append, in_flight=256))

@@ -12,20 +12,20 @@ from scripted import WORLD, alpha_rule, by_problem, dummy_models, step
 import trim_pomdp.runtime
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
-from trim_pomdp.policies import StrategyRule, ThresholdRule
+from trim_pomdp.policies import Rule, StrategyRule, ThresholdRule
+from trim_pomdp.policies.base import SetupError
+from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, Faults, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.batching import Batcher, batched
 from trim_pomdp.runtime.engine import ModelClock, Models, solve_all
-from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StepScores
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest
 from trim_pomdp.runtime.records import SolutionRecord
-from trim_pomdp.runtime.routers import AnyRule, SetupError
 from trim_pomdp.runtime.run import Routing
-from trim_pomdp.runtime.solution import Caps
 
 RULE = ThresholdRule(threshold=0.5)
 
 
-def solve(models: Models, n: int = 40, *, rule: AnyRule = RULE, in_flight: int = 16, **options) -> list[SolutionRecord]:  # type: ignore[no-untyped-def]
+def solve(models: Models, n: int = 40, *, rule: Rule = RULE, in_flight: int = 16, **options) -> list[SolutionRecord]:  # type: ignore[no-untyped-def]
     out: list[SolutionRecord] = []
     routing = Routing(rule, oracle=dummy_oracle, **options)
     asyncio.run(solve_all(dummy_problems(n), routing.start, models, out.append, in_flight=in_flight))
@@ -41,7 +41,7 @@ def unbatched(**options) -> Models:  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("rule", [RULE, alpha_rule(), StrategyRule(strategy="random", probability=0.4)], ids=repr)
-def test_nothing_depends_on_how_many_are_in_flight_or_on_batching(rule: AnyRule) -> None:
+def test_nothing_depends_on_how_many_are_in_flight_or_on_batching(rule: Rule) -> None:
     one = by_problem(solve(dummy_models(), rule=rule, in_flight=1))
     assert len(one) == 40
     for in_flight in (7, 64):
@@ -92,7 +92,7 @@ class RecordingModel:
         replies = [WORLD.write(request, self._author) for request in requests]  # type: ignore[arg-type]
         return replies[:-1] if self._log.short else replies
 
-    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[StepScores]:
+    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[SolutionScores]:
         self._note(requests)
         return [WORLD.score(request) for request in requests]
 
@@ -212,7 +212,7 @@ def test_what_finished_raises_ends_the_run() -> None:
         (Models(DummyGenerator(WORLD, "weak")), StrategyRule(strategy="strong"), "no strong model"),
     ],
 )
-def test_a_missing_model_ends_the_run(models: Models, rule: AnyRule, message: str) -> None:
+def test_a_missing_model_ends_the_run(models: Models, rule: Rule, message: str) -> None:
     with pytest.raises(SetupError, match=message):
         solve(models, rule=rule)
 
@@ -258,7 +258,7 @@ def test_time_waiting_for_models_is_no_overhead() -> None:
 def test_runtime_imports_neither_solvers_nor_torch_at_module_level() -> None:
     folder = Path(trim_pomdp.runtime.__file__).parent
     for path in folder.rglob("*.py"):
-        if path.name in ("transformers.py", "prm.py"):  # whoever imports these wants torch
+        if path.name in ("torch_models.py", "prm.py"):  # whoever imports these wants torch
             continue
         for node in ast.parse(path.read_text()).body:
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []

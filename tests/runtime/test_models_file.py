@@ -7,8 +7,9 @@ import pytest
 from trim_pomdp.errors import InputError
 from trim_pomdp.lab.source import LabSource, model_source
 from trim_pomdp.policies import MixedRule, StrategyRule, ThresholdRule
-from trim_pomdp.runtime.config import fingerprint, read_models_file
-from trim_pomdp.runtime.solution import Caps
+from trim_pomdp.runtime.attempt import Caps
+from trim_pomdp.runtime.config import read_models_file
+from trim_pomdp.runtime.files import fingerprint
 from trim_pomdp.runtime.sources import FileSource, roles_asked
 from trim_pomdp.runtime.stepping import SYSTEM_PROMPT
 
@@ -34,7 +35,7 @@ def test_defaults_and_what_is_said(tmp_path: Path) -> None:
     path = written(tmp_path, WEAK + "temperature = 0\ntop_p = 0.9\nsystem_prompt = false\n[limits]\nmax_steps = 7\n")
     file = read_models_file(path)
     assert file.weak is not None
-    assert (file.weak.temperature, file.weak.top_p, file.weak.dtype) == (0, 0.9, "float32")
+    assert (file.weak.temperature, file.weak.top_p, file.weak.dtype) == (0, 0.9, "auto")
     assert file.strong is None
     assert file.limits.caps == Caps(max_steps=7)
     assert file.weak.options["system_prompt"] is None

@@ -20,8 +20,8 @@ from trim_pomdp.planning.evaluation import evaluate
 from trim_pomdp.planning.frontier import concave_hull
 from trim_pomdp.policies import StrategyRule
 from trim_pomdp.presets.store import Preset
+from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, dummy_oracle, dummy_problems
-from trim_pomdp.runtime.solution import Caps
 from trim_pomdp.runtime.sources import Backends
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))

@@ -5,21 +5,24 @@ import pytest
 from scripted import EDGES, MODEL, OBSERVATIONS, alpha_rule
 
 from trim_pomdp import _kernels
+from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.model.belief import KEEP, REGENERATE
 from trim_pomdp.model.evidence import EvidenceMap, evidence_score
-from trim_pomdp.policies import AlphaVectorRule, MixedRule, PosteriorRule, StrategyRule, ThresholdRule
-from trim_pomdp.policies.alpha import decide
-from trim_pomdp.presets.store import load_preset
-from trim_pomdp.runtime.routers import (
-    AlphaVectorRouter,
-    ScheduleRouter,
-    SetupError,
+from trim_pomdp.policies import (
+    AlphaVectorRule,
+    MixedRule,
+    PosteriorRule,
+    Router,
+    Rule,
+    ScheduleRule,
     StepObservation,
-    content_hash,
-    needs_score,
-    router_choice,
+    StrategyRule,
+    ThresholdRule,
 )
+from trim_pomdp.policies.alpha_vectors import AlphaVectorRouter, decide
+from trim_pomdp.policies.base import SetupError
+from trim_pomdp.presets.store import load_preset
 
 TABLE = OBSERVATIONS.class_table
 
@@ -31,8 +34,12 @@ def seen(score: float | None = None, *, t: int = 0, ended: bool = False, **more:
     return StepObservation(t, ended, features)
 
 
-def action(rule, observation: StepObservation, problem: str = "p", q: float = 1.0) -> int:  # type: ignore[no-untyped-def]
-    return router_choice(rule, seed=3, class_table=TABLE)(problem).decide(q, observation).action
+def routed(rule: Rule, problem: str = "p", seed: int = 0) -> Router:
+    return rule.router(Problem(problem, "?"), seed=seed, class_table=TABLE)
+
+
+def action(rule: Rule, observation: StepObservation) -> int:
+    return routed(rule, seed=3).decide(observation).action
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +77,13 @@ def test_alpha_vector_decisions_are_those_that_are_evaluated(which: str, fitted:
     rng = np.random.default_rng(1)
     actions = []
     for _ in range(300):
-        q = 1.0
+        q = router.q = 1.0
         for t in range(rule.max_steps + 3):
             score = float(rng.choice([rng.random(), rng.choice(edges), 1.0 - 10 ** rng.uniform(-4, -1)]))
             ended = bool(rng.random() < 0.1)
-            got = router.decide(q, seen(score, t=t, ended=ended))
+            assert router.q == q
+            got = router.decide(seen(score, t=t, ended=ended))
+            assert got.q == q
 
             j = int(np.searchsorted(edges, score, side="right") - 1)
             wanted = decide(rule, np.array([q]), np.array([j]), np.array([ended]), np.array([t]))[0]
@@ -91,7 +100,7 @@ def test_alpha_vector_decisions_are_those_that_are_evaluated(which: str, fitted:
             assert (got.gain, got.price) == (gain, price)
             after = tuple(_kernels.cell_of(value, tables.cells) / tables.cells for value in (keep, redo))
             assert got.after == after
-            assert got.evidence == score
+            assert got.evidence is None, "it is the PRM's score"
             actions.append(got.action)
             assert got.after is not None
             q = got.after[got.action]
@@ -121,7 +130,8 @@ def test_alpha_vectors_on_minimum_and_score() -> None:
     for minimum, score, q in rng.random((500, 3)):
         j = OBSERVATIONS.posterior_table.bins(np.array(minimum), np.array(score))
         wanted = decide(rule, np.array([q]), np.array([j]), np.array([False]), np.array([1]))[0]
-        got = router.decide(q, seen(float(score), t=1, minimum=float(minimum)))
+        router.q = float(q)
+        got = router.decide(seen(float(score), t=1, minimum=float(minimum)))
         assert got.action == int(wanted)
         actions.append(got.action)
     assert len(set(actions)) == 2
@@ -136,15 +146,15 @@ def test_evidence_takes_the_scores_place() -> None:
     evidence = EvidenceMap(features=("logprob_min",), coefficients=(0.5,), intercept=-1.0)
     plain = alpha_rule()
     mapped = plain.model_copy(update={"evidence": evidence})
-    assert needs_score(plain)
-    assert not needs_score(mapped)
+    assert plain.needs_score
+    assert not mapped.needs_score
     both = evidence.model_copy(update={"features": ("logprob_min", "score"), "coefficients": (0.5, 0.5)})
-    assert needs_score(plain.model_copy(update={"evidence": both}))
+    assert plain.model_copy(update={"evidence": both}).needs_score
     for low in (-9.0, -2.0, -0.01):
         z = evidence_score(evidence, {"logprob_min": low})
-        got = AlphaVectorRouter(mapped).decide(0.9, seen(logprob_min=low))
+        got = AlphaVectorRouter(mapped, q=0.9).decide(seen(logprob_min=low))
         assert got.evidence == z
-        wanted = AlphaVectorRouter(plain).decide(0.9, seen(z))
+        wanted = AlphaVectorRouter(plain, q=0.9).decide(seen(z))
         assert (got.belief, got.action) == (wanted.belief, wanted.action)
 
 
@@ -158,7 +168,7 @@ def test_threshold(threshold: float, score: float) -> None:
 @pytest.mark.parametrize(("threshold", "wanted"), [(0.0, KEEP), (1.0, REGENERATE)])
 def test_extreme_thresholds_need_no_score(threshold: float, wanted: int) -> None:
     rule = ThresholdRule(threshold=threshold)
-    assert not needs_score(rule)
+    assert not rule.needs_score
     assert action(rule, seen()) == wanted
 
 
@@ -172,27 +182,28 @@ def test_posterior_rule() -> None:
         assert action(rule, seen(float(score), minimum=float(minimum))) == wanted[-1]
     assert len(set(wanted)) == 2
     with pytest.raises(UnsetParameterError, match="class table"):
-        router_choice(rule, seed=0)
+        rule.router(Problem("p", "?"))
+    with pytest.raises(UnsetParameterError, match="class table"):
+        rule.require(None)
 
 
 def test_strategies() -> None:
-    weak, strong = (router_choice(StrategyRule(strategy=s), seed=0)("p") for s in ("weak", "strong"))  # type: ignore[arg-type]
+    weak, strong = (routed(StrategyRule(strategy=s)) for s in ("weak", "strong"))  # type: ignore[arg-type]
     assert (weak.writer(0), strong.writer(0)) == ("weak", "strong")
-    oracle = router_choice(StrategyRule(strategy="oracle"), seed=0)("p")
+    oracle = routed(StrategyRule(strategy="oracle"))
     assert oracle.writer(0) is None
-    assert [oracle.decide(1.0, StepObservation(0, False, {}, c)).action for c in (0, 1, 2)] == [KEEP, KEEP, REGENERATE]
+    assert [oracle.decide(StepObservation(0, False, {}, c)).action for c in (0, 1, 2)] == [KEEP, KEEP, REGENERATE]
     with pytest.raises(SetupError, match="true classes"):
-        oracle.decide(1.0, StepObservation(0, False, {}, None))
-    assert ScheduleRouter(frozenset({1})).writer(0) == "weak"
-    assert ScheduleRouter(frozenset({1})).writer(1) == "strong"
+        oracle.decide(StepObservation(0, False, {}, None))
+    schedule = routed(ScheduleRule(strong_steps=frozenset({1})))
+    assert (schedule.writer(0), schedule.writer(1)) == ("weak", "strong")
 
 
 def test_random_steps_are_keyed_by_problem_step_and_seed() -> None:
     rule = StrategyRule(strategy="random", probability=0.3)
 
     def drawn(seed: int) -> list[int]:
-        choose = router_choice(rule, seed=seed)
-        return [choose(f"p{i}").decide(1.0, seen(t=t)).action for i in range(100) for t in range(20)]
+        return [routed(rule, f"p{i}", seed).decide(seen(t=t)).action for i in range(100) for t in range(20)]
 
     assert drawn(0) == drawn(0)
     assert drawn(0) != drawn(1)
@@ -203,22 +214,22 @@ def test_random_steps_are_keyed_by_problem_step_and_seed() -> None:
 
 def test_mixtures_draw_once_per_problem() -> None:
     rule = MixedRule(first=ThresholdRule(threshold=0.4), second=StrategyRule(strategy="strong"), probability=0.25)
-    choose = router_choice(rule, seed=5)
-    second = np.array([choose(f"p{i}").writer(0) == "strong" for i in range(2000)])
-    assert second.mean() == pytest.approx(0.25, abs=4 * np.sqrt(0.1875 / 2000))
-    again = router_choice(rule, seed=5)
-    assert [again(f"p{i}").writer(7) == "strong" for i in range(2000)] == second.tolist()
-    other = router_choice(rule, seed=6)
-    assert [other(f"p{i}").writer(0) == "strong" for i in range(2000)] != second.tolist()
-    assert needs_score(rule)
+
+    def strong_alone(seed: int, step: int = 0) -> list[bool]:
+        return [routed(rule, f"p{i}", seed).writer(step) == "strong" for i in range(2000)]
+
+    second = strong_alone(5)
+    assert np.mean(second) == pytest.approx(0.25, abs=4 * np.sqrt(0.1875 / 2000))
+    assert strong_alone(5, step=7) == second
+    assert strong_alone(6) != second
+    assert rule.needs_score
 
 
 def test_hash_tells_rules_apart() -> None:
     rules = [ThresholdRule(threshold=0.4), ThresholdRule(threshold=0.5), StrategyRule(strategy="weak"), alpha_rule()]
-    assert len({content_hash(rule) for rule in rules}) == len(rules)
-    assert content_hash(alpha_rule()) == content_hash(
-        AlphaVectorRule.model_validate_json(alpha_rule().model_dump_json())
-    )
+    assert len({rule.policy_hash for rule in rules}) == len(rules)
+    again = AlphaVectorRule.model_validate_json(alpha_rule().model_dump_json())
+    assert alpha_rule().policy_hash == again.policy_hash
 
 
 def test_the_rules_bins_are_those_of_the_model() -> None:

@@ -9,10 +9,10 @@ from scripted import ToldRouter, feed, scores, solution, step
 
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
-from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StepScores
+from trim_pomdp.policies import ScheduleRule
+from trim_pomdp.runtime.attempt import Attempt, Caps, ReplyError
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest
 from trim_pomdp.runtime.records import TokenCounts
-from trim_pomdp.runtime.routers import ScheduleRouter
-from trim_pomdp.runtime.solution import Caps, ReplyError, Solution
 
 ANSWER = r"so \boxed{7}"
 
@@ -37,13 +37,15 @@ def test_keep_regenerate_and_end() -> None:
     terminal = item.record.terminal
     assert [d.action for d in (first, second, third)] == ["keep", "regenerate", "keep"]
     # The regenerated step's own score came with the next call; the router sees the minimum of what stands.
-    assert [d.own_score for d in (first, second, third)] == [0.9, 0.8, 0.7]
-    assert [d.features["score"] for d in (first, second, third)] == [0.9, 0.2, 0.7]
+    assert item.record.own_scores == (0.9, 0.8, 0.7)
+    assert [d.score for d in (first, second, third)] == [0.9, 0.2, 0.7]
     assert [d.features["minimum"] for d in (first, second, third)] == [1.0, 0.9, 0.8]
     assert second.features["tokens"] == 4.0
     assert second.features["logprob_min"] == pytest.approx(-0.4)
     assert second.features["logprob_mean"] == pytest.approx(-0.25)
     assert [d.q for d in (first, second, third)] == pytest.approx([1.0, 0.9, 0.855])
+    assert terminal.q == pytest.approx(0.7695), "the belief after the last step"
+    assert item.record.decisions[0].model_dump_json().count("0.9") == 1, "a trace line says a score once"
     assert second.tokens == TokenCounts(weak_discarded=4, strong=6, scored=200)
     assert terminal.tokens == TokenCounts(weak_kept=5, weak_discarded=4, strong=6, scored=600)
     assert (terminal.reason, terminal.answer, terminal.correct) == ("answer", "7", True)
@@ -68,14 +70,14 @@ def test_strong_alone_has_no_draft_and_no_score() -> None:
     assert record.terminal.regenerations == 2
     assert [d.action for d in record.decisions] == ["regenerate"] * 2
     assert [d.weak for d in record.decisions] == [None] * 2
-    assert [d.own_score for d in record.decisions] == [None] * 2
+    assert record.own_scores == (None, None)
 
 
 def test_recorded_scores_come_with_one_last_call() -> None:
     item = solution("ww", needs_score=False, record_scores=True)
     feed(item, ("weak", step("a")), ("weak", step(ANSWER)), ("prm", scores(0.4, 0.6)))
     assert item.pending is None
-    assert [d.own_score for d in item.record.decisions] == [0.4, 0.6]
+    assert item.record.own_scores == (0.4, 0.6)
     assert item.record.terminal.tokens.scored == 200
     assert item.record.terminal.scoring is not None
 
@@ -84,25 +86,27 @@ def test_recorded_scores_come_before_decisions_that_need_none() -> None:
     item = solution("kr", needs_score=False, record_scores=True)
     feed(item, ("weak", step("a")), ("prm", scores(0.4)), ("weak", step("b")), ("prm", scores(0.4, 0.5)))
     feed(item, ("strong", step(ANSWER)), ("prm", scores(0.4, 0.9)))
-    assert [d.own_score for d in item.record.decisions] == [0.4, 0.9]
+    assert item.record.own_scores == (0.4, 0.9)
 
 
 def test_no_score_where_none_is_needed() -> None:
     item = solution("kr", needs_score=False)
     feed(item, ("weak", step("a")), ("weak", step("b")), ("strong", step(ANSWER)))
-    assert "score" not in item.record.decisions[0].features
+    assert item.record.decisions[0].score is None
     assert item.record.terminal.tokens.scored == 0
 
 
 def test_given_steps() -> None:
     problem = Problem("p", "?", "7")
-    item = Solution(problem, ScheduleRouter(frozenset({2})), prefix=("a", "b"), record_scores=True)
+    item = Attempt(
+        problem, ScheduleRule(strong_steps=frozenset({2})).router(problem), prefix=("a", "b"), record_scores=True
+    )
     assert item.pending is not None
     assert item.pending.request == StepRequest(problem, ("a", "b"), 0, 512)
     feed(item, ("strong", step("c")), ("weak", step(ANSWER)), ("prm", scores(0.1, 0.2, 0.3, 0.4)))
     record = item.record
     assert [d.step for d in record.decisions] == [2, 3]
-    assert [d.own_score for d in record.decisions] == [0.3, 0.4]
+    assert record.own_scores == (0.3, 0.4)
     assert record.terminal.prefix == ("a", "b")
     assert record.terminal.steps == 2
 
@@ -236,12 +240,12 @@ def test_a_failed_solution_keeps_account(replies: Any, tokens: TokenCounts, acti
 @pytest.mark.parametrize(
     ("first", "bad", "message"),
     [
-        ([], scores(0.5), "weak model: replied with StepScores"),
+        ([], scores(0.5), "weak model: replied with SolutionScores"),
         ([], GeneratedStep("a", (float("nan"),), "separator"), "not finite"),
         ([step("a")], scores(0.5, 0.5), "expected scores of 1 steps"),
         ([step("a")], step("b"), "expected scores of 1 steps"),
-        ([step("a")], StepScores((1.5,), 3), "expected probabilities"),
-        ([step("a")], StepScores((float("nan"),), 3), "expected probabilities"),
+        ([step("a")], SolutionScores((1.5,), 3), "expected probabilities"),
+        ([step("a")], SolutionScores((float("nan"),), 3), "expected probabilities"),
     ],
 )
 def test_bad_replies_are_refused(first: list[Any], bad: Any, message: str) -> None:
@@ -283,7 +287,7 @@ def test_invariants(
 ) -> None:
     caps = Caps(max_steps=8, max_step_tokens=9, max_strong_tokens=strong_cap)
     router = ToldRouter(actions, needs_score=needs_score)
-    item = Solution(Problem("p", "?", "7"), router, caps=caps, record_scores=record_scores)
+    item = Attempt(Problem("p", "?", "7"), router, caps=caps, record_scores=record_scores)
     spent = {"weak": 0, "strong": 0, "prm": 0}
     calls = 0
     while (call := item.pending) is not None:
@@ -295,7 +299,7 @@ def test_invariants(
         if isinstance(call.request, ScoreRequest):
             assert call.role == "prm"
             assert needs_score or record_scores
-            reply: Any = StepScores((0.5,) * len(call.request.steps), 2 * len(call.request.steps))
+            reply: Any = SolutionScores((0.5,) * len(call.request.steps), 2 * len(call.request.steps))
             spent["prm"] += reply.tokens
         else:
             drawn = data.draw(STEPS)
@@ -317,5 +321,5 @@ def test_invariants(
     assert record.terminal.steps == len(accepted) <= caps.max_steps
     assert record.terminal.correct is (record.terminal.answer == "7")
     if fail_after is None and record_scores:
-        assert None not in [d.own_score for d in record.decisions]
+        assert None not in record.own_scores
     assert (record.terminal.reason == "error") == (record.terminal.error is not None)

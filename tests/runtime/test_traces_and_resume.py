@@ -13,12 +13,11 @@ from scripted import OBSERVATIONS, alpha_rule, by_problem, dummy_models
 
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
-from trim_pomdp.policies import StrategyRule, ThresholdRule
+from trim_pomdp.policies import Rule, StrategyRule, ThresholdRule
 from trim_pomdp.runtime.backends.dummy import DummyScorer, Faults, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.backends.replay import replay_models
 from trim_pomdp.runtime.engine import Models
 from trim_pomdp.runtime.records import DecisionRecord, TokenCounts
-from trim_pomdp.runtime.routers import AnyRule, content_hash
 from trim_pomdp.runtime.run import Routing, run
 from trim_pomdp.runtime.summary import RunSummary, summarise
 from trim_pomdp.runtime.traces import TraceWriter, read_run, read_traces
@@ -26,9 +25,7 @@ from trim_pomdp.runtime.traces import TraceWriter, read_run, read_traces
 RULE = ThresholdRule(threshold=0.5)
 
 
-def route(
-    folder: Path, n: int = 20, *, models: Models | None = None, rule: AnyRule = RULE, **options: Any
-) -> RunSummary:
+def route(folder: Path, n: int = 20, *, models: Models | None = None, rule: Rule = RULE, **options: Any) -> RunSummary:
     names = ("seed", "caps", "record_scores")
     routing = Routing(
         rule,
@@ -59,7 +56,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     for record in records:
         assert [d.step for d in record.decisions] == list(range(record.terminal.steps))
         assert {d.problem for d in record.decisions} == {record.terminal.problem}
-        assert {d.policy_hash for d in record.decisions} == {content_hash(RULE)}
+        assert {d.policy_hash for d in record.decisions} == {RULE.policy_hash}
         assert sum((d.tokens for d in record.decisions), TokenCounts()) == record.terminal.tokens
         assert all(d.weak is not None and d.weak.true_class is not None for d in record.decisions)
     assert summary == summarise([record.terminal for record in records])
@@ -235,7 +232,7 @@ def test_failed_problems_are_counted_and_not_repeated(tmp_path: Path) -> None:
     ],
     ids=["threshold", "alpha", "strong", "random"],
 )
-def test_a_replay_gives_the_same_trace(tmp_path: Path, rule: AnyRule, record_scores: bool) -> None:
+def test_a_replay_gives_the_same_trace(tmp_path: Path, rule: Rule, record_scores: bool) -> None:
     route(tmp_path / "live", rule=rule, record_scores=record_scores)
     live = list(read_traces(tmp_path / "live"))
     route(tmp_path / "again", rule=rule, record_scores=record_scores, models=replay_models(live))

@@ -15,7 +15,7 @@ from trim_pomdp.errors import InputError  # noqa: E402
 from trim_pomdp.lab.problems import draw  # noqa: E402
 from trim_pomdp.lab.tokenizer import build_tokenizer  # noqa: E402
 from trim_pomdp.randomness import keyed_uniforms  # noqa: E402
-from trim_pomdp.runtime.backends.transformers import TransformersGenerator, TransformersScorer  # noqa: E402
+from trim_pomdp.runtime.backends.torch_models import TransformersGenerator, TransformersScorer  # noqa: E402
 from trim_pomdp.runtime.protocols import ScoreRequest, StepRequest  # noqa: E402
 from trim_pomdp.runtime.sampling import draw_tokens  # noqa: E402
 

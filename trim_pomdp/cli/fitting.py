@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from observation_models import Comparison
     from trim_pomdp.data.processbench import StepScores
     from trim_pomdp.fitting.dynamics import Sources
+    from trim_pomdp.model.conditions import Conditions
     from trim_pomdp.model.dynamics import Check, FitReport, StepDynamics
     from trim_pomdp.model.evidence import EvidenceMap
     from trim_pomdp.model.observations import ObservationModel
@@ -223,6 +224,8 @@ def fit_dynamics(
             seed=seed,
             progress=tell,
         )
+    if rollouts is not None:
+        dynamics = dynamics.model_copy(update={"conditions": _conditions(rollouts, strong, repair)})
     dynamics.save(out)
     if as_json:
         from trim_pomdp.model.hazard import HAZARDS
@@ -289,9 +292,23 @@ def _rollout_sources(weak: Path, strong: Path | None, repair: Path | None) -> So
     return Sources(rollouts=rollouts, provenance=hashes([path for path in (weak, strong, repair) if path is not None]))
 
 
+def _conditions(*rollouts: str | Path | None) -> Conditions | None:
+    """Under which conditions rollouts were made, where their runs are still beside them."""
+    from trim_pomdp.model.conditions import Conditions
+    from trim_pomdp.runtime.traces import RUN_FILE, read_run
+
+    folders = [Path(path).parent for path in rollouts if path is not None]
+    known = Conditions()
+    for folder in folders:
+        if (folder / RUN_FILE).is_file():
+            known |= Conditions.of_run(read_run(folder).config)
+    return None if known == Conditions() else known
+
+
 def show_dynamics(dynamics: StepDynamics) -> None:
     """Tables of parameters with intervals, rival explanations, and goodness of fit."""
     report = dynamics.fit
+    show_warnings(dynamics)
     intervals = report.intervals if report else {}
     by_step = {f"weak_success.{t + 1}": value for t, value in enumerate(dynamics.weak_success)}
     values: dict[str, float | None] = {
@@ -310,10 +327,24 @@ def show_dynamics(dynamics: StepDynamics) -> None:
     for key, value in values.items():
         interval = intervals.get(key)
         span = f"{interval.low:.4g} … {interval.high:.4g}" if interval else ""
-        rows.append([key, value, span, "" if interval is None or interval.identified else "not identified"])
+        rows.append([key, value, span, _remark(key, report)])
     show_table(f"{dynamics.name} (step cap {dynamics.max_steps})", ["parameter", "estimate", "95%", ""], rows)
     if report is not None:
         _show_fit(report)
+
+
+def _remark(name: str, report: FitReport | None) -> str:
+    """What to know of the estimate of a parameter."""
+    interval = report.intervals.get(name) if report else None
+    known = interval is None or interval.identified
+    decided = report is not None and name in report.prior_decides
+    return ", ".join(["not identified"] * (not known) + ["prior decides"] * decided)
+
+
+def show_warnings(dynamics: StepDynamics) -> None:
+    """Why not to trust a fit, a line each, before anything else is said of it."""
+    for line in dynamics.warnings:
+        say(f"warning: {line}")
 
 
 def _show_fit(report: FitReport) -> None:
@@ -348,7 +379,9 @@ def _show_fit(report: FitReport) -> None:
         )
     if report.unidentified:
         say(f"not identified by these data: {', '.join(report.unidentified)}")
-    for note in report.notes:
+    if report.prior_decides:
+        say(f"the prior decides more than these data: {', '.join(report.prior_decides)}")
+    for note in report.noted:
         say(f"note: {note}")
 
 

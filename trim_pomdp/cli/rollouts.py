@@ -32,10 +32,10 @@ from trim_pomdp.errors import InputError
 if TYPE_CHECKING:
     from trim_pomdp.artifacts import Record
     from trim_pomdp.data.problems import Problem
+    from trim_pomdp.runtime.attempt import Attempt
     from trim_pomdp.runtime.records import SolutionRecord
     from trim_pomdp.runtime.rollouts import Repair
     from trim_pomdp.runtime.run import Routing
-    from trim_pomdp.runtime.solution import Solution
     from trim_pomdp.runtime.sources import ModelSource
     from trim_pomdp.runtime.summary import RunSummary
 
@@ -143,7 +143,7 @@ class _Job:
             **options,
         )
 
-    def _start(self, problem: Problem) -> Solution:
+    def _start(self, problem: Problem) -> Attempt:
         repair = self.repairs.get(problem.id)
         return self.routing.start(problem, repair.prefix if repair else ())
 

@@ -37,8 +37,7 @@ from trim_pomdp.errors import InputError
 if TYPE_CHECKING:
     from trim_pomdp.lab.problems import Family
     from trim_pomdp.model.process import RoutingModel
-    from trim_pomdp.planning.evaluation import AnyRule
-    from trim_pomdp.policies import PolicyArtifact
+    from trim_pomdp.policies import PolicyArtifact, Rule
     from trim_pomdp.runtime.live import LivePlan
     from trim_pomdp.runtime.summary import RunSummary
 
@@ -71,7 +70,7 @@ def run(
 ) -> None:
     """Route problems through real models, and compare what happens with what was planned."""
     from trim_pomdp.lab.source import model_source
-    from trim_pomdp.runtime.live import result_document, run_live
+    from trim_pomdp.runtime.live import misfits, result_document, run_live
     from trim_pomdp.runtime.traces import check_folder
 
     given = read_rule(policy, threshold, strategy, belief, closeness, more={"--budget B": budget})
@@ -82,11 +81,8 @@ def run(
     with progress("planning"):
         model = _model(given, lab_family, evidence, preset, observations, dynamics)
         plan = _plan(given, budget, model)
-    if model is not None and model.dynamics.max_steps != source.caps.max_steps:
-        warn(
-            f"solutions end after {source.caps.max_steps} steps ([limits], max_steps), what is planned after "
-            f"{model.dynamics.max_steps}"
-        )
+    for phrase in misfits(plan, source, family=lab_family):
+        warn(f"the plan may not come true: it is for {phrase}")
     use_threads(models, threads)
     with solving_bar("routing", len(chosen)) as tell:
         summary = run_live(plan, chosen, source, out, seed=seed, resume=resume, in_flight=in_flight, progress=tell)
@@ -98,7 +94,7 @@ def run(
 
 
 def _model(
-    given: AnyRule | PolicyArtifact | None,
+    given: Rule | PolicyArtifact | None,
     family: Family | None,
     evidence: str | None,
     preset: str | None,
@@ -118,16 +114,11 @@ def _model(
     return read_model(f"lab-{family}" if kind is None else f"lab-{family}.{kind}", None, None)
 
 
-def _looks_at_bare_scores(given: AnyRule | PolicyArtifact) -> bool:
+def _looks_at_bare_scores(given: Rule | PolicyArtifact) -> bool:
     """Whether a policy decides on the PRM score as it is."""
-    from trim_pomdp.policies import AlphaVectorRule, MixedRule, PolicyArtifact, PosteriorRule, ThresholdRule
+    from trim_pomdp.planning.evaluation import rule_of
 
-    rule = given.policy if isinstance(given, PolicyArtifact) else given
-    if isinstance(rule, MixedRule):
-        return _looks_at_bare_scores(rule.first) or _looks_at_bare_scores(rule.second)
-    if isinstance(rule, AlphaVectorRule):
-        return rule.evidence is None
-    return isinstance(rule, ThresholdRule | PosteriorRule)
+    return rule_of(given).judges_prm_scores
 
 
 def _check_evidence(evidence: str, family: Family | None, *, named: bool, only_prm: bool, planned_before: bool) -> None:
@@ -143,7 +134,7 @@ def _check_evidence(evidence: str, family: Family | None, *, named: bool, only_p
         raise InputError("--evidence goes with --budget; this policy looks at what it was made for")
 
 
-def _plan(given: AnyRule | PolicyArtifact | None, budget: float | None, model: RoutingModel | None) -> LivePlan:
+def _plan(given: Rule | PolicyArtifact | None, budget: float | None, model: RoutingModel | None) -> LivePlan:
     from trim_pomdp.policies import PolicyArtifact
     from trim_pomdp.runtime.live import plan_for_budget, plan_for_rule, plan_from_file
 

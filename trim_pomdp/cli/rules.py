@@ -11,8 +11,7 @@ import typer
 from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
-    from trim_pomdp.planning.evaluation import AnyRule
-    from trim_pomdp.policies import PolicyArtifact, StrategyRule
+    from trim_pomdp.policies import PolicyArtifact, Rule, StrategyRule
 
 PolicyOption = Annotated[Path | None, typer.Option("--policy", help="Policy file.")]
 ThresholdOption = Annotated[float | None, typer.Option(help="Regenerate iff the PRM score is below it.")]
@@ -38,7 +37,7 @@ def read_rule(
     closeness: float | None,
     *,
     more: Mapping[str, object] | None = None,
-) -> AnyRule | PolicyArtifact | None:
+) -> Rule | PolicyArtifact | None:
     """The policy file or rule that is given.
 
     Parameters

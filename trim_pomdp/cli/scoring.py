@@ -15,7 +15,7 @@ from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
     from trim_pomdp.data.processbench import LabelledSolution
-    from trim_pomdp.runtime.routers import Role
+    from trim_pomdp.policies.base import Role
 
 
 def score(

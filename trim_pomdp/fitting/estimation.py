@@ -1,14 +1,17 @@
-"""Maximum likelihood over any combination of terms, with profile and bootstrap intervals.
+"""Maximum (penalised) likelihood over any combination of terms, with profile and bootstrap intervals.
 
 The joint log-likelihood is the sum of the terms. It is maximised within bounds by L-BFGS-B from several starts;
 a profile interval holds every value of a parameter at which, with all others refitted, the log-likelihood stays
 within χ²₁(level)/2 of its maximum. A parameter whose interval is wide against its range is reported as not
 identified: the data leave it open.
+
+With a prior (`trim_pomdp.fitting.priors`) estimates maximise log-likelihood + log prior density. Log-likelihoods that
+are reported, and intervals, are those of the data alone, so that no prior passes for knowledge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
@@ -18,8 +21,9 @@ from scipy.stats import chi2
 
 from trim_pomdp.errors import InputError
 from trim_pomdp.fitting.likelihood import SmoothTerm, Term
-from trim_pomdp.fitting.optimise import minimise
+from trim_pomdp.fitting.optimise import Optimum, minimise
 from trim_pomdp.fitting.parameters import PARAMETERS, Explanation, bounds_of
+from trim_pomdp.fitting.priors import PRIORS, Prior
 from trim_pomdp.model.dynamics import Interval
 
 FloatArray = NDArray[np.float64]
@@ -30,6 +34,12 @@ WIDE_PROBABILITY = 0.25
 _WIDE_FACTOR = 3.0
 # How well the end of an interval is located, as a share of its distance from the estimate.
 _END_TOLERANCE = 0.03
+# In standard deviations of the prior: over how far curvature is measured, and how far others may follow.
+_NEAR, _FAR = 0.05, 3.0
+# Log-likelihood within which the data leave a parameter open: what one standard error costs.
+_OPEN = 0.5
+# What a search that goes on may still gain where it had arrived, in nats.
+_NOTHING = 1e-3
 # Relative precision of the log-likelihood along a profile, or on a bootstrap sample: 1e-4 where it is in the thousands.
 ROUGH = 3e-8
 
@@ -47,13 +57,19 @@ class Estimate:
     free : dict of str to float
         Estimates of the free parameters.
     log_likelihood : float
-        At the estimates.
+        Of the data, at the estimates.
+    prior : Prior or None
+        What else was maximised.
+    trouble : str or None
+        What the optimiser says where it did not converge.
     """
 
     explanation: Explanation
     terms: tuple[Term, ...]
     free: dict[str, float]
     log_likelihood: float
+    prior: Prior | None = None
+    trouble: str | None = None
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -69,6 +85,7 @@ def fit(
     n_starts: int = 6,
     seed: int = 0,
     precision: float = 1e-11,
+    prior: bool = False,
 ) -> Estimate:
     """Fit an explanation to the sum of the terms' log-likelihoods.
 
@@ -82,6 +99,8 @@ def fit(
         Of the random starting points.
     precision : float
         Relative precision of the log-likelihood at which to stop.
+    prior : bool
+        Whether to add the log-density of the prior.
 
     Raises
     ------
@@ -96,14 +115,26 @@ def fit(
     lower, upper = bounds_of(names)
     first = np.array([(start or {}).get(name, _start(name)) for name in names])
     rng = np.random.default_rng(seed)
-    best: tuple[float, FloatArray] | None = None
+    penalty = Prior(names) if prior else None
+    objective = [*terms, *([penalty] if penalty else ())]
+    best: Optimum | None = None
     for trial in range(max(n_starts, 1)):
         begin = first if trial == 0 else _random_start(rng, names, first)
-        found = _maximise(reduced, terms, np.clip(begin, lower, upper), precision=precision)
-        if best is None or found[0] > best[0]:
+        found = _maximise(reduced, objective, np.clip(begin, lower, upper), precision=precision)
+        if best is None or found.value > best.value:
             best = found
     assert best is not None
-    return Estimate(reduced, tuple(terms), dict(zip(names, best[1].tolist(), strict=True)), best[0])
+    if not best.converged:
+        best = _once_more(reduced, objective, best, precision=precision)
+    free = dict(zip(names, best.point.tolist(), strict=True))
+    value = best.value if penalty is None else best.value - penalty.log_likelihood(reduced.complete(free))
+    return Estimate(reduced, tuple(terms), free, value, penalty, None if best.converged else best.message)
+
+
+def _once_more(explanation: Explanation, terms: Sequence[Term], best: Optimum, *, precision: float) -> Optimum:
+    """Go on from where a search stopped short; where nothing is to be gained any more, it had arrived."""
+    again = _maximise(explanation, terms, best.point, precision=precision)
+    return replace(again, converged=again.converged or again.value - best.value < _NOTHING)
 
 
 def _matters(name: str, informed: frozenset[str], explanation: Explanation) -> bool:
@@ -112,8 +143,7 @@ def _matters(name: str, informed: frozenset[str], explanation: Explanation) -> b
 
 
 def _start(name: str) -> float:
-    # A spread of exactly zero is a saddle: its derivative vanishes there.
-    return 0.5 if name == "difficulty_spread" else PARAMETERS[name][2]
+    return PARAMETERS[name][2]
 
 
 def _random_start(rng: np.random.Generator, names: tuple[str, ...], first: FloatArray) -> FloatArray:
@@ -125,12 +155,11 @@ def _random_start(rng: np.random.Generator, names: tuple[str, ...], first: Float
     return out
 
 
-def _maximise(
-    explanation: Explanation, terms: Sequence[Term], begin: FloatArray, *, precision: float
-) -> tuple[float, FloatArray]:
+def _maximise(explanation: Explanation, terms: Sequence[Term], begin: FloatArray, *, precision: float) -> Optimum:
+    """The largest sum of the terms from one starting point, and where it is."""
     names = explanation.free
     if not names:
-        return _log_likelihood(explanation, terms, {}), begin
+        return Optimum(begin, _log_likelihood(explanation, terms, {}), True, "nothing to choose")
     lower, upper = bounds_of(names)
     scale = np.where(upper > 10.0, 50.0, 1.0)
 
@@ -139,7 +168,7 @@ def _maximise(
         return -value, -slopes * scale
 
     found = minimise(negative, begin / scale, (lower / scale, upper / scale), gradient=True, precision=precision)
-    return -found.value, found.point * scale
+    return replace(found, point=found.point * scale, value=-found.value)
 
 
 def _log_likelihood(explanation: Explanation, terms: Sequence[Term], free: dict[str, float]) -> float:
@@ -197,19 +226,89 @@ def profile_intervals(
     """
     drop = float(chi2.ppf(level, 1)) / 2.0
     out = {}
+    alone = without_prior(estimate)
     for name in estimate.explanation.free if names is None else names:
         if progress is not None:
             progress(name)
-        low, high = (_profile_end(estimate, name, drop, side) for side in (-1, 1))
+        low, high = (_profile_end(alone, name, drop, side) for side in (-1, 1))
+        value = estimate.free[name]
         out[name] = Interval(
-            estimate=estimate.free[name],
-            low=low,
-            high=high,
+            estimate=value,
+            low=min(low, value),
+            high=max(high, value),
             level=level,
             method="profile",
             identified=is_identified(name, low, high),
         )
     return out
+
+
+def without_prior(estimate: Estimate) -> Estimate:
+    """What the data alone say, from the estimates on."""
+    if estimate.prior is None:
+        return estimate
+    return fit(estimate.explanation, estimate.terms, start=estimate.free, n_starts=1)
+
+
+def prior_decides(estimate: Estimate) -> tuple[str, ...]:
+    """Parameters that the prior decides: those that the data, by themselves, leave open by its standard deviation.
+
+    The data's log-likelihood is taken as quadratic around the estimates. A parameter is decided by the prior if it can
+    be moved by one standard deviation of the prior (up or down, within its bounds), the others following, and stay
+    within 1/2 of the maximum: the data then know it worse than the prior does.
+    """
+    names = estimate.explanation.free
+    if estimate.prior is None or not names:
+        return ()
+    at = np.array([estimate.free[name] for name in names])
+    spread = np.array([_prior_spread(name, estimate.parameters) for name in names])
+    lower, upper = ((bound - at) / spread for bound in bounds_of(names))
+    box = np.clip(lower, -_FAR, 0.0), np.clip(upper, 0.0, _FAR)
+    slope, curvature = _quadratic(estimate, at, spread, box)
+
+    def fall(free: NDArray[np.bool_], held: FloatArray) -> float:
+        """How far the quadratic is below its value at the estimates, at most favourable values of what is free."""
+
+        def value(x: FloatArray) -> tuple[float, FloatArray]:
+            u = held.copy()
+            u[free] = x
+            return -float(slope @ u + 0.5 * u @ curvature @ u), -(slope + curvature @ u)[free]
+
+        return minimise(value, np.zeros(int(free.sum())), (box[0][free], box[1][free]), gradient=True).value
+
+    top = fall(np.ones(len(names), dtype=np.bool_), np.zeros(len(names)))
+    out = []
+    for j, name in enumerate(names):
+        room = -box[0][j], box[1][j]
+        moves = [move for move in (-min(room[0], 1.0), min(room[1], 1.0)) if abs(move) >= min(1.0, max(room))]
+        held = [np.where(np.arange(len(names)) == j, move, 0.0) for move in moves]
+        if name in PRIORS and any(fall(np.arange(len(names)) != j, item) - top < _OPEN for item in held):
+            out.append(name)
+    return tuple(out)
+
+
+def _prior_spread(name: str, values: Mapping[str, float]) -> float:
+    return PRIORS[name].spread(name, values) if name in PRIORS else values[name]
+
+
+def _quadratic(
+    estimate: Estimate, at: FloatArray, unit: FloatArray, box: tuple[FloatArray, FloatArray]
+) -> tuple[FloatArray, FloatArray]:
+    """Slope and curvature of the data's log-likelihood at the estimates, in units of each parameter."""
+    names = estimate.explanation.free
+    scale = np.where(bounds_of(names)[1] > 10.0, 50.0, 1.0)
+
+    def slopes(u: FloatArray) -> FloatArray:
+        free = dict(zip(names, (at + u * unit).tolist(), strict=True))
+        return _with_slopes(estimate.explanation, estimate.terms, free, scale)[1] * unit
+
+    rows = []
+    for j, step in enumerate(np.eye(len(names))):
+        below, above = max(box[0][j], -_NEAR), min(box[1][j], _NEAR)
+        rows.append((slopes(above * step) - slopes(below * step)) / max(above - below, 1e-9))
+    curvature = 0.5 * (np.array(rows) + np.array(rows).T)
+    values, vectors = np.linalg.eigh(curvature)
+    return slopes(np.zeros(len(names))), np.asarray((vectors * np.minimum(values, 0.0)) @ vectors.T)
 
 
 def is_identified(name: str, low: float, high: float) -> bool:
@@ -231,9 +330,9 @@ def _profile_end(estimate: Estimate, name: str, drop: float, side: int) -> float
         nonlocal others
         held = estimate.explanation.fixing(**{name: value})
         begin = np.array([others[key] for key in order])
-        found, x = _maximise(held, estimate.terms, begin, precision=ROUGH)
-        others = dict(zip(order, x.tolist(), strict=True))
-        return estimate.log_likelihood - found
+        found = _maximise(held, estimate.terms, begin, precision=ROUGH)
+        others = dict(zip(order, found.point.tolist(), strict=True))
+        return estimate.log_likelihood - found.value
 
     step = 0.02 * max(abs(centre), 0.1)
     inside, outside = centre, centre

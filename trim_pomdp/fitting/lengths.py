@@ -12,6 +12,8 @@ and the first wrong step, where it is labelled. `fit_lengths` maximises the like
 one hazard or one a class (but for what they make of r, which is taken from the round before). No scores are looked at:
 their joint likelihood with outcomes predicts worse (docs/results.md). A solution that reaches the cap is cut off there:
 the hazard at the cap is no parameter.
+
+Where this stands among what is maximised: docs/model.md, section 7.2.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 A term maps a complete set of parameters (`Explanation.complete`) to a log-likelihood, and says which parameters
 it knows about.
+
+Which terms are full, conditional or composite likelihoods, and why: docs/model.md, sections 5 to 7.
 """
 
 from __future__ import annotations
@@ -32,7 +34,6 @@ Parameters = Mapping[str, float]
 STEP_TOKENS_CV = 0.75
 _TINY = 1e-12
 _CERTAIN = 1e-9
-_QUADRATURE_NODES = 15
 
 
 class Term(Protocol):
@@ -236,30 +237,16 @@ class Pilot:
         }
         return frozenset(
             {"weak_success", "strong_success", "repair", "look_right", "false_alarms", "misses"}
-            | {"derailed_hazard_factor", "difficulty_spread"}
+            | {"derailed_hazard_factor"}
             | columns
         )
 
     def predict(self, parameters: Parameters) -> PilotPrediction:
         """Expected columns under the parameters, by exact forward propagation."""
-        spread = parameters["difficulty_spread"]
-        if spread <= 1e-9:
-            return self._combine(parameters, [(1.0, self._moments(parameters, parameters["weak_success"]))])
-        nodes, weights = np.polynomial.hermite_e.hermegauss(_QUADRATURE_NODES)
-        mean = parameters["weak_success"]
-        centre = np.log(mean) - np.log1p(-mean)
-        return self._combine(
-            parameters,
-            [
-                (
-                    weight / weights.sum(),
-                    self._moments(parameters, float(1.0 / (1.0 + np.exp(-centre - spread * node)))),
-                )
-                for node, weight in zip(nodes, weights, strict=True)
-            ],
-        )
+        return self.combine(parameters, [(1.0, self.moments(parameters, parameters["weak_success"]))])
 
-    def _moments(self, parameters: Parameters, weak_success: float) -> RoutingMoments:
+    def moments(self, parameters: Parameters, weak_success: float) -> RoutingMoments:
+        """Moments of each row, given p_w."""
         below = transferred(
             self.below.T,
             look_right=parameters["look_right"],
@@ -277,7 +264,8 @@ class Pilot:
             outcome_table(parameters["strong_success"], parameters["repair"], recovery, end),
         )
 
-    def _combine(self, parameters: Parameters, parts: Sequence[tuple[float, RoutingMoments]]) -> PilotPrediction:
+    def combine(self, parameters: Parameters, parts: Sequence[tuple[float, RoutingMoments]]) -> PilotPrediction:
+        """Columns of a population of problems, given the share and the moments of each part of it."""
         weights = np.array([weight for weight, _ in parts])
 
         def average(values: Sequence[FloatArray]) -> FloatArray:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trim_pomdp.fitting.estimation import ROUGH, Estimate, fit
-from trim_pomdp.fitting.lengths import UNKNOWN, Ends, Hazards, LengthCounts, fit_lengths, reached
+from trim_pomdp.fitting.lengths import UNKNOWN, Ends, Hazards, LengthCounts, LengthFit, fit_lengths, reached
 from trim_pomdp.fitting.likelihood import Parameters, weak_success_curve
 from trim_pomdp.fitting.parameters import DEFAULTS, PARAMETERS, Explanation
 from trim_pomdp.fitting.rollout_data import RepairRows, RolloutRows, StrongRows, WeakRows, take
@@ -41,6 +41,8 @@ CLASSES = ("right", "derailed", "wrong")
 # How often hazards and parameters take turns after the first round, at most, and when p_w has settled.
 _ROUNDS = 5
 _SETTLED = 1e-3
+# More than that, when the turns are over, is told.
+_UNSETTLED = 0.01
 # Steps of average length that stand behind the tokens of each class, against classes that are hardly ever seen.
 _PRIOR_STEPS = 2.0
 # Groups of neighbouring bins that get weights, of about equal expected shares, and the least weight.
@@ -127,11 +129,14 @@ class Fitter:
         Step cap.
     weights : ndarray of shape (J,)
         `StepDynamics.right_weights`.
+    prior : bool
+        Whether parameters have their prior (`trim_pomdp.fitting.priors`).
     """
 
     observations: ObservationModel
     max_steps: int
     weights: FloatArray
+    prior: bool = True
 
     @classmethod
     def of(cls, observations: ObservationModel, max_steps: int, rows: RolloutRows) -> Fitter:
@@ -201,17 +206,29 @@ class Fitter:
         recovery = PARAMETERS["recovery"][2] if counts.labelled[..., 0].any() else 0.0
         lengths = fit_lengths(counts, ends=ends, recovery=recovery)
         begin = {"weak_success": float(lengths.success[0]), **(start or {})}
+        how: dict[str, Any] = {"precision": precision, "prior": self.prior}
         terms = self.terms(rows, lengths.hazards)
-        estimate = fit(explanation, terms, start=begin, n_starts=n_starts, seed=seed, precision=precision)
+        estimate = fit(explanation, terms, start=begin, n_starts=n_starts, seed=seed, **how)
         for _ in range(0 if ends == "alike" else _ROUNDS):
-            curve = weak_success_curve(estimate.parameters, self.max_steps)
-            recovery = estimate.parameters["recovery"]
-            if max(np.abs(curve - lengths.success).max(), abs(recovery - lengths.recovery)) < _SETTLED:
+            if self._moved(estimate, lengths) < _SETTLED:
                 break
-            lengths = fit_lengths(counts, ends=ends, success=curve, recovery=recovery)
+            curve = weak_success_curve(estimate.parameters, self.max_steps)
+            lengths = fit_lengths(counts, ends=ends, success=curve, recovery=estimate.parameters["recovery"])
             terms = [term.given(lengths.hazards) for term in terms]
-            estimate = fit(explanation, terms, start=estimate.free, n_starts=1, precision=precision)
+            estimate = fit(explanation, terms, start=estimate.free, n_starts=1, **how)
+        if ends != "alike" and (moved := self._moved(estimate, lengths)) > _UNSETTLED:
+            trouble = (
+                f"p_w or recovery still moves by {moved:.2g} when hazards and parameters have taken {_ROUNDS} turns"
+            )
+            estimate = replace(estimate, trouble=estimate.trouble or trouble)
         return estimate, lengths.hazards
+
+    def _moved(self, estimate: Estimate, lengths: LengthFit) -> float:
+        """How far p_w and recovery are from those that the hazards were fitted with."""
+        curve = weak_success_curve(estimate.parameters, self.max_steps)
+        return float(
+            max(np.abs(curve - lengths.success).max(), abs(estimate.parameters["recovery"] - lengths.recovery))
+        )
 
     def terms(self, rows: RolloutRows, hazards: Hazards) -> list[RolloutTerm]:
         """Terms of the joint likelihood; each rollout counts by its label or by its outcome."""

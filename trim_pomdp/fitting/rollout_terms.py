@@ -6,6 +6,8 @@ The strong model's own steps succeed with p̄ = p_w·p_s + (1 − p_w)·p_r. A s
 right with p̄^L where derailed solutions end like others; where they end later, a long solution is itself a sign of
 having derailed, so its length is taken together with its outcome (`OutcomeChain`), the hazards being given.
 
+The sum of the terms is a composite likelihood: docs/model.md, section 7.
+
 Every term gives its slopes with its value. They are taken back from the value to what it is made of (`Upon`), and from
 there to the parameters.
 """

@@ -14,11 +14,14 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.lab.problems import Arithmetic, check
 
 if TYPE_CHECKING:
-    from trim_pomdp.runtime.backends.transformers import TransformersGenerator, TransformersScorer
-    from trim_pomdp.runtime.records import Author, StepClass
+    from trim_pomdp.policies.base import Author
+    from trim_pomdp.runtime.backends.torch_models import TransformersGenerator, TransformersScorer
+    from trim_pomdp.runtime.records import StepClass
 
 TEMPERATURE = 0.7
 MAX_STEP_TOKENS = 24
+# Too small for a GPU, and the same everywhere.
+_PLACE = {"dtype": "float32", "device": "cpu"}
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,10 @@ def load_models(folder: Path | None = None) -> LabModels:
         If torch or transformers is not installed, or a model is absent.
     """
     require_extra()
-    from trim_pomdp.runtime.backends.transformers import TransformersScorer
+    from trim_pomdp.runtime.backends.torch_models import TransformersScorer
 
     folder = folder or shipped_folder()
-    prm = TransformersScorer.load(folder / "prm", system_prompt=None)
+    prm = TransformersScorer.load(folder / "prm", system_prompt=None, **_PLACE)
     return replace(load_generators(folder), prm=prm)
 
 
@@ -72,10 +75,10 @@ def load_generators(folder: Path) -> LabModels:
 
 def load_generator(folder: Path, role: Author) -> TransformersGenerator:
     """A generator from its own folder."""
-    from trim_pomdp.runtime.backends.transformers import TransformersGenerator
+    from trim_pomdp.runtime.backends.torch_models import TransformersGenerator
 
     # No system prompt: the lab's tokenizer has no words for one.
-    return TransformersGenerator.load(folder, role=role, temperature=TEMPERATURE, system_prompt=None)
+    return TransformersGenerator.load(folder, role=role, temperature=TEMPERATURE, system_prompt=None, **_PLACE)
 
 
 @lru_cache(maxsize=4096)

@@ -19,10 +19,10 @@ from trim_pomdp.lab.models import LabModels, true_class
 from trim_pomdp.lab.problems import Arithmetic, Family, check, draw
 from trim_pomdp.lab.solving import CAPS, run_solutions, solve, texts
 from trim_pomdp.model.evidence import EvidenceMap, evidence_scores
+from trim_pomdp.policies import ScheduleRule
+from trim_pomdp.runtime.attempt import Attempt, logprob_features
 from trim_pomdp.runtime.protocols import ScoreRequest
 from trim_pomdp.runtime.records import SolutionRecord
-from trim_pomdp.runtime.routers import ScheduleRouter
-from trim_pomdp.runtime.solution import Solution, logprob_features
 
 # Drawn with a seed of their own, far from those of fitting.
 SEED = 9_000_001
@@ -187,9 +187,9 @@ def _strong_success(
             if cls != 1:
                 at.append((Problem(f"{problem.id}@{index}", problem.prompt, problem.answer), steps[:index], int(cls)))
     redoing = [
-        Solution(
+        Attempt(
             problem,
-            ScheduleRouter(frozenset({len(prefix)})),
+            ScheduleRule(strong_steps=frozenset({len(prefix)})).router(problem),
             caps=replace(CAPS, max_steps=len(prefix) + 1),
             seed=seed,
             oracle=true_class,

@@ -10,11 +10,11 @@ from trim_pomdp.errors import TrimError
 from trim_pomdp.lab.models import MAX_STEP_TOKENS, LabModels, true_class
 from trim_pomdp.lab.problems import MAX_STEPS
 from trim_pomdp.policies import StrategyRule
+from trim_pomdp.runtime.attempt import Attempt, Caps
 from trim_pomdp.runtime.batching import batched
 from trim_pomdp.runtime.engine import solve_all
 from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.run import Routing
-from trim_pomdp.runtime.solution import Caps, Solution
 
 IN_FLIGHT = 256
 CAPS = Caps(max_steps=MAX_STEPS, max_step_tokens=MAX_STEP_TOKENS)
@@ -32,7 +32,7 @@ def solve(problems: Sequence[Problem], models: LabModels, *, strong: bool, seed:
     return run_solutions([routing.start(problem) for problem in problems], models)
 
 
-def run_solutions(solutions: Sequence[Solution], models: LabModels) -> list[SolutionRecord]:
+def run_solutions(solutions: Sequence[Attempt], models: LabModels) -> list[SolutionRecord]:
     """Bring solutions to their ends; in the order in which they were given."""
     waiting = {solution.problem.id: solution for solution in solutions}
     records: dict[str, SolutionRecord] = {}

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.runtime.config import fingerprint, read_models_file
-from trim_pomdp.runtime.routers import Role
-from trim_pomdp.runtime.solution import Caps, Oracle
+from trim_pomdp.policies.base import Role
+from trim_pomdp.runtime.attempt import Caps, Oracle
+from trim_pomdp.runtime.config import read_models_file
+from trim_pomdp.runtime.files import fingerprint
 from trim_pomdp.runtime.sources import Backends, FileSource, ModelSource
 
 LAB = "lab"

@@ -53,10 +53,10 @@ from trim_pomdp.lab.problems import (
 )
 from trim_pomdp.lab.solving import solve, texts
 from trim_pomdp.lab.tokenizer import BOX_END, END, PAD, SCORE, SEPARATOR, VOCABULARY, build_tokenizer
+from trim_pomdp.policies.base import Author
 from trim_pomdp.runtime.backends.prm import Qwen2ForProcessRewardModel
-from trim_pomdp.runtime.backends.transformers import load_model, save_model
-from trim_pomdp.runtime.config import fingerprint
-from trim_pomdp.runtime.records import Author
+from trim_pomdp.runtime.backends.torch_models import load_model, save_model
+from trim_pomdp.runtime.files import fingerprint
 
 ID = {token: index for index, token in enumerate(VOCABULARY)}
 HEAD, HEADS, LAYERS, NEURONS = 64, 2, 3, 320
@@ -212,7 +212,7 @@ def train(
 
 
 def _read_base(folder: Path, recipe: Recipe) -> Qwen2ForCausalLM:
-    model: Qwen2ForCausalLM = load_model(Qwen2ForCausalLM, folder, "float32")
+    model: Qwen2ForCausalLM = load_model(Qwen2ForCausalLM, folder, "float32", "cpu")
     config, least = model.config, max(recipe.strong.neurons)
     shape = (config.architectures, config.num_hidden_layers, config.hidden_size, config.vocab_size)
     if shape != (["Qwen2ForCausalLM"], LAYERS, HIDDEN, len(VOCABULARY)) or config.intermediate_size < least:
@@ -250,7 +250,7 @@ def _stage(folder: Path, make: Callable[[Path], Any], model_class: Any) -> Any:
         build_tokenizer().save_pretrained(final)
         final.rename(folder)
         shutil.rmtree(work)
-    return load_model(model_class, folder, "float32")
+    return load_model(model_class, folder, "float32", "cpu")
 
 
 # The optimiser --------------------------------------------------------------------------------------------------

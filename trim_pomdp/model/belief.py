@@ -2,18 +2,22 @@
 
 The filter carries one number, q = P(the prefix before the current step is right). One epoch is three small
 functions: `class_prior` (the weak step arrives), `update` (its score is seen), `next_q` (the action is taken).
+
+Process and filter: docs/model.md, sections 2 and 4.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from trim_pomdp.data.features import running_minimum
+from trim_pomdp.data.features import LOGPROBS, running_minimum
 from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.model.dynamics import MinimumCalibration, StepDynamics
+from trim_pomdp.model.evidence import evidence_scores, probability
 from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.model.sequences import SequenceBatch
 
@@ -129,12 +133,17 @@ def next_q(belief: FloatArray, outcomes: FloatArray, over: NDArray[np.bool_] | b
 
 
 def filter_states(
-    bins: NDArray[np.int64], mask: NDArray[np.bool_], emission: FloatArray, dynamics: StepDynamics
+    bins: NDArray[np.int64],
+    mask: NDArray[np.bool_],
+    emission: FloatArray,
+    dynamics: StepDynamics,
+    *,
+    finished: bool = True,
 ) -> FloatArray:
     """Run the filter over kept steps of many sequences at once.
 
-    The last step of a sequence is taken as its end. A recorded sequence may be longer than the cap, where the model
-    ends every solution: it goes on with success and hazard of the last step before the cap.
+    The last step of a sequence is taken as its end if it is `finished`. A recorded sequence may be longer than the
+    cap, where the model ends every solution: it goes on with success and hazard of the last step before the cap.
 
     Parameters
     ----------
@@ -159,7 +168,7 @@ def filter_states(
     out = np.empty((n, T))
     q = np.ones(n)
     for t in range(T):
-        ended = t == lengths - 1
+        ended = (t == lengths - 1) & finished
         # At the cap itself a sequence that ends does what the model says: its end is no evidence.
         step = np.where(ended & (t == dynamics.max_steps - 1), t, min(t, before_cap))
         prior, likelihood = class_prior(q, success[step]), emission[:, bins[:, t]].T
@@ -212,6 +221,53 @@ class FilterBelief:
     def probability_right(self, batch: SequenceBatch) -> FloatArray:
         """See `Belief.probability_right`."""
         return np.asarray(self.states(batch)[:, -1])
+
+
+def filter_scores(
+    observations: ObservationModel,
+    dynamics: StepDynamics,
+    features: Mapping[str, ArrayLike] | ArrayLike,
+    *,
+    finished: bool = True,
+) -> FloatArray:
+    """P(the prefix is right) after every step of one solution, from what was seen of its steps; no outcome is needed.
+
+    Parameters
+    ----------
+    features : array-like of shape (T,), or mapping of str to array-like
+        PRM scores; or, where the observations take other evidence, its features by name (``score``, ``logprob_min``,
+        ``logprob_mean``), one value a step.
+    finished : bool
+        Whether the last step ends the solution, which can be evidence too.
+
+    Returns
+    -------
+    ndarray of shape (T,)
+
+    Raises
+    ------
+    InputError
+        If there is no step, a feature is missing or out of range, or features differ in length.
+
+    Examples
+    --------
+    >>> import trim_pomdp as tp
+    >>> preset = tp.load_preset("qwen2.5-1.5b-7b-math")
+    >>> q = filter_scores(preset.observations, preset.dynamics, [0.99, 0.1, 0.99])
+    >>> bool(q[0] > 0.9 > 0.5 > q[2])
+    True
+    """
+    named = features if isinstance(features, Mapping) else {"score": features}
+    columns = {name: np.atleast_1d(np.asarray(values, dtype=np.float64)) for name, values in named.items()}
+    lengths = {values.size for values in columns.values()}
+    if len(lengths) != 1 or 0 in lengths:
+        raise InputError(f"the features have {', '.join(map(str, sorted(lengths)))} steps; expected one value a step")
+    for name in columns.keys() & {"score", *LOGPROBS}:
+        probability(name, columns[name])
+    bins = observations.bins(evidence_scores(observations.evidence, columns))[None]
+    emission = observations.class_emission(dynamics)
+    mask = np.ones(bins.shape, dtype=np.bool_)
+    return np.asarray(filter_states(bins, mask, emission, dynamics, finished=finished)[0])
 
 
 class PosteriorBelief:

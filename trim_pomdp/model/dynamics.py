@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import groupby
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator, mo
 
 from trim_pomdp.artifacts import Artifact, Record
 from trim_pomdp.errors import UnsetParameterError
+from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.model.hazard import recovery_by_step
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -94,16 +96,52 @@ class RivalFit(Record):
 
 
 class FitReport(Record):
-    """Diagnostics of a fit, kept inside the artifact."""
+    """Diagnostics of a fit, kept inside the artifact.
+
+    Attributes
+    ----------
+    explanation : str
+        What was fitted.
+    sources : tuple of str
+        Terms of the likelihood.
+    log_likelihood : float
+        Of the data, at the estimates.
+    intervals : dict of str to Interval
+        By the data alone, whatever prior there was.
+    unidentified : tuple of str
+        What the data leave open, or what is assumed.
+    prior_decides : tuple of str
+        What the data tell less of than the prior does.
+    checks : tuple of Check
+        Goodness of fit.
+    rivals : tuple of RivalFit
+        Other explanations.
+    warnings : tuple of str
+        Why not to trust the fit, worst first, each with the remedy.
+    notes : tuple of str
+        What else to know.
+    """
 
     explanation: str
     sources: tuple[str, ...]
     log_likelihood: float
     intervals: dict[str, Interval] = {}
     unidentified: tuple[str, ...] = ()
+    prior_decides: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
     rivals: tuple[RivalFit, ...] = ()
+    warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def noted(self) -> tuple[str, ...]:
+        """The notes, those that follow each other and begin alike (up to their first comma) in one line."""
+        lines = []
+        for beginning, items in groupby(self.notes, key=lambda note: note.partition(", ")[0]):
+            same = list(items)
+            rest = "; ".join(note.removeprefix(f"{beginning}, ") for note in same)
+            lines.append(f"{beginning}: {rest}" if len(same) > 1 else same[0])
+        return tuple(lines)
 
 
 class MinimumCalibration(Record):
@@ -149,6 +187,8 @@ class StepDynamics(Artifact):
         Strong tokens per problem of strong-only (always regenerate): the unit of the budget, fixed at the fit.
     running_minimum : MinimumCalibration or None
         Calibration of the reference belief of that name.
+    conditions : Conditions or None
+        Under which the data were made, where that is known.
     fit : FitReport or None
         Diagnostics of the fit.
     """
@@ -171,6 +211,7 @@ class StepDynamics(Artifact):
     strong_tokens: PerClass | None = None
     strong_only_tokens: PositiveFloat | None = None
     running_minimum: MinimumCalibration | None = None
+    conditions: Conditions | None = None
     fit: FitReport | None = None
 
     @field_validator("hazard", "hazard_derailed", "hazard_wrong")
@@ -224,6 +265,11 @@ class StepDynamics(Artifact):
     def recovery_by_step(self) -> NDArray[np.float64]:
         """ρ_t, shape (max_steps,): `trim_pomdp.model.hazard.recovery_by_step`."""
         return recovery_by_step(self.recovery, self.hazard_array, self.hazard_derailed_array)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Why not to trust them, as their fit has it."""
+        return () if self.fit is None else self.fit.warnings
 
     def require(self, *names: str) -> None:
         """Raise `UnsetParameterError` if one of the named parameters is not known."""

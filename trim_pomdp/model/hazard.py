@@ -4,6 +4,8 @@ A solution that is right so far and goes on, or ends, is one trial of h_t. A sol
 t is known to have gone on before t; whether it ended *at* t is not recorded, so t itself is no trial. The hazard
 of a step is then ends / trials (the discrete Kaplan-Meier estimate). Where trials are few the estimate leans on
 the step before, with the weight of `PRIOR_TRIALS` trials, so that one late solution does not make a certainty.
+
+What is a trial in which data: docs/model.md, section 6.1.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ probability ρ_t of a recovery in S1. A regenerated step ends the solution iff t
 spoils the prefix, whose hazard is another one then (`trim_pomdp.model.belief.outcome_table`): so an epoch closes with
 the observation whether the solution goes on. Reward components are kept apart (accuracy, strong tokens, regenerations,
 …); their weights are (reward, −λ, 0, …).
+
+The whole model, with what it assumes: docs/model.md.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from solvers import Solution, solve, solve_many
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.evaluation import evaluate, mix
-from trim_pomdp.policies.records import (
+from trim_pomdp.policies import (
     AlphaVectorRule,
     MixedRule,
     PlannedPoint,
@@ -418,6 +418,12 @@ def _point_of(solution: Solution, model: RoutingModel, tradeoff: float) -> Plann
     return PlannedPoint(tradeoff=tradeoff, budget=values["strong_tokens"] / model.strong_only_tokens, **values)
 
 
-def _artifact(model: RoutingModel, **fields: Any) -> PolicyArtifact:
-    """A policy file that says what it was planned in."""
-    return PolicyArtifact(model=model.name, provenance=model.provenance, **fields)
+def _artifact(model: RoutingModel, *, notes: tuple[str, ...] = (), **fields: Any) -> PolicyArtifact:
+    """A policy file that says what it was planned in, and first why not to trust that."""
+    return PolicyArtifact(
+        model=model.name,
+        provenance=model.provenance,
+        conditions=model.dynamics.conditions,
+        notes=(*model.dynamics.warnings, *notes),
+        **fields,
+    )

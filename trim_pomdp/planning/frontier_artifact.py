@@ -8,7 +8,7 @@ from pydantic import NonNegativeFloat
 
 from trim_pomdp.artifacts import Artifact
 from trim_pomdp.planning.frontier import Frontier, FrontierPoint
-from trim_pomdp.policies.records import PlannedPoint
+from trim_pomdp.policies import PlannedPoint
 
 
 class FrontierRow(PlannedPoint):
@@ -43,6 +43,8 @@ class FrontierArtifact(Artifact):
         Time that Numba took to compile, or to load, the kernels.
     gap : float
         Largest difference of the value bounds, as a share of the reward.
+    notes : tuple of str
+        Why not to trust the dynamics that it was planned in.
     """
 
     kind: Literal["frontier"] = "frontier"
@@ -55,6 +57,7 @@ class FrontierArtifact(Artifact):
     elapsed_s: NonNegativeFloat
     compile_s: NonNegativeFloat
     gap: NonNegativeFloat
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, frontier: Frontier, threshold_rule: tuple[PlannedPoint, ...]) -> Self:
@@ -70,4 +73,5 @@ class FrontierArtifact(Artifact):
             elapsed_s=frontier.elapsed_s,
             compile_s=frontier.compile_s,
             gap=frontier.gap,
+            notes=frontier.model.dynamics.warnings,
         )

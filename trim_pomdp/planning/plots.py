@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from trim_pomdp.artifacts import write_bytes
 from trim_pomdp.model.belief import GOES_ON, OVER, RIGHT, class_prior, next_q, update
 from trim_pomdp.model.observations import StepEmission, transferred
-from trim_pomdp.policies.records import AlphaVectorRule, PlannedPoint
+from trim_pomdp.policies import AlphaVectorRule, PlannedPoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,15 +14,8 @@ from numpy.typing import NDArray
 from trim_pomdp.artifacts import Record
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.process import RoutingModel
-from trim_pomdp.planning.evaluation import AnyRule, check_bins, posterior_actions, regenerate_by_bin
-from trim_pomdp.policies.records import (
-    AlphaVectorRule,
-    MixedRule,
-    PlannedPoint,
-    PolicyArtifact,
-    PosteriorRule,
-    RuleTables,
-)
+from trim_pomdp.planning.evaluation import rule_of
+from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
 
 FloatArray = NDArray[np.float64]
 
@@ -58,7 +51,7 @@ class SimulatedPoint(Record):
 
 
 def simulate(
-    policy: AnyRule | PolicyArtifact, model: RoutingModel, n: int, rng: np.random.Generator | int = 0
+    policy: Rule | PolicyArtifact, model: RoutingModel, n: int, rng: np.random.Generator | int = 0
 ) -> SimulatedPoint:
     """Route `n` problems drawn from the model.
 
@@ -81,48 +74,8 @@ def simulate(
     if n < 2:
         raise InputError(f"{n} problems are too few to simulate; expected at least 2")
     generator = np.random.default_rng(rng)
-    rule = policy.policy if isinstance(policy, PolicyArtifact) else policy
-    if isinstance(rule, MixedRule):
-        second = int(generator.binomial(n, rule.probability))
-        parts = [(rule.first, n - second), (rule.second, second)]
-        counts = np.concatenate([_counts(item, model, size, generator) for item, size in parts if size])
-    else:
-        counts = _counts(rule, model, n, generator)
-    return _summary(counts, model, rule.tradeoff if isinstance(rule, AlphaVectorRule) else None)
-
-
-def _counts(rule: AnyRule, model: RoutingModel, n: int, rng: np.random.Generator) -> FloatArray:
-    """Right answer and counts of (action, class) of every problem, shape (n, 7)."""
-    J = model.emission.shape[1]
-    from trim_pomdp import _kernels
-
-    kind, table = _kernels.MEMORYLESS, np.zeros((3, J))
-    act = np.zeros((1, 1), dtype=np.int64)
-    tables = RuleTables.none()
-    if isinstance(rule, AlphaVectorRule):
-        check_bins(rule, model)
-        kind, tables = _kernels.ALPHA, rule.tables
-    elif isinstance(rule, PosteriorRule) and model.observations.emission == "step":
-        kind, act = _kernels.POSTERIOR, posterior_actions(rule, model)
-    elif not isinstance(rule, MixedRule):
-        table = regenerate_by_bin(rule, model)
-    dynamics = model.dynamics
-    cumulative = np.cumsum(model.emission, axis=1)
-    cumulative[:, -1] = np.inf  # a uniform draw never falls behind the last bin, whatever rounding says
-    out = np.zeros((n, 7))
-    _kernels.simulate(
-        rng,
-        out,
-        kind,
-        np.ascontiguousarray(table),
-        act,
-        tables.arguments,
-        dynamics.weak_success_by_step,
-        dynamics.end,
-        cumulative,
-        model.outcomes,
-    )
-    return out
+    rule = rule_of(policy)
+    return _summary(rule.simulated(model, n, generator), model, rule.planned_tradeoff)
 
 
 def _summary(counts: FloatArray, model: RoutingModel, tradeoff: float | None) -> SimulatedPoint:

@@ -16,7 +16,7 @@ from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.model.sequences import SequenceBatch
 from trim_pomdp.planning.simulation import simulate
-from trim_pomdp.policies.records import ThresholdRule
+from trim_pomdp.policies import ThresholdRule
 
 FloatArray = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.evaluation import evaluate
 from trim_pomdp.planning.frontier import concave_hull
-from trim_pomdp.policies.records import PlannedPoint, PosteriorRule, ThresholdRule
+from trim_pomdp.policies import PlannedPoint, PosteriorRule, ThresholdRule
 
 THRESHOLDS = tuple(i / 20 for i in range(21))
 

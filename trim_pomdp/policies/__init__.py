@@ -1,23 +1,26 @@
-"""Routing policies, as data that the runtime executes."""
+"""Routing policies: rules that answer for themselves, as data that the runtime executes."""
 
-from trim_pomdp.policies.records import (
-    AlphaVectorRule,
-    MixedRule,
-    PlannedPoint,
-    PolicyArtifact,
-    PosteriorRule,
-    Rule,
-    StrategyRule,
-    ThresholdRule,
-)
+from trim_pomdp.policies.alpha_vectors import AlphaVectorRule
+from trim_pomdp.policies.artifact import PlannedPoint, PolicyArtifact
+from trim_pomdp.policies.base import AnyRule, Decision, Router, Rule, StepObservation
+from trim_pomdp.policies.mixture import MixedRule
+from trim_pomdp.policies.posterior import PosteriorRule
+from trim_pomdp.policies.schedule import ScheduleRule
+from trim_pomdp.policies.strategy import StrategyRule
+from trim_pomdp.policies.threshold import ThresholdRule
 
 __all__ = [
     "AlphaVectorRule",
+    "AnyRule",
+    "Decision",
     "MixedRule",
     "PlannedPoint",
     "PolicyArtifact",
     "PosteriorRule",
+    "Router",
     "Rule",
+    "ScheduleRule",
+    "StepObservation",
     "StrategyRule",
     "ThresholdRule",
 ]

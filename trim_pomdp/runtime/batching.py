@@ -23,9 +23,11 @@ from trim_pomdp.runtime.protocols import (
     BatchGenerator,
     BatchScorer,
     GeneratedStep,
+    Generator,
     ScoreRequest,
+    SolutionScores,
     StepRequest,
-    StepScores,
+    StepScorer,
 )
 
 Request = TypeVar("Request")
@@ -33,17 +35,40 @@ Reply = TypeVar("Reply")
 
 
 def batched(
-    weak: BatchGenerator | None, strong: BatchGenerator | None = None, prm: BatchScorer | None = None
+    weak: Generator | BatchGenerator | None,
+    strong: Generator | BatchGenerator | None = None,
+    prm: StepScorer | BatchScorer | None = None,
 ) -> Models:
-    """The models of a run, all in this process, batched together."""
+    """The models of a run: those that take batches are batched together, the others asked as they are."""
     batcher = Batcher()
+    in_batches = all(model is None or isinstance(model, BatchGenerator | BatchScorer) for model in (weak, strong, prm))
+    # Models elsewhere work as long as a request is out, so that the batcher alone cannot keep the clock.
     return Models(
-        weak=None if weak is None else batcher.generator(weak),
-        strong=None if strong is None else batcher.generator(strong),
-        prm=None if prm is None else batcher.scorer(prm),
-        clock=batcher.clock,
-        keep_clock=True,
+        weak=_generator(weak, batcher),
+        strong=_generator(strong, batcher),
+        prm=_scorer(prm, batcher),
+        clock=batcher.clock if in_batches else ModelClock(),
+        keep_clock=in_batches,
     )
+
+
+def _generator(model: Generator | BatchGenerator | None, batcher: Batcher) -> Generator | None:
+    return batcher.generator(model) if isinstance(model, BatchGenerator) else model
+
+
+def _scorer(model: StepScorer | BatchScorer | None, batcher: Batcher) -> StepScorer | None:
+    return batcher.scorer(model) if isinstance(model, BatchScorer) else model
+
+
+def score_all(prm: StepScorer | BatchScorer, requests: Sequence[ScoreRequest]) -> list[SolutionScores]:
+    """Scores of many requests, outside of an event loop."""
+    if isinstance(prm, BatchScorer):
+        return prm.score_batch(requests)
+
+    async def ask() -> list[SolutionScores]:
+        return await asyncio.gather(*(prm.score(request) for request in requests))
+
+    return asyncio.run(ask())
 
 
 class Batcher:
@@ -57,7 +82,7 @@ class Batcher:
 
     def __init__(self) -> None:
         self.clock = ModelClock()
-        self._queues: list[_Queue[StepRequest, GeneratedStep] | _Queue[ScoreRequest, StepScores]] = []
+        self._queues: list[_Queue[StepRequest, GeneratedStep] | _Queue[ScoreRequest, SolutionScores]] = []
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="models")
         self._driver: asyncio.Task[None] | None = None
 
@@ -154,9 +179,9 @@ class BatchedGenerator:
 class BatchedScorer:
     """A process reward model whose requests are batched."""
 
-    def __init__(self, queue: _Queue[ScoreRequest, StepScores]) -> None:
+    def __init__(self, queue: _Queue[ScoreRequest, SolutionScores]) -> None:
         self._queue = queue
 
-    async def score(self, request: ScoreRequest) -> StepScores:
+    async def score(self, request: ScoreRequest) -> SolutionScores:
         """See `StepScorer.score`."""
         return await self._queue.ask(request)

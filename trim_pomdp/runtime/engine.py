@@ -1,6 +1,6 @@
 """The scheduler: many problems in flight, so that backends batch.
 
-Every problem is one `Solution`; so many workers each take the next problem, and wait for models only. Whatever goes
+Every problem is one `Attempt`; so many workers each take the next problem, and wait for models only. Whatever goes
 wrong with a problem ends that problem, in one terminal record with the reason, and the run goes on. What goes wrong
 with writing results ends the run, and so does a run that is set up so that no problem could be solved.
 """
@@ -15,10 +15,10 @@ from time import perf_counter
 
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
-from trim_pomdp.runtime.protocols import GeneratedStep, Generator, ScoreRequest, StepScorer, StepScores
+from trim_pomdp.policies.base import SetupError
+from trim_pomdp.runtime.attempt import Attempt, Call
+from trim_pomdp.runtime.protocols import GeneratedStep, Generator, ScoreRequest, SolutionScores, StepScorer
 from trim_pomdp.runtime.records import SolutionRecord
-from trim_pomdp.runtime.routers import SetupError
-from trim_pomdp.runtime.solution import Call, Solution
 
 
 class ModelClock:
@@ -71,7 +71,7 @@ class Models:
     clock: ModelClock = field(default_factory=ModelClock)
     keep_clock: bool = False
 
-    async def answer(self, call: Call) -> GeneratedStep | StepScores:
+    async def answer(self, call: Call) -> GeneratedStep | SolutionScores:
         """The reply of the model that a call is for.
 
         Raises
@@ -84,7 +84,7 @@ class Models:
         with self.clock.working():
             return await self._answer(call)
 
-    async def _answer(self, call: Call) -> GeneratedStep | StepScores:
+    async def _answer(self, call: Call) -> GeneratedStep | SolutionScores:
         if isinstance(call.request, ScoreRequest):
             if self.prm is None:
                 raise SetupError("this run has no PRM, but a score is wanted")
@@ -97,7 +97,7 @@ class Models:
 
 async def solve_all(
     problems: Iterable[Problem],
-    start: Callable[[Problem], Solution],
+    start: Callable[[Problem], Attempt],
     models: Models,
     finished: Callable[[SolutionRecord], None],
     *,
@@ -142,14 +142,14 @@ async def solve_all(
         await asyncio.gather(*workers, return_exceptions=True)
 
 
-async def _solve(solution: Solution, models: Models) -> SolutionRecord:
+async def _solve(attempt: Attempt, models: Models) -> SolutionRecord:
     try:
-        while (call := solution.pending) is not None:
+        while (call := attempt.pending) is not None:
             began = perf_counter()
             reply = await models.answer(call)
-            solution.receive(reply, perf_counter() - began)
+            attempt.receive(reply, perf_counter() - began)
     except SetupError:
         raise
     except Exception as error:
-        solution.fail(error)
-    return solution.record
+        attempt.fail(error)
+    return attempt.record

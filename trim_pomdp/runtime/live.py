@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.policies import PolicyArtifact
-from trim_pomdp.runtime.routers import AnyRule
+from trim_pomdp.model.conditions import Conditions
+from trim_pomdp.policies import PolicyArtifact, Rule
 from trim_pomdp.runtime.run import Progress, Routing, run
+from trim_pomdp.runtime.sources import roles_asked
 from trim_pomdp.runtime.summary import RunSummary
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def plan_for_budget(model: RoutingModel, budget: float) -> LivePlan:
     return _in_model(policy_for_budget(model, budget), model)
 
 
-def plan_for_rule(rule: AnyRule, model: RoutingModel | None) -> LivePlan:
+def plan_for_rule(rule: Rule, model: RoutingModel | None) -> LivePlan:
     """A rule that was not planned, and what the model, if there is one, predicts of it.
 
     Raises
@@ -68,7 +69,9 @@ def plan_for_rule(rule: AnyRule, model: RoutingModel | None) -> LivePlan:
     from trim_pomdp.planning.evaluation import evaluate
 
     planned = evaluate(rule, model)
-    artifact = PolicyArtifact(model=model.name, policy=rule, planned=planned, provenance=model.provenance)
+    artifact = PolicyArtifact(
+        model=model.name, policy=rule, planned=planned, provenance=model.provenance, notes=model.dynamics.warnings
+    )
     return _in_model(artifact, model)
 
 
@@ -86,8 +89,37 @@ def _in_model(artifact: PolicyArtifact, model: RoutingModel) -> LivePlan:
     return LivePlan(artifact, model.strong_only_tokens, model.observations.class_table)
 
 
+def misfits(plan: LivePlan, source: ModelSource, *, family: str | None = None) -> tuple[str, ...]:
+    """What a run has otherwise than the plan takes for granted, a phrase each; so much of the plan may not come true.
+
+    Parameters
+    ----------
+    family : str or None
+        Of the lab's problems.
+
+    Raises
+    ------
+    InputError
+        If solutions end before the step cap of the plan: nothing of it would be true then.
+    """
+    artifact, caps = plan.artifact, source.caps
+    horizon = artifact.policy.horizon
+    if horizon is not None and caps.max_steps < horizon:
+        raise InputError(
+            f"the policy was planned for solutions of up to {horizon} steps, but this run ends them after "
+            f"{caps.max_steps}; raise [limits] max_steps, or plan on dynamics of that cap (fit-dynamics --max-steps)"
+        )
+    known = artifact.conditions
+    if known is None and horizon is not None:
+        known = Conditions(max_steps=horizon)
+    if known is None:
+        return ()
+    models = source.config(roles_asked(artifact.policy, caps))
+    return known.differences(Conditions(family=family, max_steps=caps.max_steps, models=models))
+
+
 def run_live(
-    plan: LivePlan,
+    plan: LivePlan | PolicyArtifact | Rule,
     problems: Sequence[Problem],
     source: ModelSource,
     folder: str | Path,
@@ -102,7 +134,8 @@ def run_live(
 
     Parameters
     ----------
-    plan : LivePlan
+    plan : LivePlan, PolicyArtifact or rule
+        A bare rule runs without anything planned beside it.
     problems : sequence of Problem
     source : ModelSource
         Only the models that the policy can ask are loaded.
@@ -117,9 +150,12 @@ def run_live(
     ------
     InputError
         If a model is wanted that the source does not have, or truth that nobody knows, or the folder is not fit.
-    """
-    from trim_pomdp.runtime.sources import roles_asked
 
+    See Also
+    --------
+    misfits : what of the plan the source's models may not fulfil; `run_live` does not ask.
+    """
+    plan = _as_plan(plan)
     rule = plan.artifact.policy
     routing = Routing(
         rule,
@@ -143,6 +179,12 @@ def run_live(
         strong_only_tokens=plan.strong_only_tokens,
         files={POLICY_FILE: plan.artifact.model_dump_json(indent=1) + "\n"},
     )
+
+
+def _as_plan(given: LivePlan | PolicyArtifact | Rule) -> LivePlan:
+    if isinstance(given, Rule):
+        return plan_for_rule(given, None)
+    return plan_from_file(given, None) if isinstance(given, PolicyArtifact) else given
 
 
 def result_document(summary: RunSummary, plan: LivePlan) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from trim_pomdp.data.problems import Problem
 
@@ -77,7 +77,7 @@ class ScoreRequest:
 
 
 @dataclass(frozen=True)
-class StepScores:
+class SolutionScores:
     """Scores of a solution so far.
 
     Attributes
@@ -103,11 +103,12 @@ class Generator(Protocol):
 class StepScorer(Protocol):
     """A process reward model."""
 
-    async def score(self, request: ScoreRequest) -> StepScores:
+    async def score(self, request: ScoreRequest) -> SolutionScores:
         """Score every step."""
         ...
 
 
+@runtime_checkable
 class BatchGenerator(Protocol):
     """A generator in this process: many requests at once, synchronously."""
 
@@ -116,9 +117,10 @@ class BatchGenerator(Protocol):
         ...
 
 
+@runtime_checkable
 class BatchScorer(Protocol):
     """A process reward model in this process: many requests at once, synchronously."""
 
-    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[StepScores]:
+    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[SolutionScores]:
         """Score every step of every request."""
         ...

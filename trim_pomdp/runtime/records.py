@@ -8,16 +8,16 @@ between two runs that are the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from trim_pomdp.artifacts import Record
 from trim_pomdp.model.dynamics import Probability
-from trim_pomdp.runtime.protocols import GeneratedStep, StepScores, StopReason
+from trim_pomdp.runtime.protocols import GeneratedStep, SolutionScores, StopReason
 from trim_pomdp.runtime.stepping import Flaw
 
-Author = Literal["weak", "strong"]
 Action = Literal["keep", "regenerate"]
 Reason = Literal["answer", "no answer", "degenerate", "step cap", "error"]
 StepClass = Literal[0, 1, 2]
@@ -78,9 +78,9 @@ class Scoring(Record):
     seconds: NonNegativeFloat = 0.0
 
     @property
-    def reply(self) -> StepScores:
+    def reply(self) -> SolutionScores:
         """What the model replied."""
-        return StepScores(self.scores, self.tokens)
+        return SolutionScores(self.scores, self.tokens)
 
 
 class TokenCounts(Record):
@@ -114,18 +114,16 @@ class DecisionRecord(Record):
     scoring : Scoring or None
         What the PRM said before the decision; None where it was not asked.
     features : dict of str to float
-        What the router looked at, by name (`trim_pomdp.runtime.routers`).
+        What else the router looked at beside the score, by name (`trim_pomdp.policies.StepObservation`).
     evidence, q, belief, gain, price : float(s) or None
-        What the router made of it: evidence score, P(prefix before is right), distribution over S0, S1, S2, gain of
-        intervening, price in units of reward. None where the rule has no such thing.
+        What the router made of it: evidence score, where it is not the PRM's; P(prefix before is right); distribution
+        over S0, S1, S2; gain of intervening; price in units of reward. None where the rule has no such thing.
     action : {"keep", "regenerate"} or None
         What was done; None where an error came first.
     capped : bool
         The strong model was out of reach: its tokens for this problem are spent.
     strong : Generation or None
         The strong model's step, if it wrote one.
-    own_score : float or None
-        Score of the step that stands in the solution, which for a regenerated one arrives with the next PRM call.
     tokens : TokenCounts
         Tokens of this step.
     policy_hash : str
@@ -146,9 +144,13 @@ class DecisionRecord(Record):
     action: Action | None = None
     capped: bool = False
     strong: Generation | None = None
-    own_score: Probability | None = None
     tokens: TokenCounts
     policy_hash: str
+
+    @property
+    def score(self) -> float | None:
+        """The PRM's score of the weak step; None where it was not asked before the decision."""
+        return None if self.scoring is None else self.scoring.scores[-1]
 
     @property
     def accepted(self) -> Generation | None:
@@ -186,6 +188,8 @@ class TerminalRecord(Record):
         Totals.
     scoring : Scoring or None
         A last reply of the PRM, asked for scores that no decision had needed.
+    q : float or None
+        P(the solution is right) after its last step, in the policy's belief; None for policies without one.
     policy_hash : str
         Of the rule that decided.
     session : int
@@ -207,6 +211,7 @@ class TerminalRecord(Record):
     degenerate: NonNegativeInt
     tokens: TokenCounts
     scoring: Scoring | None = None
+    q: Probability | None = None
     policy_hash: str
     session: NonNegativeInt = 0
     elapsed_s: NonNegativeFloat = 0.0
@@ -227,3 +232,28 @@ class SolutionRecord:
 
     decisions: tuple[DecisionRecord, ...]
     terminal: TerminalRecord
+
+    @cached_property
+    def own_scores(self) -> tuple[float | None, ...]:
+        """Score of each step that stands, given ones apart; None where no call of the PRM saw it.
+
+        Of a weak step that was kept it is the one that was decided on; that of a regenerated step comes with the next
+        call of the PRM.
+        """
+        given = len(self.terminal.prefix)
+        out: list[float | None] = [None] * len(self.decisions)
+        for item in self.decisions:
+            if item.scoring is None:
+                continue
+            seen = item.scoring.scores if item.action == "keep" else item.scoring.scores[:-1]
+            _fill(out, seen[given:])
+        if self.terminal.scoring is not None:
+            _fill(out, self.terminal.scoring.scores[given:])
+        return tuple(out)
+
+
+def _fill(known: list[float | None], seen: tuple[float, ...]) -> None:
+    """Take over the scores of steps that had none."""
+    for index, score in enumerate(seen):
+        if known[index] is None:
+            known[index] = score

@@ -19,13 +19,12 @@ import numpy as np
 from trim_pomdp.artifacts import Record, write_text
 from trim_pomdp.data.features import LOGPROBS, LogprobName
 from trim_pomdp.data.problems import Problem
-from trim_pomdp.data.processbench import LabelledSolution
-from trim_pomdp.data.processbench import StepScores as LabelledStepScores
+from trim_pomdp.data.processbench import LabelledSolution, StepScores
 from trim_pomdp.data.rollouts import RepairRollout, StrongRollout
 from trim_pomdp.data.sequences import ScoredSequence
 from trim_pomdp.errors import InputError
+from trim_pomdp.runtime.attempt import logprob_features
 from trim_pomdp.runtime.records import Generation, SolutionRecord
-from trim_pomdp.runtime.solution import logprob_features
 from trim_pomdp.runtime.stepping import boxed_answer
 
 
@@ -157,10 +156,10 @@ def repair_rollout(repair: Repair, redone: SolutionRecord, *, labels: bool = Fal
     )
 
 
-def labelled_scores(record: SolutionRecord, prm: str) -> LabelledStepScores:
+def labelled_scores(record: SolutionRecord, prm: str) -> StepScores:
     """Scores of a weak solution's steps beside its first error, as `fit-observations` takes them."""
     scores, features = _scores(record), _features(record)
-    return LabelledStepScores(
+    return StepScores(
         id=f"{record.terminal.problem}/weak",
         label=first_error(record),
         n_scored=len(record.decisions),
@@ -200,8 +199,8 @@ def _known_class(generation: Generation) -> int:
 
 
 def _scores(record: SolutionRecord) -> tuple[float, ...] | None:
-    scores = [item.own_score for item in record.decisions]
-    return None if None in scores else tuple(score for score in scores if score is not None)
+    known = tuple(score for score in record.own_scores if score is not None)
+    return known if len(known) == len(record.decisions) else None
 
 
 def _features(record: SolutionRecord) -> dict[LogprobName, tuple[float, ...]]:

@@ -8,7 +8,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,10 +15,10 @@ from typing import Any
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.observations import ClassTable
+from trim_pomdp.policies.base import Rule, SetupError, content_hash
+from trim_pomdp.runtime.attempt import Attempt, Caps, Oracle
 from trim_pomdp.runtime.engine import Models, solve_all
 from trim_pomdp.runtime.records import SolutionRecord, TerminalRecord
-from trim_pomdp.runtime.routers import AnyRule, Router, SetupError, content_hash, needs_truth, router_choice
-from trim_pomdp.runtime.solution import Caps, Oracle, Solution
 from trim_pomdp.runtime.summary import RunSummary, summarise
 from trim_pomdp.runtime.traces import TraceWriter
 
@@ -54,7 +53,7 @@ class Routing:
         If it needs the class table and there is none, or another one.
     """
 
-    policy: AnyRule
+    policy: Rule
     seed: int = 0
     caps: Caps = field(default_factory=Caps)
     class_table: ClassTable | None = None
@@ -62,19 +61,15 @@ class Routing:
     record_scores: bool = False
 
     def __post_init__(self) -> None:
-        if needs_truth(self.policy) and self.oracle is None:
+        if self.policy.needs_truth and self.oracle is None:
             raise SetupError("the strategy 'oracle' exists only where true classes are known")
-        self._choose  # noqa: B018  # finds out now what the policy lacks
+        self.policy.require(self.class_table)
 
-    @cached_property
-    def _choose(self) -> Callable[[str], Router]:
-        return router_choice(self.policy, seed=self.seed, class_table=self.class_table)
-
-    def start(self, problem: Problem, prefix: tuple[str, ...] = ()) -> Solution:
+    def start(self, problem: Problem, prefix: tuple[str, ...] = ()) -> Attempt:
         """A problem's solution, not begun yet, or begun with given steps."""
-        return Solution(
+        return Attempt(
             problem,
-            self._choose(problem.id),
+            self.policy.router(problem, seed=self.seed, class_table=self.class_table),
             caps=self.caps,
             seed=self.seed,
             oracle=self.oracle,
@@ -86,7 +81,7 @@ class Routing:
     def config(self) -> dict[str, Any]:
         """What defines it, as JSON values."""
         return {
-            "policy": content_hash(self.policy),
+            "policy": self.policy.policy_hash,
             "class_table": None if self.class_table is None else content_hash(self.class_table),
             "seed": self.seed,
             "caps": asdict(self.caps),
@@ -96,7 +91,7 @@ class Routing:
 
 def run(
     problems: Sequence[Problem],
-    start: Callable[[Problem], Solution],
+    start: Callable[[Problem], Attempt],
     models: Models,
     folder: str | Path,
     *,

@@ -8,18 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from trim_pomdp.artifacts import require_writable, validate
 from trim_pomdp.data.features import LOGPROBS, LogprobName
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.data.processbench import LabelledSolution, StepScores
 from trim_pomdp.errors import InputError
-from trim_pomdp.runtime.protocols import BatchScorer, ScoreRequest
-from trim_pomdp.runtime.solution import logprob_features
-
-if TYPE_CHECKING:
-    from trim_pomdp.runtime.sources import WeakModel
+from trim_pomdp.runtime.attempt import logprob_features
+from trim_pomdp.runtime.backends.base import AnyGenerator, AnyScorer, LogprobGenerator
+from trim_pomdp.runtime.batching import score_all
+from trim_pomdp.runtime.protocols import ScoreRequest
 
 _BATCH = 32
 
@@ -30,23 +29,37 @@ class SolutionScorer:
 
     Attributes
     ----------
-    prm : BatchScorer or None
+    prm : StepScorer, BatchScorer or None
         Scores every step.
     name : str
         What it is called in the file.
-    weak : WeakModel or None
+    weak : generator or None
         Tells how likely the steps' tokens are.
+
+    Raises
+    ------
+    InputError
+        If it does not tell that of steps that are given.
     """
 
-    prm: BatchScorer | None
+    prm: AnyScorer | None
     name: str
-    weak: WeakModel | None = None
+    weak: AnyGenerator | None = None
+
+    def __post_init__(self) -> None:
+        if self.weak is not None and not isinstance(self.weak, LogprobGenerator):
+            raise InputError(
+                "this weak model's backend tells no log-probabilities of given steps; leave out --logprobs, or "
+                'take backend = "transformers"'
+            )
 
     def __call__(self, solutions: Sequence[LabelledSolution]) -> list[StepScores]:
         """Measure solutions."""
         requests = [ScoreRequest(Problem(item.id, item.problem), item.steps) for item in solutions]
-        scores = [reply.scores for reply in self.prm.score_batch(requests)] if self.prm else [None] * len(solutions)
-        logprobs = self.weak.step_logprobs(requests) if self.weak else [None] * len(solutions)
+        scores = [reply.scores for reply in score_all(self.prm, requests)] if self.prm else [None] * len(solutions)
+        logprobs: Sequence[list[tuple[float, ...]] | None] = [None] * len(solutions)
+        if isinstance(self.weak, LogprobGenerator):
+            logprobs = self.weak.step_logprobs(requests)
         return [
             StepScores(
                 id=item.id,

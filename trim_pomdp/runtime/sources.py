@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.policies import StrategyRule
+from trim_pomdp.policies.base import Author, Role, Rule
+from trim_pomdp.runtime.attempt import Caps, Oracle
+from trim_pomdp.runtime.backends.base import AnyGenerator, AnyScorer, Place
 from trim_pomdp.runtime.batching import batched
-from trim_pomdp.runtime.config import (
-    ModelsFile,
-    load_generator,
-    load_scorer,
-    model_config,
-)
+from trim_pomdp.runtime.config import ROLES, ModelsFile, model_config
 from trim_pomdp.runtime.engine import Models
-from trim_pomdp.runtime.protocols import BatchGenerator, BatchScorer, ScoreRequest
-from trim_pomdp.runtime.routers import AnyRule, Role, needs_score
-from trim_pomdp.runtime.solution import Caps, Oracle
-
-
-class WeakModel(BatchGenerator, Protocol):
-    """A generator that also tells how likely given steps are."""
-
-    def step_logprobs(self, requests: Sequence[ScoreRequest]) -> list[list[tuple[float, ...]]]:
-        """Log-probabilities of the tokens of every step of every request."""
-        ...
 
 
 @dataclass(frozen=True)
 class Backends:
-    """Loaded models, as many as were asked for."""
+    """Loaded models, as many as were asked for, each of whatever backend."""
 
-    weak: WeakModel | None = None
-    strong: BatchGenerator | None = None
-    prm: BatchScorer | None = None
+    weak: AnyGenerator | None = None
+    strong: AnyGenerator | None = None
+    prm: AnyScorer | None = None
 
     @property
     def models(self) -> Models:
-        """As the engine takes them, batched together."""
+        """As the engine takes them; those in this process are batched together."""
         return batched(self.weak, self.strong, self.prm)
 
 
@@ -79,23 +65,22 @@ class ModelSource(Protocol):
         ...
 
 
-def roles_asked(rule: AnyRule, caps: Caps, *, record_scores: bool = False) -> frozenset[Role]:
+def roles_asked(rule: Rule, caps: Caps, *, record_scores: bool = False) -> frozenset[Role]:
     """The models that a rule can ask for anything."""
-    roles: set[Role] = {"weak", "strong"}
-    if isinstance(rule, StrategyRule) and rule.strategy == "weak":
-        roles = {"weak"}
-    elif isinstance(rule, StrategyRule) and rule.strategy == "strong" and caps.max_strong_tokens is None:
-        roles = {"strong"}
-    return frozenset(roles | {"prm"}) if record_scores or needs_score(rule) else frozenset(roles)
+    roles: set[Role] = set(rule.authors)
+    if caps.max_strong_tokens is not None:  # the weak model goes on once they are spent
+        roles.add("weak")
+    if record_scores or rule.needs_score:
+        roles.add("prm")
+    return frozenset(roles)
 
 
 @dataclass(frozen=True)
 class FileSource:
-    """The models of a models file (a `ModelSource`); nobody knows true classes."""
+    """The models of a models file (a `ModelSource`)."""
 
     path: Path
     file: ModelsFile
-    oracle: None = None
 
     @property
     def caps(self) -> Caps:
@@ -103,14 +88,22 @@ class FileSource:
         return self.file.limits.caps
 
     @property
+    def oracle(self) -> Oracle | None:
+        """See `ModelSource`; there is one where both generators' backend knows it."""
+        weak, strong = self.file.weak, self.file.strong
+        if weak is None or strong is None or weak.backend != strong.backend:
+            return None
+        return weak.oracle
+
+    @property
     def prm_name(self) -> str:
         """See `ModelSource`."""
-        return "prm" if self.file.prm is None else Path(self.file.prm.model).name
+        return "prm" if self.file.prm is None else self.file.prm.title
 
     def require(self, roles: Collection[Role]) -> None:
         """See `ModelSource`."""
-        for role in ("weak", "strong", "prm"):
-            if role in roles and getattr(self.file, role) is None:
+        for role in ROLES:
+            if role in roles and self.file.table(role) is None:
                 raise InputError(f"{self.path}: no table [{role}], but that model is asked here")
 
     def config(self, roles: Collection[Role]) -> dict[str, Any]:
@@ -119,22 +112,16 @@ class FileSource:
 
     def load(self, roles: Collection[Role]) -> Backends:
         """See `ModelSource`."""
-        _require_transformers()
-        weak, strong, prm, base = self.file.weak, self.file.strong, self.file.prm, self.path.parent
+        prm = self.file.prm
         return Backends(
-            load_generator(weak, "weak", base, where=f"{self.path}, [weak]") if weak and "weak" in roles else None,
-            load_generator(strong, "strong", base, where=f"{self.path}, [strong]")
-            if strong and "strong" in roles
-            else None,
-            load_scorer(prm, base, where=f"{self.path}, [prm]") if prm and "prm" in roles else None,
+            weak=self._generator("weak") if "weak" in roles else None,
+            strong=self._generator("strong") if "strong" in roles else None,
+            prm=prm.load(self._place("prm")) if prm is not None and "prm" in roles else None,
         )
 
+    def _generator(self, role: Author) -> AnyGenerator | None:
+        table = self.file.weak if role == "weak" else self.file.strong
+        return None if table is None else table.load(role, self._place(role))
 
-def _require_transformers() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"backend 'transformers' needs {' and '.join(missing)}; install them with: pip install 'trim-pomdp[lab]'"
-        )
+    def _place(self, role: Role) -> Place:
+        return Place(self.path.parent, f"{self.path}, [{role}]")

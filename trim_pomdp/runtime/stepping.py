@@ -8,7 +8,7 @@ is *degenerate* if it is
 * ``over-long``: it hit the token limit before any stop.
 
 Degenerate steps are steps like any others: scored, decided on, kept as generated, and flagged. Several accepted in a
-row end the solution (`trim_pomdp.runtime.solution.Caps`), so none is ever looped on.
+row end the solution (`trim_pomdp.runtime.attempt.Caps`), so none is ever looped on.
 """
 
 from __future__ import annotations

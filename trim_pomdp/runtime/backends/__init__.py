@@ -1,1 +1,13 @@
-"""Models behind the two protocols of `trim_pomdp.runtime.protocols`."""
+"""Models behind the two protocols of `trim_pomdp.runtime.protocols`, found by ``backend = "…"`` in a models file.
+
+A backend is one module, importable without what it drives: it names the table that a models file may hold for a
+generator (``GENERATOR``) and for a process reward model (``PRM``), subclasses of `ModelTable` that load the model;
+None where it has no such thing. A backend from elsewhere is named by its module (``backend = "package.module"``).
+"""
+
+BACKENDS = {
+    "dummy": "trim_pomdp.runtime.backends.dummy",
+    "replay": "trim_pomdp.runtime.backends.replay",
+    "transformers": "trim_pomdp.runtime.backends.transformers",
+}
+"""Modules of the backends, by name."""

@@ -1,4 +1,4 @@
-"""Scripted models that do what a routing model says, for tests of everything but models.
+"""``backend = "dummy"``: scripted models that do what a routing model says, to try everything but models.
 
 A `DummyWorld` holds the parameters; its generators and its PRM draw from them by keyed uniforms, so that what a
 policy achieves among them is what `trim_pomdp.planning.evaluation` computes, within sampling error. A step's text says
@@ -18,14 +18,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import NonNegativeFloat, model_validator
 
 from trim_pomdp.data.problems import Problem
-from trim_pomdp.errors import InputError
-from trim_pomdp.model.dynamics import StepDynamics
+from trim_pomdp.errors import InputError, TrimError
+from trim_pomdp.model.dynamics import Probability, StepDynamics
 from trim_pomdp.model.observations import ObservationModel
+from trim_pomdp.policies.base import Author
 from trim_pomdp.randomness import keyed_uniform, keyed_uniforms
-from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StepScores
-from trim_pomdp.runtime.records import Author, StepClass
+from trim_pomdp.runtime.backends.base import GeneratorTable, ModelTable, Place, ScorerTable
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest
+from trim_pomdp.runtime.records import StepClass
+
+if TYPE_CHECKING:
+    from trim_pomdp.runtime.attempt import Oracle
 
 RIGHT_ANSWER = "42"
 _PRM_TOKENS = 10
@@ -133,8 +141,9 @@ class DummyWorld:
         hazard = self.hazard_derailed if derailed else self.hazard if right else self.hazard_wrong
         ends = draw[4] < hazard[t]
         if ends:
-            answer = RIGHT_ANSWER if right and not derailed else "13"
-            text += f" \\boxed{{{answer}}}"
+            reference = request.problem.answer or RIGHT_ANSWER
+            wrong = "13" if reference != "13" else "31"
+            text += f" \\boxed{{{reference if right and not derailed else wrong}}}"
         tokens = max(math.floor(means[weak_class] + draw[2]), 1)
         lowest = math.log(0.02 + 0.9 * draw[3]) * (1.0 if right else 2.0)
         logprobs = (lowest, *(-0.01,) * (tokens - 1))
@@ -142,12 +151,12 @@ class DummyWorld:
             return GeneratedStep(text, logprobs[: request.max_tokens], "length")
         return GeneratedStep(text, logprobs, "answer" if ends else "separator")
 
-    def score(self, request: ScoreRequest) -> StepScores:
+    def score(self, request: ScoreRequest) -> SolutionScores:
         """Scores of all steps; that of a step depends on its text and the ones before it, not on later ones."""
         scores = tuple(
             self._step_score(request.problem.id, request.steps[: index + 1]) for index in range(len(request.steps))
         )
-        return StepScores(scores, _PRM_TOKENS * len(scores))
+        return SolutionScores(scores, _PRM_TOKENS * len(scores))
 
     def _step_score(self, problem: str, steps: tuple[str, ...]) -> float:
         bin_draw, place = keyed_uniforms(2, 0, problem, len(steps), steps[-1], "score").tolist()
@@ -233,15 +242,90 @@ class DummyScorer:
     faults: Faults = field(default_factory=Faults)
     delay_s: float = 0.0
 
-    async def score(self, request: ScoreRequest) -> StepScores:
+    async def score(self, request: ScoreRequest) -> SolutionScores:
         """See `StepScorer.score`."""
         await asyncio.sleep(self.delay_s)
         return self._score(request)
 
-    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[StepScores]:
+    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[SolutionScores]:
         """See `BatchScorer.score_batch`."""
         return [self._score(request) for request in requests]
 
-    def _score(self, request: ScoreRequest) -> StepScores:
+    def _score(self, request: ScoreRequest) -> SolutionScores:
         self.faults.check(request)
         return self.world.score(request)
+
+
+class _DummyTable(ModelTable):
+    """Which world the dummies live in: that of a preset, or of two files; the same for all three.
+
+    Attributes
+    ----------
+    preset : str or None
+        Name of a preset; or
+    observations, dynamics : str or None
+        files, relative to the models file or absolute.
+    fault_probability : float
+        Share of the steps on which the model fails.
+    delay_s : float
+        Time that a request takes.
+    """
+
+    backend: Literal["dummy"]
+    preset: str | None = None
+    observations: str | None = None
+    dynamics: str | None = None
+    fault_probability: Probability = 0.0
+    delay_s: NonNegativeFloat = 0.0
+
+    @model_validator(mode="after")
+    def _one_world(self) -> Self:
+        files = self.observations is not None and self.dynamics is not None
+        if (self.preset is not None) == files or (self.observations is None) != (self.dynamics is None):
+            raise ValueError("a dummy needs a preset, or observations and dynamics")
+        return self
+
+    @property
+    def oracle(self) -> Oracle:
+        """See `ModelTable`."""
+        return dummy_oracle
+
+    @property
+    def faults(self) -> Faults:
+        """When it fails."""
+        return Faults(probability=self.fault_probability)
+
+    def world(self, place: Place) -> DummyWorld:
+        """The world of the table; raises `InputError` naming the table."""
+        from trim_pomdp.presets.store import load_preset
+
+        try:
+            if self.preset is not None:
+                preset = load_preset(self.preset)
+                return DummyWorld.of(preset.observations, preset.dynamics)
+            assert self.observations is not None
+            assert self.dynamics is not None
+            observations = ObservationModel.read(place.folder / self.observations)
+            return DummyWorld.of(observations, StepDynamics.read(place.folder / self.dynamics))
+        except TrimError as error:
+            raise InputError(f"{place.table}: {error}") from None
+
+
+class DummyGeneratorTable(_DummyTable, GeneratorTable):
+    """A dummy that writes steps."""
+
+    def load(self, role: Author, place: Place) -> DummyGenerator:
+        """See `GeneratorTable`."""
+        return DummyGenerator(self.world(place), role, self.faults, self.delay_s)
+
+
+class DummyScorerTable(_DummyTable, ScorerTable):
+    """A dummy that scores them."""
+
+    def load(self, place: Place) -> DummyScorer:
+        """See `ScorerTable`."""
+        return DummyScorer(self.world(place), self.faults, self.delay_s)
+
+
+GENERATOR = DummyGeneratorTable
+PRM = DummyScorerTable

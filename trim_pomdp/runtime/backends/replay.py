@@ -1,4 +1,4 @@
-"""Recorded models: every request is answered as it was answered in a trace.
+"""``backend = "replay"``: every request is answered as it was answered in a trace.
 
 Under the policy that wrote the trace a replay gives the same trace; under another one it goes as far as the same
 requests come up. A request that was not recorded is an error, which names problem and step.
@@ -8,13 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field
 
 from trim_pomdp.data.problems import Problem
-from trim_pomdp.errors import TrimError
+from trim_pomdp.errors import InputError, TrimError
+from trim_pomdp.policies.base import Author
+from trim_pomdp.runtime.backends.base import GeneratorTable, ModelTable, Place, ScorerTable
 from trim_pomdp.runtime.engine import Models
-from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StepScores
+from trim_pomdp.runtime.protocols import (
+    GeneratedStep,
+    Generator,
+    ScoreRequest,
+    SolutionScores,
+    StepRequest,
+    StepScorer,
+)
 from trim_pomdp.runtime.records import SolutionRecord
+from trim_pomdp.runtime.traces import read_run, read_traces
 
 Key = tuple[str, tuple[str, ...]]
 Reply = TypeVar("Reply")
@@ -40,9 +53,9 @@ class ReplayGenerator:
 class ReplayScorer:
     """A process reward model's recorded replies, by problem id and steps."""
 
-    scores: dict[Key, StepScores]
+    scores: dict[Key, SolutionScores]
 
-    async def score(self, request: ScoreRequest) -> StepScores:
+    async def score(self, request: ScoreRequest) -> SolutionScores:
         """See `StepScorer.score`."""
         return _recorded(self.scores, request.problem, request.steps, f"score of step {len(request.steps) - 1}")
 
@@ -57,7 +70,7 @@ def replay_models(traces: Iterable[SolutionRecord]) -> Models:
     """
     weak: dict[Key, GeneratedStep] = {}
     strong: dict[Key, GeneratedStep] = {}
-    scores: dict[Key, StepScores] = {}
+    scores: dict[Key, SolutionScores] = {}
     for solution in traces:
         problem, steps = solution.terminal.problem, solution.terminal.prefix
         for item in solution.decisions:
@@ -79,3 +92,52 @@ def _recorded(replies: dict[Key, Reply], problem: Problem, steps: tuple[str, ...
         return replies[problem.id, steps]
     except KeyError:
         raise NotRecordedError(f"problem {problem.id!r}: the trace holds no {what} after these steps") from None
+
+
+class _ReplayTable(ModelTable):
+    """Which run is replayed.
+
+    Attributes
+    ----------
+    run : str
+        Its folder, relative to the models file or absolute.
+    """
+
+    backend: Literal["replay"]
+    run: str = Field(min_length=1)
+
+    def config(self, folder: Path) -> dict[str, Any]:
+        """See `ModelTable`: the run by what defines it, not by where it is."""
+        return {"backend": self.backend, "run": read_run(folder / self.run).config_hash}
+
+    def models(self, place: Place) -> Models:
+        """The models of the run; raises `InputError` naming the table."""
+        try:
+            return replay_models(read_traces(place.folder / self.run))
+        except InputError as error:
+            raise InputError(f"{place.table}: {error}") from None
+
+
+class ReplayGeneratorTable(_ReplayTable, GeneratorTable):
+    """A recorded generator."""
+
+    def load(self, role: Author, place: Place) -> Generator:
+        """See `GeneratorTable`."""
+        models = self.models(place)
+        found = models.weak if role == "weak" else models.strong
+        assert found is not None
+        return found
+
+
+class ReplayScorerTable(_ReplayTable, ScorerTable):
+    """A recorded process reward model."""
+
+    def load(self, place: Place) -> StepScorer:
+        """See `ScorerTable`."""
+        found = self.models(place).prm
+        assert found is not None
+        return found
+
+
+GENERATOR = ReplayGeneratorTable
+PRM = ReplayScorerTable

@@ -1,6 +1,6 @@
 r"""One problem's way to its end, as a pure state machine: no model, no clock, no event loop.
 
-A `Solution` says what it wants next (`Solution.pending`) and goes on when it gets it (`Solution.receive`). A step is
+A `Attempt` says what it wants next (`Attempt.pending`) and goes on when it gets it (`Attempt.receive`). A step is
 
     weak step → PRM score, if the router needs one → keep, or let the strong model regenerate → append → stop?
 
@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError, TrimError
 from trim_pomdp.model.belief import KEEP, REGENERATE
-from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StepScores
+from trim_pomdp.policies.base import Author, Decision, Role, Router, StepObservation
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest
 from trim_pomdp.runtime.records import (
-    Author,
     DecisionRecord,
     Generation,
     Reason,
@@ -34,7 +34,6 @@ from trim_pomdp.runtime.records import (
     TerminalRecord,
     TokenCounts,
 )
-from trim_pomdp.runtime.routers import Decision, Role, Router, StepObservation
 from trim_pomdp.runtime.stepping import boxed_answer, flaw_of, same_answer
 
 Oracle = Callable[[Problem, tuple[str, ...]], StepClass]
@@ -89,7 +88,7 @@ class Call:
 
 @dataclass(frozen=True)
 class _Reply:
-    value: GeneratedStep | StepScores
+    value: GeneratedStep | SolutionScores
     seconds: float
 
 
@@ -100,7 +99,6 @@ class _Step:
     weak: Generation | None = None
     scoring: Scoring | None = None
     seen: StepObservation | None = None
-    q: float | None = None
     decision: Decision | None = None
     action: int | None = None
     capped: bool = False
@@ -125,7 +123,7 @@ class _Step:
 
 
 @dataclass(eq=False)
-class Solution:
+class Attempt:
     """One problem on its way.
 
     Parameters
@@ -133,7 +131,7 @@ class Solution:
     problem : Problem
         What is to be solved.
     router : Router
-        Decides about every step.
+        Decides about every step of this problem.
     caps : Caps
         Hard limits.
     seed : int
@@ -144,7 +142,7 @@ class Solution:
         Have every step scored, even where the router needs no score: before the decision if there is one, else by
         one last call, which scores all steps that no call had scored yet.
     prefix : tuple of str
-        Steps to start from. The router takes them as right (q = 1).
+        Steps to start from. A planned policy takes them as right (q = 1).
 
     Raises
     ------
@@ -169,7 +167,6 @@ class Solution:
         self._last_scoring: Scoring | None = None
         self._reason: Reason | None = None
         self._error: str | None = None
-        self._q = 1.0
         self._strong_tokens = 0
         self._course = self._solve()
         self._pending: Call | None = next(self._course)
@@ -179,7 +176,7 @@ class Solution:
         """What is wanted next; None once the solution has ended."""
         return self._pending
 
-    def receive(self, reply: GeneratedStep | StepScores, seconds: float = 0.0) -> None:
+    def receive(self, reply: GeneratedStep | SolutionScores, seconds: float = 0.0) -> None:
         """Go on with the reply to the pending call, which took so many seconds.
 
         Raises
@@ -249,10 +246,8 @@ class Solution:
             features["minimum"] = min((score for score in self._own_scores if score is not None), default=1.0)
         ended = boxed_answer(draft.text) is not None or draft.stop == "end"
         step.seen = StepObservation(len(self._texts), ended, features, draft.true_class)
-        step.decision = self.router.decide(self._q, step.seen)
+        step.decision = self.router.decide(step.seen)
         step.action = step.decision.action
-        if step.decision.after is not None:
-            step.q, self._q = self._q, step.decision.after[step.action]
 
     def _generate(self, role: Author) -> Generator[Call, _Reply, Generation]:
         steps = tuple(self._texts)
@@ -278,7 +273,7 @@ class Solution:
         """Have the steps scored; those that stand and had no score yet get theirs."""
         reply = yield Call("prm", ScoreRequest(self.problem, steps))
         scores = reply.value
-        if not isinstance(scores, StepScores) or len(scores.scores) != len(steps):
+        if not isinstance(scores, SolutionScores) or len(scores.scores) != len(steps):
             raise ReplyError(f"PRM: replied with {scores!r:.80}; expected scores of {len(steps)} steps")
         if not all(0.0 <= score <= 1.0 for score in scores.scores):
             raise ReplyError(f"PRM: scores are {scores.scores!r:.80}; expected probabilities")
@@ -324,28 +319,29 @@ class Solution:
             degenerate=sum(item.flaw is not None for item in accepted),
             tokens=tokens,
             scoring=self._last_scoring,
+            q=self.router.q,
             policy_hash=self.router.policy_hash,
         )
         return SolutionRecord(decisions, terminal)
 
     def _decision_record(self, index: int, step: _Step) -> DecisionRecord:
-        place = len(self.prefix) + index
         decision = step.decision
+        features = dict(step.seen.features) if step.seen else {}
+        features.pop("score", None)  # stands in the scoring
         return DecisionRecord(
             problem=self.problem.id,
-            step=place,
+            step=len(self.prefix) + index,
             weak=step.weak,
             scoring=step.scoring,
-            features=dict(step.seen.features) if step.seen else {},
+            features=features,
             evidence=decision.evidence if decision else None,
-            q=step.q,
+            q=decision.q if decision else None,
             belief=decision.belief if decision else None,
             gain=decision.gain if decision else None,
             price=decision.price if decision else None,
             action=None if step.accepted is None else ("regenerate" if step.action == REGENERATE else "keep"),
             capped=step.capped,
             strong=step.strong,
-            own_score=self._own_scores[place] if place < len(self._own_scores) else None,
             tokens=step.tokens,
             policy_hash=self.router.policy_hash,
         )

@@ -1,0 +1,62 @@
+"""A policy as a file: the rule, what it was made for, and what it is expected to do."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from trim_pomdp.artifacts import Artifact, Record
+from trim_pomdp.model.conditions import Conditions
+from trim_pomdp.policies.base import AnyRule
+
+
+class PlannedPoint(Record):
+    """What a policy is expected to do, per problem; None where the dynamics know too little."""
+
+    tradeoff: float | None = None
+    accuracy: float
+    strong_tokens: float
+    regenerations: float
+    budget: float
+    kept_tokens: float | None = None
+    discarded_tokens: float | None = None
+    steps: float | None = None
+
+
+class PolicyArtifact(Artifact):
+    """A policy, what it was made for, and what it is expected to do.
+
+    Attributes
+    ----------
+    policy : rule or mixture
+        What is executed.
+    planned : PlannedPoint or None
+        Exact expectation of that policy in the model it was planned in; None for a rule that no model was there for.
+    model : str
+        Names of observations and dynamics.
+    asked_budget, asked_tradeoff : float or None
+        What it was made for.
+    value : float or None
+        Exact value of the policy itself, reward × accuracy − tradeoff × strong tokens (None for a mixture).
+    value_lower, value_upper : float or None
+        Certified bounds on the optimal value at the tradeoff (None for a mixture). The policy keeps its belief on a
+        grid, so its own value can lie a little below the lower bound.
+    added_variance : float or None
+        Variance of strong tokens per problem that mixing adds to the average variance of the two policies.
+    conditions : Conditions or None
+        Under which the models were observed that it was planned for.
+    notes : tuple of str
+        Whatever the user should know, such as a budget that cannot be spent.
+    """
+
+    kind: Literal["policy"] = "policy"
+    model: str
+    policy: AnyRule
+    planned: PlannedPoint | None = None
+    asked_budget: float | None = None
+    asked_tradeoff: float | None = None
+    value: float | None = None
+    value_lower: float | None = None
+    value_upper: float | None = None
+    added_variance: float | None = None
+    conditions: Conditions | None = None
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,121 @@
+"""What a table of a models file is, whatever its backend, and how a backend is found by its name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from trim_pomdp.artifacts import Record
+from trim_pomdp.errors import InputError
+from trim_pomdp.policies.base import Author, Role
+from trim_pomdp.runtime.backends import BACKENDS
+from trim_pomdp.runtime.protocols import BatchGenerator, BatchScorer, Generator, ScoreRequest, StepScorer
+
+if TYPE_CHECKING:
+    from trim_pomdp.runtime.attempt import Oracle
+
+AnyGenerator = Generator | BatchGenerator
+AnyScorer = StepScorer | BatchScorer
+
+
+@runtime_checkable
+class LogprobGenerator(BatchGenerator, Protocol):
+    """A generator that also tells how likely given steps are."""
+
+    def step_logprobs(self, requests: Sequence[ScoreRequest]) -> list[list[tuple[float, ...]]]:
+        """Log-probabilities of the tokens of every step of every request."""
+        ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a table stands.
+
+    Attributes
+    ----------
+    folder : Path
+        Of the models file; relative paths are seen from there.
+    table : str
+        File and table, for errors.
+    """
+
+    folder: Path
+    table: str
+
+
+class ModelTable(Record):
+    """A table of a models file: ``[weak]``, ``[strong]`` or ``[prm]``."""
+
+    backend: str
+
+    @property
+    def title(self) -> str:
+        """What the model is called in files of scores."""
+        return self.backend
+
+    @property
+    def oracle(self) -> Oracle | None:
+        """True class of a step, where the backend can know it."""
+        return None
+
+    def config(self, folder: Path) -> dict[str, Any]:
+        """What of the table defines a run, as JSON values; paths are seen from `folder`."""
+        return self.model_dump(mode="json")
+
+
+class GeneratorTable(ModelTable):
+    """A table of a model that writes steps."""
+
+    def load(self, role: Author, place: Place) -> AnyGenerator:
+        """Load the model for a role.
+
+        Raises
+        ------
+        InputError
+            If it cannot be loaded; naming the table.
+        """
+        raise NotImplementedError
+
+
+class ScorerTable(ModelTable):
+    """A table of a process reward model."""
+
+    def load(self, place: Place) -> AnyScorer:
+        """Load the model.
+
+        Raises
+        ------
+        InputError
+            If it cannot be loaded; naming the table.
+        """
+        raise NotImplementedError
+
+
+def table_class(backend: str, role: Role) -> type[ModelTable]:
+    """The table that a backend has for a role.
+
+    Raises
+    ------
+    InputError
+        If there is no such backend, or it has no such model.
+    """
+    module = importlib.import_module(BACKENDS[backend]) if backend in BACKENDS else _from_elsewhere(backend)
+    kind: Literal["GENERATOR", "PRM"] = "PRM" if role == "prm" else "GENERATOR"
+    found: type[ModelTable] | None = getattr(module, kind, None)
+    if found is None:
+        what = "process reward model" if role == "prm" else "generator"
+        raise InputError(f"the backend {backend!r} has no {what}")
+    return found
+
+
+def _from_elsewhere(backend: str) -> Any:
+    try:
+        return importlib.import_module(backend if "." in backend else "")
+    except (ImportError, ValueError):
+        raise InputError(
+            f"unknown backend {backend!r}; there are {', '.join(sorted(BACKENDS))}, or a module of one's own "
+            "(package.module)"
+        ) from None

@@ -1,0 +1,444 @@
+"""Hugging Face models in this process, batched: generators and process reward models from a folder or the hub."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+
+from trim_pomdp.data.problems import Problem
+from trim_pomdp.errors import InputError
+from trim_pomdp.randomness import keyed_uniforms
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest, StopReason
+from trim_pomdp.runtime.sampling import draw_tokens
+from trim_pomdp.runtime.stepping import SEPARATOR, SYSTEM_PROMPT, boxed_answer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+SCORE_TOKEN = "<extra_0>"
+# Tokens of one forward pass on a CPU: beyond that, batches get no faster, only fuller of padding.
+_CPU_TOKENS = 1024
+
+
+class TransformersGenerator:
+    """A causal language model that writes steps (a `BatchGenerator`).
+
+    Parameters
+    ----------
+    model, tokenizer
+        From `transformers`; the tokenizer needs a chat template.
+    role : str
+        ``weak`` or ``strong``: part of the key of every draw.
+    temperature, top_p : float
+        Sampling; temperature 0 takes the likeliest token.
+    system_prompt : str or None
+        First message; None leaves it out.
+    max_batch : int
+        Most requests in one forward pass.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        role: str,
+        temperature: float = 0.7,
+        top_p: float = 1.0,
+        system_prompt: str | None = SYSTEM_PROMPT,
+        max_batch: int = 256,
+    ) -> None:
+        self._model = model.eval()  # type: ignore[no-untyped-call]
+        self._tokenizer = tokenizer
+        self._role = role
+        self._temperature = temperature
+        self._top_p = top_p
+        self._system_prompt = system_prompt
+        self._max_batch = max_batch
+        self._breaks = _tokens_with(tokenizer, "\n")
+        self._ends = _end_tokens(model, tokenizer)
+        parameters = inspect.signature(model.forward).parameters
+        self._cache_keyword = "cache" if "cache" in parameters else "past_key_values"
+
+    @classmethod
+    def load(
+        cls, name: str | Path, *, dtype: str = "auto", device: str = "auto", **options: Any
+    ) -> TransformersGenerator:
+        """Load from a folder or the hub; `options` are those of the class.
+
+        Raises
+        ------
+        InputError
+            If there is no such model.
+        """
+        from transformers import AutoModelForCausalLM
+
+        model = load_model(AutoModelForCausalLM, name, dtype, device)
+        return cls(model, load_tokenizer(name), **options)
+
+    def generate_batch(self, requests: Sequence[StepRequest]) -> list[GeneratedStep]:
+        """See `BatchGenerator`."""
+        texts = [prompt_text(self._tokenizer, r.problem, r.steps, self._system_prompt, SEPARATOR) for r in requests]
+        encoded = _encoded(self._tokenizer, texts)
+        out: dict[int, GeneratedStep] = {}
+        for chunk in _chunks(encoded, self._max_batch, self._model.device):
+            replies = self._generate([requests[i] for i in chunk], [encoded[i] for i in chunk])
+            out.update(zip(chunk, replies, strict=True))
+        return [out[i] for i in range(len(requests))]
+
+    def _generate(self, requests: Sequence[StepRequest], encoded: Sequence[list[int]]) -> list[GeneratedStep]:
+        from transformers import DynamicCache
+
+        ids, mask = _padded(self._tokenizer, encoded, self._model.device)
+        limits = np.array([request.max_tokens for request in requests])
+        uniforms = torch.from_numpy(
+            np.stack(
+                [keyed_uniforms(int(limits.max()), r.seed, r.problem.id, len(r.steps), self._role) for r in requests]
+            )
+        ).to(self._model.device)
+        rows = [_Row(limit) for limit in limits.tolist()]
+        with torch.inference_mode():
+            # Given and updated in place; its keyword was renamed in transformers 5.
+            cache = {self._cache_keyword: DynamicCache(config=self._model.config)}
+            positions = (mask.cumsum(dim=-1) - 1).clamp(min=0)
+            for n in range(int(limits.max())):
+                output = self._model(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    position_ids=positions,
+                    use_cache=True,
+                    logits_to_keep=1,
+                    **cache,
+                )
+                tokens, logprobs = draw_tokens(
+                    output.logits[:, -1], uniforms[:, n], temperature=self._temperature, top_p=self._top_p
+                )
+                for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
+                    if row.stop is None:
+                        self._append(row, token, logprob)
+                if all(row.stop is not None for row in rows):
+                    break
+                ids = tokens[:, None]
+                positions = positions[:, -1:] + 1
+                mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+        return [row.step for row in rows]
+
+    def step_logprobs(self, requests: Sequence[ScoreRequest]) -> list[list[tuple[float, ...]]]:
+        """Log-probabilities of given steps, as if this model had written them.
+
+        Returns
+        -------
+        list of list of tuple of float
+            For every request and step, of each of its tokens, the separator included, and the end of the text where
+            the last step holds an answer (without one nobody knows whether the text was over).
+
+        Raises
+        ------
+        InputError
+            If the tokenizer does not tell where its tokens are in the text (only fast ones do).
+        """
+        if not self._tokenizer.is_fast:
+            raise InputError("log-probabilities of given steps need a fast tokenizer, which tells where tokens are")
+        return [self._step_logprobs(request) for request in requests]
+
+    def _step_logprobs(self, request: ScoreRequest) -> list[tuple[float, ...]]:
+        opening = prompt_text(self._tokenizer, request.problem, (), self._system_prompt, SEPARATOR)
+        ends = [len(opening)]
+        for step in request.steps:
+            ends.append(ends[-1] + len(step) + len(SEPARATOR))
+        text = opening + SEPARATOR.join(request.steps)
+        encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ids: list[int] = list(encoded["input_ids"])
+        starts = [start for start, _ in encoded["offset_mapping"]]
+        if boxed_answer(request.steps[-1]) is not None:
+            ids.append(self._tokenizer.eos_token_id)
+            starts.append(len(text))
+        with torch.inference_mode():
+            logits = self._model(torch.tensor([ids], device=self._model.device), use_cache=False).logits[0, :-1].float()
+            chosen = logits.gather(-1, torch.tensor(ids[1:], device=logits.device)[:, None])[:, 0]
+            values = (chosen - logits.logsumexp(dim=-1)).tolist()
+        # The first token of the text follows nothing, so values[i] is of token i + 1.
+        step_of = np.searchsorted(ends, np.array(starts[1:]), side="right") - 1
+        return [
+            tuple(value for value, owner in zip(values, step_of.tolist(), strict=True) if owner == index)
+            for index in range(len(request.steps))
+        ]
+
+    def _append(self, row: _Row, token: int, logprob: float) -> None:
+        row.logprobs.append(logprob)
+        if token in self._ends:
+            row.finish(self._decode(row.ids), "end")
+            return
+        row.ids.append(token)
+        if token in self._breaks:
+            text = self._decode(row.ids)
+            # A blank line before any text separates nothing.
+            if SEPARATOR in text.lstrip("\n"):
+                row.finish(text.lstrip("\n").split(SEPARATOR)[0], "separator")
+                return
+        if len(row.logprobs) == row.limit:
+            row.finish(self._decode(row.ids), "length")
+
+    def _decode(self, ids: list[int]) -> str:
+        text = self._tokenizer.decode(ids, skip_special_tokens=True)
+        assert isinstance(text, str)
+        return text
+
+
+class _Row:
+    """A step that is being written."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.ids: list[int] = []
+        self.logprobs: list[float] = []
+        self.text = ""
+        self.stop: StopReason | None = None
+
+    def finish(self, text: str, stop: StopReason) -> None:
+        self.text, self.stop = text.strip("\n"), stop
+
+    @property
+    def step(self) -> GeneratedStep:
+        assert self.stop is not None
+        return GeneratedStep(self.text, tuple(self.logprobs), self.stop)
+
+
+class TransformersScorer:
+    """A process reward model in the layout of Qwen2.5-Math-PRM (a `BatchScorer`).
+
+    Steps are joined by ``<extra_0>``, one more after the last; the score of a step is the probability of the second
+    logit there.
+
+    Parameters
+    ----------
+    model : Qwen2ForProcessRewardModel
+    tokenizer
+        With ``<extra_0>`` as one token.
+    system_prompt : str or None
+        First message; None leaves it out.
+    max_batch : int
+        Most requests in one forward pass.
+
+    Raises
+    ------
+    InputError
+        If ``<extra_0>`` is not one token.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        system_prompt: str | None = SYSTEM_PROMPT,
+        max_batch: int = 256,
+    ) -> None:
+        self._model = model.eval()
+        self._tokenizer = tokenizer
+        self._system_prompt = system_prompt
+        self._max_batch = max_batch
+        encoded = tokenizer.encode(SCORE_TOKEN, add_special_tokens=False)
+        if len(encoded) != 1:
+            raise InputError(
+                f"the tokenizer splits {SCORE_TOKEN} into {len(encoded)} tokens; a PRM reads scores at one"
+            )
+        self._score_token = encoded[0]
+
+    @classmethod
+    def load(cls, name: str | Path, *, dtype: str = "auto", device: str = "auto", **options: Any) -> TransformersScorer:
+        """Load from a folder or the hub; `options` are those of the class.
+
+        Raises
+        ------
+        InputError
+            If there is no such model.
+        """
+        from trim_pomdp.runtime.backends.prm import Qwen2ForProcessRewardModel
+
+        model = load_model(Qwen2ForProcessRewardModel, name, dtype, device)
+        return cls(model, load_tokenizer(name), **options)
+
+    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[SolutionScores]:
+        """See `BatchScorer`."""
+        texts = [prompt_text(self._tokenizer, r.problem, r.steps, self._system_prompt, SCORE_TOKEN) for r in requests]
+        encoded = _encoded(self._tokenizer, texts)
+        out: dict[int, SolutionScores] = {}
+        for chunk in _chunks(encoded, self._max_batch, next(self._model.parameters()).device):
+            replies = self._score([requests[i] for i in chunk], [encoded[i] for i in chunk])
+            out.update(zip(chunk, replies, strict=True))
+        return [out[i] for i in range(len(requests))]
+
+    def _score(self, requests: Sequence[ScoreRequest], encoded: Sequence[list[int]]) -> list[SolutionScores]:
+        device = next(self._model.parameters()).device
+        ids, mask = _padded(self._tokenizer, encoded, device)
+        with torch.inference_mode():
+            right = torch.softmax(self._model(ids, mask).float(), dim=-1)[..., 1]
+        out = []
+        for request, row, scores, length in zip(requests, ids, right, mask.sum(dim=1).tolist(), strict=True):
+            found = scores[row == self._score_token].tolist()
+            if len(found) != len(request.steps):
+                where = "its prompt" if SCORE_TOKEN in request.problem.prompt else "a step"
+                raise InputError(
+                    f"problem {request.problem.id}: {len(found)} scores for {len(request.steps)} steps; {where} "
+                    f"contains {SCORE_TOKEN}"
+                )
+            out.append(SolutionScores(tuple(found), int(length)))
+        return out
+
+
+def prompt_text(
+    tokenizer: PreTrainedTokenizerBase,
+    problem: Problem,
+    steps: Sequence[str],
+    system_prompt: str | None,
+    separator: str,
+) -> str:
+    """Prompt, and the solution so far with the separator after every step."""
+    messages = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
+    messages.append({"role": "user", "content": problem.prompt})
+    opening = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return f"{opening}{''.join(step + separator for step in steps)}"
+
+
+def _encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
+    encoded: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return encoded
+
+
+def _chunks(encoded: Sequence[list[int]], most: int, device: torch.device) -> Iterator[list[int]]:
+    """Indices of texts of about one length, so that little is padded; on a CPU, of few tokens in all."""
+    tokens = _CPU_TOKENS if device.type == "cpu" else sys.maxsize
+    chunk: list[int] = []
+    for i in sorted(range(len(encoded)), key=lambda i: len(encoded[i])):
+        if chunk and (len(chunk) == most or (len(chunk) + 1) * len(encoded[i]) > tokens):
+            yield chunk
+            chunk = []
+        chunk.append(i)
+    if chunk:
+        yield chunk
+
+
+def _padded(
+    tokenizer: PreTrainedTokenizerBase, encoded: Sequence[list[int]], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask, padded on the left, shape (B, T) each."""
+    longest = max(map(len, encoded))
+    ids = torch.full((len(encoded), longest), int(tokenizer.pad_token_id))
+    mask = torch.zeros_like(ids)
+    for row, tokens in enumerate(encoded):
+        ids[row, longest - len(tokens) :] = torch.tensor(tokens)
+        mask[row, longest - len(tokens) :] = 1
+    return ids.to(device), mask.to(device)
+
+
+def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
+    """A tokenizer from a folder or the hub.
+
+    Raises
+    ------
+    InputError
+        If there is none, it knows no tokens, or has no chat template.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    # A tokenizer.json says all; AutoTokenizer would put that of the model's family in the place of one of another kind.
+    loader: Any = PreTrainedTokenizerFast if (Path(name) / "tokenizer.json").is_file() else AutoTokenizer
+    try:
+        tokenizer: PreTrainedTokenizerBase = loader.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name}: its tokenizer cannot be loaded ({str(error).splitlines()[0]})") from None
+    if not tokenizer("1", add_special_tokens=False)["input_ids"]:
+        raise InputError(f"{name}: its tokenizer knows no tokens; is tokenizer.json absent?")
+    if tokenizer.chat_template is None:
+        raise InputError(f"{name}: no chat template (chat_template.jinja, or chat_template in tokenizer_config.json)")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(model_class: Any, name: str | Path, dtype: str = "auto", device: str = "auto") -> Any:
+    """A model of this class from a folder (a path) or the hub (a name), without transformers' progress bars.
+
+    Parameters
+    ----------
+    dtype : str
+        ``auto`` takes that of the files: a 7B model in bfloat16 does not become one in float32. On a CPU, which has no
+        arithmetic in float16, bfloat16 stands for it.
+    device : str
+        ``auto`` takes a GPU if there is one.
+
+    Raises
+    ------
+    InputError
+        If there is none, it cannot be loaded, or its files lack weights of this class.
+    """
+    if isinstance(name, Path) and not (name / "config.json").is_file():
+        raise InputError(f"{name}: no model here (no config.json)")
+    kind = "auto" if dtype == "auto" else getattr(torch, dtype)
+    with _quietly():
+        try:
+            model, report = model_class.from_pretrained(name, dtype=kind, output_loading_info=True)
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise InputError(f"{name}: cannot be loaded ({str(error).splitlines()[0]})") from None
+    if heads := sorted(key for key in report["unexpected_keys"] if key.startswith("score.")):
+        raise InputError(f"{name}: a reward model (it has the weights {heads[0]}), no {model_class.__name__}")
+    if absent := sorted(report["missing_keys"]):
+        # Transformers would draw them at random.
+        more = f" and {len(absent) - 1} more" if absent[1:] else ""
+        raise InputError(f"{name}: not a {model_class.__name__}; it lacks the weights {absent[0]}{more}")
+    place = best_device() if device == "auto" else device
+    if dtype == "auto" and place == "cpu" and model.dtype == torch.float16:
+        model = model.to(torch.bfloat16)
+    return model.to(place)
+
+
+def best_device() -> str:
+    """The device that models run on unless told: a GPU if there is one."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def save_model(model: PreTrainedModel, folder: Path) -> None:
+    """Write a model without transformers' progress bar."""
+    with _quietly():
+        model.save_pretrained(folder)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep transformers from drawing bars and writing tables; what they say is said in one line where it matters."""
+    from transformers.utils import logging
+
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _tokens_with(tokenizer: PreTrainedTokenizerBase, piece: str) -> frozenset[int]:
+    """Tokens whose text holds `piece`."""
+    size = len(tokenizer)
+    texts = tokenizer.batch_decode([[token] for token in range(size)])
+    return frozenset(token for token, text in enumerate(texts) if piece in text)
+
+
+def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Tokens that end a text: those of the generation config, and the tokenizer's own."""
+    configured = model.generation_config.eos_token_id if model.generation_config is not None else None
+    listed = configured if isinstance(configured, list) else [configured]
+    return frozenset(token for token in (*listed, tokenizer.eos_token_id) if token is not None)
