@@ -34,6 +34,7 @@ from trim_pomdp.fitting.rollout_terms import (
     emission,
     step_classes,
 )
+from trim_pomdp.model.hazard import HAZARDS
 from trim_pomdp.model.observations import ObservationModel
 
 FloatArray = NDArray[np.float64]
@@ -93,18 +94,22 @@ class Fitted:
 
     @property
     def values(self) -> dict[str, float]:
-        """All numbers that were estimated, by the names that intervals have."""
+        """All numbers that were estimated, by the names that intervals have; hazards that are others' but once."""
+        same = [] if self.hazards.differ else ["hazard_derailed"]
+        same += [] if self.hazards.wrong_apart else ["hazard_wrong"]
+        return {name: value for name, value in self.all_values.items() if name.split(".")[0] not in same}
+
+    @property
+    def all_values(self) -> dict[str, float]:
+        """The same with all three hazards: which of them are alike is a matter of the sample."""
         explanation, parameters = self.estimate.explanation, self.estimate.parameters
         out = {name: parameters[name] for name in (*explanation.free, *explanation.tied) if name in PARAMETERS}
         curve = weak_success_curve(parameters, len(self.hazards.right))
         if "weak_success_slope" in out:
             del out["weak_success"], out["weak_success_slope"]
             out |= _by_step("weak_success", curve)
-        out |= _by_step("hazard", self.hazards.right[:-1])
-        if self.hazards.differ:
-            out |= _by_step("hazard_derailed", self.hazards.derailed[:-1])
-        if self.hazards.wrong_apart:
-            out |= _by_step("hazard_wrong", self.hazards.wrong[:-1])
+        for name, hazard in zip(HAZARDS, self.hazards.end.T, strict=True):
+            out |= _by_step(name, hazard[:-1])
         for kind, tokens in (("weak_tokens", self.weak_tokens), ("strong_tokens", self.strong_tokens)):
             if tokens is not None:
                 out |= {f"{kind}.{name}": float(value) for name, value in zip(CLASSES, tokens, strict=True)}
