@@ -1,9 +1,9 @@
-"""How long `fit-dynamics --rollouts W --strong S --repair R` takes, and what comes out: ``python benchmarks/fit_speed.py``.
+"""How long a fit of rollouts takes, and what comes out: ``python benchmarks/fit_speed.py``.
 
 As many rollouts of each kind as asked for (150) are drawn from the lab's presets, or read from a folder that holds
-`weak/weak.jsonl`, `strong/strong.jsonl` and `repair/repair.jsonl`, and fitted as the verb does, intervals and choice
-included. Times are CPU seconds of this process; compilation is apart. Give OMP_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1.
-`--save FILE` keeps the estimates, `--against FILE` compares with such a file.
+`weak/weak.jsonl`, `strong/strong.jsonl` and `repair/repair.jsonl`, and fitted as `fit-dynamics --rollouts W --strong S
+--repair R` does, intervals and choice included. Times are CPU seconds of this process, compilation apart; give
+OMP_NUM_THREADS=1 and OPENBLAS_NUM_THREADS=1. `--save FILE` keeps estimates, `--against FILE` compares with such a file.
 """
 
 from __future__ import annotations
@@ -99,11 +99,12 @@ def measure(
     return found, clock
 
 
-def estimates(found: StepDynamics) -> dict[str, Any]:
+def estimates(found: StepDynamics, seconds: dict[str, float]) -> dict[str, Any]:
     """What to keep of a fit."""
     assert found.fit is not None
     return {
         "explanation": found.fit.explanation,
+        "seconds": seconds,
         "taken": [note for note in found.fit.notes if note.startswith("taken")],
         "held out": [note for note in found.fit.notes if note.startswith("held-out")],
         "log likelihood": found.fit.log_likelihood,
@@ -156,14 +157,14 @@ def main() -> None:
         for labels in (False, True):
             name = f"{title}, {'labels' if labels else 'outcomes'}"
             found, clock = measure(*data, labels=labels)
-            kept[name] = estimates(found)
+            kept[name] = estimates(found, clock.seconds)
             rows.append([name, sum(clock.seconds.values()), sum(clock.evaluations.values())])
             rows[-1].append(kept[name]["log likelihood"])
             stages += [[name, stage, s, clock.evaluations[stage]] for stage, s in clock.seconds.items()]
+            if parsed.save is not None:
+                parsed.save.write_text(json.dumps(kept, indent=1))
     table(["rollouts", "CPU s", "evaluations", "log-likelihood"], rows)
     table(["rollouts", "stage", "CPU s", "evaluations"], stages)
-    if parsed.save is not None:
-        parsed.save.write_text(json.dumps(kept, indent=1))
     if parsed.against is not None:
         before = json.loads(parsed.against.read_text())
         heading(f"Against {parsed.against.name}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,8 +196,8 @@ def _with_slopes(
 ) -> tuple[float, FloatArray]:
     """Joint log-likelihood and its slopes in the free parameters, shape (n,)."""
     complete = explanation.complete(free)
-    known = [term.slopes(complete) for term in terms if isinstance(term, SmoothTerm)]
-    rest = [term for term in terms if not isinstance(term, SmoothTerm)]
+    known = [term.slopes(complete) for term in terms if _is_smooth(term)]
+    rest = [term for term in terms if not _is_smooth(term)]
     value = sum(item for item, _ in known)
     # A parameter moves those that are tied to it.
     slopes = np.array(
@@ -210,6 +211,11 @@ def _with_slopes(
             step = _STEP * scale[i] * (1.0 if at + _STEP * scale[i] <= PARAMETERS[name][1] else -1.0)
             slopes[i] += (_log_likelihood(explanation, rest, {**free, name: at + step}) - here) / step
     return value, slopes
+
+
+def _is_smooth(term: Term) -> TypeGuard[SmoothTerm]:
+    # Checking all of a protocol takes as long as a small term itself.
+    return hasattr(term, "slopes")
 
 
 def _moved(explanation: Explanation, name: str) -> list[str]:

@@ -51,7 +51,7 @@ class Hazards:
         """The same for all classes."""
         return cls(hazard, hazard, hazard)
 
-    @property
+    @cached_property
     def differ(self) -> bool:
         """Whether an end, or none, is evidence."""
         return not (np.array_equal(self.right, self.derailed) and np.array_equal(self.right, self.wrong))
@@ -61,14 +61,23 @@ class Hazards:
         """Whether first errors end solutions in a way of their own."""
         return not any(np.array_equal(self.wrong, other) for other in (self.right, self.derailed))
 
-    @property
+    @cached_property
     def end(self) -> FloatArray:
         """All by step and class, shape (T, 3)."""
         return np.stack([self.right, self.derailed, self.wrong], axis=1)
 
+    @cached_property
+    def by_prefix(self) -> FloatArray:
+        """All by step, prefix before and prefix after it (right, derailed), shape (T, 2, 2)."""
+        return np.ascontiguousarray(self.end[:, [0, 2, 1, 1]]).reshape(-1, 2, 2)
+
     def recovery(self, rate: float) -> FloatArray:
         """Recovery by step at a rate ρ, shape (T,)."""
-        return recovery_by_step(rate, self.right, self.derailed)
+        return rate * self._on_its_way
+
+    @cached_property
+    def _on_its_way(self) -> FloatArray:
+        return recovery_by_step(1.0, self.right, self.derailed)
 
 
 @dataclass(frozen=True)
@@ -97,8 +106,10 @@ class Steps:
     @classmethod
     def of(cls, success: FloatArray, hazards: Hazards, recovery: FloatArray) -> Steps:
         """From success, hazards and recovery by step."""
-        share = np.stack([success, 1.0 - success, recovery, 1.0 - recovery], axis=1).reshape(-1, 2, 2)
-        return cls(share, hazards.end[:, [0, 2, 1, 1]].reshape(-1, 2, 2))
+        share = np.empty((len(success), 2, 2))
+        share[:, 0, 0], share[:, 1, 0] = success, recovery
+        share[:, :, 1] = 1.0 - share[:, :, 0]
+        return cls(share, hazards.by_prefix)
 
     @cached_property
     def ends(self) -> FloatArray:

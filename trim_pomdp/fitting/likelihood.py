@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,6 @@ class Term(Protocol):
         ...
 
 
-@runtime_checkable
 class SmoothTerm(Term, Protocol):
     """A term that knows its slopes; those of others are taken by differences."""
 

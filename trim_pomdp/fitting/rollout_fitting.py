@@ -169,7 +169,7 @@ def _refit(
     again = fitter.fit(rows.resample(rng), plan, start=start, precision=ROUGH)
     if again.estimate.trouble is not None:
         stuck.append(again.estimate.trouble)
-    return again.values
+    return again.all_values
 
 
 def _with_few_trials(ranges: Mapping[str, Interval], fitted: Fitted, counts: LengthCounts) -> dict[str, Interval]:

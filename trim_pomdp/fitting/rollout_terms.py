@@ -14,14 +14,21 @@ there to the parameters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trim_pomdp.fitting.lengths import Hazards, LengthCounts, LengthFit, OutcomeChain
-from trim_pomdp.fitting.likelihood import Parameters, bernoulli_slopes, weak_success_curve, weak_success_slopes
+from trim_pomdp.fitting.likelihood import (
+    Parameters,
+    SmoothTerm,
+    bernoulli_slopes,
+    weak_success_curve,
+    weak_success_slopes,
+)
 from trim_pomdp.model.belief import OVER, REGENERATE, RIGHT, kept_q, outcome_table, require_evidence
 from trim_pomdp.model.observations import ObservationModel, transferred, with_right_weights
 from trim_pomdp.model.sequences import SequenceBatch
@@ -35,6 +42,14 @@ _WEAK = frozenset({"weak_success", "weak_success_slope"})
 _EMISSION = frozenset({"look_right", "false_alarms", "misses"})
 _RECOVERY = frozenset({"recovery"})
 _STRONG = frozenset({"strong_success", "repair"})
+
+
+class RolloutTerm(SmoothTerm, Protocol):
+    """A term of rollouts; hazards are given."""
+
+    def given(self, hazards: Hazards) -> Self:
+        """The same data, given other hazards."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -231,6 +246,10 @@ class WeakOutcomes:
     name: str = "weak rollouts: outcomes given scores"
     informs: frozenset[str] = _WEAK | _EMISSION | _RECOVERY
 
+    def given(self, hazards: Hazards) -> Self:
+        """See `RolloutTerm`."""
+        return replace(self, hazards=hazards)
+
     def log_likelihood(self, parameters: Parameters) -> float:
         """See `Term`."""
         right = self.steps.probability_right(parameters, self.hazards)
@@ -259,6 +278,10 @@ class WeakLengths:
     hazards: Hazards
     name: str = "weak rollouts: lengths and outcomes"
     informs: frozenset[str] = _WEAK | _RECOVERY
+
+    def given(self, hazards: Hazards) -> Self:
+        """See `RolloutTerm`."""
+        return replace(self, hazards=hazards)
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """See `Term`."""
@@ -304,9 +327,14 @@ class WeakScores:
         T = len(hazards.right)
         last = np.minimum(steps.lengths, T) - 1
         row, t = np.nonzero(np.arange(min(steps.bins.shape[1], T)) <= last[:, None])
-        each = np.stack([t, last[row], np.where(correct[row], 0, 1), steps.bins[row, t]], axis=1)
-        kinds, counts = np.unique(each, axis=0, return_counts=True)
-        return cls(np.ascontiguousarray(kinds), counts * len(last) / len(row), steps.table, hazards)
+        each, shape = (t, last[row], np.where(correct[row], 0, 1), steps.bins[row, t]), (T, T, 2, steps.table.shape[1])
+        kinds, counts = np.unique(np.ravel_multi_index(each, shape), return_counts=True)
+        found = np.stack(np.unravel_index(kinds, shape), axis=1)
+        return cls(np.ascontiguousarray(found), counts * len(last) / len(row), steps.table, hazards)
+
+    def given(self, hazards: Hazards) -> Self:
+        """See `RolloutTerm`."""
+        return replace(self, hazards=hazards)
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """See `Term`."""
@@ -360,6 +388,10 @@ class LabelledScores:
         np.add.at(counts, (step_classes(labels, T)[exists], steps.bins[exists]), 1.0)
         return cls(counts, steps.table)
 
+    def given(self, hazards: Hazards) -> Self:
+        """See `RolloutTerm`; hazards do not matter."""
+        return self
+
     def log_likelihood(self, parameters: Parameters) -> float:
         """See `Term`."""
         return self.slopes(parameters)[0]
@@ -378,6 +410,10 @@ class StrongOutcomes:
     hazards: Hazards
     name: str = "strong rollouts: lengths and outcomes"
     informs: frozenset[str] = _WEAK | _STRONG | _RECOVERY
+
+    def given(self, hazards: Hazards) -> Self:
+        """See `RolloutTerm`."""
+        return replace(self, hazards=hazards)
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """See `Term`."""
@@ -420,6 +456,10 @@ class Repairs:
         first = self.steps.lengths[goes_on]
         q[goes_on] = q[goes_on] * chain.accuracy[first] + (1.0 - q[goes_on]) * chain.recovered.sum(axis=1)[first]
         return q
+
+    def given(self, hazards: Hazards) -> Self:
+        """See `RolloutTerm`."""
+        return replace(self, hazards=hazards)
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """See `Term`."""
@@ -560,6 +600,10 @@ class RepairTruth:
                 [[(redone_right[true_class == c] == right).sum() for right in (True, False)] for c in (0, 2)], float
             )
         )
+
+    def given(self, hazards: Hazards) -> Self:
+        """See `RolloutTerm`; hazards do not matter."""
+        return self
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """See `Term`."""
