@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -134,12 +134,12 @@ def _true_values(model: tp.RoutingModel) -> dict[str, float]:
 PAIRS = {"": {}, " of a pair far from the prior": FAR}
 
 
-def pilots(repeats: int, *, largest: int = 2000) -> None:
+def pilots(repeats: int, sizes: Sequence[int]) -> None:
     """Pilots of known pairs, with the prior and without; the data are the same."""
     out: list[list[object]] = []
     for pair, changes in PAIRS.items():
         model = _true_model(**changes)
-        for problems in (item for item in (100, 500, 2000) if item <= largest):
+        for problems in sizes:
             for prior in (True, False):
                 found = []
                 for repeat in range(repeats):
@@ -280,12 +280,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=40)
     parser.add_argument("--only", choices=("held-out", "pilots", "thin", "recovery", "outcomes"))
-    parser.add_argument("--largest", type=int, default=2000, help="problems a row, at most")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 500, 2000], help="problems of a pilot row")
     options = parser.parse_args()
     repeats: int = options.repeats
     studies = {
         "held-out": lambda: held_out(min(repeats, 20)),
-        "pilots": lambda: pilots(repeats, largest=options.largest),
+        "pilots": lambda: pilots(repeats, options.sizes),
         "thin": lambda: thin_pilots(repeats),
         "recovery": lambda: recovery(repeats),
         "outcomes": lambda: outcomes_only(min(repeats, 20)),

@@ -50,13 +50,13 @@ def test_shares_are_beta_and_ratios_log_normal() -> None:
         "misses": lambda v: stats.beta(1.0, 10.0).logpdf(v["misses"]),
         "recovery": lambda v: stats.beta(1.0, 21.0).logpdf(v["recovery"]),
         "look_right": lambda v: stats.norm(0, 1.5).logpdf(logits(v["look_right"]) - logits(v["weak_success"])),
-        "weak_tokens.wrong": lambda v: stats.norm(0, 0.5).logpdf(
+        "weak_tokens.wrong": lambda v: stats.norm(0, 0.7).logpdf(
             np.log(v["weak_tokens.wrong"] / v["weak_tokens.right"])
         ),
         "strong_tokens.right": lambda v: stats.norm(0, 0.5).logpdf(
             np.log(v["strong_tokens.right"] / v["weak_tokens.right"])
         ),
-        "strong_tokens.wrong": lambda v: stats.norm(0, 0.3).logpdf(
+        "strong_tokens.wrong": lambda v: stats.norm(0, 0.5).logpdf(
             np.log(v["strong_tokens.wrong"] / v["strong_tokens.right"])
             - np.log(v["weak_tokens.wrong"] / v["weak_tokens.right"])
         ),

@@ -16,9 +16,9 @@ d                      d                                               0 right, 
 p_d                    logit p_d − logit p_w                           N(0, 1.5²)
 slope of p_w           the slope itself, in log-odds a step            N(0, 0.3²)
 h' / h                 log(h' / h)                                     N(0, 1²)
-weak tokens            log of (derailed, wrong) / right                N(0, 0.5²) each
+weak tokens            log of (derailed, wrong) / right                N(0, 0.7²) each
 strong tokens, right   log of strong / weak, both where it was right   N(0, 0.5²)
-strong tokens, others  log of that ratio, against the one where right  N(0, 0.3²) each
+strong tokens, others  log of that ratio, against the one where right  N(0, 0.5²) each
 =====================  ==============================================  =========================================
 
 Why: the strong model writes a right step no less often than the weak one where that was right, and it repairs no more
@@ -135,13 +135,13 @@ def _scaled(scale: str, x: float) -> tuple[float, float]:
     return math.log(p) - math.log1p(-p) + (x - p) / (p * (1.0 - p)), 1.0 / (p * (1.0 - p))
 
 
-_CLASSES = Normal(0.5, "log", {"strong_tokens.right": -1.0})
+_CLASSES = Normal(0.7, "log", {"strong_tokens.right": -1.0})
 
 
 def _like_the_weak(name: str) -> Normal:
     """Strong tokens of a class against those of right steps, next to the same of the weak model."""
     weak = {f"weak_tokens.{name}": -1.0, "weak_tokens.right": 1.0}
-    return Normal(0.3, "log", {"strong_tokens.right": -1.0, **weak}, alone=_CLASSES)
+    return Normal(0.5, "log", {"strong_tokens.right": -1.0, **weak}, alone=_CLASSES)
 
 
 PRIORS: dict[str, Share | Normal] = {
@@ -154,8 +154,8 @@ PRIORS: dict[str, Share | Normal] = {
     "look_right": Normal(1.5, "logit", {"weak_success": -1.0}),
     "weak_success_slope": Normal(0.3, "plain"),
     "derailed_hazard_factor": Normal(1.0, "log"),
-    "weak_tokens.derailed": Normal(0.5, "log", {"weak_tokens.right": -1.0}),
-    "weak_tokens.wrong": Normal(0.5, "log", {"weak_tokens.right": -1.0}),
+    "weak_tokens.derailed": Normal(0.7, "log", {"weak_tokens.right": -1.0}),
+    "weak_tokens.wrong": Normal(0.7, "log", {"weak_tokens.right": -1.0}),
     "strong_tokens.right": Normal(0.5, "log", {"weak_tokens.right": -1.0}),
     "strong_tokens.derailed": _like_the_weak("derailed"),
     "strong_tokens.wrong": _like_the_weak("wrong"),
