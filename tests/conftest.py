@@ -3,6 +3,12 @@
 import json
 import math
 import os
+
+# Several processes of pytest-xdist share the cores: each takes one. Before numpy and torch are imported.
+if os.environ.get("PYTEST_XDIST_WORKER"):
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+
 from pathlib import Path
 
 import pytest

@@ -28,7 +28,7 @@ from trim_pomdp.policies import (
     StrategyRule,
     ThresholdRule,
 )
-from trim_pomdp.presets.store import Preset, load_preset, presets
+from trim_pomdp.presets.store import Preset, load_preset, preset_names
 
 THIRD = 1 / 3  # not a short decimal
 PROVENANCE = (Provenance(file="x.npz", sha256="0" * 64),)
@@ -134,7 +134,7 @@ def every_artifact() -> list[Artifact]:
     small = Preset(
         name="p", description="d", observations=observations(), dynamics=dynamics(), command="make", reward=THIRD
     )
-    return [observations(), dynamics(), frontier(), small, *map(policy, rules), *map(load_preset, presets())]
+    return [observations(), dynamics(), frontier(), small, *map(policy, rules), *map(load_preset, preset_names())]
 
 
 def name_of(artifact: Artifact) -> str:
@@ -221,8 +221,8 @@ def put(key: str, value: object = 1):
         (frontier(), "points.0.value_uper", "value_upper"),
         (policy(ThresholdRule(threshold=0.4)), "policy.treshold", "threshold"),
         (policy(MixedRule(first=alpha_rule(), second=alpha_rule(), probability=0)), "policy.first.repairs", "repair"),
-        (load_preset(presets()[0]), "dynamics.look_rigth", "look_right"),
-        (load_preset(presets()[0]), "provenance.0.sha265", "sha256"),
+        (load_preset(preset_names()[0]), "dynamics.look_rigth", "look_right"),
+        (load_preset(preset_names()[0]), "provenance.0.sha265", "sha256"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -238,7 +238,7 @@ def test_an_unknown_key_like_no_other_is_refused_with_those_that_are_known(tmp_p
 @pytest.mark.parametrize("version", [0, 2, "1", 1.0, True, None, [1]])
 def test_another_schema_version_is_refused_also_inside_a_preset(version, tmp_path):
     refused(changed(tmp_path, dynamics(), put("schema_version", version)), "schema_version", repr(version), "reads 1")
-    preset = load_preset(presets()[0])
+    preset = load_preset(preset_names()[0])
     path = changed(tmp_path, preset, put("observations.schema_version", version))
     refused(path, "observations.schema_version", repr(version), "reads 1")
 
@@ -281,7 +281,7 @@ def test_an_artifact_of_another_kind_is_refused(tmp_path):
         (policy(alpha_rule()), "policy.emission_right", [1.0], ["emission_right has 1 values"]),
         (policy(alpha_rule()), "policy.alpha_vectors", [[], []], ["at least one alpha-vector"]),
         (policy(alpha_rule()), "policy.form", "table", ["policy", "'alpha_vectors'"]),
-        (load_preset(presets()[0]), "reward", 0, ["reward", "greater than 0"]),
+        (load_preset(preset_names()[0]), "reward", 0, ["reward", "greater than 0"]),
     ],
 )
 def test_wrong_values_are_refused(artifact, key, value, words, tmp_path):
@@ -338,7 +338,7 @@ def test_artifacts_cannot_be_changed():
 
 def test_an_unknown_preset_is_refused_with_the_nearest_one():
     lab = {f"lab-{family}{kind}" for family in FAMILIES for kind in ("", *(f".{kind}" for kind in EVIDENCE_KINDS))}
-    assert set(presets()) == {"qwen2.5-1.5b-7b-math", "qwen2.5-1.5b-7b-math-paper"} | lab
+    assert set(preset_names()) == {"qwen2.5-1.5b-7b-math", "qwen2.5-1.5b-7b-math-paper"} | lab
     with pytest.raises(InputError, match=r"no preset 'qwen-1.5b-7b-math'; did you mean 'qwen2.5-1.5b-7b-math'\?"):
         load_preset("qwen-1.5b-7b-math")
     with pytest.raises(InputError, match=r"there are lab-chain, .*qwen2"):

@@ -1,6 +1,7 @@
 """The house: imports between rooms run one way, and the drawing in CONTRIBUTING shows the rooms there are."""
 
 import ast
+import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ ROOMS = (
     "errors",
     "_kernels",
     "randomness",
+    "files",
+    "text",
     "artifacts",
     "data",
     "model",
@@ -98,3 +101,16 @@ def test_the_drawing_shows_the_rooms() -> None:
     drawing = text.split("<!-- rooms -->")[1].split("```")[1]
     drawn = [line.split()[0].rstrip("/") for line in drawing.splitlines() if line.strip()]
     assert drawn == ["observation_models", "solvers", "trim_pomdp", *ROOMS]
+
+
+def test_public_names_are_what_they_say_whatever_was_imported() -> None:
+    """A room of the same name would take the place of a function once it is imported."""
+    import importlib
+
+    import trim_pomdp as tp
+
+    for room in ROOMS:
+        importlib.import_module(f"trim_pomdp.{room}")
+    for name in tp.__all__:
+        assert not inspect.ismodule(getattr(tp, name)), name
+    assert not set(tp.__all__) & set(ROOMS)

@@ -59,11 +59,15 @@ if TYPE_CHECKING:
         StrategyRule,
         ThresholdRule,
     )
-    from trim_pomdp.presets.store import Preset, load_preset, presets
+    from trim_pomdp.presets.store import Preset, load_preset, preset_names
     from trim_pomdp.runtime.live import LivePlan, misfits, run_live
     from trim_pomdp.runtime.records import SolutionRecord
     from trim_pomdp.runtime.summary import RunSummary
     from trim_pomdp.runtime.traces import read_traces
+    from trim_pomdp.text.answers import same_answer
+    from trim_pomdp.text.boxes import boxed_answer
+    from trim_pomdp.text.format import StepFormat
+    from trim_pomdp.text.steps import split_steps
 
 _MODULE_OF = {
     "AlphaVectorRule": "policies",
@@ -93,12 +97,14 @@ _MODULE_OF = {
     "SolutionRecord": "runtime.records",
     "Sources": "fitting.dynamics",
     "StepDynamics": "model.dynamics",
+    "StepFormat": "text.format",
     "StepObservation": "policies",
     "StrategyRule": "policies",
     "ThresholdRule": "policies",
     "TrimError": "errors",
     "UnsetParameterError": "errors",
     "assess": "fitting.assessment",
+    "boxed_answer": "text.boxes",
     "evaluate": "planning.evaluation",
     "filter_scores": "model.belief",
     "fit_dynamics": "fitting.dynamics",
@@ -114,7 +120,7 @@ _MODULE_OF = {
     "plot_policy_map": "planning.plots",
     "policy_for_budget": "planning.frontier",
     "policy_for_tradeoff": "planning.frontier",
-    "presets": "presets.store",
+    "preset_names": "presets.store",
     "read_class_features": "data.features",
     "read_pilot": "data.outcomes",
     "read_problems": "data.problems",
@@ -127,9 +133,11 @@ _MODULE_OF = {
     "read_traces": "runtime.traces",
     "read_weak_rollouts": "data.rollouts",
     "run_live": "runtime.live",
+    "same_answer": "text.answers",
     "save_figure": "planning.plots",
     "simulate": "planning.simulation",
     "solve_frontier": "planning.frontier",
+    "split_steps": "text.steps",
     "threshold_curve": "planning.thresholds",
 }
 
@@ -161,12 +169,14 @@ __all__ = [
     "SolutionRecord",
     "Sources",
     "StepDynamics",
+    "StepFormat",
     "StepObservation",
     "StrategyRule",
     "ThresholdRule",
     "TrimError",
     "UnsetParameterError",
     "assess",
+    "boxed_answer",
     "evaluate",
     "filter_scores",
     "fit_dynamics",
@@ -182,7 +192,7 @@ __all__ = [
     "plot_policy_map",
     "policy_for_budget",
     "policy_for_tradeoff",
-    "presets",
+    "preset_names",
     "read_class_features",
     "read_pilot",
     "read_problems",
@@ -195,9 +205,11 @@ __all__ = [
     "read_traces",
     "read_weak_rollouts",
     "run_live",
+    "same_answer",
     "save_figure",
     "simulate",
     "solve_frontier",
+    "split_steps",
     "threshold_curve",
 ]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ from typing import Any, Self, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from trim_pomdp.errors import InputError
+from trim_pomdp.files import read_document
 
 SCHEMA_VERSION = 1
 
@@ -164,12 +164,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     InputError
         If the file cannot be read, is cut off or malformed, or holds something else.
     """
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a JSON document in UTF-8, or cut off ({error})") from None
+    document = read_document(path)
     if not isinstance(document, dict):
         raise InputError(f"{path}: holds {type(document).__name__}; expected one JSON object")
     return document

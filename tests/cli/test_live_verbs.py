@@ -21,13 +21,14 @@ from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, Faults, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.sources import Backends
 from trim_pomdp.runtime.traces import read_run, read_traces
+from trim_pomdp.text.format import DEFAULT_FORMAT
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 RUN_KEYS = {
     "problems", "accuracy", "accuracy_se", "strong_tokens", "strong_tokens_se", "regenerations", "budget", "budget_se",
-    "asked_budget", "planned", "tokens", "wall_s", "overhead_share", "failed",
+    "asked_budget", "planned", "weak_only", "strong_only", "tokens", "wall_s", "overhead_share", "failed",
 }  # fmt: skip
 KINDS = {"weak_kept", "weak_discarded", "strong", "scored"}
 
@@ -37,6 +38,7 @@ class DummySource:
 
     caps = Caps(max_steps=6)
     prm_name = "dummy-prm"
+    format, checker = DEFAULT_FORMAT, "math"
 
     def __init__(self, faults: Faults | None = None, oracle: Any = dummy_oracle) -> None:
         self.faults, self.oracle = faults or Faults(), oracle
@@ -209,9 +211,9 @@ def test_a_step_cap_that_was_not_planned_is_told(
     assert run_cli(*options, tmp_path / "same")[2] == ""
     monkeypatch.setattr(DummySource, "caps", Caps(max_steps=4))
     code, _, err = run_cli(*options, tmp_path / "other")
-    assert (code, err.count("\n")) == (0, 1)
-    assert "solutions end after 4 steps" in err
-    assert "what is planned after 6" in err
+    assert (code, err.count("\n")) == (0, 2)
+    assert "the plan may not come true: it is for solutions of up to 6 steps, now 4" in err
+    assert "solutions end without an answer in a box" in err
 
 
 def test_rules_that_do_not_fit_are_refused(
@@ -296,7 +298,7 @@ def test_rollouts_of_dummies_say_what_the_dummies_do(
     assert set(weak) == {
         "mode", "problems", "accuracy", "accuracy_se", "steps", "tokens", "wall_s", "failed", "files",
     }  # fmt: skip
-    assert weak["files"] == ["weak.jsonl", "scores.jsonl", "solutions.jsonl"]
+    assert weak["files"] == ["weak.jsonl", "scores.jsonl", "labelled.jsonl"]
     strong = cli_json(*common, "--problems", many, "--mode", "strong", "--out", tmp_path / "strong")
     repair = cli_json(
         *common, "--mode", "repair", "--from", tmp_path / "weak", "--repairs", 900, "--out", tmp_path / "re"

@@ -432,11 +432,11 @@ SOLUTION = {
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"label": 2}, ["record 2", "label 2 is not one of the 2 steps"]),
-        ({"label": -2}, ["record 2", "label"]),
-        ({"steps": []}, ["record 2", "steps", "at least 1 item"]),
-        ({"steps": None}, ["record 2", "steps"]),
-        ({"label": "second"}, ["record 2", "label", "got 'second'"]),
+        ({"label": 2}, ["line 2", "label 2 is not one of the 2 steps"]),
+        ({"label": -2}, ["line 2", "label"]),
+        ({"steps": []}, ["line 2", "steps", "at least 1 item"]),
+        ({"steps": None}, ["line 2", "steps"]),
+        ({"label": "second"}, ["line 2", "label", "got 'second'"]),
     ],
 )
 def test_wrong_solutions(tmp_path, change, words):

@@ -33,7 +33,7 @@ print(json.dumps([summary.problems, summary.accuracy, summary.strong_tokens, sum
 
 
 def test_twenty_kills(tmp_path: Path) -> None:
-    program = PROGRAM.format(tests=str(Path(__file__).parent))
+    program = PROGRAM.format(tests=str(Path(__file__).parents[1]))
     rng = random.Random(0)
     killed, seen = 0, []
     while killed < 20:

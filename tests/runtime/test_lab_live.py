@@ -11,20 +11,20 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from trim_pomdp.data.jsonl import read_records
 from trim_pomdp.data.problems import Problem, read_problems
 from trim_pomdp.data.processbench import LabelledSolution, read_step_scores
+from trim_pomdp.data.records import read_records
 from trim_pomdp.data.rollouts import read_repair_rollouts, read_weak_rollouts
 from trim_pomdp.lab import solving
 from trim_pomdp.lab.models import shipped_folder
 from trim_pomdp.lab.problems import draw
-from trim_pomdp.presets.store import presets
+from trim_pomdp.presets.store import preset_names
 from trim_pomdp.runtime.records import Generation, SolutionRecord, TokenCounts
-from trim_pomdp.runtime.stepping import boxed_answer
 from trim_pomdp.runtime.traces import read_traces
+from trim_pomdp.text.boxes import boxed_answer
 
 pytestmark = pytest.mark.skipif(
-    not (shipped_folder() / "prm" / "config.json").is_file() or "lab-loop" not in presets(),
+    not (shipped_folder() / "prm" / "config.json").is_file() or "lab-loop" not in preset_names(),
     reason="the lab's models are not there yet",
 )
 
@@ -150,7 +150,7 @@ def test_rollouts_are_of_fitting_problems(cli_json: Any, tmp_path: Path) -> None
     redone = read_repair_rollouts(tmp_path / "repair" / "repair.jsonl")
     assert {item.true_class for item in redone} >= {0, 2}
     # Scoring the same solutions gives what the rollout had recorded of them.
-    out, solutions = tmp_path / "scores.jsonl", tmp_path / "weak" / "solutions.jsonl"
+    out, solutions = tmp_path / "scores.jsonl", tmp_path / "weak" / "labelled.jsonl"
     texts = {item.id: item.steps for item in read_records(solutions, LabelledSolution)}
     cli_json("score", "--solutions", solutions, "--logprobs", "--out", out)
     for again, before in zip(read_step_scores(out), read_step_scores(tmp_path / "weak" / "scores.jsonl"), strict=True):

@@ -81,7 +81,7 @@ def test_wrong_files_are_refused(tmp_path: Path, text: str, words: str) -> None:
 def test_absent_and_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         model_source(str(tmp_path / "absent.toml"))
-    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    (tmp_path / "binary.toml").write_bytes(b"\x80\xfe")
     with pytest.raises(InputError, match="not TOML in UTF-8"):
         model_source(str(tmp_path / "binary.toml"))
 

@@ -7,6 +7,7 @@ import pytest
 from scripted import DYNAMICS, MODEL, OBSERVATIONS
 
 from trim_pomdp.data.problems import Problem
+from trim_pomdp.data.solutions import read_solution_texts
 from trim_pomdp.errors import InputError
 from trim_pomdp.lab.source import model_source
 from trim_pomdp.planning.evaluation import evaluate
@@ -99,6 +100,20 @@ def test_a_policy_that_nobody_knows_does_not_fall_through() -> None:
 def test_a_mixture_of_rules_of_ones_own_reads_back() -> None:
     mixed = MixedRule(first=LongPromptRule(characters=3), second=StrategyRule(strategy="strong"), probability=0.5)
     assert MixedRule.model_validate_json(mixed.model_dump_json()) == mixed
+
+
+def test_a_run_leaves_its_solutions(tmp_path: Path, models: Path) -> None:
+    run_live(ThresholdRule(threshold=0.5), PROBLEMS, model_source(str(models)), tmp_path / "run")
+    solutions = read_solution_texts(tmp_path / "run" / "solutions.jsonl")
+    assert [item.id for item in solutions] == [problem.id for problem in PROBLEMS]
+    ended = {record.terminal.problem: record for record in read_traces(tmp_path / "run")}
+    for item, problem in zip(solutions, PROBLEMS, strict=True):
+        record = ended[item.id]
+        assert item.prompt == problem.prompt
+        assert item.authors == tuple({"keep": "weak", "regenerate": "strong"}[d.action or ""] for d in record.decisions)
+        assert all(author in text for author, text in zip(item.authors, item.steps, strict=True))
+        assert (item.answer, item.correct) == (record.terminal.answer, record.terminal.correct)
+    assert {author for item in solutions for author in item.authors} == {"weak", "strong"}
 
 
 def test_dummies_from_a_models_file_know_the_truth(tmp_path: Path, models: Path) -> None:

@@ -11,7 +11,7 @@ from trim_pomdp.lab.source import LabSource
 from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.planning.frontier import policy_for_budget, policy_for_tradeoff
 from trim_pomdp.policies import PolicyArtifact, ThresholdRule
-from trim_pomdp.presets.store import load_preset, presets
+from trim_pomdp.presets.store import load_preset, preset_names
 from trim_pomdp.runtime.live import LivePlan, misfits, plan_for_rule
 from trim_pomdp.runtime.sources import FileSource, ModelsFile
 
@@ -80,6 +80,8 @@ def test_policies_keep_the_conditions_of_the_dynamics() -> None:
     model = dataclasses.replace(MODEL, dynamics=DYNAMICS.model_copy(update={"conditions": MEASURED}))
     artifact = policy_for_tradeoff(model, 1.5)
     assert artifact.conditions == MEASURED
+    assert policy_for_tradeoff(MODEL, 1.5).conditions == Conditions(max_steps=6)
+    assert plan_for_rule(ThresholdRule(threshold=0.5), MODEL).artifact.conditions == Conditions(max_steps=6)
     assert PolicyArtifact.model_validate_json(artifact.model_dump_json()) == artifact
     assert misfits(LivePlan(artifact), source(6), family="loop") == ("problems of the family chain, now loop",)
     assert model.observations == OBSERVATIONS
@@ -90,7 +92,7 @@ def test_presets_of_the_lab_say_what_they_were_fitted_on() -> None:
     """The weights that ship are those that the presets were fitted on, and plans of other families are told."""
     lab = LabSource()
     models = lab.config({"weak", "strong", "prm"})
-    for name in presets():
+    for name in preset_names():
         if name.startswith("lab-"):
             conditions = load_preset(name).dynamics.conditions
             assert conditions == Conditions(family=name[4:].split(".")[0], max_steps=lab.caps.max_steps, models=models)

@@ -23,6 +23,7 @@ from trim_pomdp.presets.store import Preset
 from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.sources import Backends
+from trim_pomdp.text.format import DEFAULT_FORMAT, StepFormat
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import live_findings as findings
@@ -146,6 +147,8 @@ class DummySource:
 
     caps: Caps = field(default_factory=lambda: Caps(max_steps=6, max_step_tokens=64))
     prm_name: str = "dummy"
+    format: StepFormat = DEFAULT_FORMAT
+    checker: str = "math"
 
     def oracle(self, problem: Any, steps: tuple[str, ...]) -> Any:
         return dummy_oracle(problem, steps)

@@ -12,12 +12,12 @@ import pytest
 from scripted import OBSERVATIONS, alpha_rule, by_problem, dummy_models
 
 from trim_pomdp.data.problems import Problem
-from trim_pomdp.errors import InputError
+from trim_pomdp.errors import InputError, TrimError
 from trim_pomdp.policies import Rule, StrategyRule, ThresholdRule
 from trim_pomdp.runtime.backends.dummy import DummyScorer, Faults, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.backends.replay import replay_models
 from trim_pomdp.runtime.engine import Models
-from trim_pomdp.runtime.records import DecisionRecord, TokenCounts
+from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord, TokenCounts
 from trim_pomdp.runtime.run import Routing, run
 from trim_pomdp.runtime.summary import RunSummary, summarise
 from trim_pomdp.runtime.traces import TraceWriter, read_run, read_traces
@@ -299,3 +299,38 @@ def test_scores_of_dummies_do_not_depend_on_what_comes_later() -> None:
     whole = DummyScorer(WORLD).score_batch([ScoreRequest(problem, steps)])[0].scores
     for n in (1, 2):
         assert DummyScorer(WORLD).score_batch([ScoreRequest(problem, steps[:n])])[0].scores == whole[:n]
+
+
+# What goes wrong on people's machines ------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_one_line_and_the_run_goes_on(tmp_path: Path) -> None:
+    whole = route(tmp_path / "whole")
+    config = {"seed": 1}
+    records = list(read_traces(tmp_path / "whole"))
+    with pytest.raises(TrimError, match=r"traces\.jsonl: cannot be written \(No space left.*make room and --resume"):
+        fill_the_disk(tmp_path / "run", config, records)
+    with TraceWriter(tmp_path / "run", config, resume=True) as writer:
+        assert [item.problem for item in writer.terminals] == [records[0].terminal.problem]
+        for record in records[1:]:
+            writer.append(record)
+    assert len(list(read_traces(tmp_path / "run"))) == whole.problems
+
+
+def fill_the_disk(folder: Path, config: dict[str, int], records: list[SolutionRecord]) -> None:
+    with TraceWriter(folder, config) as writer:
+        writer.append(records[0])
+        writer._stream.write(b'{"half": "a li')
+        with open("/dev/full", "wb", buffering=0) as full:
+            os.dup2(full.fileno(), writer._stream.fileno())
+        writer.append(records[1])
+
+
+def test_a_prompt_of_ten_megabytes_is_one_failed_problem(tmp_path: Path) -> None:
+    problems = [*dummy_problems(5), Problem("long", "x" * 10_000_000, "1")]
+    summary = run(problems, Routing(RULE).start, dummy_models(), tmp_path / "run", config={})
+    assert (summary.problems, summary.failed) == (6, 1)
+    assert summary.error is not None
+    assert "the prompt has 10000000 characters; [limits] max_prompt_characters is 200000" in summary.error
+    assert summary.tokens["strong"] > 0

@@ -18,6 +18,7 @@ from trim_pomdp.randomness import keyed_uniforms  # noqa: E402
 from trim_pomdp.runtime.backends.torch_models import TransformersGenerator, TransformersScorer  # noqa: E402
 from trim_pomdp.runtime.protocols import ScoreRequest, StepRequest  # noqa: E402
 from trim_pomdp.runtime.sampling import draw_tokens  # noqa: E402
+from trim_pomdp.text.steps import split_steps  # noqa: E402
 
 STEPS = ("a) 12+34=46", "b) 46*03=38")
 
@@ -57,9 +58,9 @@ def written_slowly(generator, request):
         if token.item() == tokenizer.eos_token_id:
             return tokenizer.decode(written).strip("\n"), logprobs, "end"
         written.append(token.item())
-        text = tokenizer.decode(written).lstrip("\n")
-        if "\n\n" in text:
-            return text.split("\n\n")[0], logprobs, "separator"
+        steps = split_steps(tokenizer.decode(written) + "a")  # a second step if the first is over
+        if len(steps) > 1:
+            return steps[0], logprobs, "separator"
     return tokenizer.decode(written).strip("\n"), logprobs, "length"
 
 

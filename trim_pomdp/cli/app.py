@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from trim_pomdp.cli import fitting, lab, planning, rollouts, routing, scoring
+from trim_pomdp.cli import fitting, lab, labelling, planning, rollouts, routing, scoring
 from trim_pomdp.cli.demo import demo
 from trim_pomdp.errors import TrimError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 # Told in full in the list of verbs; the first sentence of each would be cut off there.
 for verb, short_help in (
     (rollouts.rollout, "Record what the models do alone"),
+    (labelling.label, "Have solutions labelled by people or a judge"),
     (scoring.score, "Score labelled solutions with the PRM"),
     (fitting.fit_observations, "Fit what scores look like"),
     (fitting.fit_dynamics, "Fit what the two models do"),

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trim_pomdp.cli.models import DynamicsOption, JsonOption, ObservationsOption, PresetOption, SeedOption, read_parts
+from trim_pomdp.cli.models import (
+    DynamicsOption,
+    JsonOption,
+    LayoutOption,
+    ObservationsOption,
+    PresetOption,
+    SeedOption,
+    read_parts,
+)
 from trim_pomdp.cli.output import emit_json, number, parse_numbers, progress, say, show_table, warn
 from trim_pomdp.errors import InputError
 
@@ -31,7 +39,7 @@ def fit_observations(
     features: Annotated[
         Path | None, typer.Option(help="npz with S0, S1, S2 of shape (n, 2): minimum before, current score.")
     ] = None,
-    scores: Annotated[Path | None, typer.Option(help="PRM scores of labelled solutions (JSONL).")] = None,
+    scores: Annotated[Path | None, typer.Option(help="PRM scores of labelled solutions (see score).")] = None,
     prm: Annotated[str | None, typer.Option(help="Which PRM of the --scores file (default: the only one).")] = None,
     evidence: Annotated[
         str, typer.Option(help="What a step is judged by: prm, logprob, or prm+logprob (both from --scores).")
@@ -160,8 +168,9 @@ def fit_dynamics(
         str | None, typer.Option(help="Strong model in the step-count file; with --rollouts, its solutions (JSONL).")
     ] = None,
     pilot: Annotated[Path | None, typer.Option(help="Measured thresholds (JSONL).")] = None,
-    sequences: Annotated[Path | None, typer.Option(help="Scored weak-only solutions (JSONL, .gz).")] = None,
-    labelled: Annotated[Path | None, typer.Option(help="Labelled solutions (ProcessBench form).")] = None,
+    sequences: Annotated[Path | None, typer.Option(help="Scored weak-only solutions.")] = None,
+    labelled: Annotated[Path | None, typer.Option(help="Labelled solutions.")] = None,
+    layout: LayoutOption = None,
     generator: Annotated[str | None, typer.Option(help="Generator in the labelled file (default: all).")] = None,
     rollouts: Annotated[Path | None, typer.Option(help="Weak-only rollouts (JSONL); stand alone.")] = None,
     repair: Annotated[Path | None, typer.Option(help="Weak steps that the strong model redid (JSONL).")] = None,
@@ -198,6 +207,8 @@ def fit_dynamics(
             "--explanation, --fit-thresholds, --joint and --no-rivals are about a --pilot, and none is given"
         )
     model = ObservationModel.read(observations)
+    if layout is not None and labelled is None:
+        raise InputError("--layout is of a --labelled file, and none is given")
     if rollouts is None and (repair is not None or labels):
         raise InputError("--repair and --labels go with --rollouts, and none are given")
     if rollouts is not None:
@@ -205,7 +216,7 @@ def fit_dynamics(
             raise InputError("--rollouts stand alone, with --strong and --repair; give no other data beside them")
         sources = _rollout_sources(rollouts, None if strong is None else Path(strong), repair)
     else:
-        sources = _sources(step_counts, weak, strong, pilot, sequences, labelled, generator, model.evidence)
+        sources = _sources(step_counts, weak, strong, pilot, sequences, labelled, generator, model.evidence, layout)
     thresholds = None if fit_thresholds is None else parse_numbers(fit_thresholds, "--fit-thresholds")
     with progress("fitting dynamics") as tell:
         dynamics = fitting.fit_dynamics(
@@ -245,6 +256,7 @@ def _sources(
     labelled: Path | None,
     generator: str | None,
     evidence: EvidenceMap | None,
+    layout: str | None,
 ) -> Sources:
     from trim_pomdp.artifacts import hashes
     from trim_pomdp.data.outcomes import read_pilot, read_step_counts
@@ -263,7 +275,7 @@ def _sources(
     if step_counts is not None and not (weak or strong):
         raise InputError("--step-counts needs --weak NAME, --strong NAME or both")
     counts = None if step_counts is None else read_step_counts(step_counts)
-    solutions = [] if labelled is None else read_solutions(labelled)
+    solutions = [] if labelled is None else read_solutions(labelled, layout=layout, tell=warn)
     if generator is not None:
         known = sorted({item.generator for item in solutions})
         solutions = [item for item in solutions if item.generator == generator]
@@ -273,7 +285,7 @@ def _sources(
         weak_counts=counts.of(weak, source=str(step_counts)) if counts and weak else None,
         strong_counts=counts.of(strong, source=str(step_counts)) if counts and strong else None,
         pilot=[] if pilot is None else read_pilot(pilot),
-        sequences=None if sequences is None else SequenceBatch.of(read_sequences(sequences), evidence),
+        sequences=None if sequences is None else SequenceBatch.of(read_sequences(sequences, tell=warn), evidence),
         labelled=solutions,
         provenance=hashes(files),
     )
@@ -426,8 +438,19 @@ def _implied_and_observed(check: Check) -> str:
     return f"{number(check.implied, decimals)}/{number(check.observed, decimals)}"
 
 
+def _never_saw_outcomes(dynamics: StepDynamics) -> tuple[str, ...]:
+    """A line if dynamics were fitted on thresholds, which tell beliefs little, and on no scored solutions."""
+    sources = () if dynamics.fit is None else dynamics.fit.sources
+    if not any("pilot" in name for name in sources) or any("sequences" in name for name in sources):
+        return ()
+    return (
+        "the dynamics were fitted on a pilot, not on scored solutions: thresholds hardly tell how far to trust a score,"
+        " so the filter may do worse than it could; fit on some with outcomes first (fit-dynamics --sequences)",
+    )
+
+
 def assess_beliefs(
-    sequences: Annotated[Path, typer.Option(help="Scored solutions with outcomes (JSONL, .gz).")],
+    sequences: Annotated[Path, typer.Option(help="Scored solutions with outcomes.")],
     observations: ObservationsOption = None,
     dynamics: DynamicsOption = None,
     preset: PresetOption = None,
@@ -440,15 +463,16 @@ def assess_beliefs(
     from trim_pomdp.model.sequences import SequenceBatch
 
     model, step_dynamics, _ = read_parts(preset, observations, dynamics)
-    batch = SequenceBatch.of(read_sequences(sequences), model.evidence)
+    batch = SequenceBatch.of(read_sequences(sequences, tell=warn), model.evidence)
     scores, missing = assess(batch, model, step_dynamics)
     if Provenance.of(sequences).sha256 in {item.sha256 for item in step_dynamics.provenance}:
         warn(f"{sequences}: the dynamics were fitted on this very file; these numbers are in-sample")
     for message in missing:
         warn(message)
+    notes = _never_saw_outcomes(step_dynamics)
     beliefs = {name: score.model_dump() for name, score in scores.items()}
     if as_json:
-        emit_json({"sequences": len(batch), "beliefs": beliefs})
+        emit_json({"sequences": len(batch), "beliefs": beliefs, "notes": notes})
         return
     columns = ["log_loss", "brier", "auc", "ece"]
     show_table(
@@ -456,3 +480,5 @@ def assess_beliefs(
         ["belief", *columns],
         [[name, *(values[column] for column in columns)] for name, values in beliefs.items()],
     )
+    for note in notes:
+        say(note)

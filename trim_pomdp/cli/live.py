@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trim_pomdp.cli.output import progress_bar
+from trim_pomdp.cli.output import progress_bar, warn
 from trim_pomdp.errors import InputError, TrimError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ FamilyOption = Annotated[
 ]
 ProblemsOption = Annotated[
     str | None,
-    typer.Option("--problems", help="With the lab: how many (default: 100). Else: problem set (JSONL)."),
+    typer.Option("--problems", help="With the lab: how many (default: 100). Else: a problem set."),
 ]
 FolderOption = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with what --out holds; what failed stays failed.")]
@@ -68,7 +68,9 @@ def read_family(models: str, family: str | None) -> Family | None:
     return None
 
 
-def lab_or_file_problems(family: Family | None, problems: str | None, split: Split, seed: int) -> list[Problem]:
+def lab_or_file_problems(
+    family: Family | None, problems: str | None, split: Split, seed: int, layout: str | None = None
+) -> list[Problem]:
     """So many problems of a family, from the split that the verb may reach; or those of a problem set.
 
     Raises
@@ -84,7 +86,9 @@ def lab_or_file_problems(family: Family | None, problems: str | None, split: Spl
             raise InputError("--problems FILE.jsonl is needed: what should the models of --models solve?")
         if problems.isdecimal() and not Path(problems).exists():
             raise InputError(f"--problems is {problems}; models of one's own need a problem set (JSONL)")
-        return read_problems(problems)
+        return read_problems(problems, layout=layout, tell=warn)
+    if layout is not None:
+        raise InputError("--layout is of a problem set; the lab draws its own problems")
     count = str(LAB_PROBLEMS) if problems is None else problems
     if not count.isdecimal() or int(count) < 1:
         raise InputError(f"--problems is {problems!r}; the lab draws its own, so give how many, at least 1")
@@ -95,6 +99,16 @@ def require_success(summary: RunSummary, out: Path) -> None:
     """Raise `TrimError` if every problem failed: what was measured then tells nothing."""
     if summary.failed == summary.problems:
         raise TrimError(f"{out}: every problem failed, the first by {summary.error}")
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say how to go on when Ctrl-C ends the work."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        warn("interrupted; what was done is kept: the same command with --resume goes on")
+        raise
 
 
 @contextmanager

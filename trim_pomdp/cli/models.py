@@ -18,6 +18,10 @@ PresetOption = Annotated[str | None, typer.Option("--preset", help="Name of a pr
 ObservationsOption = Annotated[Path | None, typer.Option("--observations", help="Observation model (JSON).")]
 DynamicsOption = Annotated[Path | None, typer.Option("--dynamics", help="Step dynamics (JSON).")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Source of chance.")]
+LayoutOption = Annotated[
+    str | None,
+    typer.Option("--layout", help="Layout of the file, such as prm800k or gsm8k (default: recognised)."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else.")]
 
 
@@ -33,7 +37,7 @@ def read_parts(
     """
     from trim_pomdp.model.dynamics import StepDynamics
     from trim_pomdp.model.observations import ObservationModel
-    from trim_pomdp.presets.store import load_preset, presets
+    from trim_pomdp.presets.store import load_preset, preset_names
 
     if preset is not None:
         if observations is not None or dynamics is not None:
@@ -42,7 +46,7 @@ def read_parts(
         return item.observations, item.dynamics, item.reward
     if observations is None or dynamics is None:
         raise InputError(
-            f"no model given: use --preset ({', '.join(presets())}), or --observations FILE and --dynamics FILE"
+            f"no model given: use --preset ({', '.join(preset_names())}), or --observations FILE and --dynamics FILE"
         )
     return ObservationModel.read(observations), StepDynamics.read(dynamics), 100.0
 

@@ -21,10 +21,11 @@ from trim_pomdp.cli.live import (
     lab_or_file_problems,
     read_family,
     require_success,
+    resumable,
     solving_bar,
     use_threads,
 )
-from trim_pomdp.cli.models import JsonOption, SeedOption
+from trim_pomdp.cli.models import JsonOption, LayoutOption, SeedOption
 from trim_pomdp.cli.output import emit_json, say, show_table, warn
 from trim_pomdp.cli.routing import show_pace
 from trim_pomdp.errors import InputError
@@ -49,6 +50,7 @@ def rollout(
     models: ModelsOption = LAB,
     family: FamilyOption = None,
     problems: ProblemsOption = None,
+    layout: LayoutOption = None,
     weak: Annotated[Path | None, typer.Option("--from", help="Repairs: folder of a finished weak rollout.")] = None,
     repairs: Annotated[
         int | None, typer.Option("--repairs", min=1, help="How many weak steps to redo (default: one a solution).")
@@ -71,6 +73,8 @@ def rollout(
     if chosen is None:
         raise InputError(f"unknown mode {mode!r}; there are {', '.join(_MODES)}")
     _check_options(chosen, weak, repairs, no_scores, problems, family)
+    if layout is not None and problems is None:
+        raise InputError("--layout is of a --problems file, and none is given")
     check_folder(out, resume=resume)
     source = model_source(models)
     if labels and source.oracle is None:
@@ -80,10 +84,10 @@ def rollout(
         job = _repair_job(weak, repairs, seed, source)
     else:
         lab_family = read_family(models, family)
-        asked = lab_or_file_problems(lab_family, problems, "fit", seed)
+        asked = lab_or_file_problems(lab_family, problems, "fit", seed, layout)
         job = _solo_job(chosen, asked, lab_family, source, seed, scores=chosen == "weak" and not no_scores)
     use_threads(models, threads)
-    with solving_bar(f"{chosen} rollout", len(job.problems)) as tell:
+    with resumable(), solving_bar(f"{chosen} rollout", len(job.problems)) as tell:
         summary = job.run(out, resume=resume, in_flight=in_flight, progress=tell)
     require_success(summary, out)
     files = job.write(out, labels)
@@ -169,7 +173,7 @@ class _Job:
             problem = {item.id: item for item in self.problems}
             prm = self.source.prm_name
             files["scores.jsonl"] = [rollouts.labelled_scores(item, prm) for item in ended]
-            files["solutions.jsonl"] = [
+            files["labelled.jsonl"] = [
                 rollouts.labelled_solution(item, problem[item.terminal.problem]) for item in ended
             ]
         return files
@@ -191,7 +195,15 @@ def _solo_job(
     require_answers(problems)
     # One model alone: no cap after which the other one would take over.
     caps = replace(source.caps, max_strong_tokens=None)
-    routing = Routing(StrategyRule(strategy=mode), seed=seed, caps=caps, oracle=source.oracle, record_scores=scores)
+    routing = Routing(
+        StrategyRule(strategy=mode),
+        seed=seed,
+        caps=caps,
+        oracle=source.oracle,
+        record_scores=scores,
+        format=source.format,
+        checker=source.checker,
+    )
     return _Job(mode, problems, source, routing, {"family": family})
 
 

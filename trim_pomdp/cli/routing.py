@@ -19,10 +19,19 @@ from trim_pomdp.cli.live import (
     lab_or_file_problems,
     read_family,
     require_success,
+    resumable,
     solving_bar,
     use_threads,
 )
-from trim_pomdp.cli.models import DynamicsOption, JsonOption, ObservationsOption, PresetOption, SeedOption, read_model
+from trim_pomdp.cli.models import (
+    DynamicsOption,
+    JsonOption,
+    LayoutOption,
+    ObservationsOption,
+    PresetOption,
+    SeedOption,
+    read_model,
+)
 from trim_pomdp.cli.output import emit_json, number, progress, say, show_table, warn
 from trim_pomdp.cli.rules import (
     BeliefOption,
@@ -52,6 +61,7 @@ def run(
     models: ModelsOption = LAB,
     family: FamilyOption = None,
     problems: ProblemsOption = None,
+    layout: LayoutOption = None,
     budget: BudgetOption = None,
     policy: PolicyOption = None,
     threshold: ThresholdOption = None,
@@ -77,14 +87,14 @@ def run(
     check_folder(out, resume=resume)
     lab_family = read_family(models, family)
     source = model_source(models)
-    chosen = lab_or_file_problems(lab_family, problems, "test", seed)
+    chosen = lab_or_file_problems(lab_family, problems, "test", seed, layout)
     with progress("planning"):
         model = _model(given, lab_family, evidence, preset, observations, dynamics)
         plan = _plan(given, budget, model)
     for phrase in misfits(plan, source, family=lab_family):
         warn(f"the plan may not come true: it is for {phrase}")
     use_threads(models, threads)
-    with solving_bar("routing", len(chosen)) as tell:
+    with resumable(), solving_bar("routing", len(chosen)) as tell:
         summary = run_live(plan, chosen, source, out, seed=seed, resume=resume, in_flight=in_flight, progress=tell)
     require_success(summary, out)
     if as_json:
@@ -147,25 +157,36 @@ def _plan(given: Rule | PolicyArtifact | None, budget: float | None, model: Rout
 
 
 def _show(summary: RunSummary, plan: LivePlan, out: Path) -> None:
-    planned = plan.artifact.planned
+    columns = ["per problem", "planned", "measured", "standard error", "weak-only, planned", "strong-only, planned"]
     rows = [
-        [name.replace("_", " "), getattr(planned, name, None), getattr(summary, name), getattr(summary, f"{name}_se")]
+        [
+            name.replace("_", " "),
+            getattr(plan.artifact.planned, name, None),
+            getattr(summary, name),
+            getattr(summary, f"{name}_se"),
+            getattr(plan.weak_only, name, None),
+            getattr(plan.strong_only, name, None),
+        ]
         for name in ("accuracy", "strong_tokens", "regenerations", "budget")
     ]
-    show_table(f"{summary.problems} problems", ["per problem", "planned", "measured", "standard error"], rows)
+    show_table(f"{summary.problems} problems", columns, rows)
     counts = [[kind.replace("_", " "), count] for kind, count in summary.tokens.items()]
     show_table("tokens", ["kind", "tokens"], counts)
     for note in plan.artifact.notes:
         say(note)
     show_pace(summary)
-    say(f"wrote {out}/: traces.jsonl, policy.json, run.json")
+    say(f"wrote {out}/: solutions.jsonl, traces.jsonl, policy.json, run.json")
 
 
 def show_pace(summary: RunSummary) -> None:
     """Say how long it took, how solutions ended, and what failed first."""
+    from trim_pomdp.runtime.summary import disobedience
+
     pace = f", {60 * summary.problems / summary.wall_s:.0f} problems a minute" if summary.wall_s > 0 else ""
     ends = ", ".join(f"{reason} {count}" for reason, count in summary.reasons.items())
     say(f"{number(summary.wall_s, 1)} s{pace}, {100 * summary.overhead_share:.1f} % of it outside the models")
     say(f"ends: {ends}")
+    for line in disobedience(summary):
+        warn(line)
     if summary.failed:
         warn(f"{summary.failed} of {summary.problems} problems failed, the first by {summary.error}")

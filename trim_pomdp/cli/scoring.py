@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trim_pomdp.cli.live import LAB, ModelsOption, ResumeOption, ThreadsOption, use_threads
-from trim_pomdp.cli.models import JsonOption
-from trim_pomdp.cli.output import emit_json, progress, progress_bar, say
+from trim_pomdp.cli.live import LAB, ModelsOption, ResumeOption, ThreadsOption, resumable, use_threads
+from trim_pomdp.cli.models import JsonOption, LayoutOption
+from trim_pomdp.cli.output import emit_json, progress, progress_bar, say, warn
 from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
-    from trim_pomdp.data.processbench import LabelledSolution
     from trim_pomdp.policies.base import Role
 
 
 def score(
     solutions: Annotated[
         str,
-        typer.Option("--solutions", help="Labelled solutions in ProcessBench's form: JSON(L), or a name on the hub."),
+        typer.Option("--solutions", help="Labelled solutions: JSON(L), parquet, gzip; or a name on the hub."),
     ],
     out: Annotated[Path, typer.Option("--out", help="File to write (JSONL), for fit-observations --scores.")],
+    layout: LayoutOption = None,
     models: ModelsOption = LAB,
     prm: Annotated[
         str | None, typer.Option("--prm", help="Name of the PRM in the file (default: its model's).")
@@ -38,6 +38,7 @@ def score(
     as_json: JsonOption = False,
 ) -> None:
     """Score every step of labelled solutions, as input of fit-observations."""
+    from trim_pomdp.data.processbench import read_solutions
     from trim_pomdp.lab.source import model_source
     from trim_pomdp.runtime.scoring import SolutionScorer, check_out, score_solutions
 
@@ -48,13 +49,13 @@ def score(
     wanted: tuple[tuple[Role, bool], ...] = (("weak", logprobs), ("prm", not no_scores))
     roles = [role for role, asked in wanted if asked]
     source.require(roles)
-    items = _read(solutions)
+    items = read_solutions(solutions, layout=layout, tell=warn)
     use_threads(models, threads)
     with progress("loading models"):
         loaded = source.load(roles)
-    scorer = SolutionScorer(loaded.prm, prm or source.prm_name, loaded.weak)
+    scorer = SolutionScorer(loaded.prm, prm or source.prm_name, loaded.weak, source.format)
     began = perf_counter()
-    with progress_bar("scoring", len(items)) as show:
+    with resumable(), progress_bar("scoring", len(items)) as show:
         scored = score_solutions(items, scorer, out, resume=resume, progress=lambda done: show(done, ""))
     seconds = perf_counter() - began
     if as_json:
@@ -67,13 +68,3 @@ def score(
 
 def _before(count: int) -> str:
     return f"; {count} had been scored before" if count else ""
-
-
-def _read(solutions: str) -> list[LabelledSolution]:
-    """JSON lines as they are; other forms by the datasets library."""
-    from trim_pomdp.data.jsonl import read_records
-    from trim_pomdp.data.processbench import LabelledSolution, read_solutions
-
-    if solutions.endswith((".jsonl", ".jsonl.gz")):
-        return read_records(solutions, LabelledSolution)
-    return read_solutions(solutions)

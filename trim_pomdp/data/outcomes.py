@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from trim_pomdp.artifacts import Record, validate
-from trim_pomdp.data.jsonl import read_bytes, read_records
+from trim_pomdp.data.layouts import Layout, own_layout, read_in_layout
+from trim_pomdp.data.records import OpenRecord, iter_records
 from trim_pomdp.errors import InputError
+from trim_pomdp.files import read_document
 
 
-class StepCounts(Record):
+class StepCounts(OpenRecord):
     """Sampled solutions of one model: lengths of the right ones, index of the first wrong step of the others.
 
     The total length of a wrong solution is not recorded: it is known only to reach its first error.
     """
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     correct_steps: tuple[PositiveInt, ...]
     first_error_step: tuple[PositiveInt, ...]
@@ -52,10 +51,8 @@ class StepCounts(Record):
         return len(self.correct_steps) / self.n_solutions
 
 
-class StepCountsFile(Record):
+class StepCountsFile(OpenRecord):
     """The file with step counts of several models and the published termination hazards."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     models: dict[str, StepCounts]
     terminal_hazard: dict[str, PublishedHazard] = {}
@@ -67,10 +64,8 @@ class StepCountsFile(Record):
         return self.models[name]
 
 
-class PublishedHazard(Record):
+class PublishedHazard(OpenRecord):
     """A published termination table: P(solution ends at this step | it reached it)."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
     max_steps: PositiveInt
     hazard: dict[int, Annotated[float, Field(ge=0, le=1)]]
@@ -104,10 +99,8 @@ class PilotRow(Record):
     discarded_tokens: NonNegativeFloat | None = None
 
 
-class _PublishedPilotRow(Record):
+class _PublishedPilotRow(OpenRecord):
     """A row in the column names of TRIM's repository."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
     threshold: float = Field(ge=0, le=1)
     accuracy: float = Field(ge=0, le=1)
@@ -117,69 +110,63 @@ class _PublishedPilotRow(Record):
     avg_discarded_draft_tokens_per_question: NonNegativeFloat
     avg_target_calls_per_question: NonNegativeFloat
 
-    def row(self) -> PilotRow:
-        problems = round(self.num_correct / self.accuracy) if self.accuracy > 0 else 0
-        if problems < 1 or abs(self.accuracy * problems - self.num_correct) > 1e-6:
-            raise InputError(
-                f"threshold {self.threshold}: accuracy {self.accuracy} and num_correct {self.num_correct} "
-                "fit no whole number of problems"
-            )
-        return PilotRow(
-            threshold=self.threshold,
-            problems=problems,
-            accuracy=self.accuracy,
-            regenerations=self.avg_target_calls_per_question,
-            strong_tokens=self.avg_target_tokens_per_question,
-            kept_tokens=self.avg_draft_tokens_per_question,
-            discarded_tokens=self.avg_discarded_draft_tokens_per_question,
+
+def _published(row: _PublishedPilotRow, _: int) -> Iterator[Mapping[str, Any]]:
+    problems = round(row.num_correct / row.accuracy) if row.accuracy > 0 else 0
+    if problems < 1 or abs(row.accuracy * problems - row.num_correct) > 1e-6:
+        raise ValueError(
+            f"threshold {row.threshold}: accuracy {row.accuracy} and num_correct {row.num_correct} "
+            "fit no whole number of problems"
         )
+    yield {
+        "threshold": row.threshold,
+        "problems": problems,
+        "accuracy": row.accuracy,
+        "regenerations": row.avg_target_calls_per_question,
+        "strong_tokens": row.avg_target_tokens_per_question,
+        "kept_tokens": row.avg_draft_tokens_per_question,
+        "discarded_tokens": row.avg_discarded_draft_tokens_per_question,
+    }
+
+
+PILOTS = (
+    own_layout("pilot", "threshold", "problems", "accuracy", "regenerations"),
+    Layout("trim-repository", ("threshold", "accuracy", "num_correct"), _published, _PublishedPilotRow),
+)
 
 
 def read_step_counts(path: str | Path) -> StepCountsFile:
-    """Read a step-count file (JSON, plain or ``.gz``).
+    """Read a step-count file (JSON, plain or gzip).
 
     Raises
     ------
     InputError
         If the file is unreadable or a field is wrong.
     """
-    content = read_bytes(path)
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a JSON document, or cut off ({error})") from None
-    return validate(StepCountsFile, document, source=str(path))
+    return validate(StepCountsFile, read_document(path), source=str(path))
 
 
-def read_pilot(path: str | Path) -> list[PilotRow]:
-    """Read a pilot sweep (JSONL), in this package's columns or in those of TRIM's repository.
+def read_pilot(path: str | Path, *, layout: str | None = None) -> list[PilotRow]:
+    """Read a pilot sweep, in this package's columns or in those of TRIM's repository.
+
+    Parameters
+    ----------
+    path : str or Path
+        JSON lines, a JSON array or parquet; plain or gzip.
+    layout : str or None
+        ``pilot`` or ``trim-repository``; None recognises it.
 
     Raises
     ------
     InputError
-        Naming file, line, field and reason; also if two rows have one threshold.
+        Naming file, line (record in arrays and parquet), field and reason; also if two rows have one threshold.
     """
-    first = read_records(path, _AnyRow)[0]
-    if "num_correct" in (first.model_extra or {}):
-        rows = [_in_file(row, path) for row in read_records(path, _PublishedPilotRow)]
-    else:
-        rows = read_records(path, PilotRow)
+    rows = [row for _, row in read_in_layout(iter_records(path), str(path), PilotRow, PILOTS, layout=layout)]
     thresholds = [row.threshold for row in rows]
     for threshold in thresholds:
         if thresholds.count(threshold) > 1:
             raise InputError(f"{path}: threshold {threshold} occurs twice; one row a threshold")
     return sorted(rows, key=lambda row: row.threshold)
-
-
-class _AnyRow(Record):
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-
-def _in_file(row: _PublishedPilotRow, path: str | Path) -> PilotRow:
-    try:
-        return row.row()
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 def select(rows: Sequence[PilotRow], thresholds: Sequence[float]) -> list[PilotRow]:

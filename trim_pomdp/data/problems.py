@@ -1,4 +1,4 @@
-"""Problem sets: what is asked, and the right answer where it is known (JSONL, one problem a line)."""
+"""Problem sets: what is asked, and the right answer where it is known."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import AliasChoices, ConfigDict, Field
+from pydantic import AliasChoices, Field, field_validator
 
-from trim_pomdp.artifacts import Record, validate
-from trim_pomdp.data.jsonl import iter_lines
+from trim_pomdp.data.layouts import PROBLEMS, Tell, final_answer, read_in_layout
+from trim_pomdp.data.records import Answer, Id, OpenRecord, iter_records
 from trim_pomdp.errors import InputError
 
 
@@ -32,45 +32,56 @@ class Problem:
     answer: str | None = None
 
 
-class ProblemRecord(Record):
-    """A line of a problem set; further keys are ignored, since data sets carry subject, level and more.
+class ProblemRecord(OpenRecord):
+    """A problem as it stands in a file; further keys are ignored, since data sets carry subject, level and more.
 
     Attributes
     ----------
     id : str
         Unique in the file; whole numbers are taken as text.
     prompt : str
-        What the models are asked; ``problem`` in many data sets.
+        What the models are asked; ``problem`` or ``question`` in many data sets.
     answer : str or None
-        The right answer, as it would stand in a box; numbers are taken as text.
+        The right answer, as it would stand in a box; numbers are taken as text. Of a worked solution in GSM8K's form
+        what follows ``####``.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
+    id: Id = Field(min_length=1)
+    prompt: str = Field(min_length=1, validation_alias=AliasChoices("prompt", "problem", "question"))
+    answer: Answer | None = None
 
-    id: str = Field(min_length=1)
-    prompt: str = Field(min_length=1, validation_alias=AliasChoices("prompt", "problem"))
-    answer: str | None = None
+    @field_validator("answer")
+    @classmethod
+    def _the_number_alone(cls, value: str | None) -> str | None:
+        return value if value is None else final_answer(value)
 
 
-def read_problems(path: str | Path) -> list[Problem]:
-    """Read a problem set (JSONL, plain or ``.gz``).
+def read_problems(path: str | Path, *, layout: str | None = None, tell: Tell | None = None) -> list[Problem]:
+    """Read a problem set, in this form or the layout of MATH-500 or GSM8K (`trim_pomdp.data.layouts`).
+
+    Parameters
+    ----------
+    path : str or Path
+        JSON lines, a JSON array or parquet; plain or gzip.
+    layout : str or None
+        ``problems``, ``math-500`` or ``gsm8k``; None recognises it.
+    tell : callable or None
+        Told in a line what is left out, if anything; None warns.
 
     Raises
     ------
     InputError
-        Naming file, line, field and reason; also if two problems have one id, or there is none.
+        Naming file, line (record in arrays and parquet), field and reason; also if two problems have one id, or there
+        is none.
     """
-    line_of: dict[str, int] = {}
+    place_of: dict[str, str] = {}
     problems = []
-    for number, value in iter_lines(path):
-        source = f"{path}, line {number}"
-        record = validate(ProblemRecord, value, source=source)
-        if record.id in line_of:
-            raise InputError(f"{source}: id {record.id!r} is that of line {line_of[record.id]} too; ids are unique")
-        line_of[record.id] = number
+    raws, source = iter_records(path), str(path)
+    for raw, record in read_in_layout(raws, source, ProblemRecord, PROBLEMS, layout=layout, tell=tell, noun="problem"):
+        if record.id in place_of:
+            raise InputError(f"{raw.where}: id {record.id!r} is that of {place_of[record.id]} too; ids are unique")
+        place_of[record.id] = raw.place
         problems.append(Problem(record.id, record.prompt, record.answer))
-    if not problems:
-        raise InputError(f"{path}: holds no problem; expected one JSON object a line")
     return problems
 
 

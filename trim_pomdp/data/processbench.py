@@ -3,34 +3,54 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from trim_pomdp.artifacts import Record, validate
 from trim_pomdp.data.features import CLASSES, LOGPROBS, ClassFeatures, running_minimum
-from trim_pomdp.data.jsonl import read_records
+from trim_pomdp.data.layouts import SOLUTIONS, Tell, read_in_layout
+from trim_pomdp.data.records import Id, Label, OpenRecord, RawRecord, iter_records, read_records
 from trim_pomdp.data.sequences import LogprobFeatures, Score, check_features
 from trim_pomdp.errors import InputError
+from trim_pomdp.text.steps import split_steps
+
+Steps = Annotated[
+    tuple[str, ...],
+    Field(min_length=1),
+    BeforeValidator(lambda value: split_steps(value) if isinstance(value, str) else value),
+]
+"""Steps of a solution; one text is split into its steps."""
 
 
-class LabelledSolution(Record):
-    """A solution whose first wrong step is known (`label`: 0-based, -1 if every step is right)."""
+class LabelledSolution(OpenRecord):
+    """A solution whose first wrong step is known.
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    Attributes
+    ----------
+    id, generator, problem : str
+        Of the solution; who wrote it; what was asked.
+    steps : tuple of str
+        One text is split into them.
+    label : int
+        Index of the first wrong step, from 0, and -1 if every step is right.
+    final_answer_correct : bool or None
+        None where nobody knows.
+    """
 
-    id: str
+    id: Id
     generator: str
     problem: str
-    steps: tuple[str, ...] = Field(min_length=1)
-    label: int = Field(ge=-1)
-    final_answer_correct: bool
+    steps: Steps
+    label: Label
+    final_answer_correct: bool | None = None
 
     @model_validator(mode="after")
     def _label_is_a_step(self) -> LabelledSolution:
@@ -39,7 +59,7 @@ class LabelledSolution(Record):
         return self
 
 
-class StepScores(Record):
+class StepScores(OpenRecord):
     """What was measured of a labelled solution's steps; `n_scored` may stop after the first wrong step.
 
     Attributes
@@ -50,10 +70,8 @@ class StepScores(Record):
         ``logprob_min`` and ``logprob_mean`` of each step's tokens, where the writer's log-probabilities are known.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-
-    id: str
-    label: int = Field(ge=-1)
+    id: Id
+    label: Label
     n_scored: int = Field(ge=1)
     scores: dict[str, tuple[Score, ...]] = {}
     features: LogprobFeatures = {}
@@ -71,44 +89,61 @@ class StepScores(Record):
         return self
 
 
-def read_solutions(source: str | Path, *, split: str = "math") -> list[LabelledSolution]:
-    """Read labelled solutions with the ``datasets`` library: a local JSON(L) file, or a name on the hub.
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+_SUFFIXES = {".json", ".jsonl", ".ndjson", ".gz", ".parquet", ".txt"}
+
+
+def read_solutions(
+    source: str | Path, *, split: str = "math", layout: str | None = None, tell: Tell | None = None
+) -> list[LabelledSolution]:
+    """Read labelled solutions: a file in one of the layouts of `trim_pomdp.data.layouts`, or a name on the hub.
 
     Parameters
     ----------
     source : str or Path
-        Path of a ``.json``, ``.jsonl`` or ``.jsonl.gz`` file, or a hub name such as ``Qwen/ProcessBench``.
+        Path of a file (JSON lines, a JSON array, parquet; plain or gzip), or a hub name such as ``Qwen/ProcessBench``.
     split : str
         Split of a hub dataset (ignored for files).
+    layout : str or None
+        ``processbench``, ``prm800k``, ``prmbench``, …; None recognises it.
+    tell : callable or None
+        Told in a line what is left out, if anything; None warns.
 
     Raises
     ------
     InputError
-        If ``datasets`` is not installed, nothing is found, or a record is wrong (the first one is named).
+        Naming file, line (record in arrays and parquet), field and reason; if no layout fits; or, for a hub name,
+        ``datasets`` is not installed or finds nothing.
     """
+    raws = _hub_rows(str(source), split) if _is_hub_name(source) else iter_records(source)
+    found = read_in_layout(raws, str(source), LabelledSolution, SOLUTIONS, layout=layout, tell=tell, noun="solution")
+    return [solution for _, solution in found]
+
+
+def _is_hub_name(source: str | Path) -> bool:
+    path = Path(source)
+    if path.exists():
+        return False
+    if path.suffix in _SUFFIXES or not _HUB_NAME.fullmatch(str(source)):
+        raise InputError(f"{source}: no such file, so it cannot be read")
+    return True
+
+
+def _hub_rows(name: str, split: str) -> Iterator[RawRecord]:
     try:
         import datasets
     except ImportError:
-        raise InputError("reading ProcessBench needs the datasets library: pip install 'trim-pomdp[hub]'") from None
-    path = Path(source)
-    local = path.suffix in {".json", ".jsonl", ".gz"} or path.is_file()
-    if local and not path.is_file():
-        raise InputError(f"{source}: no such file")
+        raise InputError(
+            f"{name}: no such file; reading it from the hub needs the datasets library: pip install 'trim-pomdp[hub]'"
+        ) from None
     try:
         with _quiet():
-            if local:
-                table = datasets.load_dataset("json", data_files=str(path), split="train")
-            else:
-                table = datasets.load_dataset(str(source), split=split)
+            table = datasets.load_dataset(name, split=split)
     except Exception as error:  # datasets raises many kinds; each is about what the user named
-        if local:
-            read_records(path, LabelledSolution)  # names the line that is wrong, where there is one
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{source}: cannot be loaded as a dataset ({reason})") from None
-    return [
-        validate(LabelledSolution, row, source=f"{source}, record {number}")
-        for number, row in enumerate(table, start=1)
-    ]
+        raise InputError(f"{name}: no such file, and cannot be loaded from the hub ({reason})") from None
+    for number, row in enumerate(table, start=1):
+        yield RawRecord(f"{name}, record {number}", f"record {number}", number, row)
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, NonNegativeInt, model_validator
 
 from trim_pomdp.artifacts import Record
-from trim_pomdp.data.jsonl import read_records
+from trim_pomdp.data.layouts import SEQUENCES, Tell, read_in_layout
+from trim_pomdp.data.records import Id, Label, iter_records, read_records
 from trim_pomdp.data.sequences import ScoredSequence, ScoredSteps
 
 StepTokens = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
@@ -52,11 +53,11 @@ class StrongRollout(Record):
         First wrong step, from 0, and -1 if there is none; None where nobody knows.
     """
 
-    id: str
-    problem_id: str | None = None
+    id: Id
+    problem_id: Id | None = None
     correct: bool
     tokens: StepTokens
-    label: int | None = Field(default=None, ge=-1)
+    label: Label | None = None
 
     @model_validator(mode="after")
     def _label_is_a_step(self) -> StrongRollout:
@@ -133,15 +134,27 @@ class Rollouts:
     repairs: Sequence[RepairRollout] = ()
 
 
-def read_weak_rollouts(path: str | Path) -> list[ScoredSequence]:
-    """Read solutions of the weak model alone; the same form as scored sequences.
+def read_weak_rollouts(
+    path: str | Path, *, layout: str | None = None, tell: Tell | None = None
+) -> list[ScoredSequence]:
+    """Read solutions of the weak model alone; the same form, and layouts, as scored sequences.
+
+    Parameters
+    ----------
+    path : str or Path
+        JSON lines, a JSON array or parquet; plain or gzip.
+    layout : str or None
+        ``sequences`` or ``search-and-learn``; None recognises it.
+    tell : callable or None
+        Told in a line what is left out, if anything; None warns.
 
     Raises
     ------
     InputError
         Naming file, line, field and reason; also if they are repairs.
     """
-    return list(read_records(path, _WeakRollout))
+    found = read_in_layout(iter_records(path), str(path), _WeakRollout, SEQUENCES, layout=layout, tell=tell)
+    return [rollout for _, rollout in found]
 
 
 def read_strong_rollouts(path: str | Path) -> list[StrongRollout]:

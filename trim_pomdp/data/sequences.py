@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field, NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
 from trim_pomdp.artifacts import Record
 from trim_pomdp.data.features import LogprobName
-from trim_pomdp.data.jsonl import read_records
+from trim_pomdp.data.layouts import SEQUENCES, Tell, read_in_layout
+from trim_pomdp.data.records import Id, Label, OpenRecord, iter_records
 
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 Logprob = Annotated[float, Field(le=0.0)]
@@ -39,8 +40,8 @@ class ScoredSteps(Record):
         Whether the answer was right.
     """
 
-    id: str
-    problem_id: str | None = None
+    id: Id
+    problem_id: Id | None = None
     scores: Annotated[tuple[Score, ...], Field(min_length=1)] | None = None
     features: LogprobFeatures = {}
     correct: bool
@@ -70,7 +71,7 @@ class ScoredSteps(Record):
         return self.problem_id if self.problem_id is not None else self.id
 
 
-class ScoredSequence(ScoredSteps):
+class ScoredSequence(ScoredSteps, OpenRecord):
     """A solution of the weak model alone, step by step.
 
     Further keys in a file are ignored, since traces of many kinds carry what this form needs.
@@ -85,11 +86,9 @@ class ScoredSequence(ScoredSteps):
         First wrong step, from 0, and -1 if there is none; None where nobody knows.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-
     tokens: tuple[NonNegativeInt, ...] | None = None
     completion_tokens: int | None = Field(default=None, ge=0)
-    label: int | None = Field(default=None, ge=-1, description="0-based first wrong step, -1 if none")
+    label: Label | None = None
 
     @model_validator(mode="after")
     def _tokens_and_label_fit(self) -> ScoredSequence:
@@ -100,12 +99,22 @@ class ScoredSequence(ScoredSteps):
         return self
 
 
-def read_sequences(path: str | Path) -> list[ScoredSequence]:
-    """Read scored sequences from JSONL (plain or ``.gz``).
+def read_sequences(path: str | Path, *, layout: str | None = None, tell: Tell | None = None) -> list[ScoredSequence]:
+    """Read scored sequences, in this form or the layout of search-and-learn (`trim_pomdp.data.layouts`).
+
+    Parameters
+    ----------
+    path : str or Path
+        JSON lines, a JSON array or parquet; plain or gzip.
+    layout : str or None
+        ``sequences`` or ``search-and-learn``; None recognises it.
+    tell : callable or None
+        Told in a line what is left out, if anything; None warns.
 
     Raises
     ------
     InputError
-        Naming file, line, field and reason.
+        Naming file, line (record in arrays and parquet), field and reason.
     """
-    return read_records(path, ScoredSequence)
+    found = read_in_layout(iter_records(path), str(path), ScoredSequence, SEQUENCES, layout=layout, tell=tell)
+    return [sequence for _, sequence in found]

@@ -294,7 +294,7 @@ def cross_validate_sequences(
     folds = GroupKFold(n_folds, shuffle=True, random_state=seed)
     for train, test in folds.split(batch.scores, groups=batch.groups):
         term = Sequences(batch.take(train), observations, hazard)
-        estimate = fit(explanation, [term], n_starts=1, prior=True)
+        estimate = fit(explanation, [term], n_starts=1)
         dynamics = step_dynamics("fold", estimate.parameters, np.array(hazard), labelled=False)
         out[test] = FilterBelief(observations, dynamics).probability_right(batch.take(test))
     return out

@@ -11,7 +11,7 @@ are reported, and intervals, are those of the data alone, so that no prior passe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
@@ -34,12 +34,15 @@ WIDE_PROBABILITY = 0.25
 _WIDE_FACTOR = 3.0
 # How well the end of an interval is located, as a share of its distance from the estimate.
 _END_TOLERANCE = 0.03
-# In standard deviations of the prior: over how far curvature is measured, and how far others may follow.
+# In standard deviations of the prior: over how far curvature is measured, and how far others may follow at most.
 _NEAR, _FAR = 0.05, 3.0
-# Log-likelihood within which the data leave a parameter open: what one standard error costs.
-_OPEN = 0.5
-# What a search that goes on may still gain where it had arrived, in nats.
+# Half of what one standard deviation costs.
+_HALF = 0.25
+_TINY = 1e-9
+_HALVINGS = 8
+# What a search that goes on may still gain where it had arrived, in nats, and how steep it may be there.
 _NOTHING = 1e-3
+_EVEN = 0.1
 # Relative precision of the log-likelihood along a profile, or on a bootstrap sample: 1e-4 where it is in the thousands.
 ROUGH = 3e-8
 
@@ -132,9 +135,21 @@ def fit(
 
 
 def _once_more(explanation: Explanation, terms: Sequence[Term], best: Optimum, *, precision: float) -> Optimum:
-    """Go on from where a search stopped short; where nothing is to be gained any more, it had arrived."""
+    """Go on from where a search stopped short; on even ground, with nothing to be gained, it had arrived."""
     again = _maximise(explanation, terms, best.point, precision=precision)
-    return replace(again, converged=again.converged or again.value - best.value < _NOTHING)
+    if again.converged or again.value - best.value >= _NOTHING:
+        return again
+    lower, upper = bounds_of(explanation.free)
+    scale = _scale(upper)
+    free = dict(zip(explanation.free, again.point.tolist(), strict=True))
+    slopes = _with_slopes(explanation, terms, free, scale)[1] * scale
+    blocked = ((again.point <= lower) & (slopes < 0.0)) | ((again.point >= upper) & (slopes > 0.0))
+    return replace(again, converged=bool(np.abs(np.where(blocked, 0.0, slopes)).max() < _EVEN))
+
+
+def _scale(upper: FloatArray) -> FloatArray:
+    """Of each parameter, so that all are of about the same size."""
+    return np.where(upper > 10.0, 50.0, 1.0)
 
 
 def _matters(name: str, informed: frozenset[str], explanation: Explanation) -> bool:
@@ -161,7 +176,7 @@ def _maximise(explanation: Explanation, terms: Sequence[Term], begin: FloatArray
     if not names:
         return Optimum(begin, _log_likelihood(explanation, terms, {}), True, "nothing to choose")
     lower, upper = bounds_of(names)
-    scale = np.where(upper > 10.0, 50.0, 1.0)
+    scale = _scale(upper)
 
     def negative(x: FloatArray) -> tuple[float, FloatArray]:
         value, slopes = _with_slopes(explanation, terms, dict(zip(names, (x * scale).tolist(), strict=True)), scale)
@@ -251,63 +266,117 @@ def without_prior(estimate: Estimate) -> Estimate:
 
 
 def prior_decides(estimate: Estimate) -> tuple[str, ...]:
-    """Parameters that the prior decides: those that the data, by themselves, leave open by its standard deviation.
+    """Parameters of which the prior tells more than the data do.
 
-    The data's log-likelihood is taken as quadratic around the estimates. A parameter is decided by the prior if it can
-    be moved by one standard deviation of the prior (up or down, within its bounds), the others following, and stay
-    within 1/2 of the maximum: the data then know it worse than the prior does.
+    The log-likelihood of the data is taken as quadratic around the estimates. A parameter is moved, up and down, to
+    where the posterior has fallen by 1/2 (one standard deviation), the others following. Of that the data account for
+    some part; the prior decides if it is less than half, either way. A side that ends at a bound before is no evidence.
     """
     names = estimate.explanation.free
     if estimate.prior is None or not names:
         return ()
-    at = np.array([estimate.free[name] for name in names])
-    spread = np.array([_prior_spread(name, estimate.parameters) for name in names])
-    lower, upper = ((bound - at) / spread for bound in bounds_of(names))
-    box = np.clip(lower, -_FAR, 0.0), np.clip(upper, 0.0, _FAR)
-    slope, curvature = _quadratic(estimate, at, spread, box)
-
-    def fall(free: NDArray[np.bool_], held: FloatArray) -> float:
-        """How far the quadratic is below its value at the estimates, at most favourable values of what is free."""
-
-        def value(x: FloatArray) -> tuple[float, FloatArray]:
-            u = held.copy()
-            u[free] = x
-            return -float(slope @ u + 0.5 * u @ curvature @ u), -(slope + curvature @ u)[free]
-
-        return minimise(value, np.zeros(int(free.sum())), (box[0][free], box[1][free]), gradient=True).value
-
-    top = fall(np.ones(len(names), dtype=np.bool_), np.zeros(len(names)))
+    local = _Local.of(estimate)
     out = []
-    for j, name in enumerate(names):
-        room = -box[0][j], box[1][j]
-        moves = [move for move in (-min(room[0], 1.0), min(room[1], 1.0)) if abs(move) >= min(1.0, max(room))]
-        held = [np.where(np.arange(len(names)) == j, move, 0.0) for move in moves]
-        if name in PRIORS and any(fall(np.arange(len(names)) != j, item) - top < _OPEN for item in held):
-            out.append(name)
+    for j in (j for j, name in enumerate(names) if name in PRIORS):
+        moves = [move for side in (-1, 1) if (move := local.reach(j, side)) is not None]
+        if max((local.data(j, 0.0) - local.data(j, move) for move in moves), default=np.inf) < _HALF:
+            out.append(names[j])
     return tuple(out)
 
 
-def _prior_spread(name: str, values: Mapping[str, float]) -> float:
-    return PRIORS[name].spread(name, values) if name in PRIORS else values[name]
+@dataclass(frozen=True)
+class _Local:
+    """Data and prior around estimates, in units of the prior's standard deviations.
+
+    `slope` and `curvature` are those of the data's log-likelihood; `low` and `high` are bounds.
+    """
+
+    estimate: Estimate
+    prior: Prior
+    unit: FloatArray
+    slope: FloatArray
+    curvature: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+    @classmethod
+    def of(cls, estimate: Estimate) -> _Local:
+        assert estimate.prior is not None
+        names, values = estimate.explanation.free, estimate.parameters
+        unit = np.array([PRIORS[name].spread(name, values) if name in PRIORS else values[name] for name in names])
+        at = np.array([estimate.free[name] for name in names])
+        low, high = ((bound - at) / unit for bound in bounds_of(names))
+        low, high = np.clip(low, -_FAR, 0.0), np.clip(high, 0.0, _FAR)
+        slope, curvature = _quadratic(estimate.explanation, estimate.terms, at, unit, low, high)
+        return cls(estimate, estimate.prior, unit, slope, curvature, low, high)
+
+    def data(self, j: int, move: float) -> float:
+        """Highest log-likelihood of the data where one parameter has been moved."""
+        return self._highest(j, move, self._data)
+
+    def reach(self, j: int, side: int) -> float | None:
+        """Where the posterior has fallen by 1/2; None if that is nowhere before a bound of the parameter."""
+        top, edge = self._highest(j, 0.0, self._posterior), float((self.low if side < 0 else self.high)[j])
+
+        def fall(move: float) -> float:
+            return top - self._highest(j, move, self._posterior)
+
+        if edge == 0.0 or fall(edge) < 2.0 * _HALF:
+            return edge if abs(edge) == _FAR else None
+        inside, outside = 0.0, edge
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (inside + outside)
+            inside, outside = (inside, middle) if fall(middle) >= 2.0 * _HALF else (middle, outside)
+        return outside
+
+    def _data(self, u: FloatArray) -> tuple[float, FloatArray]:
+        bend = self.curvature @ u
+        return float(self.slope @ u + 0.5 * u @ bend), self.slope + bend
+
+    def _posterior(self, u: FloatArray) -> tuple[float, FloatArray]:
+        names = self.estimate.explanation.free
+        at = np.array([self.estimate.free[name] for name in names]) + u * self.unit
+        value, slopes = self.prior.slopes(
+            self.estimate.explanation.complete(dict(zip(names, at.tolist(), strict=True)))
+        )
+        ours, bend = self._data(u)
+        return ours + value, bend + np.array([slopes[name] for name in names]) * self.unit
+
+    def _highest(self, j: int, move: float, function: Callable[[FloatArray], tuple[float, FloatArray]]) -> float:
+        """Maximum over all other parameters."""
+        free = np.arange(len(self.unit)) != j
+        u = np.where(free, 0.0, move)
+
+        def negative(x: FloatArray) -> tuple[float, FloatArray]:
+            u[free] = x
+            value, slopes = function(u)
+            return -value, -slopes[free]
+
+        bounds = self.low[free], self.high[free]
+        return -minimise(negative, np.zeros(int(free.sum())), bounds, gradient=True, precision=ROUGH).value
 
 
 def _quadratic(
-    estimate: Estimate, at: FloatArray, unit: FloatArray, box: tuple[FloatArray, FloatArray]
+    explanation: Explanation,
+    terms: Sequence[Term],
+    at: FloatArray,
+    unit: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
-    """Slope and curvature of the data's log-likelihood at the estimates, in units of each parameter."""
-    names = estimate.explanation.free
-    scale = np.where(bounds_of(names)[1] > 10.0, 50.0, 1.0)
+    """Slope and curvature, which is nowhere upwards, of the terms at a point, in the given units and within bounds."""
+    names = explanation.free
+    scale = _scale(bounds_of(names)[1])
 
     def slopes(u: FloatArray) -> FloatArray:
         free = dict(zip(names, (at + u * unit).tolist(), strict=True))
-        return _with_slopes(estimate.explanation, estimate.terms, free, scale)[1] * unit
+        return _with_slopes(explanation, terms, free, scale)[1] * unit
 
     rows = []
     for j, step in enumerate(np.eye(len(names))):
-        below, above = max(box[0][j], -_NEAR), min(box[1][j], _NEAR)
-        rows.append((slopes(above * step) - slopes(below * step)) / max(above - below, 1e-9))
-    curvature = 0.5 * (np.array(rows) + np.array(rows).T)
-    values, vectors = np.linalg.eigh(curvature)
+        below, above = max(low[j], -_NEAR), min(high[j], _NEAR)
+        rows.append((slopes(above * step) - slopes(below * step)) / max(above - below, _TINY))
+    values, vectors = np.linalg.eigh(0.5 * (np.array(rows) + np.array(rows).T))
     return slopes(np.zeros(len(names))), np.asarray((vectors * np.minimum(values, 0.0)) @ vectors.T)
 
 

@@ -59,7 +59,7 @@ def fit_pilot(
     has_labelled = observations.step_emission.derailed is not None
     estimates: dict[str, Estimate] = {}
     rivals: dict[str, RivalFit] = {}
-    needed = {explanation, WIDER.get(explanation, explanation)}
+    needed = {explanation, WIDER.get(explanation, explanation) if intervals else explanation}
     for candidate in EXPLANATIONS.values():
         if not (with_rivals or explanation == "best" or candidate.name in needed):
             continue
@@ -75,7 +75,7 @@ def fit_pilot(
         if sources.sequences is not None:
             extra.append(Sequences(sources.sequences, observations, tuple(hazard.tolist()), labelled))
         pilot = Pilot.of(chosen_rows, observations, hazard, labelled=labelled)
-        estimate = fit(candidate, [pilot, *extra], n_starts=4, seed=seed, prior=True)
+        estimate = fit(candidate, [pilot, *extra], n_starts=2, seed=seed, prior=True)
         estimates[candidate.name] = estimate
         rivals[candidate.name] = _rival(
             candidate,
@@ -126,6 +126,7 @@ def _rival(candidate: Explanation, estimate: Estimate, pilot: Pilot, held_out: P
     )
     everything = fitted.predict(estimate.parameters)
     routed = np.array([row.threshold < 1 for row in fitted.rows])
+    routed |= not routed.any()
     outside = held_out.predict(estimate.parameters) if held_out is not None else None
     ends = pilot.end_points(estimate.parameters)
     return RivalFit(

@@ -8,8 +8,8 @@ that it is compared with; fixed and tied ones have none. Shares have the density
 parameter              is a share, or a log ratio, x                   density of x
 =====================  ==============================================  =========================================
 p_w                    p_w                                             3 right, 1/2 wrong
-p_s                    (p_s − p_w) / (1 − p_w)                         2 right, 1/4 wrong
-p_r                    p_r / p_s                                       1 right, 1/4 wrong
+p_s                    (p_s − p_w) / (1 − p_w)                         2 right, 1/10 wrong
+p_r                    p_r / p_s                                       1 right, 1/2 wrong
 e                      e                                               0 right, 3 wrong
 d                      d                                               0 right, 9 wrong
 ρ                      ρ                                               0 right, 20 wrong
@@ -146,8 +146,8 @@ def _like_the_weak(name: str) -> Normal:
 
 PRIORS: dict[str, Share | Normal] = {
     "weak_success": Share(3.0, 0.5),
-    "strong_success": Share(2.0, 0.25, low="weak_success"),
-    "repair": Share(1.0, 0.25, high="strong_success"),
+    "strong_success": Share(2.0, 0.1, low="weak_success"),
+    "repair": Share(1.0, 0.5, high="strong_success"),
     "false_alarms": Share(0.0, 3.0),
     "misses": Share(0.0, 9.0),
     "recovery": Share(0.0, 20.0),

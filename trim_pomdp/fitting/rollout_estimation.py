@@ -191,8 +191,8 @@ class Fitter:
         )
 
     def fit_roughly(self, rows: RolloutRows, explanation: Explanation, *, ends: Ends) -> tuple[Estimate, Hazards]:
-        """Hazards and parameters, well enough for comparing explanations."""
-        return self.estimate(rows, explanation, ends, precision=ROUGH)
+        """Hazards and parameters, well enough for comparing explanations; by the data alone, which choose."""
+        return replace(self, prior=False).estimate(rows, explanation, ends, precision=ROUGH)
 
     def estimate(
         self,

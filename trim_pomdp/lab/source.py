@@ -13,6 +13,7 @@ from trim_pomdp.runtime.attempt import Caps, Oracle
 from trim_pomdp.runtime.config import read_models_file
 from trim_pomdp.runtime.files import fingerprint
 from trim_pomdp.runtime.sources import Backends, FileSource, ModelSource
+from trim_pomdp.text.format import DEFAULT_FORMAT, StepFormat
 
 LAB = "lab"
 
@@ -34,6 +35,8 @@ class LabSource:
 
     folder: Path | None = None
     prm_name: str = "lab-prm"
+    format: StepFormat = DEFAULT_FORMAT
+    checker: str = "math"
 
     @property
     def caps(self) -> Caps:

@@ -31,6 +31,7 @@ from solvers import EpochModel
 from trim_pomdp.artifacts import Provenance
 from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.model.belief import GOES_ON, KEEP, OVER, REGENERATE, RIGHT, outcome_table
+from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.observations import ObservationModel
 
@@ -80,6 +81,11 @@ class RoutingModel:
     def provenance(self) -> tuple[Provenance, ...]:
         """Files that observations and dynamics were fitted on."""
         return (*self.observations.provenance, *self.dynamics.provenance)
+
+    @property
+    def conditions(self) -> Conditions:
+        """Under which the models were observed; the step cap at least is known."""
+        return (self.dynamics.conditions or Conditions()) | Conditions(max_steps=self.dynamics.max_steps)
 
     @property
     def components(self) -> tuple[str, ...]:

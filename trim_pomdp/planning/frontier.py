@@ -423,7 +423,7 @@ def _artifact(model: RoutingModel, *, notes: tuple[str, ...] = (), **fields: Any
     return PolicyArtifact(
         model=model.name,
         provenance=model.provenance,
-        conditions=model.dynamics.conditions,
+        conditions=model.conditions,
         notes=(*model.dynamics.warnings, *notes),
         **fields,
     )

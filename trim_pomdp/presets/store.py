@@ -51,7 +51,7 @@ def _folder() -> Traversable:
     return resources.files("trim_pomdp.presets")
 
 
-def presets() -> tuple[str, ...]:
+def preset_names() -> tuple[str, ...]:
     """Names of the presets that come with the package."""
     folder = _folder()
     return tuple(sorted(item.name.removesuffix(".json") for item in folder.iterdir() if item.name.endswith(".json")))
@@ -65,7 +65,7 @@ def load_preset(name: str) -> Preset:
     InputError
         If there is none of that name; the message names the nearest.
     """
-    known = presets()
+    known = preset_names()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

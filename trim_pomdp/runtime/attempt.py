@@ -34,7 +34,9 @@ from trim_pomdp.runtime.records import (
     TerminalRecord,
     TokenCounts,
 )
-from trim_pomdp.runtime.stepping import boxed_answer, flaw_of, same_answer
+from trim_pomdp.runtime.stepping import flaw_of
+from trim_pomdp.text.answers import AnswerChecker, same_answer
+from trim_pomdp.text.format import DEFAULT_FORMAT, StepFormat
 
 Oracle = Callable[[Problem, tuple[str, ...]], StepClass]
 """True class (0, 1, 2 for S0, S1, S2) of the last of the steps."""
@@ -58,6 +60,8 @@ class Caps:
         Strong tokens; then the weak model goes on alone. None: no limit.
     degenerate_steps : int
         So many degenerate steps in a row end the solution ("degenerate").
+    max_prompt_characters : int
+        A problem with a longer prompt fails before any model is asked.
 
     Raises
     ------
@@ -69,9 +73,10 @@ class Caps:
     max_step_tokens: int = 512
     max_strong_tokens: int | None = None
     degenerate_steps: int = 3
+    max_prompt_characters: int = 200_000
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "max_step_tokens", "degenerate_steps"):
+        for name in ("max_steps", "max_step_tokens", "degenerate_steps", "max_prompt_characters"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least 1")
         if self.max_strong_tokens is not None and self.max_strong_tokens < 0:
@@ -141,6 +146,10 @@ class Attempt:
     record_scores : bool
         Have every step scored, even where the router needs no score: before the decision if there is one, else by
         one last call, which scores all steps that no call had scored yet.
+    format : StepFormat
+        What separates steps.
+    checker : callable
+        Whether an answer (first) is the reference (second).
     prefix : tuple of str
         Steps to start from. A planned policy takes them as right (q = 1).
 
@@ -156,6 +165,8 @@ class Attempt:
     seed: int = 0
     oracle: Oracle | None = None
     record_scores: bool = False
+    format: StepFormat = DEFAULT_FORMAT
+    checker: AnswerChecker = same_answer
     prefix: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -168,8 +179,13 @@ class Attempt:
         self._reason: Reason | None = None
         self._error: str | None = None
         self._strong_tokens = 0
+        self._correct: bool | None = None
+        self._is_judged = False
         self._course = self._solve()
         self._pending: Call | None = next(self._course)
+        length, limit = len(self.problem.prompt), self.caps.max_prompt_characters
+        if length > limit:
+            self.fail(InputError(f"the prompt has {length} characters; [limits] max_prompt_characters is {limit}"))
 
     @property
     def pending(self) -> Call | None:
@@ -191,9 +207,9 @@ class Attempt:
             self._pending, self._reason = None, stop.value
 
     def fail(self, error: Exception) -> None:
-        """End here: a model failed."""
+        """End here: a model failed, or the checker of answers."""
         self._course.close()
-        self._pending, self._reason = None, "error"
+        self._pending, self._reason, self._is_judged = None, "error", False
         self._error = " ".join(f"{type(error).__name__}: {error}".split())
 
     # The course of a solution, written as it happens; every `yield` waits for a model ------------------------
@@ -209,7 +225,7 @@ class Attempt:
         while len(self._texts) < self.caps.max_steps:
             accepted = yield from self._next_step()
             self._texts.append(accepted.text)
-            if boxed_answer(accepted.text) is not None:
+            if self.format.answer(self._texts) is not None:
                 return "answer"
             if accepted.stop == "end":
                 return "no answer"
@@ -244,7 +260,7 @@ class Attempt:
             step.scoring = yield from self._score((*self._texts, draft.text))
             features["score"] = step.scoring.scores[-1]
             features["minimum"] = min((score for score in self._own_scores if score is not None), default=1.0)
-        ended = boxed_answer(draft.text) is not None or draft.stop == "end"
+        ended = draft.stop == "end" or self.format.answer((*self._texts, draft.text)) is not None
         step.seen = StepObservation(len(self._texts), ended, features, draft.true_class)
         step.decision = self.router.decide(step.seen)
         step.action = step.decision.action
@@ -254,7 +270,7 @@ class Attempt:
         limit = self.caps.max_step_tokens
         if role == "strong":
             limit = min(limit, self._strong_tokens_left)
-        reply = yield Call(role, StepRequest(self.problem, steps, self.seed, limit))
+        reply = yield Call(role, StepRequest(self.problem, steps, self.seed, limit, self.format))
         step = reply.value
         if not isinstance(step, GeneratedStep):
             raise ReplyError(f"{role} model: replied with {type(step).__name__}; expected a GeneratedStep")
@@ -271,7 +287,7 @@ class Attempt:
 
     def _score(self, steps: tuple[str, ...]) -> Generator[Call, _Reply, Scoring]:
         """Have the steps scored; those that stand and had no score yet get theirs."""
-        reply = yield Call("prm", ScoreRequest(self.problem, steps))
+        reply = yield Call("prm", ScoreRequest(self.problem, steps, self.format))
         scores = reply.value
         if not isinstance(scores, SolutionScores) or len(scores.scores) != len(steps):
             raise ReplyError(f"PRM: replied with {scores!r:.80}; expected scores of {len(steps)} steps")
@@ -296,12 +312,28 @@ class Attempt:
         return tuple(self._texts)
 
     @property
+    def answer(self) -> str | None:
+        """The answer of a solution that has ended with one."""
+        return self.format.answer(self._texts) if self._reason == "answer" else None
+
+    @property
+    def answer_is_plain(self) -> bool:
+        """Whether there is nothing to judge, or hardly anything: no answer, no reference, or the very reference."""
+        return self.answer in (None, self.problem.answer) or self.problem.answer is None
+
+    def judge(self) -> None:
+        """Compare the answer with the reference, which may take long and raises what the checker raises."""
+        answer, reference = self.answer, self.problem.answer
+        self._correct = None if reference is None else answer is not None and self.checker(answer, reference)
+        self._is_judged = True
+
+    @property
     def record(self) -> SolutionRecord:
-        """The ended solution, for the trace."""
+        """The ended solution, for the trace; judged now, if it was not before."""
         assert self._reason is not None, "the solution has not ended"
+        if not self._is_judged:
+            self.judge()
         decisions = tuple(self._decision_record(index, step) for index, step in enumerate(self._steps))
-        answer = boxed_answer(self._texts[-1]) if self._reason == "answer" else None
-        reference = self.problem.answer
         accepted = [item for step in self._steps if (item := step.accepted)]
         tokens = sum((item.tokens for item in decisions), TokenCounts())
         if self._last_scoring:
@@ -309,9 +341,9 @@ class Attempt:
         terminal = TerminalRecord(
             problem=self.problem.id,
             reason=self._reason,
-            answer=answer,
-            reference=reference,
-            correct=None if reference is None else answer is not None and same_answer(answer, reference),
+            answer=self.answer,
+            reference=self.problem.answer,
+            correct=self._correct,
             error=self._error,
             prefix=self.prefix,
             steps=len(accepted),

@@ -19,6 +19,13 @@ r"""The models file: which models a run asks, how they sample, and the limits of
     [limits]
     max_steps = 30
 
+    [steps]
+    separator = "blank-line"                # or "newline", or how a step's first line begins: '## Step'
+    thinking = "route"                      # or "one-step": what stands in <think>…</think> is not routed
+
+Before the tables, ``checker = "exact"`` or ``"package.module:function"`` says who judges answers that are not
+mathematics.
+
 A table may be absent where nothing asks its model. What it may say depends on its backend
 (`trim_pomdp.runtime.backends`).
 """
@@ -28,15 +35,19 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import NonNegativeInt, PositiveInt, create_model
+from pydantic import NonNegativeInt, PositiveInt, create_model, field_validator, model_validator
 
 from trim_pomdp.artifacts import Record, validate
 from trim_pomdp.errors import InputError
+from trim_pomdp.files import read_text
 from trim_pomdp.policies.base import Role
 from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.base import GeneratorTable, ModelTable, ScorerTable, table_class
+from trim_pomdp.text.answers import checker as answer_checker
+from trim_pomdp.text.format import StepFormat
+from trim_pomdp.text.steps import BLANK_LINE, Thinking
 
 ROLES: tuple[Role, ...] = ("weak", "strong", "prm")
 
@@ -48,11 +59,29 @@ class Limits(Record):
     max_step_tokens: PositiveInt = 512
     max_strong_tokens: NonNegativeInt | None = None
     degenerate_steps: PositiveInt = 3
+    max_prompt_characters: PositiveInt = 200_000
 
     @property
     def caps(self) -> Caps:
         """As the engine takes them."""
         return Caps(**self.model_dump())
+
+
+class Steps(Record):
+    """How solutions are written, see `StepFormat`."""
+
+    separator: str = BLANK_LINE
+    thinking: Thinking = "route"
+
+    @model_validator(mode="after")
+    def _separator_is_one(self) -> Self:
+        self.format  # noqa: B018  # raises if it is none
+        return self
+
+    @property
+    def format(self) -> StepFormat:
+        """As the engine takes it."""
+        return StepFormat(self.separator, self.thinking)
 
 
 class ModelsFile(Record):
@@ -64,12 +93,23 @@ class ModelsFile(Record):
         Of any backend.
     prm : ScorerTable or None
     limits : Limits
+    steps : Steps
+    checker : str
+        What judges answers: ``math``, ``exact``, or ``package.module:function``.
     """
 
     weak: GeneratorTable | None = None
     strong: GeneratorTable | None = None
     prm: ScorerTable | None = None
     limits: Limits = Limits()
+    steps: Steps = Steps()
+    checker: str = "math"
+
+    @field_validator("checker")
+    @classmethod
+    def _checker_is_one(cls, name: str) -> str:
+        answer_checker(name)
+        return name
 
     def table(self, role: Role) -> ModelTable | None:
         """The table of a role."""
@@ -85,11 +125,10 @@ def read_models_file(path: str | Path) -> ModelsFile:
     InputError
         Naming file, table, key and reason; an unknown key with the nearest known one.
     """
+    text = read_text(path, "TOML in UTF-8")
     try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except ValueError as error:  # TOML's and Unicode's errors are of this kind
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path}: not TOML in UTF-8 ({error})") from None
     return validate(_file_of(document, path), document, source=str(path))
 

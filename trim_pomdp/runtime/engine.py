@@ -148,6 +148,10 @@ async def _solve(attempt: Attempt, models: Models) -> SolutionRecord:
             began = perf_counter()
             reply = await models.answer(call)
             attempt.receive(reply, perf_counter() - began)
+        if attempt.answer_is_plain:
+            attempt.judge()
+        else:  # not in the event loop, where other problems would wait
+            await asyncio.to_thread(attempt.judge)
     except SetupError:
         raise
     except Exception as error:

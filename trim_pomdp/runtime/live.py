@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.conditions import Conditions
-from trim_pomdp.policies import PolicyArtifact, Rule
+from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
 from trim_pomdp.runtime.run import Progress, Routing, run
+from trim_pomdp.runtime.solutions import write_solutions
 from trim_pomdp.runtime.sources import roles_asked
 from trim_pomdp.runtime.summary import RunSummary
 
@@ -36,11 +37,15 @@ class LivePlan:
         The unit of the budget.
     class_table : ClassTable or None
         For policies that look at (min, current).
+    weak_only, strong_only : PlannedPoint or None
+        Never and always regenerating in the fitted model, to judge the result by.
     """
 
     artifact: PolicyArtifact
     strong_only_tokens: float | None = None
     class_table: ClassTable | None = None
+    weak_only: PlannedPoint | None = None
+    strong_only: PlannedPoint | None = None
 
 
 def plan_for_budget(model: RoutingModel, budget: float) -> LivePlan:
@@ -70,7 +75,12 @@ def plan_for_rule(rule: Rule, model: RoutingModel | None) -> LivePlan:
 
     planned = evaluate(rule, model)
     artifact = PolicyArtifact(
-        model=model.name, policy=rule, planned=planned, provenance=model.provenance, notes=model.dynamics.warnings
+        model=model.name,
+        policy=rule,
+        planned=planned,
+        provenance=model.provenance,
+        conditions=model.conditions,
+        notes=model.dynamics.warnings,
     )
     return _in_model(artifact, model)
 
@@ -86,7 +96,10 @@ def plan_from_file(artifact: PolicyArtifact, model: RoutingModel | None) -> Live
 
 
 def _in_model(artifact: PolicyArtifact, model: RoutingModel) -> LivePlan:
-    return LivePlan(artifact, model.strong_only_tokens, model.observations.class_table)
+    from trim_pomdp.planning.frontier import end_points
+
+    weak, strong = end_points(model)
+    return LivePlan(artifact, model.strong_only_tokens, model.observations.class_table, weak, strong)
 
 
 def misfits(plan: LivePlan, source: ModelSource, *, family: str | None = None) -> tuple[str, ...]:
@@ -109,11 +122,7 @@ def misfits(plan: LivePlan, source: ModelSource, *, family: str | None = None) -
             f"the policy was planned for solutions of up to {horizon} steps, but this run ends them after "
             f"{caps.max_steps}; raise [limits] max_steps, or plan on dynamics of that cap (fit-dynamics --max-steps)"
         )
-    known = artifact.conditions
-    if known is None and horizon is not None:
-        known = Conditions(max_steps=horizon)
-    if known is None:
-        return ()
+    known = artifact.conditions or Conditions(max_steps=horizon)
     models = source.config(roles_asked(artifact.policy, caps))
     return known.differences(Conditions(family=family, max_steps=caps.max_steps, models=models))
 
@@ -130,7 +139,7 @@ def run_live(
     progress: Progress | None = None,
     record_scores: bool = False,
 ) -> RunSummary:
-    """Route problems with a plan's policy; traces and the policy go into the folder.
+    """Route problems with a plan's policy; traces, solutions and the policy go into the folder.
 
     Parameters
     ----------
@@ -164,10 +173,12 @@ def run_live(
         class_table=plan.class_table,
         oracle=source.oracle,
         record_scores=record_scores,
+        format=source.format,
+        checker=source.checker,
     )
     roles = roles_asked(rule, source.caps, record_scores=record_scores)
     source.require(roles)
-    return run(
+    summary = run(
         problems,
         routing.start,
         source.load(roles).models,
@@ -179,6 +190,8 @@ def run_live(
         strong_only_tokens=plan.strong_only_tokens,
         files={POLICY_FILE: plan.artifact.model_dump_json(indent=1) + "\n"},
     )
+    write_solutions(folder, problems)
+    return summary
 
 
 def _as_plan(given: LivePlan | PolicyArtifact | Rule) -> LivePlan:
@@ -191,6 +204,10 @@ def result_document(summary: RunSummary, plan: LivePlan) -> dict[str, Any]:
     """What was measured beside what was planned, as JSON values."""
     planned = plan.artifact.planned
     compared = ("accuracy", "strong_tokens", "regenerations")
+
+    def expected(point: PlannedPoint | None) -> dict[str, float] | None:
+        return None if point is None else {name: getattr(point, name) for name in compared}
+
     return {
         "problems": summary.problems,
         "accuracy": summary.accuracy,
@@ -201,7 +218,9 @@ def result_document(summary: RunSummary, plan: LivePlan) -> dict[str, Any]:
         "budget": summary.budget,
         "budget_se": summary.budget_se,
         "asked_budget": plan.artifact.asked_budget,
-        "planned": None if planned is None else {name: getattr(planned, name) for name in compared},
+        "planned": expected(planned),
+        "weak_only": expected(plan.weak_only),
+        "strong_only": expected(plan.strong_only),
         "tokens": summary.tokens,
         "wall_s": summary.wall_s,
         "overhead_share": summary.overhead_share,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from trim_pomdp.data.problems import Problem
+from trim_pomdp.text.format import DEFAULT_FORMAT, StepFormat
 
 StopReason = Literal["separator", "answer", "end", "length"]
 
@@ -29,12 +30,15 @@ class StepRequest:
         model role, n), so that it depends on nothing else that happens in the process.
     max_tokens : int
         Tokens that the step may have.
+    format : StepFormat
+        What ends a step, and what stands between steps.
     """
 
     problem: Problem
     steps: tuple[str, ...]
     seed: int
     max_tokens: int
+    format: StepFormat = DEFAULT_FORMAT
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class GeneratedStep:
     logprobs : tuple of float
         Log-probability of every generated token, the stop token included, under the untempered distribution.
     stop : {"separator", "answer", "end", "length"}
-        What ended it: the blank line, an answer in a box, the end of the text, or the token limit.
+        What ended it: what separates steps, an answer in a box, the end of the text, or the token limit.
     """
 
     text: str
@@ -70,10 +74,13 @@ class ScoreRequest:
     problem : Problem
     steps : tuple of str
         All steps so far; every one is scored.
+    format : StepFormat
+        What stands between steps.
     """
 
     problem: Problem
     steps: tuple[str, ...]
+    format: StepFormat = DEFAULT_FORMAT
 
 
 @dataclass(frozen=True)

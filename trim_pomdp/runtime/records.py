@@ -254,6 +254,6 @@ class SolutionRecord:
 
 def _fill(known: list[float | None], seen: tuple[float, ...]) -> None:
     """Take over the scores of steps that had none."""
-    for index, score in enumerate(seen):
+    for index, score in enumerate(seen[: len(known)]):
         if known[index] is None:
             known[index] = score

@@ -25,7 +25,7 @@ from trim_pomdp.data.sequences import ScoredSequence
 from trim_pomdp.errors import InputError
 from trim_pomdp.runtime.attempt import logprob_features
 from trim_pomdp.runtime.records import Generation, SolutionRecord
-from trim_pomdp.runtime.stepping import boxed_answer
+from trim_pomdp.text.boxes import step_answer
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def repair_rollout(repair: Repair, redone: SolutionRecord, *, labels: bool = Fal
             "correct": bool(redone.terminal.correct),
             "weak_tokens": tuple(item.tokens for item in weak),
             "strong_tokens": tuple(item.tokens for item in strong),
-            "ended": weak[-1].stop == "end" or boxed_answer(weak[-1].text) is not None,
+            "ended": weak[-1].stop == "end" or step_answer([item.text for item in weak]) is not None,
             **truth,
         }
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -21,6 +22,12 @@ from trim_pomdp.runtime.engine import Models, solve_all
 from trim_pomdp.runtime.records import SolutionRecord, TerminalRecord
 from trim_pomdp.runtime.summary import RunSummary, summarise
 from trim_pomdp.runtime.traces import TraceWriter
+from trim_pomdp.text import mathematics
+from trim_pomdp.text.answers import checker as answer_checker
+from trim_pomdp.text.format import DEFAULT_FORMAT, StepFormat
+
+# References that are compared without math-verify.
+_PLAIN = re.compile(r"-?\d+(?:\.\d+)?")
 
 Progress = Callable[[int, int, TerminalRecord], None]
 """Told after every problem: how many have ended, of how many, and how this one did."""
@@ -44,6 +51,10 @@ class Routing:
         True class of a step, where it can be known.
     record_scores : bool
         Have every step scored, whether the policy needs it or not.
+    format : StepFormat
+        What separates steps.
+    checker : str
+        Judges answers; a name that `trim_pomdp.text.answers.checker` knows.
 
     Raises
     ------
@@ -59,6 +70,8 @@ class Routing:
     class_table: ClassTable | None = None
     oracle: Oracle | None = None
     record_scores: bool = False
+    format: StepFormat = DEFAULT_FORMAT
+    checker: str = "math"
 
     def __post_init__(self) -> None:
         if self.policy.needs_truth and self.oracle is None:
@@ -74,6 +87,8 @@ class Routing:
             seed=self.seed,
             oracle=self.oracle,
             record_scores=self.record_scores,
+            format=self.format,
+            checker=answer_checker(self.checker),
             prefix=prefix,
         )
 
@@ -86,6 +101,8 @@ class Routing:
             "seed": self.seed,
             "caps": asdict(self.caps),
             "record_scores": self.record_scores,
+            "steps": asdict(self.format),
+            "checker": self.checker,
         }
 
 
@@ -138,6 +155,8 @@ def run(
         If two problems have the same id, or the folder is not fit (see `TraceWriter`).
     """
     _require_distinct(problems)
+    if any(problem.answer is not None and not _PLAIN.fullmatch(problem.answer) for problem in problems):
+        mathematics.start()  # in the background, so that the first answer need not wait for it
     with TraceWriter(folder, {**config, "problems": fingerprint(problems)}, resume=resume, files=files) as traces:
         done = {item.problem for item in traces.terminals}
         began, worked = perf_counter(), models.clock.seconds

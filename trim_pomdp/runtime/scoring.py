@@ -19,6 +19,7 @@ from trim_pomdp.runtime.attempt import logprob_features
 from trim_pomdp.runtime.backends.base import AnyGenerator, AnyScorer, LogprobGenerator
 from trim_pomdp.runtime.batching import score_all
 from trim_pomdp.runtime.protocols import ScoreRequest
+from trim_pomdp.text.format import DEFAULT_FORMAT, StepFormat
 
 _BATCH = 32
 
@@ -35,6 +36,8 @@ class SolutionScorer:
         What it is called in the file.
     weak : generator or None
         Tells how likely the steps' tokens are.
+    format : StepFormat
+        What stands between steps.
 
     Raises
     ------
@@ -45,6 +48,7 @@ class SolutionScorer:
     prm: AnyScorer | None
     name: str
     weak: AnyGenerator | None = None
+    format: StepFormat = DEFAULT_FORMAT
 
     def __post_init__(self) -> None:
         if self.weak is not None and not isinstance(self.weak, LogprobGenerator):
@@ -55,7 +59,7 @@ class SolutionScorer:
 
     def __call__(self, solutions: Sequence[LabelledSolution]) -> list[StepScores]:
         """Measure solutions."""
-        requests = [ScoreRequest(Problem(item.id, item.problem), item.steps) for item in solutions]
+        requests = [ScoreRequest(Problem(item.id, item.problem), item.steps, self.format) for item in solutions]
         scores = [reply.scores for reply in score_all(self.prm, requests)] if self.prm else [None] * len(solutions)
         logprobs: Sequence[list[tuple[float, ...]] | None] = [None] * len(solutions)
         if isinstance(self.weak, LogprobGenerator):

@@ -14,6 +14,7 @@ from trim_pomdp.runtime.backends.base import AnyGenerator, AnyScorer, Place
 from trim_pomdp.runtime.batching import batched
 from trim_pomdp.runtime.config import ROLES, ModelsFile, model_config
 from trim_pomdp.runtime.engine import Models
+from trim_pomdp.text.format import StepFormat
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class ModelSource(Protocol):
         True class of a step, where it can be known.
     prm_name : str
         What the process reward model is called in files of scores.
+    format : StepFormat
+        What separates steps.
+    checker : str
+        What judges answers.
     """
 
     @property
@@ -51,6 +56,12 @@ class ModelSource(Protocol):
 
     @property
     def prm_name(self) -> str: ...  # noqa: D102
+
+    @property
+    def format(self) -> StepFormat: ...  # noqa: D102
+
+    @property
+    def checker(self) -> str: ...  # noqa: D102
 
     def require(self, roles: Collection[Role]) -> None:
         """Raise `InputError` unless there are models for these roles."""
@@ -99,6 +110,16 @@ class FileSource:
     def prm_name(self) -> str:
         """See `ModelSource`."""
         return "prm" if self.file.prm is None else self.file.prm.title
+
+    @property
+    def format(self) -> StepFormat:
+        """See `ModelSource`."""
+        return self.file.steps.format
+
+    @property
+    def checker(self) -> str:
+        """See `ModelSource`."""
+        return self.file.checker
 
     def require(self, roles: Collection[Role]) -> None:
         """See `ModelSource`."""

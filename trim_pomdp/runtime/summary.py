@@ -32,6 +32,8 @@ class RunSummary:
         Steps of all problems.
     degenerate : int
         Degenerate steps among them.
+    one_step : int
+        Solutions of a single step, failed ones apart.
     reasons : dict of str to int
         How often solutions ended for which reason.
     failed : int
@@ -57,6 +59,7 @@ class RunSummary:
     tokens: dict[str, int]
     decisions: int
     degenerate: int
+    one_step: int
     reasons: dict[str, int]
     failed: int
     error: str | None
@@ -98,12 +101,37 @@ def summarise(terminals: Iterable[TerminalRecord], strong_only_tokens: float | N
         tokens=tokens.model_dump(),
         decisions=steps,
         degenerate=sum(item.degenerate for item in ended),
+        one_step=sum(item.steps == 1 and item.error is None for item in ended),
         reasons=dict(sorted(reasons.items())),
         failed=reasons["error"],
         error=next((item.error for item in ended if item.error is not None), None),
         wall_s=wall,
         overhead_share=max(1.0 - models / wall, 0.0) if wall > 0 else 0.0,
     )
+
+
+# Of so few problems, or so small a share of them, nothing is said.
+_FEW, _SHARE = 5, 0.5
+
+
+def disobedience(summary: RunSummary) -> tuple[str, ...]:
+    """Where models do not write as they are asked to, a line each with the remedy."""
+    ended = summary.problems - summary.failed
+    if ended < _FEW:
+        return ()
+    lines = []
+    if summary.one_step > _SHARE * ended:
+        lines.append(
+            f"{summary.one_step} of {ended} solutions are a single step, which leaves little to route: ask for blank "
+            'lines between steps (system_prompt), or say what separates them ([steps] separator = "newline")'
+        )
+    unanswered = ended - summary.reasons.get("answer", 0)
+    if unanswered > _SHARE * ended:
+        lines.append(
+            f"{unanswered} of {ended} solutions end without an answer in a box: ask for \\boxed{{}} (system_prompt), "
+            "or leave more room ([limits] max_steps, max_step_tokens)"
+        )
+    return tuple(lines)
 
 
 def mean_and_error(values: Sequence[float]) -> tuple[float | None, float | None]:

@@ -18,6 +18,8 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext, suppress
+from io import FileIO
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any, BinaryIO, Literal, Self
@@ -25,7 +27,7 @@ from typing import Annotated, Any, BinaryIO, Literal, Self
 from pydantic import Field, TypeAdapter, ValidationError
 
 from trim_pomdp.artifacts import Artifact, write_text
-from trim_pomdp.errors import InputError
+from trim_pomdp.errors import InputError, TrimError
 from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord, TerminalRecord
 
 RUN_FILE, TRACE_FILE, LOCK_FILE = "run.json", "traces.jsonl", ".lock"
@@ -111,20 +113,31 @@ class TraceWriter:
         self.session = max((item.session + 1 for item in self.terminals), default=0)
         self._synced = monotonic()
 
-    def _open_trace(self, path: Path) -> BinaryIO:
+    def _open_trace(self, path: Path) -> FileIO:
         whole = 0
         if path.exists():
             with path.open("rb") as stream:
                 for solution, whole in _solutions(stream, path):  # noqa: B007
                     self.terminals.append(solution.terminal)
             os.truncate(path, whole)
-        return path.open("ab")
+        return path.open("ab", buffering=0)
 
     def append(self, solution: SolutionRecord) -> None:
-        """Write an ended solution."""
+        """Write an ended solution.
+
+        Raises
+        ------
+        TrimError
+            If the disk is full or the file cannot be written to.
+        """
         lines = [item.model_dump_json() for item in (*solution.decisions, solution.terminal)]
-        self._stream.write("".join(f"{line}\n" for line in lines).encode())
-        self._stream.flush()
+        rest = memoryview("".join(f"{line}\n" for line in lines).encode())
+        try:
+            while rest:
+                rest = rest[self._stream.write(rest) :]
+        except OSError as error:  # what was half written is cut off by the next session
+            path = self.folder / TRACE_FILE
+            raise TrimError(f"{path}: cannot be written ({error.strerror or error}); make room and --resume") from None
         self.terminals.append(solution.terminal)
         if monotonic() - self._synced >= _FSYNC_SECONDS:
             self._sync()
@@ -144,8 +157,10 @@ class TraceWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # What went wrong before says more than that the rest cannot be synced either.
+        with suppress(OSError) if kind is not None else nullcontext():
+            self.close()
 
 
 def read_run(folder: str | Path) -> RunArtifact:

@@ -18,7 +18,7 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.randomness import keyed_uniforms
 from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest, StopReason
 from trim_pomdp.runtime.sampling import draw_tokens
-from trim_pomdp.runtime.stepping import SEPARATOR, SYSTEM_PROMPT, boxed_answer
+from trim_pomdp.runtime.stepping import SYSTEM_PROMPT
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -86,8 +86,11 @@ class TransformersGenerator:
 
     def generate_batch(self, requests: Sequence[StepRequest]) -> list[GeneratedStep]:
         """See `BatchGenerator`."""
-        texts = [prompt_text(self._tokenizer, r.problem, r.steps, self._system_prompt, SEPARATOR) for r in requests]
+        texts = [
+            prompt_text(self._tokenizer, r.problem, r.steps, self._system_prompt, r.format.joiner) for r in requests
+        ]
         encoded = _encoded(self._tokenizer, texts)
+        _require_room(self._model.config, requests, encoded)
         out: dict[int, GeneratedStep] = {}
         for chunk in _chunks(encoded, self._max_batch, self._model.device):
             replies = self._generate([requests[i] for i in chunk], [encoded[i] for i in chunk])
@@ -104,7 +107,7 @@ class TransformersGenerator:
                 [keyed_uniforms(int(limits.max()), r.seed, r.problem.id, len(r.steps), self._role) for r in requests]
             )
         ).to(self._model.device)
-        rows = [_Row(limit) for limit in limits.tolist()]
+        rows = [_Row(request) for request in requests]
         with torch.inference_mode():
             # Given and updated in place; its keyword was renamed in transformers 5.
             cache = {self._cache_keyword: DynamicCache(config=self._model.config)}
@@ -150,15 +153,16 @@ class TransformersGenerator:
         return [self._step_logprobs(request) for request in requests]
 
     def _step_logprobs(self, request: ScoreRequest) -> list[tuple[float, ...]]:
-        opening = prompt_text(self._tokenizer, request.problem, (), self._system_prompt, SEPARATOR)
+        joiner = request.format.joiner
+        opening = prompt_text(self._tokenizer, request.problem, (), self._system_prompt, joiner)
         ends = [len(opening)]
         for step in request.steps:
-            ends.append(ends[-1] + len(step) + len(SEPARATOR))
-        text = opening + SEPARATOR.join(request.steps)
+            ends.append(ends[-1] + len(step) + len(joiner))
+        text = opening + joiner.join(request.steps)
         encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         ids: list[int] = list(encoded["input_ids"])
         starts = [start for start, _ in encoded["offset_mapping"]]
-        if boxed_answer(request.steps[-1]) is not None:
+        if request.format.answer(request.steps) is not None:
             ids.append(self._tokenizer.eos_token_id)
             starts.append(len(text))
         with torch.inference_mode():
@@ -178,13 +182,12 @@ class TransformersGenerator:
             row.finish(self._decode(row.ids), "end")
             return
         row.ids.append(token)
-        if token in self._breaks:
-            text = self._decode(row.ids)
-            # A blank line before any text separates nothing.
-            if SEPARATOR in text.lstrip("\n"):
-                row.finish(text.lstrip("\n").split(SEPARATOR)[0], "separator")
+        if token in self._breaks or not row.request.format.ends_at_newlines:
+            step = row.request.format.next_step(self._decode(row.ids), row.request.steps)
+            if step is not None:
+                row.finish(step, "separator")
                 return
-        if len(row.logprobs) == row.limit:
+        if len(row.logprobs) == row.request.max_tokens:
             row.finish(self._decode(row.ids), "length")
 
     def _decode(self, ids: list[int]) -> str:
@@ -196,8 +199,8 @@ class TransformersGenerator:
 class _Row:
     """A step that is being written."""
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, request: StepRequest) -> None:
+        self.request = request
         self.ids: list[int] = []
         self.logprobs: list[float] = []
         self.text = ""
@@ -271,6 +274,7 @@ class TransformersScorer:
         """See `BatchScorer`."""
         texts = [prompt_text(self._tokenizer, r.problem, r.steps, self._system_prompt, SCORE_TOKEN) for r in requests]
         encoded = _encoded(self._tokenizer, texts)
+        _require_room(self._model.config, requests, encoded)
         out: dict[int, SolutionScores] = {}
         for chunk in _chunks(encoded, self._max_batch, next(self._model.parameters()).device):
             replies = self._score([requests[i] for i in chunk], [encoded[i] for i in chunk])
@@ -312,6 +316,14 @@ def prompt_text(
 def _encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
     encoded: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return encoded
+
+
+def _require_room(config: Any, requests: Sequence[StepRequest | ScoreRequest], encoded: Sequence[list[int]]) -> None:
+    """Raise `InputError` for a text that is longer than the model can read (the batch is then tried one by one)."""
+    limit = getattr(config, "max_position_embeddings", None)
+    for request, ids in zip(requests, encoded, strict=True):
+        if limit is not None and len(ids) > limit:
+            raise InputError(f"problem {request.problem.id}: {len(ids)} tokens; the model reads at most {limit}")
 
 
 def _chunks(encoded: Sequence[list[int]], most: int, device: torch.device) -> Iterator[list[int]]:
