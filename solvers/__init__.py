@@ -6,6 +6,7 @@
 3.5
 """
 
+from solvers.compilation import compilation_told
 from solvers.errors import ModelError, PomdpFormatError, SolverError
 from solvers.model import EpochModel
 from solvers.point_based import Solution, solve, solve_many
@@ -22,6 +23,7 @@ __all__ = [
     "PomdpFormatError",
     "Solution",
     "SolverError",
+    "compilation_told",
     "read_pomdp",
     "solve",
     "solve_many",

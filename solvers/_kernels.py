@@ -21,8 +21,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-njit = numba.njit(cache=True, nogil=True, error_model="numpy")
-inlined = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+# Each compiled version takes time at the first use: entries are few, take arrays in one layout, and get their room from
+# Python; inner functions take no literals (np.int64(0)), and two-state branches hang on the length of an argument
+# (`fixed`), by which Numba drops the other one before it compiles. Only entries can be called from Python.
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+_INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}
+entry = numba.njit(cache=True, **_OPTIONS)
+inner = numba.njit(**_INNER)
+inlined = numba.njit(forceinline=True, **_INNER)
 
 
 class Model(NamedTuple):
@@ -72,6 +78,8 @@ class Epoch(NamedTuple):
     move: Floats  # (S, S, L) discounted probability
     low: Floats  # (A, K) lower bound of each action after each signal
     up: Floats  # (A, K)
+    plan: NDArray[np.int16]  # (1, K) room for greedy actions
+    plan_up: NDArray[np.int16]  # (1, K)
 
 
 class Beliefs(NamedTuple):
@@ -85,37 +93,213 @@ class Beliefs(NamedTuple):
     piece: Ints  # (L,) piece of the upper bound
 
 
-@inlined
-def _look_up(fixed: Any, z: Bounds, node: int, b: Beliefs, first: int, last: int) -> None:
-    """Look up both bounds of a node at the beliefs first:last; with two states, sorted ones make it faster."""
-    begin = z.offset[node]
-    size = z.offset[node + 1] - begin
-    if len(fixed) == 2:
-        _look_up_line(z, begin, size, b, first, last)
-        return
-    points, upper, chord, vectors, x, mass = z.points, z.upper, z.chord, z.vectors, b.x, b.mass
-    S = x.shape[0]
+def room(m: Model) -> tuple[Epoch, Beliefs]:
+    """Room for one node's epoch, see `_open`, and for the beliefs that follow."""
+    K, A, O, S = m.joint.shape[1:5]
+    L = K * A * O
+    epoch = Epoch(
+        gain=np.empty((S, A, K)),
+        run=np.zeros(L + 1, np.int64),
+        action=np.empty(L, np.int64),
+        seen=np.empty(L, np.int64),
+        child=np.empty(L, np.int64),
+        signal=np.empty(L, np.int64),
+        move=np.empty((S, S, L)),
+        low=np.empty((A, K)),
+        up=np.empty((A, K)),
+        plan=np.zeros((1, K), np.int16),
+        plan_up=np.zeros((1, K), np.int16),
+    )
+    beliefs = Beliefs(
+        x=np.empty((S, L)),
+        mass=np.empty(L),
+        low=np.empty(L),
+        up=np.empty(L),
+        best=np.empty(L, np.int64),
+        piece=np.empty(L, np.int64),
+    )
+    return epoch, beliefs
+
+
+@inner
+def _order_vectors(fixed: Any, tie: float, z: Bounds, node: int) -> None:
+    """Drop alpha-vectors that are nowhere best; with two states, order them and find where each is best."""
+    first = z.offset[node]
     n = z.n_vectors[node]
+    points, vectors, action, follow = z.points, z.vectors, z.action, z.follow
+    S = points.shape[1]
+    kept = 0
+    edge = np.empty(n)  # two states: where the next vector becomes better
+    for i in range(first, first + n):
+        keep = True
+        if len(fixed) == 2:
+            while kept > 0:
+                t = first + kept - 1
+                turn = (vectors[i, 1] - vectors[i, 0]) - (vectors[t, 1] - vectors[t, 0])
+                lead = (vectors[i, 0] + vectors[i, 1]) - (vectors[t, 0] + vectors[t, 1])
+                if turn <= tie:  # parallel: the higher one stays, the earlier one if they are equal
+                    if lead > 2 * tie:
+                        kept -= 1
+                        continue
+                    keep = False
+                    break
+                cross = (vectors[t, 0] - vectors[i, 0]) / turn
+                if cross <= (edge[kept - 2] if kept > 1 else 0.0):
+                    kept -= 1
+                    continue
+                if cross >= 1.0:
+                    keep = False
+                else:
+                    edge[kept - 1] = cross
+                break
+        else:
+            for j in range(first, first + kept):
+                below = True
+                for s in range(S):
+                    if vectors[i, s] > vectors[j, s] + tie:
+                        below = False
+                        break
+                if below:
+                    keep = False
+                    break
+        if keep:
+            k = first + kept
+            z.witness[k] = z.witness[i]
+            for s in range(S):
+                vectors[k, s] = vectors[i, s]
+            for signal in range(follow.shape[1]):
+                action[k, signal] = action[i, signal]
+                for o in range(follow.shape[2]):
+                    follow[k, signal, o] = follow[i, signal, o]
+            kept += 1
+    z.n_vectors[node] = kept
+    if len(fixed) == 2:
+        i = 0
+        for p in range(first, z.offset[node + 1] - 1):
+            while i + 1 < kept and points[p, 1] > edge[i]:
+                i += 1
+            z.left[p] = i
+            z.bend[p] = edge[i] if i + 1 < kept and edge[i] < points[p + 1, 1] else 2.0
+
+
+@inner
+def _order_upper(fixed: Any, z: Bounds, node: int) -> None:
+    """Prepare the interpolation of the upper bound between the points of `node`."""
+    points, upper, chord = z.points, z.upper, z.chord
+    first = z.offset[node]
+    last = z.offset[node + 1]
+    if len(fixed) == 2:
+        for j in range(first, last - 1):
+            slope = (upper[j + 1] - upper[j]) / (points[j + 1, 1] - points[j, 1])
+            chord[j, 0] = upper[j] - slope * points[j, 1]
+            chord[j, 1] = chord[j, 0] + slope
+        return
+    S = points.shape[1]
+    for j in range(first + S, last):
+        base = 0.0
+        for s in range(S):
+            base += points[j, s] * upper[first + s]
+        chord[j, 0] = min(0.0, upper[j] - base)
+
+
+@inner
+def _open(fixed: Any, m: Model, node: int, first: int, last: int, e: Epoch) -> int:
+    """Lay out the epoch of a node for the signals first:last; returns the number of runs."""
+    joint, table_of, discount, terminal, gain, move = m.joint, m.table_of, m.discount, m.terminal, e.gain, e.move
+    t = table_of[node]
+    A, O = joint.shape[2], joint.shape[3]
+    S = len(fixed) if len(fixed) > 0 else joint.shape[4]
+    n = 0
+    runs = 0
+    for a in range(A):
+        for k in range(first, last):
+            for s in range(S):
+                gain[s, a, k - first] = m.reward[t, k, a, s]
+        for o in range(O):
+            before = -1
+            for k in range(first, last):
+                after = m.children[node, m.successor[t, k, a, o]]
+                ends = table_of[after] < 0
+                for s in range(S):
+                    for s2 in range(S):
+                        p = discount * joint[t, k, a, o, s, s2]
+                        if not ends:
+                            move[s, s2, n] = p
+                        elif p > 0.0:
+                            gain[s, a, k - first] += p * terminal[after, s2]
+                if ends:
+                    continue
+                if after != before:
+                    e.action[runs] = a
+                    e.seen[runs] = o
+                    e.child[runs] = after
+                    runs += 1
+                    before = after
+                e.signal[n] = k - first
+                n += 1
+                e.run[runs] = n
+    return runs
+
+
+@inlined
+def _follow(
+    fixed: Any, z: Bounds, e: Epoch, r: int, first: int, last: int, beliefs: Floats, i: int, b: Beliefs
+) -> None:
+    """Where the outcomes first:last, of run r, lead from beliefs[i], and both bounds of the child node there.
+
+    With two states bounds are piecewise linear in the share of state 1; sorted outcomes make it faster.
+    """
+    S = len(fixed) if len(fixed) > 0 else beliefs.shape[1]
+    move, x, mass, bests, pieces, lows, ups = e.move, b.x, b.mass, b.best, b.piece, b.low, b.up
+    points, chord, vectors = z.points, z.chord, z.vectors
+    begin = z.offset[e.child[r]]
+    size = z.offset[e.child[r] + 1] - begin
+    for l in range(first, last):
+        mass[l] = 0.0
+    for s2 in range(S):
+        for l in range(first, last):
+            value = 0.0
+            for s in range(S):
+                value += beliefs[i, s] * move[s, s2, l]
+            x[s2, l] = value
+            mass[l] += value
+    if len(fixed) == 2:
+        left, bend = z.left, z.bend
+        j = begin
+        for l in range(first, last):
+            while j < begin + size - 2 and x[1, l] > points[j + 1, 1] * mass[l]:
+                j += 1
+            while j > begin and x[1, l] < points[j, 1] * mass[l]:
+                j -= 1
+            pieces[l] = j - begin
+        for l in range(first, last):
+            j = begin + pieces[l]
+            best = left[j] + (1 if x[1, l] > bend[j] * mass[l] else 0)
+            bests[l] = best
+            lows[l] = x[0, l] * vectors[begin + best, 0] + x[1, l] * vectors[begin + best, 1]
+            ups[l] = x[0, l] * chord[j, 0] + x[1, l] * chord[j, 1]
+        return
+    n = z.n_vectors[e.child[r]]
     best = 0
     for l in range(first, last):
         if mass[l] <= 0.0:  # impossible here, perhaps not in another model: the vector last used
-            b.best[l] = best
-            b.piece[l] = 0
-            b.low[l] = 0.0
-            b.up[l] = 0.0
+            bests[l] = best
+            pieces[l] = 0
+            lows[l] = 0.0
+            ups[l] = 0.0
             continue
         best = 0
         highest = -np.inf
-        for i in range(n):
+        for v in range(n):
             value = 0.0
             for s in range(S):
-                value += x[s, l] * vectors[begin + i, s]
+                value += x[s, l] * vectors[begin + v, s]
             if value > highest:
                 highest = value
-                best = i
+                best = v
         base = 0.0
         for s in range(S):
-            base += x[s, l] * upper[begin + s]
+            base += x[s, l] * z.upper[begin + s]
         lowest = 0.0
         piece = 0
         for j in range(begin + S, begin + size):
@@ -131,200 +315,15 @@ def _look_up(fixed: Any, z: Bounds, node: int, b: Beliefs, first: int, last: int
             if drop * share < lowest:
                 lowest = drop * share
                 piece = j - begin
-        b.best[l] = best
-        b.piece[l] = piece
-        b.low[l] = highest
-        b.up[l] = base + lowest
-
-
-@inlined
-def _look_up_line(z: Bounds, begin: int, size: int, b: Beliefs, first: int, last: int) -> None:
-    """`_look_up` with two states, where bounds are piecewise linear in the share of state 1."""
-    points = z.points[begin : begin + size, 1]
-    left = z.left[begin : begin + size]
-    bend = z.bend[begin : begin + size]
-    chord = z.chord[begin : begin + size]
-    vectors = z.vectors[begin : begin + size]
-    x0 = b.x[0, first:last]
-    x1 = b.x[1, first:last]
-    mass = b.mass[first:last]
-    pieces = b.piece[first:last]
-    bests = b.best[first:last]
-    lows = b.low[first:last]
-    ups = b.up[first:last]
-    j = 0
-    for l in range(last - first):
-        while j < size - 2 and x1[l] > points[j + 1] * mass[l]:
-            j += 1
-        while j > 0 and x1[l] < points[j] * mass[l]:
-            j -= 1
-        pieces[l] = j
-    for l in range(last - first):
-        j = pieces[l]
-        best = left[j] + (1 if x1[l] > bend[j] * mass[l] else 0)
         bests[l] = best
-        lows[l] = x0[l] * vectors[best, 0] + x1[l] * vectors[best, 1]
-        ups[l] = x0[l] * chord[j, 0] + x1[l] * chord[j, 1]
+        pieces[l] = piece
+        lows[l] = highest
+        ups[l] = base + lowest
 
 
-@njit
-def _order_vectors(m: Model, z: Bounds, node: int) -> None:
-    """Drop alpha-vectors that are nowhere best; with two states, order them and find where each is best."""
-    first = z.offset[node]
-    n = z.n_vectors[node]
-    S = z.points.shape[1]
-    kept = 0
-    edge = np.empty(n)  # two states: where the next vector becomes better
-    for i in range(first, first + n):
-        keep = True
-        if S == 2:
-            while kept > 0:
-                t = first + kept - 1
-                turn = (z.vectors[i, 1] - z.vectors[i, 0]) - (z.vectors[t, 1] - z.vectors[t, 0])
-                lead = (z.vectors[i, 0] + z.vectors[i, 1]) - (z.vectors[t, 0] + z.vectors[t, 1])
-                if turn <= m.tie:  # parallel: the higher one stays, the earlier one if they are equal
-                    if lead > 2 * m.tie:
-                        kept -= 1
-                        continue
-                    keep = False
-                    break
-                cross = (z.vectors[t, 0] - z.vectors[i, 0]) / turn
-                if cross <= (edge[kept - 2] if kept > 1 else 0.0):
-                    kept -= 1
-                    continue
-                if cross >= 1.0:
-                    keep = False
-                else:
-                    edge[kept - 1] = cross
-                break
-        else:
-            for j in range(first, first + kept):
-                below = True
-                for s in range(S):
-                    if z.vectors[i, s] > z.vectors[j, s] + m.tie:
-                        below = False
-                        break
-                if below:
-                    keep = False
-                    break
-        if keep:
-            k = first + kept
-            z.vectors[k] = z.vectors[i]
-            z.witness[k] = z.witness[i]
-            z.action[k] = z.action[i]
-            z.follow[k] = z.follow[i]
-            kept += 1
-    z.n_vectors[node] = kept
-    if S == 2:
-        i = 0
-        for p in range(first, z.offset[node + 1] - 1):
-            while i + 1 < kept and z.points[p, 1] > edge[i]:
-                i += 1
-            z.left[p] = i
-            z.bend[p] = edge[i] if i + 1 < kept and edge[i] < z.points[p + 1, 1] else 2.0
-
-
-@njit
-def _order_upper(z: Bounds, node: int) -> None:
-    """Prepare the interpolation of the upper bound between the points of `node`."""
-    first = z.offset[node]
-    last = z.offset[node + 1]
-    S = z.points.shape[1]
-    if S == 2:
-        for j in range(first, last - 1):
-            slope = (z.upper[j + 1] - z.upper[j]) / (z.points[j + 1, 1] - z.points[j, 1])
-            z.chord[j, 0] = z.upper[j] - slope * z.points[j, 1]
-            z.chord[j, 1] = z.chord[j, 0] + slope
-        return
-    for j in range(first + S, last):
-        base = 0.0
-        for s in range(S):
-            base += z.points[j, s] * z.upper[first + s]
-        z.chord[j, 0] = min(0.0, z.upper[j] - base)
-
-
-@njit
-def _room(m: Model) -> tuple[Epoch, Beliefs]:
-    """Room for one node's epoch, see `_open`, and for the beliefs that follow."""
-    K, A, O, S = m.joint.shape[1:5]
-    L = K * A * O
-    epoch = Epoch(
-        np.empty((S, A, K)),
-        np.zeros(L + 1, np.int64),
-        np.empty(L, np.int64),
-        np.empty(L, np.int64),
-        np.empty(L, np.int64),
-        np.empty(L, np.int64),
-        np.empty((S, S, L)),
-        np.empty((A, K)),
-        np.empty((A, K)),
-    )
-    return epoch, _room_for_beliefs(L, S)
-
-
-@njit
-def _room_for_beliefs(L: int, S: int) -> Beliefs:
-    return Beliefs(
-        np.empty((S, L)), np.empty(L), np.empty(L), np.empty(L), np.empty(L, np.int64), np.empty(L, np.int64)
-    )
-
-
-@njit
-def _open(m: Model, node: int, first: int, last: int, e: Epoch) -> int:
-    """Lay out the epoch of a node for the signals first:last; returns the number of runs."""
-    t = m.table_of[node]
-    A, O, S = m.joint.shape[2:5]
-    n = 0
-    runs = 0
-    for a in range(A):
-        for k in range(first, last):
-            for s in range(S):
-                e.gain[s, a, k - first] = m.reward[t, k, a, s]
-        for o in range(O):
-            before = -1
-            for k in range(first, last):
-                after = m.children[node, m.successor[t, k, a, o]]
-                if m.table_of[after] < 0:
-                    for s in range(S):
-                        for s2 in range(S):
-                            p = m.joint[t, k, a, o, s, s2]
-                            if p > 0.0:
-                                e.gain[s, a, k - first] += m.discount * p * m.terminal[after, s2]
-                    continue
-                if after != before:
-                    e.action[runs] = a
-                    e.seen[runs] = o
-                    e.child[runs] = after
-                    runs += 1
-                    before = after
-                for s in range(S):
-                    for s2 in range(S):
-                        e.move[s, s2, n] = m.discount * m.joint[t, k, a, o, s, s2]
-                e.signal[n] = k - first
-                n += 1
-                e.run[runs] = n
-    return runs
-
-
-@inlined
-def _follow(
-    fixed: Any, z: Bounds, e: Epoch, r: int, first: int, last: int, beliefs: Floats, i: int, b: Beliefs
-) -> None:
-    """Where the outcomes first:last, of run r, lead from beliefs[i], and the bounds there."""
-    S = len(fixed) if len(fixed) > 0 else beliefs.shape[1]
-    b.mass[first:last] = 0.0
-    for s2 in range(S):
-        for l in range(first, last):
-            value = 0.0
-            for s in range(S):
-                value += beliefs[i, s] * e.move[s, s2, l]
-            b.x[s2, l] = value
-            b.mass[l] += value
-    _look_up(fixed, z, e.child[r], b, first, last)
-
-
-@njit
+@inner
 def _backup(
+    fixed: Any,
     m: Model,
     z: Bounds,
     e: Epoch,
@@ -342,11 +341,9 @@ def _backup(
     Row `row` of action (·, K) becomes greedy in the lower bound, that of action_up (·, K) in the upper one. Among
     actions that differ by no more than the tie tolerance, the one with the lowest index is taken.
     """
-    fixed = m.fixed
-    A, S = m.joint.shape[2], m.joint.shape[4]
-    if len(fixed) > 0:
-        S = len(fixed)
-    low, up, signal = e.low, e.up, e.signal
+    A = m.joint.shape[2]
+    S = len(fixed) if len(fixed) > 0 else beliefs.shape[1]
+    low, up, signal, gain, low_after, up_after = e.low, e.up, e.signal, e.gain, b.low, b.up
     mass = 0.0
     for s in range(S):
         mass += beliefs[i, s]
@@ -355,15 +352,15 @@ def _backup(
         for k in range(signals):
             value = 0.0
             for s in range(S):
-                value += beliefs[i, s] * e.gain[s, a, k]
+                value += beliefs[i, s] * gain[s, a, k]
             low[a, k] = value
             up[a, k] = value
     for r in range(runs):
         a = e.action[r]
         _follow(fixed, z, e, r, e.run[r], e.run[r + 1], beliefs, i, b)
         for l in range(e.run[r], e.run[r + 1]):
-            low[a, signal[l]] += b.low[l]
-            up[a, signal[l]] += b.up[l]
+            low[a, signal[l]] += low_after[l]
+            up[a, signal[l]] += up_after[l]
     total = 0.0
     for k in range(signals):
         best_low = low[0, k]
@@ -385,69 +382,58 @@ def _backup(
     return total
 
 
-@njit
-def _assemble(m: Model, z: Bounds, e: Epoch, runs: int, b: Beliefs, row: int) -> None:
+@inner
+def _assemble(fixed: Any, z: Bounds, e: Epoch, runs: int, b: Beliefs, row: int) -> None:
     """Write down the plan in `row` that was just backed up, and its alpha-vector."""
-    fixed = m.fixed
-    K, S = m.joint.shape[1], m.joint.shape[4]
-    if len(fixed) > 0:
-        S = len(fixed)
-    action, follow, vectors, signal = z.action, z.follow, z.vectors, e.signal
-    follow[row] = 0
+    action, follow, vectors, signal, gain, move, best = z.action, z.follow, z.vectors, e.signal, e.gain, e.move, b.best
+    S = len(fixed) if len(fixed) > 0 else vectors.shape[1]
     for s in range(S):
         vectors[row, s] = 0.0
-    for k in range(K):
+    for k in range(follow.shape[1]):
+        for o in range(follow.shape[2]):
+            follow[row, k, o] = 0
         for s in range(S):
-            vectors[row, s] += e.gain[s, action[row, k], k]
+            vectors[row, s] += gain[s, action[row, k], k]
     for r in range(runs):
         first = z.offset[e.child[r]]
         for l in range(e.run[r], e.run[r + 1]):
             if action[row, signal[l]] == e.action[r]:
-                follow[row, signal[l], e.seen[r]] = b.best[l]
+                follow[row, signal[l], e.seen[r]] = best[l]
                 for s in range(S):
                     for s2 in range(S):
-                        vectors[row, s] += e.move[s, s2, l] * vectors[first + b.best[l], s2]
+                        vectors[row, s] += move[s, s2, l] * vectors[first + best[l], s2]
 
 
-@njit
-def sweep(m: Model, z: Bounds, improve: bool) -> None:
+@entry
+def sweep(fixed: Any, m: Model, z: Bounds, e: Epoch, b: Beliefs, improve: bool) -> None:
     """Back up both bounds at every point, from the last node to the first.
 
     Without `improve`, only recover the plan behind every alpha-vector from its witness: vectors come out the same.
     """
-    K = m.joint.shape[1]
-    e, b = _room(m)
+    K, S = m.joint.shape[1], m.joint.shape[4]
     for node in range(m.table_of.size - 1, -1, -1):
         first = z.offset[node]
         if m.table_of[node] < 0:
-            z.vectors[first] = m.terminal[node]
+            for s in range(S):
+                z.vectors[first, s] = m.terminal[node, s]
             z.witness[first] = first
             z.n_vectors[node] = 1
             continue
-        runs = _open(m, node, 0, K, e)
+        runs = _open(fixed, m, node, np.int64(0), K, e)
         for p in range(first, z.offset[node + 1] if improve else first + z.n_vectors[node]):
-            up = _backup(m, z, e, runs, K, z.points, p if improve else z.witness[p], b, z.action, z.action_up, p)
-            _assemble(m, z, e, runs, b, p)
+            i = p if improve else z.witness[p]
+            up = _backup(fixed, m, z, e, runs, K, z.points, i, b, z.action, z.action_up, p)
+            _assemble(fixed, z, e, runs, b, p)
             if improve:
                 z.upper[p] = up
                 z.witness[p] = p
         if improve:
             z.n_vectors[node] = z.offset[node + 1] - first
-            _order_vectors(m, z, node)
-            _order_upper(z, node)
+            _order_vectors(fixed, m.tie, z, node)
+            _order_upper(fixed, z, node)
 
 
-@njit
-def value_at(fixed: Any, z: Bounds, node: int, belief: Floats) -> tuple[float, float]:
-    """Both bounds of a node that is not terminal."""
-    b = _room_for_beliefs(1, belief.size)
-    b.x[:, 0] = belief
-    b.mass[0] = belief.sum()
-    _look_up(fixed, z, node, b, 0, 1)
-    return b.low[0], b.up[0]
-
-
-@njit
+@inner
 def _slot(fixed: Any, node: int, b: Beliefs, l: int, first: Ints, used: Ints, mass: Floats) -> int:
     """Where beliefs like b.x[:, l] are gathered: two states: the interval between points; else equal beliefs."""
     if len(fixed) == 2:
@@ -473,46 +459,47 @@ def _slot(fixed: Any, node: int, b: Beliefs, l: int, first: Ints, used: Ints, ma
     return nearest
 
 
-@njit
+@entry
 def explore(
+    fixed: Any,
     m: Model,
     z: Bounds,
+    e: Epoch,
+    b: Beliefs,
     start: Floats,
+    gap_at_start: float,
     negligible: float,
     first: Ints,
+    used: Ints,
     mass: Floats,
     gap: Floats,
+    widest: Floats,
     excess: Floats,
 ) -> None:
     """Follow the upper-greedy actions from the start belief and see where the bounds differ.
 
-    Beliefs are gathered in slots first[n]:first[n + 1]. mass (Q, S), weighted by discounted reach probability, is
-    their sum with two states; otherwise all their weight lies on the one with the largest weighted gap. gap (Q,)
-    is the sum of the weighted gaps; excess (Q,) how much of it does not come from the children, so that a point
-    there would remove it.
+    Beliefs are gathered in slots first[n]:first[n + 1], of which used[n] are taken. mass (Q, S), weighted by
+    discounted reach probability, is their sum with two states; otherwise all their weight lies on the one with the
+    largest weighted gap. gap (Q,) is the sum of the weighted gaps and widest (Q,) the largest; excess (Q,) is how much
+    does not come from the children, so that a point there would remove it. All come in as zeros.
     """
-    fixed = m.fixed
-    K, S = m.joint.shape[1], m.joint.shape[4]
-    e, b = _room(m)
-    action = np.zeros((1, K), np.int16)
-    action_up = np.zeros((1, K), np.int16)
-    used = np.zeros(m.table_of.size, np.int64)
-    mass[:] = 0.0
-    gap[:] = 0.0
-    excess[:] = 0.0
-    widest = np.zeros(gap.size)
-    b.x[:, 0] = start
-    b.mass[0] = 1.0
-    _look_up(fixed, z, 0, b, 0, 1)
-    q = _slot(fixed, 0, b, 0, first, used, mass)
-    mass[q] = start
-    gap[q] = b.up[0] - b.low[0]
+    K = m.joint.shape[1]
+    S = len(fixed) if len(fixed) > 0 else mass.shape[1]
+    action, action_up = e.plan, e.plan_up
+    q = first[0]
+    if len(fixed) == 2:
+        while q < z.offset[1] - 2 and start[1] > z.points[q + 1, 1]:
+            q += 1
+    used[0] = 1
+    for s in range(S):
+        mass[q, s] = start[s]
+    gap[q] = gap_at_start
     for node in range(m.table_of.size):
         if m.table_of[node] < 0:
             continue
         if len(fixed) == 2:
             used[node] = z.offset[node + 1] - z.offset[node] - 1
-        runs = _open(m, node, 0, K, e)
+        runs = _open(fixed, m, node, np.int64(0), K, e)
         for q in range(first[node], first[node] + used[node]):
             if gap[q] <= negligible:
                 continue
@@ -523,8 +510,8 @@ def explore(
                 row = p + 1 if mass[q, 1] > middle * (mass[q, 0] + mass[q, 1]) else p
             else:
                 greedy = action_up
-                row = 0
-                _backup(m, z, e, runs, K, mass, q, b, action, action_up, 0)
+                row = np.int64(0)
+                _backup(fixed, m, z, e, runs, K, mass, q, b, action, action_up, row)
             excess[q] = gap[q]
             for r in range(runs):
                 a = e.action[r]
@@ -557,20 +544,17 @@ def explore(
                     widest[i] = max(widest[i], wide)
 
 
-@njit
+@entry
 def start_components(
-    m: Model, z: Bounds, start: Floats, plan: int, reward: Floats, terminal: Floats, out: Floats
+    fixed: Any, m: Model, z: Bounds, mass: Floats, taken: Floats, reward: Floats, terminal: Floats, out: Floats
 ) -> None:
-    """Reward components out (D,) of a plan of node 0 from the start: follow the hidden states of all plans it uses."""
-    fixed = m.fixed
-    K, A, O, S = m.joint.shape[1:5]
-    if len(fixed) > 0:
-        S = len(fixed)
+    """Reward components of plans of node 0, added to out (D,): follow the hidden states of all plans they use.
+
+    mass (P, S) comes in as the start belief at the plan to start with, and zero elsewhere; taken (K, A, S) is room.
+    """
+    K, A, O = m.joint.shape[1:4]
+    S = len(fixed) if len(fixed) > 0 else mass.shape[1]
     D = out.size
-    mass = np.zeros(z.points.shape)  # of each plan
-    mass[plan] = start
-    taken = np.empty((K, A, S))
-    out[:] = 0.0
     for node in range(m.table_of.size):
         t = m.table_of[node]
         if t < 0:
@@ -578,7 +562,10 @@ def start_components(
                 for d in range(D):
                     out[d] += mass[z.offset[node], s] * terminal[node, s, d]
             continue
-        taken[:] = 0.0
+        for k in range(K):
+            for a in range(A):
+                for s in range(S):
+                    taken[k, a, s] = 0.0
         for i in range(z.offset[node], z.offset[node] + z.n_vectors[node]):
             total = 0.0
             for s in range(S):
@@ -601,7 +588,7 @@ def start_components(
                         out[d] += taken[k, a, s] * reward[t, k, a, s, d]
 
 
-@njit
+@entry
 def evaluate(
     m: Model,
     reward: Floats,
@@ -618,10 +605,11 @@ def evaluate(
     for node in range(m.table_of.size - 1, -1, -1):
         t = m.table_of[node]
         for i in range(offset[node], offset[node] + n_vectors[node]):
+            for s in range(S):
+                for d in range(D):
+                    out[i, s, d] = terminal[node, s, d] if t < 0 else 0.0
             if t < 0:
-                out[i] = terminal[node]
                 continue
-            out[i] = 0.0
             for k in range(K):
                 a = action[i, k]
                 for s in range(S):
@@ -637,14 +625,13 @@ def evaluate(
                                     out[i, s, d] += p * out[below, s2, d]
 
 
-@njit
-def action_values(m: Model, z: Bounds, node: int, beliefs: Floats, signals: Ints, out: Floats) -> None:
+@entry
+def action_values(
+    fixed: Any, m: Model, z: Bounds, e: Epoch, b: Beliefs, node: int, beliefs: Floats, signals: Ints, out: Floats
+) -> None:
     """Lower-bound value out (B, A) of each action at beliefs (B, S) after signals (B,)."""
-    K = m.joint.shape[1]
-    e, b = _room(m)
-    action = np.zeros((1, K), np.int16)
-    action_up = np.zeros((1, K), np.int16)
     for i in range(beliefs.shape[0]):
-        runs = _open(m, node, signals[i], signals[i] + 1, e)
-        _backup(m, z, e, runs, 1, beliefs, i, b, action, action_up, 0)
-        out[i] = e.low[:, 0]
+        runs = _open(fixed, m, node, signals[i], signals[i] + 1, e)
+        _backup(fixed, m, z, e, runs, np.int64(1), beliefs, i, b, e.plan, e.plan_up, np.int64(0))
+        for a in range(out.shape[1]):
+            out[i, a] = e.low[a, 0]

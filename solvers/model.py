@@ -236,13 +236,30 @@ def check_belief(name: str, value: ArrayLike, size: int) -> NDArray[np.float64]:
     return np.asarray(b / b.sum())
 
 
-def _array(name: str, value: ArrayLike, ndim: int) -> NDArray[np.float64]:
+def check_beliefs(name: str, value: ArrayLike, size: int) -> NDArray[np.float64]:
+    """Return a belief (S,), or beliefs (B, S), as an array (B, S); see `check_belief`.
+
+    Raises
+    ------
+    ModelError
+        If one is no distribution over `size` states.
+    """
+    beliefs = _array(name, value, 1, 2)
+    _expect(name, beliefs.shape[-1:], (size,))
+    beliefs = beliefs.reshape(-1, size)
+    wrong = (beliefs < 0).any(axis=1) | (np.abs(beliefs.sum(axis=1) - 1.0) > _TOLERANCE)
+    for row in np.flatnonzero(wrong):
+        check_belief(name if len(beliefs) == 1 else f"{name} {row}", beliefs[row], size)
+    return beliefs
+
+
+def _array(name: str, value: ArrayLike, *ndim: int) -> NDArray[np.float64]:
     try:
         array = np.array(value, dtype=np.float64, order="C")
     except (TypeError, ValueError) as error:
         raise ModelError(f"{name} is not an array of numbers: {error}") from None
-    if array.ndim != ndim:
-        raise ModelError(f"{name} must have {ndim} dimensions, got shape {array.shape}")
+    if array.ndim not in ndim:
+        raise ModelError(f"{name} must have {' or '.join(map(str, ndim))} dimensions, got shape {array.shape}")
     if not np.isfinite(array).all():
         raise ModelError(f"{name} has an entry that is not finite")
     return array

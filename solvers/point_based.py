@@ -24,23 +24,27 @@ is computed in double precision without directed rounding: about 1e-13 of the la
 rounds and points are limited.
 """
 
-from collections.abc import Sequence
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from solvers.errors import SolverError
-from solvers.model import EpochModel, check_belief
+from solvers.compilation import compilation_told
+from solvers.errors import ModelError, SolverError
+from solvers.model import EpochModel, check_belief, check_beliefs
 from solvers.policies import AlphaVectorPolicy, PolicyGraph, kernel_model, restrict_to_reachable
 
 if TYPE_CHECKING:
     from solvers import _kernels
 
 Ended = Literal["gap reached", "sweep limit", "point limit", "stalled"]
+_log = logging.getLogger("solvers")
 _WORK = 4e6  # bounds the beliefs followed for each node, with other than two hidden states
 _NO_ACTION = np.zeros((0, 0), np.int16)
 _APART = 1e-10  # least distance of points, with two hidden states
@@ -108,15 +112,49 @@ class Solution:
         _kernels.evaluate(m, self.model.reward, self.model.terminal, z.offset, z.n_vectors, z.action, z.follow, out)
         return out
 
+    def value(self, belief: ArrayLike, node: int = 0) -> Any:
+        """Optimal value at a belief (S,) or beliefs (B, S); a float, or an array (B,).
+
+        The largest alpha-vector there. Where those at hand leave more open than the gap of this solution (its points
+        lie where its own start leads), more are found by `solved_from`.
+
+        Raises
+        ------
+        ModelError
+            If a belief is no distribution over the hidden states.
+        """
+        values = [self._value(b, node) for b in check_beliefs("belief", belief, self.model.n_states)]
+        return np.array(values) if np.ndim(belief) == 2 else values[0]
+
+    def _value(self, b: NDArray[np.float64], node: int) -> float:
+        low, up = self.bounds(node, b)
+        return low if up - low <= self._tolerance else self.solved_from(b, node).lower
+
+    @property
+    def _tolerance(self) -> float:
+        return max(self.gap, 1e-9)
+
+    def solved_from(self, belief: ArrayLike, node: int = 0) -> "Solution":
+        """Solve for the same weights and gap with another start: a belief (S,) at a node that is not terminal."""
+        model = self.model
+        if not 0 <= node < model.n_nodes or model.table_of[node] < 0:
+            raise ModelError(f"node {node} is terminal or unknown: there is nothing to solve")
+        there = replace(
+            model,
+            start=check_belief("belief", belief, model.n_states),
+            table_of=model.table_of[node:],
+            children=model.children[node:] - node,
+            terminal=model.terminal[node:],
+        )
+        return solve(there, self.weights, gap=self._tolerance, warm_start=self if node == 0 else None)
+
     def bounds(self, node: int, belief: ArrayLike) -> tuple[float, float]:
         """Lower and upper bound on the optimal value of a node at a belief (S,)."""
-        from solvers import _kernels
-
         b = check_belief("belief", belief, self.model.n_states)
         if self.model.table_of[node] < 0:
             value = float(b @ self.vectors(node)[0])
             return value, value
-        low, up = _kernels.value_at((0, 0) if b.size == 2 else (), self._bounds, node, b)
+        low, up = _value_at(self._bounds, node, b)
         return low, max(low, up)
 
     @cached_property
@@ -136,7 +174,8 @@ class Solution:
         """Policy graph from the start, whose exact value is `lower`. Rebuilt on first use: edges are large."""
         z = self._with_plans()
         start = int((self.vectors(0) @ self.model.start).argmax())
-        return restrict_to_reachable(self.model, z.offset, z.action, z.follow, start)
+        graph = restrict_to_reachable(self.model, z.offset, z.action, z.follow, start)
+        return replace(graph, _optimal=self.value)
 
     def _with_plans(self) -> "_kernels.Bounds":
         """Bounds with the plan behind each alpha-vector, which are not kept: they are large."""
@@ -149,7 +188,8 @@ class Solution:
             follow=np.zeros((P, K, self.model.n_observations), np.int32),
             action_up=np.zeros((P, K), np.int16),
         )
-        _kernels.sweep(kernel_model(self.model, self.weights), z, False)
+        m = kernel_model(self.model, self.weights)
+        _kernels.sweep(m.fixed, m, z, *_kernels.room(m), False)
         return z
 
     def _rows(self, node: int) -> slice:
@@ -165,6 +205,7 @@ def solve(
     max_sweeps: int = 200,
     max_points: int = 200_000,
     warm_start: Solution | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> Solution:
     """Bound the optimal value at the start, and find a policy that attains the lower bound.
 
@@ -180,6 +221,9 @@ def solve(
     warm_start : Solution, optional
         Solution of a model with the same nodes and states, any weights: its points are used again. Bounds are
         computed afresh, so a bad start costs time, never correctness.
+    report : callable, optional
+        Called with a line when kernels have to be compiled, which takes seconds, once per installation; by default
+        the line goes to the logger "solvers", as information.
 
     Raises
     ------
@@ -200,26 +244,36 @@ def solve(
     >>> tiger.actions[solution.policy.action(0, [.5, .5])]
     'listen'
     """
-    from solvers import _kernels
-
     w = model.weigh(weights)
     if not gap >= 0.0 or max_sweeps < 1:
         raise SolverError(f"gap must be at least 0 and max_sweeps at least 1, got {gap} and {max_sweeps}")
+    if report is None and _log.isEnabledFor(logging.INFO):
+        report = _log.info
+    with contextlib.nullcontext() if report is None else compilation_told(report):
+        return _solve(model, w, gap, max_sweeps, max_points, warm_start)
+
+
+def _solve(
+    model: EpochModel, w: NDArray[np.float64], gap: float, max_sweeps: int, max_points: int, warm_start: Solution | None
+) -> Solution:
+    from solvers import _kernels
+
     m = kernel_model(model, w)
+    e, b = _kernels.room(m)
     offset, points = _first_points(model) if warm_start is None else _points_of(warm_start, model)
     sweeps = 0
     while True:
         z = _bounds(offset, points, model)
-        _kernels.sweep(m, z, True)
+        _kernels.sweep(m.fixed, m, z, e, b, True)
         sweeps += 1
-        low, up = _kernels.value_at(m.fixed, z, 0, model.start)
+        low, up = _value_at(z, 0, model.start)
         if up - low <= gap:
             ended: Ended = "gap reached"
             break
         if sweeps >= max_sweeps:
             ended = "sweep limit"
             break
-        node, belief, inflow = _new_points(m, z, model, up - low, gap, sweeps)
+        node, belief, inflow = _new_points(m, z, e, b, model, up - low, gap, sweeps)
         room = max_points - int(offset[-1])
         if node.size == 0 or room <= 0:
             ended = "stalled" if node.size == 0 else "point limit"
@@ -289,6 +343,19 @@ def _bounds(offset: NDArray[np.int64], points: NDArray[np.float64], model: Epoch
     )
 
 
+def _value_at(z: "_kernels.Bounds", node: int, b: NDArray[np.float64]) -> tuple[float, float]:
+    """Both bounds of a node that is not terminal at a belief (S,); as the kernels find them."""
+    first, last = z.offset[node], z.offset[node + 1]
+    low = float((z.vectors[first : first + z.n_vectors[node]] * b).sum(axis=1).max())
+    points = z.points[first:last]
+    if b.size == 2:
+        piece = first + min(max(int(np.searchsorted(points[:, 1], b[1])) - 1, 0), points.shape[0] - 2)
+        return low, float((z.chord[piece] * b).sum())
+    shares = np.divide(b, points, out=np.full(points.shape, np.inf), where=points > 0.0)[b.size :].min(axis=1)
+    drop = (shares * z.chord[first + b.size : last, 0]).min(initial=0.0)
+    return low, float(b @ z.upper[first : first + b.size] + drop)
+
+
 def _first_points(model: EpochModel) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Corners of every node, and the start belief; one (unused) for a terminal node."""
     S = model.n_states
@@ -325,6 +392,8 @@ def _insert(
 def _new_points(
     m: "_kernels.Model",
     z: "_kernels.Bounds",
+    e: "_kernels.Epoch",
+    b: "_kernels.Beliefs",
     model: EpochModel,
     gap: float,
     target: float,
@@ -340,8 +409,9 @@ def _new_points(
         slots_each = int(np.clip((_WORK / (model.n_signals * model.n_observations * S)) ** 0.5, 32, 512))
         first = slots_each * np.arange(model.n_nodes + 1)
     Q = int(first[-1])
-    mass, inflow, excess = np.empty((Q, S)), np.empty(Q), np.empty(Q)
-    _kernels.explore(m, z, model.start, 1e-4 * target, first, mass, inflow, excess)
+    used = np.zeros(model.n_nodes, np.int64)
+    mass, inflow, widest, excess = np.zeros((Q, S)), np.zeros(Q), np.zeros(Q), np.zeros(Q)
+    _kernels.explore(m.fixed, m, z, e, b, model.start, gap, 1e-4 * target, first, used, mass, inflow, widest, excess)
     excess[excess <= max(1e-5 * target, 100 * m.tie)] = 0.0
     if S == 2:
         # Aim where the lower bound bends, or every third time at the mean belief: where few beliefs are
@@ -420,8 +490,11 @@ def _finish(
     from solvers import _kernels
 
     plan = int((z.vectors[: z.n_vectors[0]] @ model.start).argmax())
-    components = np.empty(model.n_components)
-    _kernels.start_components(m, z, model.start, plan, model.reward, model.terminal, components)
+    components = np.zeros(model.n_components)
+    mass = np.zeros(z.points.shape)
+    mass[plan] = model.start
+    taken = np.empty((model.n_signals, model.n_actions, model.n_states))
+    _kernels.start_components(m.fixed, m, z, mass, taken, model.reward, model.terminal, components)
     live = model.table_of >= 0
     return Solution(
         model=model,

@@ -1,5 +1,6 @@
 """Policies as data: alpha-vectors that are looked up at a belief, and policy graphs that need no belief."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from solvers.errors import ModelError
-from solvers.model import EpochModel
+from solvers.model import EpochModel, check_belief, check_beliefs
 
 if TYPE_CHECKING:
     from solvers import _kernels
@@ -53,10 +54,34 @@ class PolicyGraph:
     offset: NDArray[np.int64] = field(repr=False)
     action: NDArray[np.int16] = field(repr=False)
     successor: NDArray[np.int32] = field(repr=False)
+    _optimal: Callable[[ArrayLike], Any] | None = field(default=None, repr=False)
+
+    def value(self, belief: ArrayLike) -> Any:
+        """Optimal value at the start of the horizon, at any belief: the largest of all alpha-vectors there.
+
+        As `Solution.value` of the solution that this graph is of. The graph itself is made for one start belief, and
+        what following it is worth from another one is less: see `own_value`.
+
+        Raises
+        ------
+        ModelError
+            If the belief is no distribution over the hidden states, or the graph does not come from a solution.
+        """
+        if self._optimal is None:
+            raise ModelError(
+                "only the graph of a solution knows the optimal value; own_value(model, belief) is its own"
+            )
+        return self._optimal(belief)
+
+    def own_value(self, model: EpochModel, belief: ArrayLike, weights: ArrayLike | None = None) -> float:
+        """Weighted value of following this very graph from a belief (S,): a lower bound on what could be had there."""
+        b = check_belief("belief", belief, model.n_states)
+        return float(b @ self.values(model)[0] @ model.weigh(weights))
 
     def values(self, model: EpochModel) -> NDArray[np.float64]:
         """Exact expected reward components of every plan in every hidden state, shape (V, S, D).
 
+        These are of this graph alone: at beliefs other than those it was made for, other plans may be worth more.
         The model may be another than the one planned with: what matters is that nodes, signals, actions and
         observations mean the same.
 
@@ -149,8 +174,6 @@ def restrict_to_reachable(
 class AlphaVectorPolicy:
     """Acts by one step of lookahead in the model, with alpha-vectors for what follows.
 
-    Its value at a belief is at least the largest alpha-vector there.
-
     Parameters
     ----------
     model : EpochModel
@@ -172,8 +195,22 @@ class AlphaVectorPolicy:
         return kernel_model(self.model, self.weights)
 
     def value(self, node: int, belief: ArrayLike) -> NDArray[np.float64]:
-        """Largest alpha-vector at a belief (S,) or beliefs (B, S); shape () or (B,)."""
-        return np.asarray((np.asarray(belief, dtype=float) @ self.vectors[node].T).max(axis=-1))
+        """Value of the lookahead at a belief (S,) or beliefs (B, S), which the policy attains; shape () or (B,).
+
+        At least the largest alpha-vector there. Where the start does not lead, more may be possible: see
+        `Solution.value`.
+
+        Raises
+        ------
+        ModelError
+            If a belief is no distribution over the hidden states.
+        """
+        beliefs = self._beliefs(belief)
+        best = (beliefs @ self.vectors[node].T).max(axis=-1)
+        if self.model.table_of[node] >= 0:
+            signals = range(self.model.n_signals)
+            best = np.maximum(best, sum(self.action_values(node, beliefs, k).max(axis=-1) for k in signals))
+        return np.asarray(best if np.ndim(belief) == 2 else best[0])
 
     def action_values(self, node: int, belief: ArrayLike, signal: ArrayLike = 0) -> NDArray[np.float64]:
         """Weighted value of each action after a signal, from now on and summed over the signal's probability.
@@ -194,14 +231,13 @@ class AlphaVectorPolicy:
         model = self.model
         if not 0 <= node < model.n_nodes or model.table_of[node] < 0:
             raise ModelError(f"node {node} is terminal or unknown: there is nothing to decide")
-        beliefs = np.ascontiguousarray(np.atleast_2d(np.asarray(belief, dtype=np.float64)))
-        if beliefs.ndim != 2 or beliefs.shape[1] != model.n_states or not (beliefs >= 0).all():
-            raise ModelError(f"belief must hold {model.n_states} probabilities, got shape {np.shape(belief)}")
+        beliefs = self._beliefs(belief)
         signals = np.ascontiguousarray(np.broadcast_to(np.asarray(signal, dtype=np.int64), beliefs.shape[:1]))
         if signals.size and (signals.min() < 0 or signals.max() >= model.n_signals):
             raise ModelError(f"signal must lie in 0 … {model.n_signals - 1}")
         out = np.empty((beliefs.shape[0], model.n_actions))
-        _kernels.action_values(self._kernel_model, self._bounds, node, beliefs, signals, out)
+        m = self._kernel_model
+        _kernels.action_values(m.fixed, m, self._bounds, *_kernels.room(m), node, beliefs, signals, out)
         return out if np.ndim(belief) == 2 else out[0]
 
     def action(self, node: int, belief: ArrayLike, signal: ArrayLike = 0) -> Any:
@@ -210,7 +246,10 @@ class AlphaVectorPolicy:
         Among actions that differ by no more than rounding, the one with the lowest index.
         """
         values = self.action_values(node, belief, signal)
-        mass = np.asarray(belief, dtype=np.float64).sum(axis=-1, keepdims=True)
-        good = values >= values.max(axis=-1, keepdims=True) - self._kernel_model.tie * mass
+        good = values >= values.max(axis=-1, keepdims=True) - self._kernel_model.tie
         best = good.argmax(axis=-1)
         return best if np.ndim(belief) == 2 else int(best)
+
+    def _beliefs(self, value: ArrayLike) -> NDArray[np.float64]:
+        """Beliefs as an array (B, S) of our own."""
+        return check_beliefs("belief", value, self.model.n_states)

@@ -2,7 +2,7 @@
 # ruff: noqa: E741 (O is the number of observations)
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,8 @@ class POMDP:
         P(o | a, s'), where s' is the state *after* the action.
     reward : array, shape (A, S) or (A, S, S, O)
         Expected reward of an action in a state, or the reward of each (a, s, s', o).
+    outcome_reward : array, shape (A, S, S, O), optional
+        Reward of each (a, s, s', o), where `reward` is (A, S) and its expectation; not copied, not checked against it.
     start : array, shape (S,)
         Belief before the first action.
     discount : float
@@ -40,7 +42,8 @@ class POMDP:
     reward : array, shape (A, S)
         Expected reward, all that a solver needs.
     outcome_reward : array, shape (A, S, S, O), or None
-        Reward of each outcome, for simulation; None if the reward does not depend on the outcome.
+        Reward of each outcome, for simulation; None if the reward does not depend on the outcome, or if it was not
+        given.
 
     Raises
     ------
@@ -58,7 +61,7 @@ class POMDP:
     actions: tuple[str, ...] = ()
     observations: tuple[str, ...] = ()
     observed: NDArray[np.int64] | None = None
-    outcome_reward: NDArray[np.float64] | None = field(init=False, default=None)
+    outcome_reward: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         transition = _array("transition", self.transition, 3)
@@ -71,13 +74,16 @@ class POMDP:
             raise ModelError("at least one state, action and observation are needed")
         _check_rows("transition", transition)
         _check_rows("observation", observation)
-        outcome = None
+        outcome = self.outcome_reward
         reward = _array("reward", self.reward, 4 if np.ndim(self.reward) == 4 else 2)
         if reward.ndim == 4:
             _expect("reward", reward.shape, (A, S, S, O))
             outcome = reward
             reward = np.einsum("ast,ato,asto->as", transition, observation, outcome, optimize=True)
         _expect("reward", reward.shape, (A, S))
+        if outcome is not None:
+            _expect("outcome_reward", np.shape(outcome), (A, S, S, O))
+            outcome = np.asarray(outcome, dtype=np.float64).view()
         start = check_belief("start", self.start, S)
         if not 0.0 < self.discount <= 1.0:
             raise ModelError(f"discount must lie in (0, 1], got {self.discount}")

@@ -1,10 +1,12 @@
 """Cassandra's .pomdp format: text in which a POMDP's tables are given line by line, later ones overriding.
 
-Read liberally, written strictly. `T`, `O` and `R` entries expand wildcards at once and the last one wins. Costs
-(`values: cost`) become negative rewards. A file without observations is an MDP: its state is observed.
+Read liberally, written strictly. `T` and `O` entries expand wildcards at once, `R` entries stay rules; the last one
+wins. A colon may stand before numbers, as POMDPs.jl writes. Costs (`values: cost`) become negative rewards. A file
+without observations is an MDP: its state is observed.
 """
 # ruff: noqa: E741 (O is the number of observations)
 
+import codecs
 import re
 import warnings
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers._reward_rules import RewardRules, Where
 from solvers.errors import ModelError, PomdpFormatError
 from solvers.pomdp import POMDP
 
@@ -42,8 +45,18 @@ _KEYWORDS = frozenset(
 )
 _LEXER = re.compile(r":|\*|[^\s:*]+")
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NAME = re.compile(r"[\w.(\[{<'\"]\S*")  # liberal: what other programs' names look like, but no comment signs
 _STRICT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _PREAMBLE = ("discount", "values", "states", "actions", "observations")
+_STATEMENTS = frozenset([*_PREAMBLE, "start", "T", "O", "R"])
+_SIGNS = {"reward": 1.0, "rewards": 1.0, "cost": -1.0, "costs": -1.0}
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 
 
 class _Token(NamedTuple):
@@ -56,7 +69,7 @@ def read_pomdp(path: str | PathLike[str]) -> POMDP:
 
     Rows of probabilities must sum to one within 1e-5, and are then renormalised. In a file without an
     `observations` line, the observation is the state itself. Rewards that depend on the end state or the
-    observation are kept as `POMDP.outcome_reward`.
+    observation are kept as `POMDP.outcome_reward`, unless more than 2 million of them differ.
 
     Parameters
     ----------
@@ -72,10 +85,10 @@ def read_pomdp(path: str | PathLike[str]) -> POMDP:
     Warns
     -----
     UserWarning
-        For `start:` with several names and no `include`, which is read as `include`.
+        For `start:` with several names and no `include`, which is read as `include`; and for rewards of outcomes
+        that are too many to keep, of which the model has the expectation alone.
     """
-    text = Path(path).read_bytes().decode("utf-8", errors="replace")
-    return _Reader(str(path), text).read()
+    return _Reader(str(path), _decode(Path(path).read_bytes())).read()
 
 
 def write_pomdp(pomdp: POMDP, path: str | PathLike[str]) -> None:
@@ -106,14 +119,26 @@ def write_pomdp(pomdp: POMDP, path: str | PathLike[str]) -> None:
         for a, s in np.argwhere(pomdp.reward):
             lines.append(f"R: {a} : {s} : * : * {_plain(pomdp.reward[a, s])}")
     else:
-        for a, s, s2, o in np.argwhere(pomdp.outcome_reward):
-            lines.append(f"R: {a} : {s} : {s2} : {o} {_plain(pomdp.outcome_reward[a, s, s2, o])}")
+        table = pomdp.outcome_reward
+        alike = [stride == 0 for stride in table.strides]  # axes that make no difference
+        table = table[tuple(slice(0, 1) if same else slice(None) for same in alike)]
+        for index in np.argwhere(table):
+            where = " : ".join("*" if same else str(i) for i, same in zip(index, alike, strict=True))
+            lines.append(f"R: {where} {_plain(table[tuple(index)])}")
     Path(path).write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
 def _plain(value: float) -> str:
     """Shortest decimal, without exponent, that is this number."""
     return np.format_float_positional(value, trim="0")
+
+
+def _decode(data: bytes) -> str:
+    """Text of a file, by its byte order mark; bytes that are no text occur in comments."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return data[len(mark) :].decode(encoding, errors="replace")
+    return data.decode("utf-8", errors="replace")
 
 
 class _Reader:
@@ -134,7 +159,8 @@ class _Reader:
         self.sizes: dict[str, int] = {}
         self.start: NDArray[np.float64] | None = None
         self.tables: dict[str, NDArray[np.float64]] = {}
-        self.rules: list[tuple[tuple[int | None, ...], NDArray[np.float64]]] = []
+        self.index: dict[str, dict[str, int]] = {}
+        self.rules: list[tuple[Where, NDArray[np.float64]]] = []
         self.is_mdp = False
 
     def read(self) -> POMDP:
@@ -146,11 +172,20 @@ class _Reader:
             self._normalise(letter, table)
         assert self.start is not None
         assert self.discount is not None
+        rules = RewardRules((A, S, S, O), self.rules)
+        outcomes = None if rules.by_action_and_state else rules.outcomes()
+        if outcomes is None and not rules.by_action_and_state:
+            warnings.warn(
+                f"{self.path}: more rewards depend on end state and observation than are kept; their expectation "
+                "r(s, a) is exact, but a simulation cannot draw them",
+                stacklevel=3,
+            )
         try:
             return POMDP(
                 transition=self.tables["T"],
                 observation=self.tables["O"],
-                reward=self._rewards(A, S, O),
+                reward=rules.expected(self.tables["T"], self.tables["O"]),
+                outcome_reward=outcomes,
                 start=self.start,
                 discount=self.discount,
                 states=tuple(self.names["states"]),
@@ -182,7 +217,13 @@ class _Reader:
         if text != ":":
             raise self._fail(f"expected ':', found {text!r}")
 
-    def _number(self, wanted: str = "a number") -> float:
+    def _number(self, what: str = "a number", i: int = 0, count: int = 1) -> float:
+        text = self.tokens[self.at].text if self.at < len(self.tokens) else ""
+        if _NUMBER.fullmatch(text):  # nearly always
+            self.line = self.tokens[self.at].line
+            self.at += 1
+            return self._finite(float(text), text)
+        wanted = what if count == 1 else f"{what} ({i + 1} of {count})"
         text = self._next(wanted)
         sign = 1.0
         if text in "+-":
@@ -193,10 +234,25 @@ class _Reader:
             text = text[1:]
         if not _NUMBER.fullmatch(text):
             raise self._fail(f"expected {wanted}, found {text!r}")
-        return sign * float(text)
+        return sign * self._finite(float(text), text)
+
+    def _finite(self, value: float, text: str) -> float:
+        if value == float("inf"):
+            raise self._fail(f"{text} is too large a number")
+        return value
 
     def _numbers(self, count: int, wanted: str) -> NDArray[np.float64]:
-        return np.array([self._number(f"{wanted} ({i + 1} of {count})") for i in range(count)])
+        return np.array([self._number(wanted, i, count) for i in range(count)])
+
+    def _values_ahead(self, most: int) -> int:
+        """Tokens before the next statement or colon, counted to `most`, without signs that stand apart."""
+        count = 0
+        for i in range(self.at, len(self.tokens)):
+            text = self.tokens[i].text
+            if text in _STATEMENTS or text == ":" or count == most:
+                break
+            count += text not in "+-"
+        return count
 
     def _probabilities(self, count: int) -> NDArray[np.float64]:
         values = self._numbers(count, "a probability")
@@ -230,25 +286,29 @@ class _Reader:
 
     def _values(self) -> None:
         word = self._next("'reward' or 'cost'")
-        if word not in ("reward", "cost"):
+        if word not in _SIGNS:
             raise self._fail(f"values must be 'reward' or 'cost', found {word!r}")
-        self.sign = 1.0 if word == "reward" else -1.0
+        self.sign = _SIGNS[word]
 
     def _declare(self, kind: str) -> None:
         if kind in self.sizes:
             raise self._fail(f"{kind} are declared twice")
         words = []
         while self._peek() and self._peek() not in _KEYWORDS and self._peek() not in (":", "*"):
-            words.append(self._next("a name"))
+            word = self._next("a name")
+            if self._peek() == ":":
+                raise self._fail(
+                    f"{word!r} is no statement of this format (discount, values, states, …, start, T, O, R)"
+                )
+            if not _NAME.fullmatch(word) or "//" in word:
+                raise self._fail(f"{word!r} cannot be a name in {kind}; comments start with '#'")
+            words.append(word)
         if self._peek() in _KEYWORDS and self._peek(1) not in (":", "include", "exclude"):
             raise self._fail(f"{self._peek()!r} is a keyword and cannot be a name in {kind}")
-        if len(words) == 1 and words[0].isdigit():
+        if len(words) == 1 and words[0].isdecimal():
+            if not 1 <= int(words[0]) <= _MAX_CELLS:
+                raise self._fail(f"there must be at least one of {kind}, and not {words[0]}")
             words = [f"{kind[:-1]} {i}" for i in range(int(words[0]))]
-            self.names[kind] = words
-            self.sizes[kind] = len(words)
-            if not words:
-                raise self._fail(f"there must be at least one of {kind}")
-            return
         if not words:
             raise self._fail(f"{kind} need a count or names, found {self._peek()!r}")
         if len(set(words)) != len(words):
@@ -256,6 +316,7 @@ class _Reader:
             raise self._fail(f"the name {twice!r} is given twice in {kind}")
         self.names[kind] = words
         self.sizes[kind] = len(words)
+        self.index[kind] = {word: i for i, word in enumerate(words)}
 
     def _close_preamble(self, default_start: bool = True) -> None:
         """Check that the preamble is complete and make the tables, once."""
@@ -275,6 +336,7 @@ class _Reader:
             if self.is_mdp:
                 self.names["observations"] = list(self.names["states"])
                 self.sizes["observations"] = self.sizes["states"]
+                self.index["observations"] = self.index["states"]
             A, S, O = (self.sizes[k] for k in ("actions", "states", "observations"))
             if A * S * max(S, O) > _MAX_CELLS:
                 raise self._fail(f"{A} actions × {S} states make tables too large for this dense reader")
@@ -284,13 +346,12 @@ class _Reader:
             self.start = np.full(self.sizes["states"], 1.0 / self.sizes["states"])
 
     def _index(self, kind: str, text: str) -> int:
-        names = self.names[kind]
-        if text in names:
-            return names.index(text)
-        if text.isdigit():
-            if int(text) < len(names):
+        if text in self.index[kind]:
+            return self.index[kind][text]
+        if text.isdecimal():
+            if int(text) < self.sizes[kind]:
                 return int(text)
-            raise self._fail(f"{kind[:-1]} {text} is out of range: there are {len(names)}")
+            raise self._fail(f"{kind[:-1]} {text} is out of range: there are {self.sizes[kind]}")
         raise self._fail(f"{text!r} is none of the {kind}")
 
     def _choice(self, kind: str) -> int | None:
@@ -325,10 +386,12 @@ class _Reader:
             self._next("uniform")
             self.start = np.full(S, 1.0 / S)
             return
-        first = self._peek()
-        is_number = first not in self.names["states"] and _NUMBER.fullmatch(first.lstrip("+-") or "+") is not None
-        alone = self._peek(1) in _KEYWORDS or self._peek(1) == ""
-        if is_number and not (S > 1 and alone and first.isdigit()):
+        # As many numbers as states, which sum to 1, are probabilities even where states are called by numbers.
+        given = [token.text for token in self.tokens[self.at : self.at + self._values_ahead(S + 1)]]
+        numbers = [float(text) for text in given if _NUMBER.fullmatch(text)]
+        belief = len(numbers) == len(given) == S and abs(sum(numbers) - 1.0) <= _TOLERANCE
+        states_only = all(text in self.index["states"] or (text.isdecimal() and len(given) == 1) for text in given)
+        if belief or not (states_only or _is_word(self._peek())):
             values = self._probabilities(S)
             if abs(values.sum() - 1.0) > _TOLERANCE:
                 raise self._fail(f"the start belief sums to {values.sum():.9g}, not 1")
@@ -352,6 +415,17 @@ class _Reader:
             raise self._fail("start needs at least one state")
         return sorted(set(states))
 
+    def _colon_before(self, count: int, otherwise: int) -> bool:
+        """Whether the colon just read stands before `count` numbers or a word for them, not before another index.
+
+        With another index, `otherwise` tokens would follow; if both may be meant, it is the index.
+        """
+        if self._peek() in ("uniform", "identity", "reset"):
+            return True
+        if self._peek(1) == ":" or _is_word(self._peek()):
+            return False
+        return self._values_ahead(max(count, otherwise) + 1) == count != otherwise
+
     def _transition(self) -> None:
         self._matrix("T", "states", identity=True, reset=True)
 
@@ -365,14 +439,14 @@ class _Reader:
         table = self.tables[letter]
         S, width = table.shape[1:]
         a = _span(self._choice("actions"))
-        if not self._more():
+        if not self._more() or self._colon_before(S * width, 1 + width):
             words: dict[str, Callable[[], NDArray[np.float64]]] = {"uniform": lambda: np.full((S, width), 1.0 / width)}
             if identity:
                 words["identity"] = lambda: np.eye(S)
             table[a] = self._word_or(words, lambda: self._probabilities(S * width).reshape(S, width), letter)
             return
         s = _span(self._choice("states"))
-        if not self._more():
+        if not self._more() or self._colon_before(width, 2):
             words = {"uniform": lambda: np.full(width, 1.0 / width)}
             if reset:
                 assert self.start is not None
@@ -381,6 +455,7 @@ class _Reader:
             table[a, s] = self._word_or(words, lambda: self._probabilities(width), letter)
             return
         column = _span(self._choice(columns))
+        self._more()
         table[a, s, column] = self._probabilities(1)[0]
 
     def _word_or(
@@ -399,25 +474,31 @@ class _Reader:
 
     def _reward(self) -> None:
         """One R entry: kept as a rule, since a wildcard rule may stand for very many cells."""
-        S, O = self.sizes["states"], self.sizes["observations"]
-        where = [self._choice("actions")]
+        assert self.sign is not None
+        S, O = self.sizes["states"], 1 if self.is_mdp else self.sizes["observations"]
+        a = self._choice("actions")
         self._colon()
-        where.append(self._choice("states"))
-        if not self._more():
-            if self.is_mdp:
-                values = self._numbers(S, "a reward").reshape(S, 1)
-            else:
-                values = self._numbers(S * O, "a reward").reshape(S, O)
-            self.rules.append((tuple(where), values))
-            return
-        where.append(self._choice("states"))
-        if self.is_mdp:
-            self.rules.append((tuple(where), np.array(self._number("a reward"))))
-        elif self._more():
-            where.append(self._choice("observations"))
-            self.rules.append((tuple(where), np.array(self._number("a reward"))))
+        s = self._choice("states")
+        if not self._more() or self._colon_before(S * O, 1 + O):
+            shape: tuple[int, ...] = (S, O)
+            where: Where = (a, s, None, None)
         else:
-            self.rules.append((tuple(where), self._numbers(O, "a reward")))
+            end, seen = self._choice("states"), None
+            more = self._more()
+            if self.is_mdp:  # a fourth field can only be a wildcard
+                shape = ()
+                if more and self._peek() == "*":
+                    self._next("*")
+                    self._more()
+            elif more and not self._colon_before(O, 2):
+                seen = self._choice("observations")
+                self._more()
+                shape = ()
+            else:
+                shape = (O,)
+            where = (a, s, end, seen)
+        values = self._numbers(int(np.prod(shape, dtype=int)), "a reward").reshape(shape)
+        self.rules.append((where, self.sign * values + 0.0))  # no negative zeros
 
     # Results
 
@@ -433,18 +514,9 @@ class _Reader:
             )
         table /= sums[:, :, None]
 
-    def _rewards(self, A: int, S: int, O: int) -> NDArray[np.float64]:
-        """Rewards (A, S) if they depend on nothing else, otherwise (A, S, S, O)."""
-        assert self.sign is not None
-        simple = all(values.ndim == 0 and not any(c is not None for c in w[2:]) for w, values in self.rules)
-        if not simple and A * S * S * O > _MAX_CELLS:
-            raise PomdpFormatError(
-                f"{self.path}: rewards depend on the outcome, and {A} × {S} × {S} × {O} of them are too many"
-            )
-        reward = np.zeros((A, S) if simple else (A, S, S, O))
-        for where, values in self.rules:
-            reward[tuple(_span(i) for i in (where[:2] if simple else where))] = values
-        return self.sign * reward + 0.0  # no negative zeros
+
+def _is_word(text: str) -> bool:
+    return _NUMBER.fullmatch(text.lstrip("+-")) is None and text not in ("+", "-")
 
 
 def _span(index: int | None) -> slice:

@@ -8,34 +8,51 @@ Throughout, actions are 0 (keep) and 1 (regenerate), classes 0, 1, 2 are S0 (rig
 hidden states 0 and 1 are a right and a derailed prefix.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
+
+# The first use of a kernel compiles it: arrays that are needed beside the results come from Python, and sums over axes
+# are left to numpy, since to compile those takes longer than the loops.
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+compiled = njit(cache=True, **_OPTIONS)
+helper = njit(inline="always", **_OPTIONS)
 
 MEMORYLESS, POSTERIOR, ALPHA = 0, 1, 2
 
 
-@njit(cache=True, nogil=True)
-def propagate_memoryless(regenerate, p_w, end, after):
-    n, T, _ = regenerate.shape
-    accuracy = np.zeros(n)
-    steps = np.zeros(n)
-    kept = np.zeros((n, 3))
-    regenerated = np.zeros((n, 3))
-    # Sums over finished problems of (kept steps)^2 and (regenerated steps)^2.
+def propagate_memoryless(regenerate: Any, p_w: Any, end: Any, after: Any) -> Any:
+    n = len(regenerate)
+    accuracy, steps = np.zeros(n), np.zeros(n)
+    kept, regenerated = np.zeros((n, 3)), np.zeros((n, 3))
     square = np.zeros((n, 2))
-    # P(over), P(goes on) after an action, by whether the prefix then is right or derailed.
-    over = np.empty(2)
-    on = np.empty(2)
+    _propagate_memoryless(regenerate, p_w, end, after, np.empty((2, 2, 5)), accuracy, steps, kept, regenerated, square)
+    kept_variance = square[:, 0] - kept.sum(axis=1) ** 2
+    regenerated_variance = square[:, 1] - regenerated.sum(axis=1) ** 2
+    return accuracy, steps, kept, regenerated, kept_variance, regenerated_variance
+
+
+@compiled
+def _propagate_memoryless(regenerate, p_w, end, after, state, accuracy, steps, kept, regenerated, square):
+    """Add to the results; `square` (n, 2) sums (kept steps)² and (regenerated steps)² over finished problems.
+
+    `state` (2, 2, 5) is room: now and after the step, by whether the prefix is right or derailed, its mass, E[count m]
+    and E[count m²] on it, with kept steps as m = 0 and regenerated ones as m = 1.
+    """
+    n, T = regenerate.shape[0], regenerate.shape[1]
     for i in range(n):
-        # mass[s], first[s, m] = E[count m; s], second[s, m] = E[count m ^ 2; s]; s: prefix right, derailed
-        mass = np.array([1.0, 0.0])
-        first = np.zeros((2, 2))
-        second = np.zeros((2, 2))
+        now = 0
+        for s in range(2):
+            for m in range(5):
+                state[0, s, m] = 0.0
+        state[0, 0, 0] = 1.0
         for t in range(T):
-            new_mass = np.zeros(2)
-            new_first = np.zeros((2, 2))
-            new_second = np.zeros((2, 2))
-            steps[i] += mass[0] + mass[1]
+            new = 1 - now
+            for s in range(2):
+                for m in range(5):
+                    state[new, s, m] = 0.0
+            steps[i] += state[now, 0, 0] + state[now, 1, 0]
             for c in range(3):
                 s = 1 if c == 1 else 0
                 share = p_w[t] if c == 0 else (1.0 - p_w[t] if c == 2 else 1.0)
@@ -45,39 +62,42 @@ def propagate_memoryless(regenerate, p_w, end, after):
                     weight = share * act
                     if weight == 0.0:
                         continue
-                    flow = mass[s] * weight
+                    mass = state[now, s, 0]
+                    flow = mass * weight
                     if a == 1:
                         regenerated[i, c] += flow
                     else:
                         kept[i, c] += flow
+                    over = 0.0
                     for to in range(2):
-                        on[to] = (1.0 - ends) * after[t, 0, a, c, 0, to] + ends * after[t, 1, a, c, 0, to]
-                        over[to] = (1.0 - ends) * after[t, 0, a, c, 1, to] + ends * after[t, 1, a, c, 1, to]
-                        new_mass[to] += flow * on[to]
-                    accuracy[i] += flow * over[0]
+                        ending = (1.0 - ends) * after[t, 0, a, c, 1, to] + ends * after[t, 1, a, c, 1, to]
+                        if to == 0:
+                            accuracy[i] += flow * ending
+                        over += ending
                     for m in range(2):
                         # Action a adds one to the counter m == a: kept steps first, regenerated second.
                         one = 1.0 if m == a else 0.0
-                        f = weight * (first[s, m] + one * mass[s])
-                        g = weight * (second[s, m] + 2.0 * one * first[s, m] + one * mass[s])
-                        square[i, m] += g * (over[0] + over[1])
-                        for to in range(2):
-                            new_first[to, m] += f * on[to]
-                            new_second[to, m] += g * on[to]
-            mass, first, second = new_mass, new_first, new_second
-    kept_variance = square[:, 0] - kept.sum(axis=1) ** 2
-    regenerated_variance = square[:, 1] - regenerated.sum(axis=1) ** 2
-    return accuracy, steps, kept, regenerated, kept_variance, regenerated_variance
+                        first, second = state[now, s, 1 + m], state[now, s, 3 + m]
+                        square[i, m] += weight * (second + 2.0 * one * first + one * mass) * over
+                    for to in range(2):
+                        on = (1.0 - ends) * after[t, 0, a, c, 0, to] + ends * after[t, 1, a, c, 0, to]
+                        state[new, to, 0] += flow * on
+                        for m in range(2):
+                            one = 1.0 if m == a else 0.0
+                            first, second = state[now, s, 1 + m], state[now, s, 3 + m]
+                            state[new, to, 1 + m] += weight * (first + one * mass) * on
+                            state[new, to, 3 + m] += weight * (second + 2.0 * one * first + one * mass) * on
+            now = new
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper
 def end_evidence(end, step, ended, out):
     """Likelihood by class of an end, or of none. Writes `out` (3,)."""
     for c in range(3):
         out[c] = end[step, c] if ended else 1.0 - end[step, c]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper
 def filtered(q, success, likelihood, end, out):
     """Belief over S0, S1, S2 after a score; `likelihood` and `end` are by class. Writes `out` (3,).
 
@@ -101,7 +121,7 @@ def filtered(q, success, likelihood, end, out):
         out[2] = q * (1.0 - success)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper
 def value_of(vectors, first, last, q):
     """Largest alpha-vector at (q, 1 − q): the last one of the envelope that leads from a q below."""
     low, high = first, last - 1
@@ -114,7 +134,7 @@ def value_of(vectors, first, last, q):
     return vectors[low, 0] + q * vectors[low, 1]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper
 def value_and_q(b, ended, action, step, vectors, offset, after, reward):
     """Value of an action, and q after it: where the solution goes on, or, where it cannot, where it is over."""
     over_right = 0.0
@@ -137,7 +157,7 @@ def value_and_q(b, ended, action, step, vectors, offset, after, reward):
     return value, q
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper
 def gain_and_price(b, ended, step, vectors, offset, after, price, reward):
     """Gain of intervening, its price, and q after keeping and after regenerating."""
     cost = b[0] * price[0] + b[1] * price[1] + b[2] * price[2]
@@ -146,7 +166,7 @@ def gain_and_price(b, ended, step, vectors, offset, after, price, reward):
     return redone - kept, cost, keep, redo
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper
 def rule_step(t, n_steps, ended):
     """Step whose tables a rule uses at step index t: beyond its cap, those of the last step before the cap."""
     if t < n_steps - 1 or (ended and t == n_steps - 1):
@@ -154,7 +174,7 @@ def rule_step(t, n_steps, ended):
     return max(n_steps - 2, 0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def filter_beliefs(bins, lengths, ended, by_bin, success, end, recovery, out):
     e = np.empty(3)
     n_steps = len(success)
@@ -168,13 +188,13 @@ def filter_beliefs(bins, lengths, ended, by_bin, success, end, recovery, out):
             q = out[i, t, 0] + recovery[step] * out[i, t, 1]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@helper
 def cell_of(q, cells):
     """Belief cell of a probability."""
     return int(q * cells + 0.5)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def decide(q, bins, ended, steps, rule, out):
     success, end, emission, vectors, offset, after, price, reward, _ = rule
     b = np.empty(3)
@@ -188,22 +208,30 @@ def decide(q, bins, ended, steps, rule, out):
         out[i] = gain > cost
 
 
-@njit(cache=True, nogil=True)
-def propagate_alpha(rule, true_success, true_end, true_emission, true_after):
-    success, end, emission, vectors, offset, after, price, reward, cells = rule
-    T, J = len(true_success), emission.shape[1]
-    n_steps = len(success)
+def propagate_alpha(rule: Any, true_success: Any, true_end: Any, true_emission: Any, true_after: Any) -> Any:
     totals = np.zeros(7)
-    mass = np.zeros((2, cells + 1))
-    mass[0, cells] = 1.0
-    b = np.empty(3)
-    e = np.empty(3)
-    flow = np.empty(3)
-    by_bin = np.ascontiguousarray(emission.T)
+    mass = np.zeros((2, 2, rule[-1] + 1))
+    mass[0, 0, -1] = 1.0
+    by_bin = np.ascontiguousarray(rule[2].T)
+    _propagate_alpha(rule, by_bin, true_success, true_end, true_emission, true_after, mass, np.empty((3, 3)), totals)
+    return totals
+
+
+@compiled
+def _propagate_alpha(rule, by_bin, true_success, true_end, true_emission, true_after, mass, room, totals):
+    """Add to `totals`; `mass` (2, 2, cells + 1): now and after the step, prefix right or derailed, by belief cell."""
+    success, end, _, vectors, offset, after, price, reward, cells = rule
+    T, J = len(true_success), len(by_bin)
+    n_steps = len(success)
+    b, e, flow = room[0], room[1], room[2]
+    now = 0
     for t in range(T):
-        new = np.zeros((2, cells + 1))
+        new = 1 - now
+        for s in range(2):
+            for g in range(cells + 1):
+                mass[new, s, g] = 0.0
         for g in range(cells + 1):
-            right_mass, derailed_mass = mass[0, g], mass[1, g]
+            right_mass, derailed_mass = mass[now, 0, g], mass[now, 1, g]
             if right_mass + derailed_mass < 1e-14:
                 continue
             q = g / cells
@@ -236,13 +264,12 @@ def propagate_alpha(rule, true_success, true_end, true_emission, true_after):
                     for c in range(3):
                         totals[1 + 3 * action + c] += flow[c]
                         totals[0] += flow[c] * true_after[t, ended, action, c, 1, 0]
-                        new[0, cell] += flow[c] * true_after[t, ended, action, c, 0, 0]
-                        new[1, cell] += flow[c] * true_after[t, ended, action, c, 0, 1]
-        mass = new
-    return totals
+                        mass[new, 0, cell] += flow[c] * true_after[t, ended, action, c, 0, 0]
+                        mass[new, 1, cell] += flow[c] * true_after[t, ended, action, c, 0, 1]
+        now = new
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def propagate_posterior(act, success, end, emission, after):
     T, J = len(success), emission.shape[1]
     totals = np.zeros(7)
@@ -295,7 +322,7 @@ def propagate_posterior(act, success, end, emission, after):
     return totals
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def simulate(rng, out, kind, table, act, rule, true_success, true_end, cumulative, true_after):
     success, end, emission, vectors, offset, after, price, reward, cells = rule
     T, J = len(true_success), cumulative.shape[1]

@@ -162,8 +162,8 @@ def test_rows_are_renormalised(tmp_path: Path) -> None:
         (HEAD.replace("discount: 0.9\n", "") + BODY, "line 5: no 'discount:' before this"),
         (HEAD.replace("values: reward\n", "") + BODY, "no 'values:' before this"),
         (
-            HEAD.replace("reward", "rewards") + BODY,
-            "line 2: values must be 'reward' or 'cost', found 'rewards'",
+            HEAD.replace("reward", "gain") + BODY,
+            "line 2: values must be 'reward' or 'cost', found 'gain'",
         ),
         (HEAD.replace("0.9", "1.5") + BODY, "discount must lie in (0, 1], found 1.5"),
         (HEAD.replace("0.9", "high") + BODY, "line 1: expected a number, found 'high'"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from trim_pomdp.errors import InputError
@@ -80,17 +81,29 @@ def _is_number(text: str) -> bool:
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Any]:
-    """Spinner with the current activity on stderr (in a pipe a line now and then); yields a callable to tell it."""
+def progress(title: str, *, compiles: bool = False) -> Iterator[Any]:
+    """Spinner with the current activity on stderr (in a pipe a line now and then); yields a callable to tell it.
+
+    With `compiles`, one line says so when Numba compiles what the work needs.
+    """
     from rich.console import Console
 
     console = Console(stderr=True)
-    if not console.is_terminal:
-        line = _now_and_then()
-        yield lambda message: line(f"{title}: {message}")
-        return
-    with console.status(title) as status:
-        yield lambda message: status.update(f"{title}: {message}")
+    with _compilation_told(console.print) if compiles else nullcontext():
+        if not console.is_terminal:
+            line = _now_and_then()
+            yield lambda message: line(f"{title}: {message}")
+            return
+        with console.status(title) as status:
+            yield lambda message: status.update(f"{title}: {message}")
+
+
+def _compilation_told(line: Callable[[str], None]) -> AbstractContextManager[None]:
+    from solvers import compilation_told
+
+    # Like other progress, nothing where it is never told.
+    tell = line if math.isfinite(TOLD_EVERY_S) else lambda message: None
+    return compilation_told(tell, ("solvers", "trim_pomdp"))
 
 
 @contextmanager

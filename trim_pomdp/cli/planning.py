@@ -55,7 +55,7 @@ def frontier(
         if path is not None:
             require_writable(path)
     model = read_model(preset, observations, dynamics)
-    with progress("planning"):
+    with progress("planning", compiles=True):
         planned = solve_frontier(model, tradeoffs, gap=gap, threads=threads)
         thresholds = predicted_threshold_curve(model)
         artifact = FrontierArtifact.of(planned, thresholds)
@@ -132,7 +132,7 @@ def policy(
     if out is not None:
         require_writable(out)
     model = read_model(preset, observations, dynamics)
-    with progress("planning"):
+    with progress("planning", compiles=True):
         if budget is not None:
             artifact = policy_for_budget(model, budget, gap=gap)
         else:
@@ -191,7 +191,7 @@ def simulate(
     rule = read_rule(policy, threshold, strategy, belief, closeness)
     assert rule is not None
     model = read_model(preset, observations, dynamics)
-    with progress("simulating"):
+    with progress("simulating", compiles=True):
         point = run(rule, model, problems, seed)
     if as_json:
         emit_json(point.model_dump(mode="json"))

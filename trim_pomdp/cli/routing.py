@@ -88,7 +88,7 @@ def run(
     lab_family = read_family(models, family)
     source = model_source(models)
     chosen = lab_or_file_problems(lab_family, problems, "test", seed, layout)
-    with progress("planning"):
+    with progress("planning", compiles=True):
         model = _model(given, lab_family, evidence, preset, observations, dynamics)
         plan = _plan(given, budget, model)
     for phrase in misfits(plan, source, family=lab_family):

@@ -269,7 +269,7 @@ class Pilot:
         weights = np.array([weight for weight, _ in parts])
 
         def average(values: Sequence[FloatArray]) -> FloatArray:
-            return np.asarray(np.tensordot(weights, np.stack(values), axes=1))
+            return np.asarray(sum(weight * value for weight, value in zip(weights, values, strict=True)))
 
         accuracy = average([part.accuracy for _, part in parts])
         steps = average([part.steps for _, part in parts])
