@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,6 +103,18 @@ class Comparison:
     probabilities: dict[str, FloatArray]
     reliability: dict[str, dict[Any, ReliabilityCurve]]
     warnings: tuple[str, ...]
+
+    def __eq__(self, other: object) -> bool:
+        """Same rows of the same data; names of what was compared go with the rows."""
+        if not isinstance(other, Comparison):
+            return NotImplemented
+        names = [field.name for field in fields(self) if field.name not in ("rows", "probabilities")]
+        return (
+            repr(self.rows) == repr(other.rows)  # their values may be NaN
+            and all(getattr(self, name) == getattr(other, name) for name in names)
+            and self.probabilities.keys() == other.probabilities.keys()
+            and all(np.array_equal(p, other.probabilities[name]) for name, p in self.probabilities.items())
+        )
 
     @property
     def best(self) -> str:

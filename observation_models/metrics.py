@@ -4,7 +4,7 @@ Everywhere ``p`` is (n,), the probability of outcome 1, with ``y`` in {0, 1}; or
 probabilities, with ``y`` in 0 .. C - 1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -31,6 +31,11 @@ class ReliabilityCurve:
     observed: FloatArray
     weight: FloatArray
     standard_error: FloatArray
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ReliabilityCurve):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, f.name), getattr(other, f.name), equal_nan=True) for f in fields(self))
 
     @property
     def ece(self) -> float:

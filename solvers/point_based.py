@@ -30,6 +30,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -86,6 +87,26 @@ class Solution:
     def gap(self) -> float:
         """Upper - lower."""
         return self.upper - self.lower
+
+    def _facts(self) -> dict[str, str]:
+        return {
+            "value": f"{self.lower:.6g} to {self.upper:.6g}",
+            **{
+                name: f"{value:.4g}"
+                for name, value in zip(self.model.component_names, self.components.tolist(), strict=True)
+            },
+            "ended": self.ended,
+            "sweeps": str(self.sweeps),
+            "points": str(self.n_points),
+            "vectors": str(self.n_vectors),
+        }
+
+    def __repr__(self) -> str:
+        return f"Solution({', '.join(f'{name} {value}' for name, value in self._facts().items())})"
+
+    def _repr_html_(self) -> str:
+        rows = (f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in self._facts().items())
+        return f"<table><caption>Solution</caption>{''.join(rows)}</table>"
 
     def points(self, node: int) -> NDArray[np.float64]:
         """Belief points of a node, shape (P_n, S); none for a terminal node."""

@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the bottom to the top; a room may import the rooms that stand before it, whenever it does so.
 ROOMS = (
     "errors",
+    "display",
+    "equality",
     "_kernels",
     "randomness",
     "files",

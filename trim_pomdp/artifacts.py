@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
 from trim_pomdp.files import read_document
 
@@ -45,6 +46,12 @@ class Record(BaseModel):
             del copy.__dict__[name]
         return copy
 
+    def __eq__(self, other: object) -> bool:
+        """Same class and same fields; properties cached on either, arrays mostly, do not enter."""
+        if type(self) is not type(other):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in type(self).model_fields)
+
 
 class Provenance(Record):
     """A file that an artifact was made from."""
@@ -58,7 +65,7 @@ class Provenance(Record):
         return cls(file=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-class Artifact(Record):
+class Artifact(Shown, Record):
     """Base of the files that go from one stage to the next."""
 
     kind: str
@@ -73,6 +80,10 @@ class Artifact(Record):
         if type(version) is not int or version != SCHEMA_VERSION:
             raise ValueError(f"is {version!r}; this version of the package reads {SCHEMA_VERSION}")
         return version
+
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`: the name, where there is one."""
+        return {"name": getattr(self, "name", None), "written by": f"trim-pomdp {self.package_version}"}
 
     def save(self, path: str | Path) -> Path:
         """Write the artifact as JSON; an interrupted write leaves no half a file behind."""

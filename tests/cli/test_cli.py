@@ -613,3 +613,17 @@ def test_cells():
     assert [output.cell(value) for value in (None, 0.12345, -0.00001, 123.456, 7, "a", (), ("a", "b"))] == [
         "–", "0.1235", "0.0000", "123.5", "7", "a", "none", "a, b",
     ]  # fmt: skip
+
+
+def test_nothing_is_replaced_silently(run_cli, tmp_path):
+    out, picture = tmp_path / "p.json", tmp_path / "f.svg"
+    policy = ("policy", "--preset", "qwen2.5-1.5b-7b-math-paper", "--tradeoff", 5, "--out", out)
+    assert run_cli(*policy)[2] == ""
+    code, _, err = run_cli(*policy)
+    assert (code, err) == (0, f"{out}: is there already and will be replaced\n")
+    picture.write_text("old")
+    code, _, err = run_cli(
+        "frontier", "--preset", "qwen2.5-1.5b-7b-math-paper", "--tradeoffs", 1, "--gap", 0.1, "--plot", picture
+    )
+    assert (code, err) == (0, f"{picture}: is there already and will be replaced\n")
+    assert "<svg" in picture.read_text()

@@ -160,3 +160,14 @@ def test_on_real_scores_the_ratio_beats_published_densities(shared):
         assert excess.value > 2 * excess.standard_error
     assert rows["ratio"].bin_log_likelihood.value > rows["kde"].bin_log_likelihood.value + 5  # the atom at 1
     assert rows["ratio"].auc.value > 0.96
+
+
+def test_comparisons_are_equal_by_what_they_found():
+    first, second, other = (compare({"h": SmoothedHistogram()}, *data(), seed=seed) for seed in (1, 1, 2))
+    assert first == first
+    assert first == second
+    assert first != other
+    curve, twin = (item.reliability["h"][1] for item in (first, second))
+    assert curve == twin
+    assert curve != other.reliability["h"][1]
+    assert curve != first

@@ -8,7 +8,9 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.lab.source import LabSource, model_source
 from trim_pomdp.policies import MixedRule, StrategyRule, ThresholdRule
 from trim_pomdp.runtime.attempt import Caps
-from trim_pomdp.runtime.config import read_models_file
+from trim_pomdp.runtime.backends import BACKENDS
+from trim_pomdp.runtime.backends.base import table_class
+from trim_pomdp.runtime.config import Limits, Steps, read_models_file
 from trim_pomdp.runtime.files import fingerprint
 from trim_pomdp.runtime.sources import FileSource, roles_asked
 from trim_pomdp.runtime.stepping import SYSTEM_PROMPT
@@ -127,3 +129,16 @@ def test_only_models_that_a_rule_can_ask_are_needed() -> None:
     assert roles_asked(ThresholdRule(threshold=0.5), Caps()) == {"weak", "strong", "prm"}
     mixed = MixedRule(first=weak, second=ThresholdRule(threshold=0.5), probability=0.5)
     assert roles_asked(mixed, Caps()) == {"weak", "strong", "prm"}
+
+
+def test_help_and_readme_name_every_key(run_cli) -> None:  # type: ignore[no-untyped-def]
+    """Of every table of the backends that come with the package."""
+    tables = [table_class(name, role) for name in BACKENDS for role in ("weak", "prm")]
+    keys = {key for table in (*tables, Limits, Steps) for key in table.model_fields} | {"checker"}
+    for verb in ("run", "rollout", "score"):
+        told = " ".join(run_cli(verb, "--help")[1].split())
+        for key in keys:
+            assert key in told, f"{verb} --help does not name {key}"
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    for key in {key for table in tables[-2:] for key in table.model_fields} | set(Limits.model_fields):
+        assert key in readme, f"the README does not name {key}"

@@ -11,6 +11,7 @@ import typer
 
 from trim_pomdp.cli import fitting, lab, labelling, planning, rollouts, routing, scoring
 from trim_pomdp.cli.demo import demo
+from trim_pomdp.cli.live import MODELS_HELP
 from trim_pomdp.errors import TrimError
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+_ASKS_MODELS = (rollouts.rollout, scoring.score, routing.run)
 # Told in full in the list of verbs; the first sentence of each would be cut off there.
 for verb, short_help in (
     (rollouts.rollout, "Record what the models do alone"),
@@ -37,7 +39,7 @@ for verb, short_help in (
     (planning.inspect, "Show what a file or a model holds"),
     (demo, "Plan from a preset and draw the plan"),
 ):
-    app.command(short_help=short_help)(verb)
+    app.command(short_help=short_help, epilog=MODELS_HELP if verb in _ASKS_MODELS else None)(verb)
 app.add_typer(lab.app, name="lab", short_help="Train and measure the lab's tiny models")
 
 # typer ≥ 0.26 brings its own copy of click, earlier ones use click itself: take the classes from typer.

@@ -156,15 +156,13 @@ def _pictures(
     from trim_pomdp.planning import plots
     from trim_pomdp.planning.synthetic import draw_sequences
     from trim_pomdp.planning.thresholds import THRESHOLDS
-    from trim_pomdp.policies import AlphaVectorRule, MixedRule
 
     out = {
         "frontier": plots.plot_frontier(planned, thresholds, model.dynamics),
         "densities": plots.plot_densities(model),
     }
-    rule = policy.policy.first if isinstance(policy.policy, MixedRule) else policy.policy
-    if isinstance(rule, AlphaVectorRule) and rule.score_edges is not None:
-        out["policy_map"] = plots.plot_policy_map(rule)
+    if plots.has_policy_map(policy):
+        out["policy_map"] = plots.plot_policy_map(policy)
     fit = plots.plot_fit(model, thresholds, THRESHOLDS)
     if fit is not None:
         out["fit"] = fit
@@ -176,6 +174,7 @@ def _pictures(
         [states[i, : batch.lengths[i]] for i in rows],
         batch.correct.tolist(),
         "Weak-only solutions drawn from the model",
+        score=plots.score_name(model.observations.evidence),
     )
     return out
 

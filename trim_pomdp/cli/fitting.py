@@ -19,7 +19,7 @@ from trim_pomdp.cli.models import (
     SeedOption,
     read_parts,
 )
-from trim_pomdp.cli.output import emit_json, number, parse_numbers, progress, say, show_table, warn
+from trim_pomdp.cli.output import claim, emit_json, number, parse_numbers, progress, say, show_table, warn
 from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def fit_observations(
     import warnings
 
     import observation_models
-    from trim_pomdp.artifacts import hashes, require_writable
+    from trim_pomdp.artifacts import hashes
     from trim_pomdp.data.features import read_class_features
     from trim_pomdp.data.processbench import class_features, read_step_scores
     from trim_pomdp.fitting import observations as fitting
@@ -68,7 +68,7 @@ def fit_observations(
     kind = next((item for item in EVIDENCE_KINDS if item == evidence), None)
     if kind is None:
         raise InputError(f"unknown evidence {evidence!r}; there are {', '.join(EVIDENCE_KINDS)}")
-    require_writable(out)
+    claim(out)
     if (features is None) == (scores is None):
         raise InputError("give --features FILE.npz, or --scores FILE.jsonl with --prm NAME")
     if features is not None:
@@ -197,11 +197,10 @@ def fit_dynamics(
 
     Live rollouts are --rollouts, --strong and --repair, and stand alone; the others can be combined.
     """
-    from trim_pomdp.artifacts import require_writable
     from trim_pomdp.fitting import dynamics as fitting
     from trim_pomdp.model.observations import ObservationModel
 
-    require_writable(out)
+    claim(out)
     if pilot is None and (explanation != "best" or fit_thresholds is not None or joint or not rivals):
         raise InputError(
             "--explanation, --fit-thresholds, --joint and --no-rivals are about a --pilot, and none is given"

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from trim_pomdp.errors import InputError
@@ -26,6 +27,21 @@ def say(message: str) -> None:
 def warn(message: str) -> None:
     """Print a line on stderr."""
     sys.stderr.write(f"{message}\n")
+
+
+def claim(path: Path) -> None:
+    """Refuse, before long work, a file that cannot be written; say it if one that is there will be replaced.
+
+    Raises
+    ------
+    InputError
+        As `trim_pomdp.artifacts.require_writable`.
+    """
+    from trim_pomdp.artifacts import require_writable
+
+    require_writable(path)
+    if path.is_file():
+        warn(f"{path}: is there already and will be replaced")
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trim_pomdp.cli.budgets import BudgetOption
 from trim_pomdp.cli.models import DynamicsOption, JsonOption, ObservationsOption, PresetOption, SeedOption, read_model
-from trim_pomdp.cli.output import emit_json, progress, say, show_table
+from trim_pomdp.cli.output import claim, emit_json, progress, say, show_table
 from trim_pomdp.cli.rules import (
     BeliefOption,
     ClosenessOption,
@@ -40,20 +41,23 @@ def frontier(
     gap: Annotated[float, typer.Option(help=_GAP_HELP)] = 1e-5,
     threads: Annotated[int, typer.Option(min=1, help="Solver threads.")] = 2,
     out: Annotated[Path | None, typer.Option("--out", help="Frontier file (JSON) to write.")] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Picture (PNG) to write.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Picture to write (.png, .svg or .pdf).")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Plan every budget at once: accuracy against strong tokens over all tradeoffs."""
-    from trim_pomdp.artifacts import require_writable
     from trim_pomdp.cli.fitting import show_warnings
     from trim_pomdp.planning.frontier import solve_frontier
     from trim_pomdp.planning.frontier_artifact import FrontierArtifact
     from trim_pomdp.planning.thresholds import predicted_threshold_curve
 
     _check_gap(gap)
+    if plot is not None:
+        from trim_pomdp.planning.plots import picture_format
+
+        picture_format(plot)
     for path in (out, plot):
         if path is not None:
-            require_writable(path)
+            claim(path)
     model = read_model(preset, observations, dynamics)
     with progress("planning", compiles=True):
         planned = solve_frontier(model, tradeoffs, gap=gap, threads=threads)
@@ -81,11 +85,11 @@ def frontier(
 
 def show_budgets(planned: Frontier, thresholds: tuple[PlannedPoint, ...]) -> None:
     """Table of budgets: the plan's accuracy and regenerations, the threshold rule's beside it where there is one."""
-    from trim_pomdp.planning.thresholds import hull_at
+    from trim_pomdp.planning.frontier import hull_at
 
     budgets = [0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0]
-    last = planned.points[-1].point.budget
-    shown = [budget for budget in budgets if budget <= last] + [last]
+    last = min(planned.last.budget, 1.0)
+    shown = sorted({*(budget for budget in budgets if budget <= last), last})
     accuracy = planned.accuracy_at(shown)
     regenerations = _interpolate(planned, shown)
     columns = ["budget", "planned accuracy", "regenerations"]
@@ -94,11 +98,14 @@ def show_budgets(planned: Frontier, thresholds: tuple[PlannedPoint, ...]) -> Non
         columns += ["threshold rule", "gain"]
         rule = hull_at(thresholds, shown)
         rows = [[*row, float(t), float(a - t)] for row, a, t in zip(rows, accuracy, rule, strict=True)]
-    show_table("budget (share of strong-only's tokens) → accuracy", columns, rows)
+    unit = planned.model.strong_only_tokens
+    show_table(f"budget (strong tokens per problem ÷ {unit:.4g}, those of strong-only) → accuracy", columns, rows)
     say(
         f"weak-only {planned.weak_only.accuracy:.4f}; strong-only {planned.strong_only.accuracy:.4f} at "
         f"{planned.strong_only.strong_tokens:.1f} strong tokens per problem (budget {planned.strong_only.budget:.3g})"
     )
+    if planned.spends_all_it_can and last < 1.0:
+        say(f"beyond a budget of {last:.4f} more strong tokens do not help")
 
 
 def _interpolate(planned: Frontier, budgets: list[float]) -> list[float]:
@@ -113,16 +120,15 @@ def policy(
     preset: PresetOption = None,
     observations: ObservationsOption = None,
     dynamics: DynamicsOption = None,
-    budget: Annotated[float | None, typer.Option(help="Share of strong-only's tokens, 0 to 1.")] = None,
+    budget: BudgetOption = None,
     tradeoff: Annotated[float | None, typer.Option(help="Price of one strong token, at least 0.")] = None,
     gap: Annotated[float, typer.Option(help=_GAP_HELP)] = 1e-5,
     out: Annotated[Path | None, typer.Option("--out", help="Policy file (JSON) to write.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a policy for one budget or one price, and say what it will do."""
-    from trim_pomdp.artifacts import require_writable
     from trim_pomdp.cli.fitting import show_warnings
-    from trim_pomdp.planning.frontier import check_budget, policy_for_budget, policy_for_tradeoff
+    from trim_pomdp.planning.frontier import check_budget, end_points, policy_for_budget, policy_for_tradeoff
 
     if (budget is None) == (tradeoff is None):
         raise InputError("give --budget (a share of strong-only's tokens) or --tradeoff (a price), one of the two")
@@ -130,7 +136,7 @@ def policy(
         check_budget(budget)
     _check_gap(gap)
     if out is not None:
-        require_writable(out)
+        claim(out)
     model = read_model(preset, observations, dynamics)
     with progress("planning", compiles=True):
         if budget is not None:
@@ -138,14 +144,16 @@ def policy(
         else:
             assert tradeoff is not None
             artifact = policy_for_tradeoff(model, tradeoff, gap=gap)
+        weak, strong = end_points(model)
     if out is not None:
         artifact.save(out)
     if as_json:
         document = artifact.model_dump(mode="json", exclude={"policy"})
-        emit_json({"out": None if out is None else str(out), "form": artifact.policy.form, **document})
+        ends = {"weak_only": weak.model_dump(mode="json"), "strong_only": strong.model_dump(mode="json")}
+        emit_json({"out": None if out is None else str(out), "form": artifact.policy.form, **document, **ends})
         return
     show_warnings(model.dynamics)
-    show_points("policy", [("planned", artifact.planned)])
+    show_points("policy", [("planned", artifact.planned), ("weak-only", weak), ("strong-only", strong)])
     for note in artifact.notes[len(model.dynamics.warnings) :]:
         say(note)
     if artifact.value_lower is not None and artifact.value_upper is not None:
@@ -209,20 +217,24 @@ def simulate(
 
 
 def inspect(
-    path: Annotated[Path | None, typer.Argument(help="Any artifact.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="Any artifact, or the folder of a run.")] = None,
     preset: PresetOption = None,
     observations: ObservationsOption = None,
     dynamics: DynamicsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what an artifact holds, or what a model implies: end points, threshold rule, fit diagnostics."""
+    """Show what an artifact or a run holds, or what a model implies: end points, threshold rule, fit diagnostics."""
+    from trim_pomdp.cli.runs import inspect_run, run_folder
     from trim_pomdp.loading import load
 
     if path is not None:
         if preset or observations or dynamics:
             raise InputError("give a file, or a model by --preset or --observations and --dynamics, not both")
-        artifact = load(path)
-        _inspect_artifact(artifact, as_json)
+        folder = run_folder(path)
+        if folder is not None:
+            inspect_run(folder, as_json)
+        else:
+            _inspect_artifact(load(path), as_json)
         return
     _inspect_model(read_model(preset, observations, dynamics), as_json)
 

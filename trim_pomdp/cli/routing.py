@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trim_pomdp.cli.budgets import BudgetOption
 from trim_pomdp.cli.live import (
     LAB,
     FamilyOption,
@@ -46,11 +47,10 @@ from trim_pomdp.errors import InputError
 if TYPE_CHECKING:
     from trim_pomdp.lab.problems import Family
     from trim_pomdp.model.process import RoutingModel
-    from trim_pomdp.policies import PolicyArtifact, Rule
+    from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
     from trim_pomdp.runtime.live import LivePlan
     from trim_pomdp.runtime.summary import RunSummary
 
-BudgetOption = Annotated[float | None, typer.Option(help="Plan for this share of strong-only's tokens, 0 to 1.")]
 EvidenceOption = Annotated[
     str | None, typer.Option(help="What the lab's plan judges steps by: prm, logprob, prm+logprob (default: the best).")
 ]
@@ -100,7 +100,8 @@ def run(
     if as_json:
         emit_json(result_document(summary, plan))
         return
-    _show(summary, plan, out)
+    show_result(summary, plan)
+    say(f"wrote {out}/: solutions.jsonl, traces.jsonl, policy.json, run.json")
 
 
 def _model(
@@ -156,26 +157,32 @@ def _plan(given: Rule | PolicyArtifact | None, budget: float | None, model: Rout
     return plan_from_file(given, model) if isinstance(given, PolicyArtifact) else plan_for_rule(given, model)
 
 
-def _show(summary: RunSummary, plan: LivePlan, out: Path) -> None:
+def show_result(summary: RunSummary, plan: LivePlan | None) -> None:
+    """What was measured beside what was planned, if anything was; tokens by kind, and how solutions ended."""
     columns = ["per problem", "planned", "measured", "standard error", "weak-only, planned", "strong-only, planned"]
+    points = () if plan is None else (plan.artifact.planned, plan.weak_only, plan.strong_only)
+    planned, weak, strong = points or (None, None, None)
+
+    def of(point: PlannedPoint | None, name: str) -> float | str | None:
+        return "" if point is None else getattr(point, name)  # a column without any content is left out
+
     rows = [
         [
             name.replace("_", " "),
-            getattr(plan.artifact.planned, name, None),
+            of(planned, name),
             getattr(summary, name),
             getattr(summary, f"{name}_se"),
-            getattr(plan.weak_only, name, None),
-            getattr(plan.strong_only, name, None),
+            of(weak, name),
+            of(strong, name),
         ]
         for name in ("accuracy", "strong_tokens", "regenerations", "budget")
     ]
     show_table(f"{summary.problems} problems", columns, rows)
     counts = [[kind.replace("_", " "), count] for kind, count in summary.tokens.items()]
     show_table("tokens", ["kind", "tokens"], counts)
-    for note in plan.artifact.notes:
+    for note in () if plan is None else plan.artifact.notes:
         say(note)
     show_pace(summary)
-    say(f"wrote {out}/: solutions.jsonl, traces.jsonl, policy.json, run.json")
 
 
 def show_pace(summary: RunSummary) -> None:

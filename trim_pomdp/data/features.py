@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from trim_pomdp.equality import ByContent
 from trim_pomdp.errors import InputError
 
 CLASSES = ("S0", "S1", "S2")
@@ -57,8 +58,8 @@ def stream_features(scores: Sequence[float]) -> Iterator[StepFeatures]:
         minimum = min(minimum, score)
 
 
-@dataclass(frozen=True)
-class ClassFeatures:
+@dataclass(frozen=True, eq=False)
+class ClassFeatures(ByContent):
     """Features of partial solutions, by class.
 
     Attributes

@@ -19,6 +19,7 @@ from trim_pomdp.data.features import CLASSES, LOGPROBS, ClassFeatures, running_m
 from trim_pomdp.data.layouts import SOLUTIONS, Tell, read_in_layout
 from trim_pomdp.data.records import Id, Label, OpenRecord, RawRecord, iter_records, read_records
 from trim_pomdp.data.sequences import LogprobFeatures, Score, check_features
+from trim_pomdp.equality import ByContent
 from trim_pomdp.errors import InputError
 from trim_pomdp.text.steps import split_steps
 
@@ -198,8 +199,8 @@ def read_step_scores(path: str | Path) -> list[StepScores]:
     return read_records(path, StepScores)
 
 
-@dataclass(frozen=True)
-class LabelledScores:
+@dataclass(frozen=True, eq=False)
+class LabelledScores(ByContent):
     """Scores of single steps, known to be right or a first error.
 
     Attributes

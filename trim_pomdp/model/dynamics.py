@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Annotated, Any, Literal
 
@@ -279,6 +280,21 @@ class StepDynamics(Artifact):
                 f"dynamics {self.name!r} leave {', '.join(missing)} unset; fit them on a pilot sweep "
                 "(fit-dynamics --pilot) or on repair experiments, or set them in the file"
             )
+
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`: the parameters; p_w by step is shown by its mean."""
+        return {
+            "name": self.name,
+            "p_w": float(np.mean(self.weak_success)),
+            "p_s": self.strong_success,
+            "p_r": self.repair,
+            "p_d": self.look_right,
+            "e": self.false_alarms,
+            "d": self.misses,
+            "ρ": self.recovery,
+            "max_steps": self.max_steps,
+            "strong-only tokens": self.strong_only_tokens,
+        }
 
     def replace(self, **changes: Any) -> StepDynamics:
         """A copy with some fields changed, validated afresh, without the fit report, which would not be true of it."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from trim_pomdp.data.outcomes import StepCounts
 from trim_pomdp.data.processbench import LabelledSolution
+from trim_pomdp.equality import ByContent
 
 FloatArray = NDArray[np.float64]
 PRIOR_TRIALS = 2.0
@@ -25,8 +26,8 @@ HAZARDS = ("hazard", "hazard_derailed", "hazard_wrong")
 """Names of the hazards of S0, S1 and S2."""
 
 
-@dataclass(frozen=True)
-class HazardTrials:
+@dataclass(frozen=True, eq=False)
+class HazardTrials(ByContent):
     """Ends and trials at steps 1 … T (arrays of shape (T,)); sums of trials are trials of pooled data.
 
     The same serves any event that a step can have: with first errors for ends, the estimate is 1 − p_w by step.

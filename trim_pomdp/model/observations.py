@@ -9,6 +9,7 @@ about the evidence score (`trim_pomdp.model.evidence`); the class table stays wi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Literal
 
@@ -178,6 +179,16 @@ class ObservationModel(Artifact):
         if self.evidence is not None and self.emission == "class":
             raise ValueError("evidence goes with emission 'step'; the class table is of PRM scores")
         return self
+
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`."""
+        return {
+            "name": self.name,
+            "estimator": self.estimator,
+            "evidence": "prm" if self.evidence is None else self.evidence.kind,
+            "emission": self.emission,
+            "bins": self.n_bins,
+        }
 
     def require_prm(self, who: str) -> None:
         """Raise `InputError` where the binned score is not the PRM's; `who` looks at that one."""

@@ -21,6 +21,7 @@ The whole model, with what it assumes: docs/model.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 
 from solvers import EpochModel
 from trim_pomdp.artifacts import Provenance
+from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.model.belief import GOES_ON, KEEP, OVER, REGENERATE, RIGHT, outcome_table
 from trim_pomdp.model.conditions import Conditions
@@ -39,8 +41,8 @@ FloatArray = NDArray[np.float64]
 _COMPONENTS = ("accuracy", "strong_tokens", "regenerations", "kept_tokens", "discarded_tokens", "steps")
 
 
-@dataclass(frozen=True)
-class RoutingModel:
+@dataclass(frozen=True, repr=False)
+class RoutingModel(Shown):
     """A model pair, its PRM, and the reward of a right answer.
 
     Attributes
@@ -76,6 +78,17 @@ class RoutingModel:
     def name(self) -> str:
         """Names of observations and dynamics, for files."""
         return f"{self.observations.name} × {self.dynamics.name}"
+
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`."""
+        return {
+            "observations": self.observations.name,
+            "dynamics": self.dynamics.name,
+            "reward": self.reward,
+            "max_steps": self.dynamics.max_steps,
+            "bins": self.observations.n_bins,
+            "strong-only tokens": self.strong_only_tokens,
+        }
 
     @property
     def provenance(self) -> tuple[Provenance, ...]:

@@ -19,11 +19,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trim_pomdp.equality import ByContent
+
 FloatArray = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class RoutingMoments:
+@dataclass(frozen=True, eq=False)
+class RoutingMoments(ByContent):
     """Expected values per problem under several rules.
 
     Attributes

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trim_pomdp.data.sequences import ScoredSteps
+from trim_pomdp.display import Shown
+from trim_pomdp.equality import ByContent
 from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.model.evidence import EvidenceMap, evidence_scores
 
 
-@dataclass(frozen=True)
-class SequenceBatch:
+@dataclass(frozen=True, eq=False, repr=False)
+class SequenceBatch(Shown, ByContent):
     """Many scored sequences as padded arrays.
 
     Attributes
@@ -42,6 +44,17 @@ class SequenceBatch:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`."""
+        return {
+            "sequences": len(self),
+            "problems": len(np.unique(self.groups)),
+            "steps": int(self.lengths.sum()),
+            "longest": int(self.lengths.max(initial=0)),
+            "right": int(self.correct.sum()),
+            "evidence": "prm" if self.evidence is None else self.evidence.kind,
+        }
 
     @property
     def mask(self) -> NDArray[np.bool_]:

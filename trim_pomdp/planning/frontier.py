@@ -9,14 +9,16 @@ neighbouring policies for each problem.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solvers import Solution, solve, solve_many
+from trim_pomdp.display import Shown, html_table
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.evaluation import evaluate, mix
@@ -27,6 +29,9 @@ from trim_pomdp.policies import (
     PolicyArtifact,
     StrategyRule,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FloatArray = NDArray[np.float64]
 PlannedRule = tuple[AlphaVectorRule, PlannedPoint]
@@ -53,8 +58,8 @@ class FrontierPoint:
         return self.point.tradeoff
 
 
-@dataclass(frozen=True)
-class Frontier:
+@dataclass(frozen=True, repr=False)
+class Frontier(Shown):
     """What can be had for every budget.
 
     Attributes
@@ -68,9 +73,9 @@ class Frontier:
     weak_only, strong_only : PlannedPoint
         Never and always regenerating.
     elapsed_s : float
-        Wall time of solving and evaluating, without imports and compilation.
+        Wall time of solving and evaluating, without imports and compilation; it does not enter ``==``.
     compile_s : float
-        Time that Numba took before that to compile, or to load, the kernels.
+        Time that Numba took before that to compile, or to load, the kernels; it does not enter ``==``.
     gap : float
         What the value bounds of each point were asked to be within, in units of the reward.
     """
@@ -80,21 +85,103 @@ class Frontier:
     dominated: tuple[FrontierPoint, ...]
     weak_only: PlannedPoint
     strong_only: PlannedPoint
-    elapsed_s: float
-    compile_s: float
+    elapsed_s: float = field(compare=False)
+    compile_s: float = field(compare=False)
     gap: float
 
     def accuracy_at(self, budgets: Sequence[float] | FloatArray) -> FloatArray:
-        """Accuracy at given budgets, on the concave hull of weak-only and all points; flat beyond the last."""
-        points = [self.weak_only, *(item.point for item in self.points)]
-        budget, accuracy = concave_hull(
-            np.array([point.budget for point in points]), np.array([point.accuracy for point in points])
-        )
-        return np.interp(np.asarray(budgets, dtype=np.float64), budget, accuracy)
+        """Accuracy at given budgets, on the concave hull of weak-only and all points; flat beyond the last.
+
+        Raises
+        ------
+        InputError
+            If a budget lies outside [0, 1].
+        """
+        return hull_at([self.weak_only, *(item.point for item in self.points)], budgets)
+
+    @property
+    def last(self) -> PlannedPoint:
+        """The point that spends most."""
+        return self.points[-1].point
+
+    @property
+    def spends_all_it_can(self) -> bool:
+        """Whether strong tokens for nothing (λ = 0) were planned for, so that no policy gains by more than `last`."""
+        return min(item.tradeoff for item in (*self.points, *self.dominated)) == 0.0
 
     def policy_for_budget(self, budget: float) -> PolicyArtifact:
         """See `policy_for_budget`."""
         return policy_for_budget(self.model, budget, gap=self.gap)
+
+    def policy_for_tradeoff(self, tradeoff: float) -> PolicyArtifact:
+        """See `policy_for_tradeoff`."""
+        return policy_for_tradeoff(self.model, tradeoff, gap=self.gap)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the numbers as JSON, those of the threshold rule in the same model included (`FrontierArtifact`)."""
+        from trim_pomdp.planning.frontier_artifact import FrontierArtifact
+        from trim_pomdp.planning.thresholds import predicted_threshold_curve
+
+        return FrontierArtifact.of(self, predicted_threshold_curve(self.model)).save(path)
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Draw it, the threshold rule and measured points beside it (`plot_frontier`); write it if there is a path.
+
+        Raises
+        ------
+        InputError
+            If the path ends in no kind of picture (``.png``, ``.svg``, ``.pdf``), or cannot be written.
+        """
+        from trim_pomdp.planning.plots import picture_format, plot_frontier, save_figure
+        from trim_pomdp.planning.thresholds import predicted_threshold_curve
+
+        if path is not None:
+            picture_format(path)
+        figure = plot_frontier(self, predicted_threshold_curve(self.model), self.model.dynamics)
+        if path is not None:
+            save_figure(figure, path)
+        return figure
+
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`."""
+        return frontier_facts(self.model.name, len(self.points), self.weak_only, self.strong_only, self.last, self.gap)
+
+    def _repr_html_(self) -> str:
+        return f"{super()._repr_html_()}\n{points_table(self.weak_only, self.strong_only, self.planned)}"
+
+    @property
+    def planned(self) -> tuple[PlannedPoint, ...]:
+        """The points alone, without bounds."""
+        return tuple(item.point for item in self.points)
+
+
+def frontier_facts(
+    model: str, n: int, weak: PlannedPoint, strong: PlannedPoint, last: PlannedPoint | None, gap: float
+) -> Mapping[str, object]:
+    """What a frontier shows of itself in a line."""
+    most = None if last is None else f"{last.accuracy:.4f} at budget {last.budget:.4f}"
+    return {
+        "points": n,
+        "weak-only": f"{weak.accuracy:.4f}",
+        "strong-only": f"{strong.accuracy:.4f}",
+        "most": most,
+        "gap": gap,
+        "model": model,
+    }
+
+
+def points_table(weak: PlannedPoint, strong: PlannedPoint, points: Sequence[PlannedPoint], *, shown: int = 10) -> str:
+    """A plain HTML table of both ends and some of the points, evenly picked."""
+    picked = sorted({round(i) for i in np.linspace(0, len(points) - 1, shown).tolist()}) if points else []
+    rows = [("weak-only", weak), *((_price(points[i]), points[i]) for i in picked), ("strong-only", strong)]
+    columns = ("", "budget", "accuracy", "strong tokens", "regenerations")
+    return html_table(
+        "per problem", columns, [(name, p.budget, p.accuracy, p.strong_tokens, p.regenerations) for name, p in rows]
+    )
+
+
+def _price(point: PlannedPoint) -> str:
+    return "–" if point.tradeoff is None else f"λ {point.tradeoff:.4g}"
 
 
 def compile_kernels(model: RoutingModel) -> float:
@@ -203,6 +290,21 @@ def concave_hull(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
 def _above(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
     """Whether the middle point b lies on or below the chord from a to c."""
     return (b[1] - a[1]) * (c[0] - a[0]) <= (c[1] - a[1]) * (b[0] - a[0])
+
+
+def hull_at(points: Sequence[PlannedPoint], budgets: Sequence[float] | FloatArray) -> FloatArray:
+    """Accuracy at given budgets on the concave hull of points (mixtures of two rules), flat beyond the last.
+
+    Raises
+    ------
+    InputError
+        If a budget lies outside [0, 1].
+    """
+    wanted = np.asarray(budgets, dtype=np.float64)
+    for budget in wanted.flat:
+        check_budget(float(budget))
+    x, y = concave_hull(np.array([p.budget for p in points]), np.array([p.accuracy for p in points]))
+    return np.interp(wanted, x, y)
 
 
 # Tradeoffs --------------------------------------------------------------------------------------------------
@@ -408,9 +510,10 @@ def _largest_useful(model: RoutingModel, solution: Solution, point: PlannedPoint
 
 
 def check_budget(budget: float) -> None:
-    """Raise `InputError` unless the budget is a share in [0, 1]."""
+    """Raise `InputError` unless the budget is a share in [0, 1]; percentages get a hint."""
     if not 0.0 <= budget <= 1.0:
-        raise InputError(f"budget is {budget:g}; expected a share of strong-only's tokens, from 0 to 1")
+        hint = f"; did you mean {budget / 100:g}?" if 2.0 <= budget <= 100.0 else ""
+        raise InputError(f"budget is {budget:g}; expected a share of strong-only's tokens, from 0 to 1{hint}")
 
 
 def _point_of(solution: Solution, model: RoutingModel, tradeoff: float) -> PlannedPoint:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, Self
 
 from pydantic import NonNegativeFloat
 
 from trim_pomdp.artifacts import Artifact
-from trim_pomdp.planning.frontier import Frontier, FrontierPoint
+from trim_pomdp.planning.frontier import Frontier, FrontierPoint, frontier_facts, points_table
 from trim_pomdp.policies import PlannedPoint
 
 
@@ -58,6 +59,14 @@ class FrontierArtifact(Artifact):
     compile_s: NonNegativeFloat
     gap: NonNegativeFloat
     notes: tuple[str, ...] = ()
+
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`."""
+        last = self.points[-1] if self.points else None
+        return frontier_facts(self.model, len(self.points), self.weak_only, self.strong_only, last, self.gap)
+
+    def _repr_html_(self) -> str:
+        return f"{super()._repr_html_()}\n{points_table(self.weak_only, self.strong_only, self.points)}"
 
     @classmethod
     def of(cls, frontier: Frontier, threshold_rule: tuple[PlannedPoint, ...]) -> Self:

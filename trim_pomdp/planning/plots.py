@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +15,16 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from trim_pomdp.artifacts import write_bytes
+from trim_pomdp.errors import InputError
 from trim_pomdp.model.belief import GOES_ON, OVER, RIGHT, class_prior, next_q, update
-from trim_pomdp.model.observations import StepEmission, transferred
-from trim_pomdp.policies import AlphaVectorRule, PlannedPoint
+from trim_pomdp.planning.evaluation import rule_of
+from trim_pomdp.policies import AlphaVectorRule, PlannedPoint, PolicyArtifact, Rule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from trim_pomdp.model.dynamics import StepDynamics
+    from trim_pomdp.model.dynamics import Check, StepDynamics
+    from trim_pomdp.model.evidence import EvidenceMap
     from trim_pomdp.model.process import RoutingModel
     from trim_pomdp.planning.frontier import Frontier
 
@@ -38,15 +41,42 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 2.2,
 }
+# Kinds of pictures, and what to leave out of each so that the same figure gives the same bytes.
+_PICTURES: Mapping[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+_SAME_POINT = 1e-9
+_MIDDLE = 0.5
 _DISPLAY_EDGES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
+def picture_format(path: str | Path) -> str:
+    """What a picture's name says it is: png, svg or pdf.
+
+    Raises
+    ------
+    InputError
+        If the name ends in anything else.
+    """
+    ending = Path(path).suffix.lower()
+    if ending.removeprefix(".") not in _PICTURES:
+        found = f"ends in {ending!r}" if ending else "has no ending"
+        raise InputError(f"{path}: {found}; pictures are written as {', '.join(f'.{name}' for name in _PICTURES)}")
+    return ending.removeprefix(".")
+
+
 def save_figure(figure: Figure, path: str | Path, *, dpi: int = 130) -> Path:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, SVG or PDF, as the name ends; whole or not at all, the same bytes for the same figure.
+
+    Raises
+    ------
+    InputError
+        If the name has another ending, or the file cannot be written.
+    """
     import io
 
+    kind = picture_format(path)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
+    with mpl.rc_context({"svg.hashsalt": "trim-pomdp"}):
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata=_PICTURES[kind])
     return write_bytes(path, buffer.getvalue())
 
 
@@ -55,112 +85,216 @@ def _figure(columns: int = 1, *, width: float = 8.4, height: float = 5.6) -> tup
     return figure, list(np.atleast_1d(figure.subplots(1, columns)))
 
 
-def measured_points(dynamics: StepDynamics) -> tuple[FloatArray, FloatArray] | None:
-    """Budget and accuracy of the measured thresholds kept in a fit's checks, or None."""
-    if dynamics.fit is None or dynamics.strong_only_tokens is None:
-        return None
-    rows: dict[float, dict[str, float]] = {}
+@dataclass(frozen=True)
+class MeasuredPoint:
+    """A row of a pilot sweep that a fit kept, in the unit of a budget; standard errors are None where unknown.
+
+    Attributes
+    ----------
+    threshold : float
+        0 is weak-only, 1 strong-only, which look at no score.
+    budget, budget_se : float, float or None
+        Strong tokens per problem, in units of strong-only's.
+    accuracy, accuracy_se : float, float or None
+        Share of right answers.
+    """
+
+    threshold: float
+    budget: float
+    accuracy: float
+    budget_se: float | None
+    accuracy_se: float | None
+
+    @property
+    def is_end(self) -> bool:
+        """Whether it is weak-only or strong-only."""
+        return self.threshold in (0.0, 1.0)
+
+
+def measured_points(dynamics: StepDynamics, strong_only_tokens: float | None = None) -> tuple[MeasuredPoint, ...]:
+    """What a fit's checks keep of measured thresholds, by rising threshold.
+
+    Parameters
+    ----------
+    dynamics : StepDynamics
+        With a fit report; without one there is nothing.
+    strong_only_tokens : float, optional
+        The unit of the budget, `RoutingModel.strong_only_tokens`; that of the dynamics by default.
+    """
+    unit = strong_only_tokens or dynamics.strong_only_tokens
+    if dynamics.fit is None or unit is None:
+        return ()
+    rows: dict[float, dict[str, Check]] = {}
     for check in dynamics.fit.checks:
         if check.threshold is not None:
-            rows.setdefault(check.threshold, {})[check.quantity] = check.observed
-    points = [
-        (row.get("strong tokens", 0.0) / dynamics.strong_only_tokens, row["accuracy"])
-        for threshold, row in sorted(rows.items())
-        if "accuracy" in row and ("strong tokens" in row or threshold == 0)
-    ]
-    if len(points) < 2:
-        return None
-    budget, accuracy = np.array(points).T
-    return budget, accuracy
+            rows.setdefault(check.threshold, {})[check.quantity] = check
+    points = []
+    for threshold, row in sorted(rows.items()):
+        accuracy, tokens = row.get("accuracy"), row.get("strong tokens")
+        if accuracy is None or (tokens is None and threshold > 0):
+            continue
+        error = None if tokens is None or tokens.standard_error is None else tokens.standard_error / unit
+        budget = 0.0 if tokens is None else tokens.observed / unit
+        points.append(MeasuredPoint(threshold, budget, accuracy.observed, error, accuracy.standard_error))
+    return tuple(points)
 
 
-def plot_frontier(frontier: Frontier, thresholds: Sequence[PlannedPoint], dynamics: StepDynamics) -> Figure:
-    """Planned frontier, the threshold rule in the same model, and measured points where the fit kept them."""
+def plot_frontier(
+    frontier: Frontier, thresholds: Sequence[PlannedPoint], dynamics: StepDynamics | None = None
+) -> Figure:
+    """Planned frontier, the threshold rule and both ends in the same model, and what was measured of them.
+
+    Parameters
+    ----------
+    frontier : Frontier
+    thresholds : sequence of PlannedPoint
+        The threshold rule in the frontier's model; may be empty.
+    dynamics : StepDynamics, optional
+        Whose measured points to draw; the model's own by default.
+    """
+    unit = frontier.model.strong_only_tokens
+    dynamics = frontier.model.dynamics if dynamics is None else dynamics
+    ends = (frontier.weak_only, frontier.strong_only)
+    inside = [point for point in thresholds if not any(_alike(point, end) for end in ends)]
+    measured = measured_points(dynamics, unit)
     with mpl.rc_context(_STYLE):
-        figure, (axis,) = _figure()
-        points = [frontier.weak_only, *(item.point for item in frontier.points)]
-        axis.plot([p.budget for p in points], [p.accuracy for p in points], color=BLUE, label="planned (every budget)")
-        if thresholds:
-            axis.plot(
-                [p.budget for p in thresholds],
-                [p.accuracy for p in thresholds],
-                "o--",
-                color=ORANGE,
-                markersize=5,
-                linewidth=1.6,
-                label="threshold rule, same model",
-            )
-        measured = measured_points(dynamics)
-        if measured is not None:
-            axis.plot(
-                *measured, "D", color=GREY, markersize=6, markerfacecolor="white", label="threshold rule, measured"
-            )
-        axis.axhline(frontier.strong_only.accuracy, color=GREEN, linewidth=1.2, linestyle=":")
-        axis.annotate(
-            f"strong-only {frontier.strong_only.accuracy:.3f}",
-            (0.965, frontier.strong_only.accuracy),
-            ha="right",
-            va="bottom",
-            color=GREEN,
+        figure, (axis,) = _figure(width=9.4, height=6.2)
+        planned = [frontier.weak_only, *(item.point for item in frontier.points)]
+        axis.plot(*_budget_and_accuracy(planned), color=BLUE, label="planned", zorder=3)
+        if inside:
+            x, y = _budget_and_accuracy(inside)
+            label = "threshold rule, same model"
+            axis.plot(x, y, "o--", color=ORANGE, markersize=5, linewidth=1.6, label=label)
+        label = f"weak-only {ends[0].accuracy:.3f}, strong-only {ends[1].accuracy:.3f}, same model"
+        axis.plot(*_budget_and_accuracy(ends), "s", color=GREEN, markersize=8, label=label)
+        _draw_measured(axis, [point for point in measured if not point.is_end], "D", GREY, "threshold rule, measured")
+        _draw_measured(
+            axis, [point for point in measured if point.is_end], "s", GREEN, "weak-only, strong-only, measured"
         )
-        axis.annotate(
-            f"weak-only {frontier.weak_only.accuracy:.3f}",
-            (0.012, frontier.weak_only.accuracy),
-            ha="left",
-            va="top",
-            color=GREY,
-        )
+        axis.axhline(frontier.strong_only.accuracy, color=GREEN, linewidth=1.0, linestyle=":", zorder=1)
+        _explain_the_end(axis, frontier)
+        right = max(1.0, frontier.last.budget, frontier.strong_only.budget, *(point.budget for point in measured))
         axis.set(
-            xlabel=f"budget: strong tokens per problem ÷ {frontier.strong_only.strong_tokens:.0f} (strong-only)",
-            ylabel="accuracy",
+            xlabel=f"budget: strong tokens per problem ÷ {unit:.4g} ({_whose_unit(frontier.model)})",
+            ylabel="accuracy (share of problems solved)",
             title=dynamics.name,
-            xlim=(-0.01, 1.02),
+            xlim=(-0.02, 1.03 * right),
         )
-        axis.legend(loc="lower right")
+        title = "measured: ± 1.96 s.e." if measured else None
+        axis.legend(loc="lower right", fontsize=12, title=title, title_fontsize=12, alignment="left")
         return figure
+
+
+def _whose_unit(model: RoutingModel) -> str:
+    """Strong-only's tokens are fixed at a fit, where there was one, and may differ from what the model implies."""
+    return "strong-only's in this model" if model.dynamics.strong_only_tokens is None else "strong-only's, as fitted"
+
+
+def _alike(first: PlannedPoint, second: PlannedPoint) -> bool:
+    """Whether two points are one, up to rounding."""
+    return bool(
+        np.allclose((first.budget, first.accuracy), (second.budget, second.accuracy), rtol=0.0, atol=_SAME_POINT)
+    )
+
+
+def _budget_and_accuracy(points: Sequence[PlannedPoint]) -> tuple[list[float], list[float]]:
+    return [point.budget for point in points], [point.accuracy for point in points]
+
+
+def _draw_measured(axis: Axes, points: Sequence[MeasuredPoint], marker: str, color: str, label: str) -> None:
+    if points:
+        axis.errorbar(
+            [point.budget for point in points],
+            [point.accuracy for point in points],
+            [1.96 * (point.accuracy_se or 0.0) for point in points],
+            [1.96 * (point.budget_se or 0.0) for point in points],
+            fmt=marker,
+            color=color,
+            ecolor=(color, 0.35),
+            markersize=6,
+            markerfacecolor="white",
+            elinewidth=1.2,
+            label=label,
+            zorder=2,
+        )
+
+
+def _explain_the_end(axis: Axes, frontier: Frontier) -> None:
+    """Mark where the planned line ends, and say why it does."""
+    last = frontier.last
+    reason = "more strong tokens do not help" if frontier.spends_all_it_can else "no lower price was planned for"
+    axis.plot([last.budget], [last.accuracy], "|", color=BLUE, markersize=16, markeredgewidth=2.4, zorder=4)
+    on_the_left = last.budget > _MIDDLE
+    axis.annotate(
+        f"{last.accuracy:.3f} at budget {last.budget:.2f}:\n{reason}",
+        (last.budget, last.accuracy),
+        xytext=(0, 12),
+        textcoords="offset points",
+        ha="right" if on_the_left else "left",
+        va="bottom",
+        color=BLUE,
+        fontsize=12,
+    )
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high + 0.12 * (high - low))  # room for the words
 
 
 def plot_densities(model: RoutingModel) -> Figure:
-    """Score distributions of right and first wrong steps, and what a threshold does to this weak model's steps."""
-    step, dynamics = model.observations.step_emission, model.dynamics
-    moved = transferred(
-        step.table,
-        look_right=dynamics.look_right,
-        false_alarms=dynamics.false_alarms,
-        misses=dynamics.misses,
-        labelled=dynamics.derailed_emission == "labelled",
-    )
+    """Score distributions of right and first wrong steps: as labelled, and as the model has them of its weak model.
+
+    On the left the observation model's own; on the right their distribution functions beside those that planner and
+    filter use, after `right_weights` and transfer (`ObservationModel.class_emission`). Bins of (min, current) are
+    summed over the minimum.
+    """
+    observations = model.observations
+    edges, labelled = _by_score(model, observations.table)
+    used = _by_score(model, model.emission)[1]
+    score = score_name(observations.evidence)
     shown = ((0, BLUE, "right step"), (2, RED, "first wrong step"))
     with mpl.rc_context(_STYLE):
-        figure, axes = _figure(2, width=12.5)
-        below = np.stack([step.share_below(k) for k in _DISPLAY_EDGES[:-1]] + [np.ones(step.size)])
-        below[-1, -1] = 0.0  # the atom at exactly 1 has a bar of its own
+        figure, axes = _figure(2, width=13.0, height=5.8)
         names = [f"{low:g}–{high:g}" for low, high in itertools.pairwise(_DISPLAY_EDGES)]
         place = np.arange(len(names) + 1)
         for (row, color, label), shift in zip(shown, (-0.2, 0.2), strict=True):
-            mass = np.append(np.diff(below @ step.table[row]), step.table[row, -1])
+            before, after = _distribution(edges, labelled[row]), _distribution(edges, used[row])
+            mass = np.diff(np.interp(_DISPLAY_EDGES, *before), append=1.0)  # exactly 1 has a bar of its own
             axes[0].bar(place + shift, mass, width=0.4, color=color, label=label)
-            axes[1].plot(*_distribution(step, step.table[row]), color=color, linestyle=":", linewidth=1.6)
-            axes[1].plot(*_distribution(step, moved[row]), color=color, label=f"{label}, this weak model")
+            axes[1].plot(*before, color=color, linestyle=":", linewidth=1.6)
+            axes[1].plot(*after, color=color, label=f"{label}, this weak model")
+        axes[1].plot([], [], color=GREY, linestyle=":", linewidth=1.6, label="as labelled")
         axes[0].set_xticks(place, [*names, "exactly 1"], rotation=45, ha="right", fontsize=12)
-        axes[0].set(xlabel="PRM score", ylabel="share of steps", title="Scores as labelled (before transfer)")
+        axes[0].set(xlabel=score, ylabel="share of steps", title="As labelled (before weights and transfer)")
         axes[0].grid(axis="x", visible=False)
-        axes[1].plot([], [], color=GREY, linestyle=":", linewidth=1.6, label="before transfer")
         axes[1].set(
-            xlabel="threshold k",
-            ylabel="share of steps with score < k",
-            title="What a threshold regenerates",
+            xlabel=f"threshold k on the {score}",
+            ylabel="share of steps below k",
+            title="This weak model, as the planner has it",
             xlim=(0, 1),
-            ylim=(0, 1),
+            ylim=(0, 1.02),
         )
         axes[0].legend(loc="upper center", fontsize=13)
-        axes[1].legend(loc="upper left", fontsize=12)
+        axes[1].legend(loc="best", fontsize=12, frameon=True, framealpha=0.85, edgecolor="none")
         return figure
 
 
-def _distribution(step: StepEmission, row: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Thresholds and P(score < threshold), for scores below 1."""
-    return np.array(step.score_edges), np.concatenate([[0.0], np.cumsum(row)[:-1]])
+def _by_score(model: RoutingModel, table: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Lower edges of score bins, and P(bin | class), shape (3, n), of a table of observation bins."""
+    observations = model.observations
+    if observations.emission == "step":
+        return np.array(observations.step_emission.score_edges), table
+    classes = observations.posterior_table
+    return np.array(classes.score_edges[:-1]), table.reshape(len(table), *classes.shape).sum(axis=1)
+
+
+def _distribution(edges: FloatArray, row: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Thresholds up to 1, and P(score < threshold); a last bin that is the score 1 itself lies below none of them."""
+    below = np.concatenate([[0.0], np.cumsum(row)])
+    return (edges, below[:-1]) if edges[-1] == 1.0 else (np.append(edges, 1.0), below)
+
+
+def score_name(evidence: EvidenceMap | None) -> str:
+    """What the score is that observations bin."""
+    return "PRM score" if evidence is None else f"evidence score ({evidence.kind})"
 
 
 def gains(rule: AlphaVectorRule, step: int, q: FloatArray, *, ended: bool = False) -> tuple[FloatArray, FloatArray]:
@@ -192,36 +326,80 @@ def gains(rule: AlphaVectorRule, step: int, q: FloatArray, *, ended: bool = Fals
     return redone - kept, belief @ tables.price
 
 
-def plot_policy_map(rule: AlphaVectorRule, steps: Sequence[int] = (1, 3, 7)) -> Figure:
-    """Where the policy intervenes, over (q, score), at a few steps: gain minus price, zero line drawn."""
-    if rule.score_edges is None:
-        raise ValueError("a policy map needs bins of the score")
-    steps = [step for step in steps if step < rule.max_steps - 1] or [0]
-    edges = np.array(rule.score_edges)
-    centres = np.append(0.5 * (edges[:-1] + edges[1:]), 1.0)
+def has_policy_map(policy: Rule | PolicyArtifact) -> bool:
+    """Whether `plot_policy_map` can draw a policy: it was planned on bins of a score, as every part of it was."""
+    return all(_score_edges(part) is not None for part in rule_of(policy).parts)
+
+
+def plot_policy_map(policy: Rule | PolicyArtifact, steps: Sequence[int] = (1, 3, 7)) -> Figure:
+    """Where a policy intervenes, over (q, score), at a few steps: gain minus price, zero line drawn.
+
+    Parameters
+    ----------
+    policy : rule or PolicyArtifact
+        Planned on bins of a score; of a mixture every part gets a row of its own.
+    steps : sequence of int
+        Step indices from 0; those at or beyond the last step are left out.
+
+    Raises
+    ------
+    InputError
+        If the policy, or a part of it, has no bins of a score.
+    """
+    rule = rule_of(policy)
+    rows: list[tuple[AlphaVectorRule, float]] = []
+    for part, share in zip(rule.parts, rule.shares, strict=True):
+        if not isinstance(part, AlphaVectorRule) or part.score_edges is None:
+            raise InputError(
+                f"a policy map shows planned policies on bins of a score; this {'part' if rule.parts[1:] else 'policy'}"
+                f" is {part!r}"
+            )
+        rows.append((part, share))
+    steps = [step for step in steps if 0 <= step < rows[0][0].max_steps - 1] or [0]
     q = np.linspace(0.0, 1.0, 201)
+    surfaces = [[np.subtract(*gains(part, step, q)) for step in steps] for part, _ in rows]
+    limit = max(float(np.abs(surface).max()) for row in surfaces for surface in row)
     with mpl.rc_context(_STYLE):
-        figure, axes = _figure(len(steps), width=13.5, height=5.2)
-        surfaces = [np.subtract(*gains(rule, step, q)) for step in steps]
-        limit = max(float(np.abs(surface).max()) for surface in surfaces)
-        for axis, step, surface in zip(axes, steps, surfaces, strict=True):
-            mesh = axis.pcolormesh(q, centres, surface.T, cmap="RdBu", vmin=-limit, vmax=limit, rasterized=True)
-            axis.contour(q, centres, surface.T, levels=[0.0], colors="black", linewidths=1.8)
-            axis.set(xlabel="q: P(prefix is right)", title=f"step {step + 1}", xlim=(0, 1), ylim=(0, 1))
-            axis.grid(visible=False)
-        axes[0].set_ylabel("PRM score of the step")
+        figure = Figure(figsize=(13.5, 0.8 + 4.4 * len(rows)), layout="constrained")
+        axes = figure.subplots(len(rows), len(steps), squeeze=False)
+        for (part, share), row, line in zip(rows, surfaces, axes, strict=True):
+            centres = _centres(part)
+            drawn = "" if len(rows) == 1 else f", with probability {share:.3f}"
+            for axis, step, surface in zip(line, steps, row, strict=True):
+                mesh = axis.pcolormesh(q, centres, surface.T, cmap="RdBu", vmin=-limit, vmax=limit, rasterized=True)
+                if surface.min() < 0.0 < surface.max():
+                    axis.contour(q, centres, surface.T, levels=[0.0], colors="black", linewidths=1.8)
+                axis.set(xlim=(0, 1), ylim=(0, 1))
+                axis.set_title(f"step {step + 1}: λ = {part.tradeoff:.4g}{drawn}", fontsize=12)
+                axis.grid(visible=False)
+            line[0].set_ylabel(f"{score_name(part.evidence)} of the step")
+        for axis in axes[-1]:
+            axis.set_xlabel("q: P(prefix is right)")
         bar = figure.colorbar(mesh, ax=axes, pad=0.01)
-        bar.set_label(f"gain − price (reward {rule.reward:g});\nblue: regenerate")
-        figure.suptitle(
-            f"Policy at λ = {rule.tradeoff:.4g} per strong token (solution goes on)", fontsize=15, x=0.01, ha="left"
-        )
+        bar.set_label(f"gain − price (reward {rows[0][0].reward:g}); blue: regenerate")
+        figure.suptitle("Where the policy regenerates, if the solution goes on", fontsize=15, x=0.01, ha="left")
         return figure
 
 
+def _score_edges(part: Rule) -> tuple[float, ...] | None:
+    return part.score_edges if isinstance(part, AlphaVectorRule) else None
+
+
+def _centres(rule: AlphaVectorRule) -> FloatArray:
+    """Middles of the score bins; the last bin is the score 1 itself."""
+    edges = np.array(rule.score_edges)
+    return np.append(0.5 * (edges[:-1] + edges[1:]), 1.0)
+
+
 def plot_beliefs(
-    scores: Sequence[FloatArray], beliefs: Sequence[FloatArray], right: Sequence[bool], title: str
+    scores: Sequence[FloatArray],
+    beliefs: Sequence[FloatArray],
+    right: Sequence[bool],
+    title: str,
+    *,
+    score: str = "PRM score",
 ) -> Figure:
-    """q over the steps of a few solutions, with the scores that moved it."""
+    """q over the steps of a few solutions, with the scores that moved it; `score` says what they are."""
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(2, width=14.0, height=5.0)
         shades = {True: ["#1f5fa8", "#4f8fd0", "#8db9e6"], False: ["#b3282d", "#d9720b", "#e8a34f"]}
@@ -234,7 +412,7 @@ def plot_beliefs(
             steps = np.arange(1, len(sequence) + 1)
             axes[0].plot(steps, sequence, "o-", color=color, label=label, markersize=5)
             axes[1].plot(np.arange(len(belief) + 1), np.concatenate([[1.0], belief]), "o-", color=color, markersize=5)
-        axes[0].set(ylabel="PRM score", title="Scores", ylim=(-0.03, 1.05))
+        axes[0].set(ylabel=score, title="Scores", ylim=(-0.03, 1.05))
         axes[1].set(ylabel="q: P(prefix is right)", title="What the filter makes of them", ylim=(-0.03, 1.05))
         for axis in axes:
             axis.set_xlabel("step")
@@ -245,25 +423,30 @@ def plot_beliefs(
 
 
 def plot_fit(model: RoutingModel, thresholds: Sequence[PlannedPoint], grid: Sequence[float]) -> Figure | None:
-    """Threshold curve implied by the dynamics against the measured one, fitted and held-out rows apart; or None."""
+    """Threshold curve implied by the dynamics against the measured one, fitted and held-out rows apart; or None.
+
+    Weak-only and strong-only, which look at no score, are the rows k = 0 and k = 1.
+    """
     report = model.dynamics.fit
-    checks = [] if report is None else [c for c in report.checks if c.threshold is not None and 0 <= c.threshold < 1]
+    checks = [] if report is None else [check for check in report.checks if check.threshold is not None]
     if not checks or not thresholds:
         return None
     with mpl.rc_context(_STYLE):
-        figure, axes = _figure(2, width=12.5, height=5.0)
+        figure, axes = _figure(2, width=13.0, height=5.4)
         for axis, quantity, label in (
-            (axes[0], "accuracy", "accuracy"),
+            (axes[0], "accuracy", "accuracy (share of problems solved)"),
             (axes[1], "regenerations", "regenerated steps per problem"),
         ):
-            inside = [(k, point) for k, point in zip(grid, thresholds, strict=True) if k < 1]
-            axis.plot([k for k, _ in inside], [getattr(p, quantity) for _, p in inside], color=BLUE, label="implied")
+            implied = [getattr(point, quantity) for point in thresholds]
+            axis.plot(grid, implied, "o-", markersize=3.5, linewidth=1.6, color=BLUE, label="implied")
             for fitted, marker, name in ((True, "s", "measured, fitted"), (False, "D", "measured, held out")):
-                rows = [c for c in checks if c.quantity == quantity and c.used_in_fit == fitted]
+                rows = [check for check in checks if check.quantity == quantity and check.used_in_fit == fitted]
+                if not rows:
+                    continue
                 axis.errorbar(
-                    [c.threshold or 0.0 for c in rows],
-                    [c.observed for c in rows],
-                    [1.96 * (c.standard_error or 0.0) for c in rows],
+                    [check.threshold or 0.0 for check in rows],
+                    [check.observed for check in rows],
+                    [1.96 * (check.standard_error or 0.0) for check in rows],
                     fmt=marker,
                     color=ORANGE if fitted else GREY,
                     markerfacecolor="white",
@@ -271,7 +454,10 @@ def plot_fit(model: RoutingModel, thresholds: Sequence[PlannedPoint], grid: Sequ
                     linewidth=1.2,
                     label=f"{name} (± 1.96 s.e.)",
                 )
-            axis.set(xlabel="threshold k (regenerate iff score < k)", ylabel=label, xlim=(-0.02, 1.0))
+            axis.set(xlabel="threshold k (regenerate iff score < k)", ylabel=label, xlim=(-0.03, 1.03))
+            axis.set_xticks(
+                [0.0, 0.2, 0.4, 0.6, 0.8, 1.0], ["0\nweak-only", "0.2", "0.4", "0.6", "0.8", "1\nstrong-only"]
+            )
         axes[0].legend(loc="lower right", fontsize=12)
         figure.suptitle("Goodness of fit: threshold routing", fontsize=15, x=0.01, ha="left")
         return figure

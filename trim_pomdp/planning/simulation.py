@@ -7,11 +7,13 @@ their standard errors are those of what is regenerated, not of how long single s
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trim_pomdp.artifacts import Record
+from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.evaluation import rule_of
@@ -20,7 +22,7 @@ from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
 FloatArray = NDArray[np.float64]
 
 
-class SimulatedPoint(Record):
+class SimulatedPoint(Shown, Record):
     """Means over simulated problems, each with its standard error."""
 
     tradeoff: float | None
@@ -39,6 +41,14 @@ class SimulatedPoint(Record):
     discarded_tokens_se: float | None = None
     steps: float
     steps_se: float
+
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`: means with their standard errors."""
+        out: dict[str, object] = {"problems": self.problems, "tradeoff": self.tradeoff}
+        for name in type(self).model_fields:
+            if (value := getattr(self, name)) is not None and f"{name}_se" in type(self).model_fields:
+                out[name.replace("_", " ")] = f"{value:.4g} ± {getattr(self, f'{name}_se'):.2g}"
+        return out
 
     def z_scores(self, point: PlannedPoint) -> dict[str, float]:
         """Difference from an exact point in standard errors, by quantity (those with a positive one)."""

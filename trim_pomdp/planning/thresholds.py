@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.evaluation import evaluate
-from trim_pomdp.planning.frontier import concave_hull
+from trim_pomdp.planning.frontier import hull_at as hull_at
 from trim_pomdp.policies import PlannedPoint, PosteriorRule, ThresholdRule
 
 THRESHOLDS = tuple(i / 20 for i in range(21))
@@ -28,9 +25,3 @@ def predicted_threshold_curve(model: RoutingModel) -> tuple[PlannedPoint, ...]:
 def posterior_curve(model: RoutingModel, closeness: Sequence[float] = THRESHOLDS) -> tuple[PlannedPoint, ...]:
     """Exact expectations of the paper's posterior rule, in the order of the closeness values."""
     return tuple(evaluate(PosteriorRule(closeness=c), model) for c in closeness)
-
-
-def hull_at(points: Sequence[PlannedPoint], budgets: Sequence[float]) -> NDArray[np.float64]:
-    """Accuracy at given budgets on the concave hull of points (mixtures of two rules), flat beyond the last."""
-    x, y = concave_hull(np.array([p.budget for p in points]), np.array([p.accuracy for p in points]))
-    return np.interp(np.asarray(budgets, dtype=np.float64), x, y)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from trim_pomdp.data.problems import Problem
+from trim_pomdp.equality import ByContent
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.belief import KEEP, REGENERATE, outcome_table
 from trim_pomdp.model.dynamics import PerClass, Probability
@@ -126,6 +127,17 @@ class AlphaVectorRule(Rule):
         """Step cap."""
         return len(self.alpha_vectors)
 
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`."""
+        return {
+            "λ": self.tradeoff,
+            "reward": self.reward,
+            "max_steps": self.max_steps,
+            "alpha-vectors": sum(map(len, self.alpha_vectors)),
+            "evidence": "prm" if self.evidence is None else self.evidence.kind,
+            "bins": len(self.emission_right),
+        }
+
     @cached_property
     def emission(self) -> FloatArray:
         """P(bin | S0, S1, S2), shape (3, J)."""
@@ -197,8 +209,8 @@ class AlphaVectorRule(Rule):
         return simulate_counts(model, n, rng, tables=self.tables)
 
 
-@dataclass(frozen=True)
-class RuleTables:
+@dataclass(frozen=True, eq=False)
+class RuleTables(ByContent):
     """An alpha-vector rule as plain arrays.
 
     Attributes

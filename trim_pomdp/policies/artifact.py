@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from trim_pomdp.artifacts import Artifact, Record
+from trim_pomdp.display import Shown
 from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.policies.base import AnyRule
 
 
-class PlannedPoint(Record):
+class PlannedPoint(Shown, Record):
     """What a policy is expected to do, per problem; None where the dynamics know too little."""
 
     tradeoff: float | None = None
@@ -20,6 +22,10 @@ class PlannedPoint(Record):
     kept_tokens: float | None = None
     discarded_tokens: float | None = None
     steps: float | None = None
+
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`."""
+        return {name.replace("_", " "): getattr(self, name) for name in type(self).model_fields}
 
 
 class PolicyArtifact(Artifact):
@@ -60,3 +66,16 @@ class PolicyArtifact(Artifact):
     added_variance: float | None = None
     conditions: Conditions | None = None
     notes: tuple[str, ...] = ()
+
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`: what it is, what it was made for, what it is expected to do."""
+        planned = self.planned
+        return {
+            "form": self.policy.form,
+            "asked budget": self.asked_budget,
+            "asked tradeoff": self.asked_tradeoff,
+            "accuracy": None if planned is None else planned.accuracy,
+            "budget": None if planned is None else planned.budget,
+            "strong tokens": None if planned is None else planned.strong_tokens,
+            "model": self.model,
+        }

@@ -22,6 +22,7 @@ from pydantic.functional_validators import BeforeValidator
 
 from trim_pomdp.artifacts import Record, validate
 from trim_pomdp.data.problems import Problem
+from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Router(Protocol):
         ...
 
 
-class Rule(Record):
+class Rule(Shown, Record):
     """A policy as data.
 
     Attributes
@@ -142,6 +143,15 @@ class Rule(Record):
     def parts(self) -> tuple[Rule, ...]:
         """The rules that one is drawn from for every problem; the rule itself where nothing is drawn."""
         return (self,)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Probability of drawing each of `parts`."""
+        return (1.0,)
+
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`: what the rule says, its form apart."""
+        return {name.replace("_", " "): getattr(self, name) for name in type(self).model_fields if name != "form"}
 
     # What it needs ---------------------------------------------------------------------------------------------
 

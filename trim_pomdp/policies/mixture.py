@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -35,6 +36,16 @@ class MixedRule(Rule):
     def parts(self) -> tuple[Rule, ...]:
         """See `Rule`."""
         return (self.first, self.second)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """See `Rule`."""
+        return (1.0 - self.probability, self.probability)
+
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`: what is drawn, and how often."""
+        parts = zip(("first", "second"), self.parts, self.shares, strict=True)
+        return {name: f"{part.form} {share:.4f}" + _at(part) for name, part, share in parts}
 
     @property
     def needs_score(self) -> bool:
@@ -81,3 +92,7 @@ class MixedRule(Rule):
         second = int(rng.binomial(n, self.probability))
         sizes = ((self.first, n - second), (self.second, second))
         return np.concatenate([part.simulated(model, size, rng) for part, size in sizes if size])
+
+
+def _at(part: Rule) -> str:
+    return "" if part.planned_tradeoff is None else f" at λ {part.planned_tradeoff:.4g}"

@@ -6,6 +6,7 @@ Rebuild them from the data folder with ``python -m trim_pomdp.presets.build --da
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Literal
@@ -41,6 +42,16 @@ class Preset(Artifact):
     dynamics: StepDynamics
     reward: PositiveFloat = 100.0
     command: str
+
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "observations": self.observations.name,
+            "dynamics": self.dynamics.name,
+            "reward": self.reward,
+        }
 
     def routing_model(self) -> RoutingModel:
         """The routing model of the preset."""

@@ -7,6 +7,7 @@ between two runs that are the same.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -14,6 +15,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from trim_pomdp.artifacts import Record
+from trim_pomdp.display import Shown, html_table
 from trim_pomdp.model.dynamics import Probability
 from trim_pomdp.runtime.protocols import GeneratedStep, SolutionScores, StopReason
 from trim_pomdp.runtime.stepping import Flaw
@@ -218,8 +220,8 @@ class TerminalRecord(Record):
     models_s: NonNegativeFloat = 0.0
 
 
-@dataclass(frozen=True)
-class SolutionRecord:
+@dataclass(frozen=True, repr=False)
+class SolutionRecord(Shown):
     """The whole of an ended solution.
 
     Attributes
@@ -232,6 +234,35 @@ class SolutionRecord:
 
     decisions: tuple[DecisionRecord, ...]
     terminal: TerminalRecord
+
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`."""
+        end = self.terminal
+        return {
+            "problem": end.problem,
+            "ended by": end.reason,
+            "answer": end.answer,
+            "right": end.correct,
+            "steps": end.steps,
+            "regenerations": end.regenerations,
+            "strong tokens": end.tokens.strong,
+            "error": end.error,
+        }
+
+    def _repr_html_(self) -> str:
+        """What became of it, and its steps: who wrote each, its score and q before it, its text."""
+        columns = ("step", "author", "score", "q", "text")
+        rows = [
+            (
+                item.step + 1,
+                {"keep": "weak", "regenerate": "strong", None: None}[item.action],
+                score,
+                item.q,
+                None if item.accepted is None else item.accepted.text,
+            )
+            for item, score in zip(self.decisions, self.own_scores, strict=True)
+        ]
+        return f"{super()._repr_html_()}\n{html_table('steps', columns, rows)}"
 
     @cached_property
     def own_scores(self) -> tuple[float | None, ...]:

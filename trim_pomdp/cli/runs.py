@@ -1,0 +1,82 @@
+"""Looking into a run: what its traces add up to, beside what its policy was planned to do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trim_pomdp.cli.output import emit_json, say
+from trim_pomdp.errors import InputError
+
+if TYPE_CHECKING:
+    from trim_pomdp.runtime.live import LivePlan
+    from trim_pomdp.runtime.summary import RunSummary
+    from trim_pomdp.runtime.traces import RunArtifact
+
+
+def run_folder(path: Path) -> Path | None:
+    """The folder of a run that a path names, by itself or by a file in it; None where it names another file.
+
+    Raises
+    ------
+    InputError
+        If it is a folder that holds no run; the message names runs inside of it.
+    """
+    from trim_pomdp.runtime.traces import RUN_FILE, TRACE_FILE
+
+    if not path.is_dir():
+        return path.parent if path.name in (RUN_FILE, TRACE_FILE) and path.is_file() else None
+    if not (path / RUN_FILE).is_file():
+        inside = sorted(item.parent.name for item in path.glob(f"*/{RUN_FILE}"))
+        where = f"; there are runs in {', '.join(inside)}" if inside else ""
+        raise InputError(f"{path}: is a folder without {RUN_FILE}, so it holds no run{where}")
+    return path
+
+
+def inspect_run(folder: Path, as_json: bool) -> None:
+    """Show a run, also while it goes on.
+
+    Raises
+    ------
+    InputError
+        If a file of it is not right, or no problem has ended yet.
+    """
+    from trim_pomdp.cli.routing import show_result
+    from trim_pomdp.runtime.live import result_document
+    from trim_pomdp.runtime.summary import summarise
+    from trim_pomdp.runtime.traces import read_run, read_traces
+
+    run = read_run(folder)
+    plan = _plan(folder)
+    unit = None if plan is None else plan.strong_only_tokens
+    summary = summarise((solution.terminal for solution in read_traces(folder)), unit)
+    if summary.problems == 0:
+        raise InputError(f"{folder}: no problem has ended yet")
+    if as_json:
+        compared = {} if plan is None else result_document(summary, plan)
+        emit_json({**asdict(summary), **compared, "kind": run.kind, "folder": str(folder), "config": run.config})
+        return
+    _say_what(run, summary, plan)
+    show_result(summary, plan)
+
+
+def _plan(folder: Path) -> LivePlan | None:
+    """The policy that the folder keeps; None of rollouts, which have none."""
+    from trim_pomdp.policies import PolicyArtifact
+    from trim_pomdp.runtime.live import POLICY_FILE, plan_from_file
+
+    path = folder / POLICY_FILE
+    return plan_from_file(PolicyArtifact.read(path), None) if path.exists() else None
+
+
+def _say_what(run: RunArtifact, summary: RunSummary, plan: LivePlan | None) -> None:
+    """Say what was run, and how much of it there is."""
+    config = run.config
+    say(f"{run.kind}, schema {run.schema_version}, written by trim-pomdp {run.package_version}")
+    mode, seed = (config.get(name, "unknown") for name in ("mode", "seed"))
+    count = config.get("problems", {}).get("count", summary.problems)
+    say(f"mode {mode}, seed {seed}, {summary.problems} of {count} problems ended")
+    if plan is not None:
+        asked = plan.artifact.asked_budget
+        say(f"policy {plan.artifact.policy!r}" + ("" if asked is None else f", asked for a budget of {asked:g}"))
