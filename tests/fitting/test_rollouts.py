@@ -288,6 +288,7 @@ def test_the_simplest_that_is_not_clearly_worse() -> None:
     assert simplest([4, 2, 3], [best, near, worse]) == 1
     assert simplest([4, 5, 3], [best, near, worse]) == 0, "the simpler one is clearly worse"
     assert simplest([2, 2, 1], [near, best, worse]) == 1, "of two that are equally simple the better"
+    assert simplest([4, 3], [best, best - 1e-5]) == 1, "what an optimiser leaves is no difference, however steady"
 
 
 # Terms -------------------------------------------------------------------------------------------------------
@@ -653,6 +654,15 @@ def test_right_steps_may_score_lower_than_elsewhere() -> None:
             tp.evaluate(tp.ThresholdRule(threshold=threshold), item).regenerations for item in (model, fitted, untold)
         )
         assert abs(told - truth) < 0.75 * abs(wrong - truth)
+
+
+def test_samples_in_which_hazards_are_alike_count_as_well() -> None:
+    """Of few labelled solutions some samples have first errors end like others; they used to break the bootstrap."""
+    model = tp.load_preset("lab-loop.prm").routing_model()
+    few = draw_rollouts(model, 15, 15, 15, np.random.default_rng(0))
+    found = fit_rollouts("few", few, model.observations, labels=True, max_steps=16, draws=10).fit
+    assert found is not None
+    assert "hazard_wrong.1" in found.intervals
 
 
 def test_weights_of_other_bins_are_refused() -> None:

@@ -319,6 +319,7 @@ def _conditions(*rollouts: str | Path | None) -> Conditions | None:
 def show_dynamics(dynamics: StepDynamics) -> None:
     """Tables of parameters with intervals, rival explanations, and goodness of fit."""
     report = dynamics.fit
+    show_warnings(dynamics)
     intervals = report.intervals if report else {}
     by_step = {f"weak_success.{t + 1}": value for t, value in enumerate(dynamics.weak_success)}
     values: dict[str, float | None] = {
@@ -337,10 +338,24 @@ def show_dynamics(dynamics: StepDynamics) -> None:
     for key, value in values.items():
         interval = intervals.get(key)
         span = f"{interval.low:.4g} … {interval.high:.4g}" if interval else ""
-        rows.append([key, value, span, "" if interval is None or interval.identified else "not identified"])
+        rows.append([key, value, span, _remark(key, report)])
     show_table(f"{dynamics.name} (step cap {dynamics.max_steps})", ["parameter", "estimate", "95%", ""], rows)
     if report is not None:
         _show_fit(report)
+
+
+def _remark(name: str, report: FitReport | None) -> str:
+    """What to know of the estimate of a parameter."""
+    interval = report.intervals.get(name) if report else None
+    known = interval is None or interval.identified
+    decided = report is not None and name in report.prior_decides
+    return ", ".join(["not identified"] * (not known) + ["prior decides"] * decided)
+
+
+def show_warnings(dynamics: StepDynamics) -> None:
+    """Why not to trust a fit, a line each, before anything else is said of it."""
+    for line in dynamics.warnings:
+        say(f"warning: {line}")
 
 
 def _show_fit(report: FitReport) -> None:
@@ -375,7 +390,9 @@ def _show_fit(report: FitReport) -> None:
         )
     if report.unidentified:
         say(f"not identified by these data: {', '.join(report.unidentified)}")
-    for note in report.notes:
+    if report.prior_decides:
+        say(f"the prior decides more than these data: {', '.join(report.prior_decides)}")
+    for note in report.noted:
         say(f"note: {note}")
 
 
@@ -420,6 +437,17 @@ def _implied_and_observed(check: Check) -> str:
     return f"{number(check.implied, decimals)}/{number(check.observed, decimals)}"
 
 
+def _never_saw_outcomes(dynamics: StepDynamics) -> tuple[str, ...]:
+    """A line if dynamics were fitted on thresholds, which tell beliefs little, and on no scored solutions."""
+    sources = () if dynamics.fit is None else dynamics.fit.sources
+    if not any("pilot" in name for name in sources) or any("sequences" in name for name in sources):
+        return ()
+    return (
+        "the dynamics were fitted on a pilot, not on scored solutions: thresholds hardly tell how far to trust a score,"
+        " so the filter may do worse than it could; fit on some with outcomes first (fit-dynamics --sequences)",
+    )
+
+
 def assess_beliefs(
     sequences: Annotated[Path, typer.Option(help="Scored solutions with outcomes.")],
     observations: ObservationsOption = None,
@@ -440,9 +468,10 @@ def assess_beliefs(
         warn(f"{sequences}: the dynamics were fitted on this very file; these numbers are in-sample")
     for message in missing:
         warn(message)
+    notes = _never_saw_outcomes(step_dynamics)
     beliefs = {name: score.model_dump() for name, score in scores.items()}
     if as_json:
-        emit_json({"sequences": len(batch), "beliefs": beliefs})
+        emit_json({"sequences": len(batch), "beliefs": beliefs, "notes": notes})
         return
     columns = ["log_loss", "brier", "auc", "ece"]
     show_table(
@@ -450,3 +479,5 @@ def assess_beliefs(
         ["belief", *columns],
         [[name, *(values[column] for column in columns)] for name, values in beliefs.items()],
     )
+    for note in notes:
+        say(note)

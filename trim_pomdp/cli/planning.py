@@ -45,6 +45,7 @@ def frontier(
     as_json: JsonOption = False,
 ) -> None:
     """Plan every budget at once: accuracy against strong tokens over all tradeoffs."""
+    from trim_pomdp.cli.fitting import show_warnings
     from trim_pomdp.planning.frontier import solve_frontier
     from trim_pomdp.planning.frontier_artifact import FrontierArtifact
     from trim_pomdp.planning.thresholds import predicted_threshold_curve
@@ -71,6 +72,7 @@ def frontier(
     if as_json:
         emit_json(artifact.model_dump(mode="json"))
         return
+    show_warnings(model.dynamics)
     show_budgets(planned, artifact.threshold_rule)
     say(
         f"{tradeoffs} tradeoffs in {planned.elapsed_s:.2f} s "
@@ -125,6 +127,7 @@ def policy(
     as_json: JsonOption = False,
 ) -> None:
     """Make a policy for one budget or one price, and say what it will do."""
+    from trim_pomdp.cli.fitting import show_warnings
     from trim_pomdp.planning.frontier import check_budget, end_points, policy_for_budget, policy_for_tradeoff
 
     if (budget is None) == (tradeoff is None):
@@ -149,8 +152,9 @@ def policy(
         ends = {"weak_only": weak.model_dump(mode="json"), "strong_only": strong.model_dump(mode="json")}
         emit_json({"out": None if out is None else str(out), "form": artifact.policy.form, **document, **ends})
         return
+    show_warnings(model.dynamics)
     show_points("policy", [("planned", artifact.planned), ("weak-only", weak), ("strong-only", strong)])
-    for note in artifact.notes:
+    for note in artifact.notes[len(model.dynamics.warnings) :]:
         say(note)
     if artifact.value_lower is not None and artifact.value_upper is not None:
         own = "" if artifact.value is None else f"; this policy's own: {artifact.value:.5f}"
@@ -264,6 +268,8 @@ def _inspect_artifact(artifact: Artifact, as_json: bool) -> None:
         for note in artifact.notes:
             say(note)
     else:
+        for note in getattr(artifact, "notes", ()):
+            say(note)
         points = getattr(artifact, "points", ())
         shown = points[:: max(1, len(points) // 20)]
         show_points("frontier", [(f"λ {point.tradeoff:.5g}", point) for point in shown])

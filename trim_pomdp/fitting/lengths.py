@@ -51,7 +51,7 @@ class Hazards:
         """The same for all classes."""
         return cls(hazard, hazard, hazard)
 
-    @property
+    @cached_property
     def differ(self) -> bool:
         """Whether an end, or none, is evidence."""
         return not (np.array_equal(self.right, self.derailed) and np.array_equal(self.right, self.wrong))
@@ -61,14 +61,65 @@ class Hazards:
         """Whether first errors end solutions in a way of their own."""
         return not any(np.array_equal(self.wrong, other) for other in (self.right, self.derailed))
 
-    @property
+    @cached_property
     def end(self) -> FloatArray:
         """All by step and class, shape (T, 3)."""
         return np.stack([self.right, self.derailed, self.wrong], axis=1)
 
+    @cached_property
+    def by_prefix(self) -> FloatArray:
+        """All by step, prefix before and prefix after it (right, derailed), shape (T, 2, 2)."""
+        return np.ascontiguousarray(self.end[:, [0, 2, 1, 1]]).reshape(-1, 2, 2)
+
     def recovery(self, rate: float) -> FloatArray:
         """Recovery by step at a rate ρ, shape (T,)."""
-        return recovery_by_step(rate, self.right, self.derailed)
+        return rate * self._on_its_way
+
+    @cached_property
+    def _on_its_way(self) -> FloatArray:
+        return recovery_by_step(1.0, self.right, self.derailed)
+
+
+@dataclass(frozen=True)
+class StepSlopes:
+    """How much a log-likelihood changes with success and with recovery by step, each of shape (T,)."""
+
+    success: FloatArray
+    recovery: FloatArray
+
+
+@dataclass(frozen=True)
+class Steps:
+    """One step of the chain, by step index, prefix before and prefix after it (right, derailed).
+
+    Attributes
+    ----------
+    share : ndarray of shape (T, 2, 2)
+        P(prefix after | prefix before).
+    hazard : ndarray of shape (T, 2, 2)
+        P(the step ends the solution | both).
+    """
+
+    share: FloatArray
+    hazard: FloatArray
+
+    @classmethod
+    def of(cls, success: FloatArray, hazards: Hazards, recovery: FloatArray) -> Steps:
+        """From success, hazards and recovery by step."""
+        share = np.empty((len(success), 2, 2))
+        share[:, 0, 0], share[:, 1, 0] = success, recovery
+        share[:, :, 1] = 1.0 - share[:, :, 0]
+        return cls(share, hazards.by_prefix)
+
+    @cached_property
+    def ends(self) -> FloatArray:
+        """P(prefix after, ends | prefix before), shape (T, 2, 2)."""
+        return self.share * self.hazard
+
+    @cached_property
+    def goes_on(self) -> FloatArray:
+        """P(prefix after, goes on | prefix before), shape (T, 2, 2)."""
+        return self.share * (1.0 - self.hazard)
 
 
 @dataclass(frozen=True)
@@ -80,25 +131,38 @@ class OutcomeChain:
     table : ndarray of shape (T, 2, T, 2)
         P(ends at step l, answer | prefix before step a): a and l from 0, prefix right or derailed, answer right or
         wrong.
+    steps : Steps
+        What it is made of.
     """
 
     table: FloatArray
+    steps: Steps
 
     @classmethod
     def of(cls, success: FloatArray, hazards: Hazards, recovery: float = 0.0) -> OutcomeChain:
         """From success and hazards by step, and the rate of recovery, by recursion from the cap."""
+        from trim_pomdp.fitting import _kernels
+
         T = len(success)
-        back = hazards.recovery(recovery)
-        # By step, prefix before and after it: probability, and hazard.
-        step = np.stack([success, 1.0 - success, back, 1.0 - back], axis=1).reshape(T, 2, 2)
-        h = hazards.end[:, [0, 2, 1, 1]].reshape(T, 2, 2)
-        ends, goes_on = step * h, step * (1.0 - h)
-        out = np.zeros((T, 2, T, 2))
-        for a in range(T - 1, -1, -1):
-            if a < T - 1:
-                out[a] = (goes_on[a] @ out[a + 1].reshape(2, -1)).reshape(2, T, 2)
-            out[a, :, a] = ends[a]
-        return cls(out)
+        steps, out = Steps.of(success, hazards, hazards.recovery(recovery)), np.zeros((T, 2, T, 2))
+        _kernels.chain(steps.goes_on, steps.ends, out)
+        return cls(out, steps)
+
+    def slopes(self, upon_table: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """What changes with `Steps.goes_on` and with `Steps.ends`, given what changes with the table."""
+        from trim_pomdp.fitting import _kernels
+
+        upon_goes_on, upon_ends = np.zeros((2, *self.steps.ends.shape))
+        _kernels.chain_slopes(
+            self.steps.goes_on, self.steps.ends, self.table, upon_table.copy(), upon_goes_on, upon_ends
+        )
+        return upon_goes_on, upon_ends
+
+    def step_slopes(self, upon_table: FloatArray) -> StepSlopes:
+        """What changes with success and recovery by step."""
+        upon_goes_on, upon_ends = self.slopes(upon_table)
+        upon = upon_goes_on * (1.0 - self.steps.hazard) + upon_ends * self.steps.hazard
+        return StepSlopes(upon[:, 0, 0] - upon[:, 0, 1], upon[:, 1, 0] - upon[:, 1, 1])
 
     @property
     def right(self) -> FloatArray:
@@ -214,45 +278,6 @@ class LengthFit:
         """Probabilities of lengths and outcomes."""
         return OutcomeChain.of(self.success, self.hazards, self.recovery)
 
-    @property
-    def class_shares(self) -> FloatArray:
-        """P(class of step t | ends at step l, answer right or wrong), shape (T, T, 2, 3); zeros where it cannot be."""
-        return self._class_shares(reached(self.success, self.hazards, self.recovery))
-
-    def class_shares_after(self, error: int) -> FloatArray:
-        """The same of the steps after a first error (an index below T − 1)."""
-        after = reached(self.success, self.hazards, self.recovery, start=error + 1, derailed=True)
-        return self._class_shares(after)
-
-    def _class_shares(self, forward: FloatArray) -> FloatArray:
-        """Forward and backward probabilities of the hidden states, multiplied."""
-        right, derailed = forward[:, :, None, None]
-        s, back = self.success[:, None, None], self.hazards.recovery(self.recovery)[:, None, None]
-        after, after_derailed, after_wrong = self._after_by_class
-        joint = np.stack(
-            [
-                right * s * after[:, 0],
-                derailed * (back * after_derailed[:, 0] + (1.0 - back) * after_derailed[:, 1]),
-                right * (1.0 - s) * after_wrong[:, 1],
-            ],
-            axis=3,
-        )
-        total = joint.sum(axis=3, keepdims=True)
-        return np.asarray(np.divide(joint, total, out=np.zeros_like(joint), where=total > 0))
-
-    @cached_property
-    def _after_by_class(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """`_after` steps of class S0, S1 and S2."""
-        return self._after(self.hazards.right), self._after(self.hazards.derailed), self._after(self.hazards.wrong)
-
-    def _after(self, hazard: FloatArray) -> FloatArray:
-        """P(ends at step l, answer | prefix after step t, which ended at a hazard by step), shape (T, 2, T, 2)."""
-        out = np.zeros_like(self.chain.table)
-        out[:-1] = (1.0 - hazard[:-1])[:, None, None, None] * self.chain.table[1:]
-        step = np.arange(len(out))
-        out[step, :, step] += hazard[:, None, None] * np.eye(2)
-        return out
-
     def log_likelihood(self, counts: LengthCounts) -> float:
         """Log-likelihood of length and outcome."""
         chain = self.chain
@@ -262,13 +287,55 @@ class LengthFit:
             seen += counts.flawless @ _log(flawless) + (counts.labelled * _log(first_error)).sum()
         return float(seen)
 
+    def slopes(self, counts: LengthCounts) -> StepSlopes:
+        """How much the log-likelihood changes with success and recovery by step."""
+        upon = self.chain.step_slopes(self._upon_table(counts))
+        errors = counts.first_errors
+        right = counts.labelled_trials - errors
+        certain = right / np.maximum(self.success, _TINY) - errors / np.maximum(1.0 - self.success, _TINY)
+        return StepSlopes(upon.success + certain, upon.recovery)
+
+    def expected(self, counts: LengthCounts) -> tuple[FloatArray, FloatArray]:
+        """Expected numbers of steps of each class, and of those that ended a solution, given what was seen.
+
+        The number of times that something of probability p happened is p·d(log-likelihood)/dp (Fisher's identity).
+
+        Returns
+        -------
+        trials, ends : ndarray of shape (3, T)
+            By class S0, S1, S2.
+        """
+        steps = self.chain.steps
+        upon_goes_on, upon_ends = self.chain.slopes(self._upon_table(counts))
+        ends = _by_class(steps.ends * upon_ends)
+        trials = _by_class(steps.goes_on * upon_goes_on) + ends
+        # What labels tell for certain: all steps up to the first error.
+        trials[[0, 2]] += [counts.labelled_trials - counts.first_errors, counts.first_errors]
+        ends[[0, 2]] += [counts.flawless, np.einsum("ttk->t", counts.labelled)]
+        return trials, ends
+
+    def _upon_table(self, counts: LengthCounts) -> FloatArray:
+        """What the log-likelihood changes with the chain's table: whole solutions, and what follows first errors."""
+        table, out = self.chain.table, np.zeros_like(self.chain.table)
+        out[0, 0] = _share(np.stack([counts.right, counts.wrong], axis=1), table[0, 0])
+        out[1:, 1] += _share(np.where(self._later, counts.labelled[:-1], 0.0), table[1:, 1])
+        return out
+
+    @property
+    def _later(self) -> NDArray[np.bool_]:
+        """Where the last step comes after a first error before the cap, shape (T − 1, T, 1)."""
+        index = np.arange(len(self.success))
+        return np.asarray(index[:, None] > index[:-1, None, None])
+
     @property
     def _by_label(self) -> tuple[FloatArray, FloatArray]:
         """P(no wrong step, ends at step l), (T,), and P(first error at step τ, ends at step l, answer), (T, T, 2)."""
-        s, h = self.success, self.hazards.right
+        s, h, wrong = self.success, self.hazards.right, self.hazards.wrong
         flawless_before = np.concatenate([[1.0], np.cumprod(s * (1.0 - h))[:-1]])
-        *_, after_wrong = self._after_by_class
-        return flawless_before * s * h, (flawless_before * (1.0 - s))[:, None, None] * after_wrong[:, 1]
+        after = np.zeros((len(s), len(s), 2))
+        after[:-1] = (1.0 - wrong[:-1])[:, None, None] * self.chain.table[1:, 1]
+        after[np.arange(len(s)), np.arange(len(s)), 1] += wrong
+        return flawless_before * s * h, (flawless_before * (1.0 - s))[:, None, None] * after
 
 
 def fit_lengths(
@@ -296,10 +363,11 @@ def fit_lengths(
     fit = LengthFit(s, Hazards.one(pooled), recovery)
     before = -np.inf
     for _ in range(_MAX_ITERATIONS):
-        expected = _Expected.of(counts, fit)
-        hazards = fit.hazards if ends == "alike" else expected.hazards(ends)
+        trials, ended = fit.expected(counts)
+        hazards = fit.hazards if ends == "alike" else _hazards(trials, ended, ends)
         if success is None:
-            s = np.full(len(pooled), expected.success)
+            right, _, wrong = trials.sum(axis=1)
+            s = np.full(len(pooled), right / (right + wrong))
         fit = LengthFit(s, hazards, recovery)
         now = fit.log_likelihood(counts)
         if abs(now - before) <= _PRECISION * abs(now):
@@ -308,46 +376,20 @@ def fit_lengths(
     return fit
 
 
-@dataclass(frozen=True)
-class _Expected:
-    """Expected numbers, given what was seen.
+def _hazards(trials: FloatArray, ended: FloatArray, ends: Ends) -> Hazards:
+    """The hazards that expected numbers make."""
+    n = trials[:, 0].sum()
+    right, derailed, wrong = (HazardTrials(*both) for both in zip(ended, trials, strict=True))
+    if ends == "before":
+        right = wrong = right + wrong
+    elif ends == "after":
+        derailed = wrong = derailed + wrong
+    return Hazards(*(_estimate(item, n) for item in (right, derailed, wrong)))
 
-    Attributes
-    ----------
-    trials, ends : ndarray of shape (3, T)
-        Steps of each class, and those that ended a solution.
-    """
 
-    trials: FloatArray
-    ends: FloatArray
-
-    @classmethod
-    def of(cls, counts: LengthCounts, fit: LengthFit) -> _Expected:
-        number = (np.stack([counts.right, counts.wrong], axis=1)[..., None] * fit.class_shares).sum(axis=2)
-        for error in np.flatnonzero(counts.first_errors[:-1]):
-            number += (counts.labelled[error][..., None] * fit.class_shares_after(int(error))).sum(axis=2)
-        by_class = np.moveaxis(number, 2, 0)  # class, step, last step
-        trials, ends = by_class.sum(axis=2), by_class.diagonal(axis1=1, axis2=2).copy()
-        # What labels tell for certain: all steps up to the first error.
-        trials[[0, 2]] += [counts.labelled_trials - counts.first_errors, counts.first_errors]
-        ends[[0, 2]] += [counts.flawless, np.einsum("ttk->t", counts.labelled)]
-        return cls(trials, ends)
-
-    @property
-    def success(self) -> float:
-        """Share of right steps among those from a right prefix."""
-        right, _, wrong = self.trials.sum(axis=1)
-        return float(right / (right + wrong))
-
-    def hazards(self, ends: Ends) -> Hazards:
-        """The hazards that these numbers make."""
-        n = self.trials[:, 0].sum()
-        right, derailed, wrong = (HazardTrials(*both) for both in zip(self.ends, self.trials, strict=True))
-        if ends == "before":
-            right = wrong = right + wrong
-        elif ends == "after":
-            derailed = wrong = derailed + wrong
-        return Hazards(*(_estimate(item, n) for item in (right, derailed, wrong)))
+def _by_class(number: FloatArray) -> FloatArray:
+    """Numbers by prefix before and after a step, (T, 2, 2), as numbers by class, (3, T)."""
+    return np.stack([number[:, 0, 0], number[:, 1, 0] + number[:, 1, 1], number[:, 0, 1]])
 
 
 def _estimate(trials: HazardTrials, solutions: float) -> FloatArray:
@@ -359,6 +401,12 @@ def _estimate(trials: HazardTrials, solutions: float) -> FloatArray:
 
 def _log(probability: FloatArray) -> FloatArray:
     return np.asarray(np.log(np.maximum(probability, _TINY)))
+
+
+def _share(number: FloatArray, probability: FloatArray) -> FloatArray:
+    """Slope of number · log(probability), which is nothing where the logarithm is cut off."""
+    possible = probability > _TINY
+    return np.asarray(np.divide(number, probability, out=np.zeros_like(number), where=possible))
 
 
 def _from_here_on(counts: FloatArray) -> FloatArray:

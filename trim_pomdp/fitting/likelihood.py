@@ -34,7 +34,6 @@ Parameters = Mapping[str, float]
 STEP_TOKENS_CV = 0.75
 _TINY = 1e-12
 _CERTAIN = 1e-9
-_QUADRATURE_NODES = 15
 
 
 class Term(Protocol):
@@ -55,6 +54,14 @@ class Term(Protocol):
         ...
 
 
+class SmoothTerm(Term, Protocol):
+    """A term that knows its slopes; those of others are taken by differences."""
+
+    def slopes(self, parameters: Parameters) -> tuple[float, Mapping[str, float]]:
+        """Log-likelihood, and how much it changes with each parameter (those left out change nothing)."""
+        ...
+
+
 @dataclass(frozen=True)
 class WeakSteps:
     """Right steps and first errors of the weak model, from step counts or labelled solutions."""
@@ -70,7 +77,12 @@ class WeakSteps:
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """Each step is one Bernoulli trial until the first error."""
-        return _bernoulli(parameters["weak_success"], self.right, self.first_errors)
+        return self.slopes(parameters)[0]
+
+    def slopes(self, parameters: Parameters) -> tuple[float, dict[str, float]]:
+        """See `SmoothTerm`."""
+        value, slope = bernoulli_slopes(parameters["weak_success"], self.right, self.first_errors)
+        return value, {"weak_success": slope}
 
 
 @dataclass(frozen=True)
@@ -92,7 +104,17 @@ class StrongSteps:
 
     def log_likelihood(self, parameters: Parameters) -> float:
         """Each step is one Bernoulli trial until the first error."""
-        return _bernoulli(strong_alone(parameters), self.right, self.first_errors)
+        return self.slopes(parameters)[0]
+
+    def slopes(self, parameters: Parameters) -> tuple[float, dict[str, float]]:
+        """See `SmoothTerm`."""
+        value, slope = bernoulli_slopes(strong_alone(parameters), self.right, self.first_errors)
+        p_w = parameters["weak_success"]
+        return value, {
+            "weak_success": slope * (parameters["strong_success"] - parameters["repair"]),
+            "strong_success": slope * p_w,
+            "repair": slope * (1.0 - p_w),
+        }
 
 
 def weak_success_curve(parameters: Parameters, steps: int) -> FloatArray:
@@ -102,6 +124,16 @@ def weak_success_curve(parameters: Parameters, steps: int) -> FloatArray:
         return np.full(steps, p_w)
     p = min(max(p_w, _TINY), 1.0 - _CERTAIN)
     return np.asarray(1.0 / (1.0 + np.exp(np.log1p(-p) - np.log(p) - slope * np.arange(steps))))
+
+
+def weak_success_slopes(parameters: Parameters, steps: int) -> dict[str, FloatArray]:
+    """How much `weak_success_curve` changes with p_w and with its slope, shape (steps,) each."""
+    p_w, curve = parameters["weak_success"], weak_success_curve(parameters, steps)
+    by_log_odds = curve * (1.0 - curve)
+    return {
+        "weak_success": by_log_odds / (p_w * (1.0 - p_w)),
+        "weak_success_slope": by_log_odds * np.arange(steps),
+    }
 
 
 def strong_alone(parameters: Parameters) -> float:
@@ -126,9 +158,10 @@ def labelled_steps(solutions: Sequence[LabelledSolution]) -> WeakSteps:
     return WeakSteps(right, sum(item.label >= 0 for item in solutions), name="labelled steps")
 
 
-def _bernoulli(probability: float, successes: int, failures: int) -> float:
+def bernoulli_slopes(probability: float, successes: float, failures: float) -> tuple[float, float]:
+    """Log-likelihood of trials, and its slope in the probability."""
     p = min(max(probability, _TINY), 1.0 - _TINY)
-    return float(successes * np.log(p) + failures * np.log1p(-p))
+    return float(successes * np.log(p) + failures * np.log1p(-p)), float(successes / p - failures / (1.0 - p))
 
 
 @dataclass(frozen=True)
@@ -204,30 +237,16 @@ class Pilot:
         }
         return frozenset(
             {"weak_success", "strong_success", "repair", "look_right", "false_alarms", "misses"}
-            | {"derailed_hazard_factor", "difficulty_spread"}
+            | {"derailed_hazard_factor"}
             | columns
         )
 
     def predict(self, parameters: Parameters) -> PilotPrediction:
         """Expected columns under the parameters, by exact forward propagation."""
-        spread = parameters["difficulty_spread"]
-        if spread <= 1e-9:
-            return self._combine(parameters, [(1.0, self._moments(parameters, parameters["weak_success"]))])
-        nodes, weights = np.polynomial.hermite_e.hermegauss(_QUADRATURE_NODES)
-        mean = parameters["weak_success"]
-        centre = np.log(mean) - np.log1p(-mean)
-        return self._combine(
-            parameters,
-            [
-                (
-                    weight / weights.sum(),
-                    self._moments(parameters, float(1.0 / (1.0 + np.exp(-centre - spread * node)))),
-                )
-                for node, weight in zip(nodes, weights, strict=True)
-            ],
-        )
+        return self.combine(parameters, [(1.0, self.moments(parameters, parameters["weak_success"]))])
 
-    def _moments(self, parameters: Parameters, weak_success: float) -> RoutingMoments:
+    def moments(self, parameters: Parameters, weak_success: float) -> RoutingMoments:
+        """Moments of each row, given p_w."""
         below = transferred(
             self.below.T,
             look_right=parameters["look_right"],
@@ -245,11 +264,12 @@ class Pilot:
             outcome_table(parameters["strong_success"], parameters["repair"], recovery, end),
         )
 
-    def _combine(self, parameters: Parameters, parts: Sequence[tuple[float, RoutingMoments]]) -> PilotPrediction:
+    def combine(self, parameters: Parameters, parts: Sequence[tuple[float, RoutingMoments]]) -> PilotPrediction:
+        """Columns of a population of problems, given the share and the moments of each part of it."""
         weights = np.array([weight for weight, _ in parts])
 
         def average(values: Sequence[FloatArray]) -> FloatArray:
-            return np.asarray(np.tensordot(weights, np.stack(values), axes=1))
+            return np.asarray(sum(weight * value for weight, value in zip(weights, values, strict=True)))
 
         accuracy = average([part.accuracy for _, part in parts])
         steps = average([part.steps for _, part in parts])

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,14 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trim_pomdp.fitting.estimation import ROUGH, Estimate, fit
-from trim_pomdp.fitting.lengths import UNKNOWN, Ends, Hazards, LengthCounts, fit_lengths, reached
-from trim_pomdp.fitting.likelihood import Parameters, Term, weak_success_curve
+from trim_pomdp.fitting.lengths import UNKNOWN, Ends, Hazards, LengthCounts, LengthFit, fit_lengths, reached
+from trim_pomdp.fitting.likelihood import Parameters, weak_success_curve
 from trim_pomdp.fitting.parameters import DEFAULTS, PARAMETERS, Explanation
 from trim_pomdp.fitting.rollout_data import RepairRows, RolloutRows, StrongRows, WeakRows, take
 from trim_pomdp.fitting.rollout_terms import (
     LabelledScores,
     Repairs,
     RepairTruth,
+    RolloutTerm,
     SeenSteps,
     StrongOutcomes,
     WeakLengths,
@@ -33,6 +34,7 @@ from trim_pomdp.fitting.rollout_terms import (
     emission,
     step_classes,
 )
+from trim_pomdp.model.hazard import HAZARDS
 from trim_pomdp.model.observations import ObservationModel
 
 FloatArray = NDArray[np.float64]
@@ -40,6 +42,8 @@ CLASSES = ("right", "derailed", "wrong")
 # How often hazards and parameters take turns after the first round, at most, and when p_w has settled.
 _ROUNDS = 5
 _SETTLED = 1e-3
+# More than that, when the turns are over, is told.
+_UNSETTLED = 0.01
 # Steps of average length that stand behind the tokens of each class, against classes that are hardly ever seen.
 _PRIOR_STEPS = 2.0
 # Groups of neighbouring bins that get weights, of about equal expected shares, and the least weight.
@@ -90,18 +94,22 @@ class Fitted:
 
     @property
     def values(self) -> dict[str, float]:
-        """All numbers that were estimated, by the names that intervals have."""
+        """All numbers that were estimated, by the names that intervals have; hazards that are others' but once."""
+        same = [] if self.hazards.differ else ["hazard_derailed"]
+        same += [] if self.hazards.wrong_apart else ["hazard_wrong"]
+        return {name: value for name, value in self.all_values.items() if name.split(".")[0] not in same}
+
+    @property
+    def all_values(self) -> dict[str, float]:
+        """The same with all three hazards: which of them are alike is a matter of the sample."""
         explanation, parameters = self.estimate.explanation, self.estimate.parameters
         out = {name: parameters[name] for name in (*explanation.free, *explanation.tied) if name in PARAMETERS}
         curve = weak_success_curve(parameters, len(self.hazards.right))
         if "weak_success_slope" in out:
             del out["weak_success"], out["weak_success_slope"]
             out |= _by_step("weak_success", curve)
-        out |= _by_step("hazard", self.hazards.right[:-1])
-        if self.hazards.differ:
-            out |= _by_step("hazard_derailed", self.hazards.derailed[:-1])
-        if self.hazards.wrong_apart:
-            out |= _by_step("hazard_wrong", self.hazards.wrong[:-1])
+        for name, hazard in zip(HAZARDS, self.hazards.end.T, strict=True):
+            out |= _by_step(name, hazard[:-1])
         for kind, tokens in (("weak_tokens", self.weak_tokens), ("strong_tokens", self.strong_tokens)):
             if tokens is not None:
                 out |= {f"{kind}.{name}": float(value) for name, value in zip(CLASSES, tokens, strict=True)}
@@ -126,11 +134,14 @@ class Fitter:
         Step cap.
     weights : ndarray of shape (J,)
         `StepDynamics.right_weights`.
+    prior : bool
+        Whether parameters have their prior (`trim_pomdp.fitting.priors`).
     """
 
     observations: ObservationModel
     max_steps: int
     weights: FloatArray
+    prior: bool = True
 
     @classmethod
     def of(cls, observations: ObservationModel, max_steps: int, rows: RolloutRows) -> Fitter:
@@ -170,9 +181,7 @@ class Fitter:
 
     def fit(self, rows: RolloutRows, plan: Plan, **options: Any) -> Fitted:
         """Fit everything; the options are those of `estimate`."""
-        estimate, hazards = self.estimate(
-            plan.explanation, plan.ends, self.counts(rows.weak), lambda hazards: self.terms(rows, hazards), **options
-        )
+        estimate, hazards = self.estimate(rows, plan.explanation, plan.ends, **options)
         return Fitted(
             estimate,
             hazards,
@@ -182,17 +191,14 @@ class Fitter:
         )
 
     def fit_roughly(self, rows: RolloutRows, explanation: Explanation, *, ends: Ends) -> tuple[Estimate, Hazards]:
-        """Hazards and parameters, well enough for comparing explanations."""
-        return self.estimate(
-            explanation, ends, self.counts(rows.weak), lambda hazards: self.terms(rows, hazards), precision=ROUGH
-        )
+        """Hazards and parameters, well enough for comparing explanations; by the data alone, which choose."""
+        return replace(self, prior=False).estimate(rows, explanation, ends, precision=ROUGH)
 
     def estimate(
         self,
+        rows: RolloutRows,
         explanation: Explanation,
         ends: Ends,
-        counts: LengthCounts,
-        terms: Callable[[Hazards], list[Term]],
         *,
         start: Mapping[str, float] | None = None,
         n_starts: int = 1,
@@ -200,23 +206,36 @@ class Fitter:
         precision: float = 1e-11,
     ) -> tuple[Estimate, Hazards]:
         """Fit hazards, then parameters given them; with hazards by class in turns, since those depend on p_w and ρ."""
+        counts = self.counts(rows.weak)
         # Labelled derailed solutions with right answers are impossible without any recovery.
         recovery = PARAMETERS["recovery"][2] if counts.labelled[..., 0].any() else 0.0
         lengths = fit_lengths(counts, ends=ends, recovery=recovery)
         begin = {"weak_success": float(lengths.success[0]), **(start or {})}
-        estimate = fit(
-            explanation, terms(lengths.hazards), start=begin, n_starts=n_starts, seed=seed, precision=precision
-        )
+        how: dict[str, Any] = {"precision": precision, "prior": self.prior}
+        terms = self.terms(rows, lengths.hazards)
+        estimate = fit(explanation, terms, start=begin, n_starts=n_starts, seed=seed, **how)
         for _ in range(0 if ends == "alike" else _ROUNDS):
-            curve = weak_success_curve(estimate.parameters, self.max_steps)
-            recovery = estimate.parameters["recovery"]
-            if max(np.abs(curve - lengths.success).max(), abs(recovery - lengths.recovery)) < _SETTLED:
+            if self._moved(estimate, lengths) < _SETTLED:
                 break
-            lengths = fit_lengths(counts, ends=ends, success=curve, recovery=recovery)
-            estimate = fit(explanation, terms(lengths.hazards), start=estimate.free, n_starts=1, precision=precision)
+            curve = weak_success_curve(estimate.parameters, self.max_steps)
+            lengths = fit_lengths(counts, ends=ends, success=curve, recovery=estimate.parameters["recovery"])
+            terms = [term.given(lengths.hazards) for term in terms]
+            estimate = fit(explanation, terms, start=estimate.free, n_starts=1, **how)
+        if ends != "alike" and (moved := self._moved(estimate, lengths)) > _UNSETTLED:
+            trouble = (
+                f"p_w or recovery still moves by {moved:.2g} when hazards and parameters have taken {_ROUNDS} turns"
+            )
+            estimate = replace(estimate, trouble=estimate.trouble or trouble)
         return estimate, lengths.hazards
 
-    def terms(self, rows: RolloutRows, hazards: Hazards) -> list[Term]:
+    def _moved(self, estimate: Estimate, lengths: LengthFit) -> float:
+        """How far p_w and recovery are from those that the hazards were fitted with."""
+        curve = weak_success_curve(estimate.parameters, self.max_steps)
+        return float(
+            max(np.abs(curve - lengths.success).max(), abs(estimate.parameters["recovery"] - lengths.recovery))
+        )
+
+    def terms(self, rows: RolloutRows, hazards: Hazards) -> list[RolloutTerm]:
         """Terms of the joint likelihood; each rollout counts by its label or by its outcome."""
         out = [*self.weak_terms(rows.weak, hazards)]
         if rows.repairs is None:
@@ -230,9 +249,9 @@ class Fitter:
             out.append(StrongOutcomes(self.counts(rows.strong), hazards))
         return out
 
-    def weak_terms(self, weak: WeakRows, hazards: Hazards) -> list[Term]:
+    def weak_terms(self, weak: WeakRows, hazards: Hazards) -> list[RolloutTerm]:
         """Terms of the weak model's own solutions."""
-        out: list[Term] = [WeakLengths(self.counts(weak), hazards)]
+        out: list[RolloutTerm] = [WeakLengths(self.counts(weak), hazards)]
         known = weak.labels != UNKNOWN
         if not known.all():
             part = take(weak, ~known)

@@ -8,6 +8,7 @@ the choice.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 from trim_pomdp.artifacts import Provenance
 from trim_pomdp.data.rollouts import Rollouts
 from trim_pomdp.errors import InputError
-from trim_pomdp.fitting.estimation import ROUGH, bootstrap_intervals, is_identified
+from trim_pomdp.fitting.contradictions import contradictions, not_converged, not_stronger
+from trim_pomdp.fitting.estimation import ROUGH, bootstrap_intervals, is_identified, prior_decides
 from trim_pomdp.fitting.lengths import UNKNOWN, LengthCounts, OutcomeChain, reached
 from trim_pomdp.fitting.likelihood import step_dynamics, weak_success_curve
 from trim_pomdp.fitting.parameters import PARAMETERS
@@ -100,12 +102,16 @@ def fit_rollouts(
     fitter = fitter.weighted(rows, fitted.estimate.parameters, fitted.hazards)
     fitted = fitter.fit(rows, plan, start=fitted.estimate.free)
     ranges: dict[str, Interval] = {}
+    stuck: list[str] = []
     if intervals:
         progress("bootstrap over problems")
+        # Without the prior: an interval is what the data alone say.
+        alone = replace(fitter, prior=False)
         ranges = bootstrap_intervals(
-            lambda rng: _refit(fitter, rows, plan, fitted, rng), fitted.values, n=draws, seed=seed
+            lambda rng: _refit(alone, rows, plan, fitted, rng, stuck), fitted.values, n=draws, seed=seed
         )
         ranges = _with_few_trials(ranges, fitted, fitter.counts(rows.weak))
+    checks = tuple(_checks(fitter, rows, fitted))
     return _dynamics(name, fitted).replace(
         right_weights=tuple(fitter.weights.tolist()),
         provenance=provenance,
@@ -116,7 +122,9 @@ def fit_rollouts(
             log_likelihood=fitted.estimate.log_likelihood,
             intervals=ranges,
             unidentified=_unidentified(rows, ranges),
-            checks=tuple(_checks(fitter, rows, fitted)),
+            prior_decides=prior_decides(fitted.estimate),
+            checks=checks,
+            warnings=_warnings(fitted, checks, stuck),
             notes=(*plan.notes, *_notes(rows, max_steps, labels, ranges)),
         ),
     )
@@ -146,14 +154,22 @@ def _check_cap(rows: RolloutRows, max_steps: int) -> None:
 # Intervals ---------------------------------------------------------------------------------------------------
 
 
-def _refit(fitter: Fitter, rows: RolloutRows, plan: Plan, fitted: Fitted, rng: np.random.Generator) -> dict[str, float]:
-    """Estimates on a bootstrap sample, begun at random: what the data leave open must not look settled."""
+def _refit(
+    fitter: Fitter, rows: RolloutRows, plan: Plan, fitted: Fitted, rng: np.random.Generator, stuck: list[str]
+) -> dict[str, float]:
+    """Estimates on a bootstrap sample, begun at random: what the data leave open must not look settled.
+
+    What an optimiser says that did not converge is put into `stuck`.
+    """
     start = {}
     for name, value in fitted.estimate.free.items():
         low, high, _ = PARAMETERS[name]
         spread = 0.0 if name.startswith("weak_success") else _JITTER
         start[name] = float(np.clip(value + rng.uniform(-spread, spread), low, high))
-    return fitter.fit(rows.resample(rng), plan, start=start, precision=ROUGH).values
+    again = fitter.fit(rows.resample(rng), plan, start=start, precision=ROUGH)
+    if again.estimate.trouble is not None:
+        stuck.append(again.estimate.trouble)
+    return again.all_values
 
 
 def _with_few_trials(ranges: Mapping[str, Interval], fitted: Fitted, counts: LengthCounts) -> dict[str, Interval]:
@@ -213,6 +229,18 @@ def _unidentified(rows: RolloutRows, ranges: Mapping[str, Interval]) -> tuple[st
     unset = () if rows.repairs is not None else ("strong_success", "repair")
     wide = [name for name, item in ranges.items() if not item.identified and not name.startswith("hazard")]
     return (*unset, *wide)
+
+
+def _warnings(fitted: Fitted, checks: tuple[Check, ...], stuck: list[str]) -> tuple[str, ...]:
+    """Why not to trust the fit."""
+    parameters = fitted.estimate.parameters
+    success = weak_success_curve(parameters, len(fitted.hazards.right)).max()
+    refits = {f"{len(stuck)} refits of the bootstrap": stuck[0]} if stuck else {}
+    return (
+        *contradictions(checks, {}, "see whether all rollouts are of the same models, problems and step cap"),
+        *not_stronger(float(success), parameters.get("strong_success")),
+        *not_converged({"the fit": fitted.estimate.trouble, **refits}, "try another --seed, or more rollouts"),
+    )
 
 
 def _notes(rows: RolloutRows, max_steps: int, labels: bool, ranges: Mapping[str, Interval]) -> list[str]:

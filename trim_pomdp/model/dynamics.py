@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -96,16 +97,52 @@ class RivalFit(Record):
 
 
 class FitReport(Record):
-    """Diagnostics of a fit, kept inside the artifact."""
+    """Diagnostics of a fit, kept inside the artifact.
+
+    Attributes
+    ----------
+    explanation : str
+        What was fitted.
+    sources : tuple of str
+        Terms of the likelihood.
+    log_likelihood : float
+        Of the data, at the estimates.
+    intervals : dict of str to Interval
+        By the data alone, whatever prior there was.
+    unidentified : tuple of str
+        What the data leave open, or what is assumed.
+    prior_decides : tuple of str
+        What the data tell less of than the prior does.
+    checks : tuple of Check
+        Goodness of fit.
+    rivals : tuple of RivalFit
+        Other explanations.
+    warnings : tuple of str
+        Why not to trust the fit, worst first, each with the remedy.
+    notes : tuple of str
+        What else to know.
+    """
 
     explanation: str
     sources: tuple[str, ...]
     log_likelihood: float
     intervals: dict[str, Interval] = {}
     unidentified: tuple[str, ...] = ()
+    prior_decides: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
     rivals: tuple[RivalFit, ...] = ()
+    warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def noted(self) -> tuple[str, ...]:
+        """The notes, those that follow each other and begin alike (up to their first comma) in one line."""
+        lines = []
+        for beginning, items in groupby(self.notes, key=lambda note: note.partition(", ")[0]):
+            same = list(items)
+            rest = "; ".join(note.removeprefix(f"{beginning}, ") for note in same)
+            lines.append(f"{beginning}: {rest}" if len(same) > 1 else same[0])
+        return tuple(lines)
 
 
 class MinimumCalibration(Record):
@@ -229,6 +266,11 @@ class StepDynamics(Artifact):
     def recovery_by_step(self) -> NDArray[np.float64]:
         """ρ_t, shape (max_steps,): `trim_pomdp.model.hazard.recovery_by_step`."""
         return recovery_by_step(self.recovery, self.hazard_array, self.hazard_derailed_array)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Why not to trust them, as their fit has it."""
+        return () if self.fit is None else self.fit.warnings
 
     def require(self, *names: str) -> None:
         """Raise `UnsetParameterError` if one of the named parameters is not known."""

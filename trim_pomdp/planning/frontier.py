@@ -521,6 +521,12 @@ def _point_of(solution: Solution, model: RoutingModel, tradeoff: float) -> Plann
     return PlannedPoint(tradeoff=tradeoff, budget=values["strong_tokens"] / model.strong_only_tokens, **values)
 
 
-def _artifact(model: RoutingModel, **fields: Any) -> PolicyArtifact:
-    """A policy file that says what it was planned in."""
-    return PolicyArtifact(model=model.name, provenance=model.provenance, conditions=model.conditions, **fields)
+def _artifact(model: RoutingModel, *, notes: tuple[str, ...] = (), **fields: Any) -> PolicyArtifact:
+    """A policy file that says what it was planned in, and first why not to trust that."""
+    return PolicyArtifact(
+        model=model.name,
+        provenance=model.provenance,
+        conditions=model.conditions,
+        notes=(*model.dynamics.warnings, *notes),
+        **fields,
+    )

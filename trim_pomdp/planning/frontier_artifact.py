@@ -44,6 +44,8 @@ class FrontierArtifact(Artifact):
         Time that Numba took to compile, or to load, the kernels.
     gap : float
         Largest difference of the value bounds, as a share of the reward.
+    notes : tuple of str
+        Why not to trust the dynamics that it was planned in.
     """
 
     kind: Literal["frontier"] = "frontier"
@@ -56,6 +58,7 @@ class FrontierArtifact(Artifact):
     elapsed_s: NonNegativeFloat
     compile_s: NonNegativeFloat
     gap: NonNegativeFloat
+    notes: tuple[str, ...] = ()
 
     def facts(self) -> Mapping[str, object]:
         """See `Shown`."""
@@ -79,4 +82,5 @@ class FrontierArtifact(Artifact):
             elapsed_s=frontier.elapsed_s,
             compile_s=frontier.compile_s,
             gap=frontier.gap,
+            notes=frontier.model.dynamics.warnings,
         )

@@ -75,7 +75,12 @@ def plan_for_rule(rule: Rule, model: RoutingModel | None) -> LivePlan:
 
     planned = evaluate(rule, model)
     artifact = PolicyArtifact(
-        model=model.name, policy=rule, planned=planned, provenance=model.provenance, conditions=model.conditions
+        model=model.name,
+        policy=rule,
+        planned=planned,
+        provenance=model.provenance,
+        conditions=model.conditions,
+        notes=model.dynamics.warnings,
     )
     return _in_model(artifact, model)
 
