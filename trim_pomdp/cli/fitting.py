@@ -187,7 +187,9 @@ def fit_dynamics(
         bool, typer.Option("--class-hazards", help="Hazards by class of step (--labelled or --rollouts).")
     ] = False,
     rivals: Annotated[bool, typer.Option(help="Fit the other explanations too.")] = True,
-    intervals: Annotated[bool, typer.Option(help="Compute intervals (minutes, with a pilot or rollouts).")] = True,
+    intervals: Annotated[
+        bool, typer.Option(help="Compute intervals (with a pilot that takes a minute or two).")
+    ] = True,
     max_steps: Annotated[int, typer.Option(min=1, help="Step cap.")] = 30,
     name: Annotated[str | None, typer.Option(help="Name of the artifact.")] = None,
     seed: SeedOption = 0,

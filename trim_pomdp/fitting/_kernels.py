@@ -1,4 +1,3 @@
-# mypy: allow-untyped-defs, allow-untyped-decorators, allow-untyped-calls
 """Compiled loops of fits: the chain of lengths and outcomes, and how log-likelihoods change with what they are made of.
 
 Slopes are taken backwards (adjoints): from what a log-likelihood changes with at the end of a recursion to what it

@@ -26,6 +26,7 @@ from trim_pomdp.fitting.likelihood import (
     Sequences,
     step_dynamics,
 )
+from trim_pomdp.fitting.optimise import one_blas_thread
 from trim_pomdp.fitting.parameters import (
     EXPLANATIONS,
     LOCAL,
@@ -101,7 +102,7 @@ def fit_dynamics(
     rivals : bool
         Whether to fit the other explanations too, for comparison; ``"best"`` needs them.
     intervals : bool
-        Whether to compute intervals (a minute or two).
+        Whether to compute intervals (a minute or two with a pilot, seconds with rollouts).
     max_steps : int
         Step cap.
     seed : int
@@ -122,19 +123,20 @@ def fit_dynamics(
         counts = (sources.weak_counts, sources.strong_counts)
         if any((*counts, sources.pilot, sources.sequences is not None, sources.labelled)):
             raise InputError("rollouts stand alone; give no step counts, pilot, sequences or labelled solutions beside")
-        return fit_rollouts(
-            name,
-            sources.rollouts,
-            observations,
-            labels=labels,
-            class_hazards=class_hazards,
-            by_step=by_step,
-            intervals=intervals,
-            max_steps=max_steps,
-            seed=seed,
-            provenance=sources.provenance,
-            progress=progress,
-        )
+        with one_blas_thread():
+            return fit_rollouts(
+                name,
+                sources.rollouts,
+                observations,
+                labels=labels,
+                class_hazards=class_hazards,
+                by_step=by_step,
+                intervals=intervals,
+                max_steps=max_steps,
+                seed=seed,
+                provenance=sources.provenance,
+                progress=progress,
+            )
     if labels:
         raise InputError("labels are those of rollouts, and none are given")
     trials = _hazard(sources, max_steps)
@@ -147,14 +149,25 @@ def fit_dynamics(
         raise InputError("hazards by class need labelled solutions (--labelled)")
     if class_hazards and (sources.pilot or sources.sequences is not None):
         raise InputError("hazards by class can be fitted on labelled solutions and step counts alone")
-    if sources.pilot:
-        dynamics = fit_pilot(
-            name, sources, observations, hazard, explanation, fit_thresholds, joint, rivals, intervals, seed, progress
-        )
-    elif sources.sequences is not None:
-        dynamics = _fit_sequences(name, sources, observations, hazard, intervals, seed, progress)
-    else:
-        dynamics = _fit_steps(name, sources, hazard, by_step, intervals, seed)
+    with one_blas_thread():
+        if sources.pilot:
+            dynamics = fit_pilot(
+                name,
+                sources,
+                observations,
+                hazard,
+                explanation,
+                fit_thresholds,
+                joint,
+                rivals,
+                intervals,
+                seed,
+                progress,
+            )
+        elif sources.sequences is not None:
+            dynamics = _fit_sequences(name, sources, observations, hazard, intervals, seed, progress)
+        else:
+            dynamics = _fit_steps(name, sources, hazard, by_step, intervals, seed)
     if trials is None:
         return _with_assumed_hazard(dynamics)
     spans = _exact_intervals("hazard", dynamics.hazard, trials)

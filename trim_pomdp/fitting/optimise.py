@@ -7,6 +7,7 @@ what L-BFGS-B is for (Byrd, Lu, Nocedal and Zhu 1995, as in SciPy).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,6 +44,14 @@ class Optimum:
     value: float
     converged: bool
     message: str
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Within it, linear algebra takes one thread: that of fits is so small that further ones only wait for work."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 def minimise(
