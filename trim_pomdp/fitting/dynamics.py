@@ -151,19 +151,8 @@ def fit_dynamics(
         raise InputError("hazards by class can be fitted on labelled solutions and step counts alone")
     with one_blas_thread():
         if sources.pilot:
-            dynamics = fit_pilot(
-                name,
-                sources,
-                observations,
-                hazard,
-                explanation,
-                fit_thresholds,
-                joint,
-                rivals,
-                intervals,
-                seed,
-                progress,
-            )
+            options = (explanation, fit_thresholds, joint, rivals, intervals, seed, progress)
+            dynamics = fit_pilot(name, sources, observations, hazard, *options)
         elif sources.sequences is not None:
             dynamics = _fit_sequences(name, sources, observations, hazard, intervals, seed, progress)
         else:
