@@ -20,7 +20,7 @@ from trim_pomdp.fitting.rollout_data import RepairRows, RolloutRows, WeakRows
 from trim_pomdp.fitting.rollout_estimation import Fitter
 from trim_pomdp.fitting.rollout_fitting import fit_rollouts
 from trim_pomdp.fitting.rollout_terms import (
-    LabelledScores,
+    LabelledStepScores,
     Repairs,
     RepairTruth,
     SeenSteps,
@@ -415,7 +415,7 @@ def test_scores_of_labelled_steps_count_by_class() -> None:
     assert step_classes(np.array([-1, 1]), 3).tolist() == [[0, 0, 0], [0, 2, 1]]
     table = np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]])
     steps = SeenSteps(np.array([[0, 1, 0], [0, 1, 1]]), np.array([2, 3]), np.array([True, True]), table)
-    term = LabelledScores.of(steps, np.array([-1, 1]))
+    term = LabelledStepScores.of(steps, np.array([-1, 1]))
     assert term.counts.tolist() == [[2, 1], [0, 1], [0, 1]]
     right, derailed, wrong = emission(table, PARAMETERS)
     expected = 2 * np.log(right[0]) + np.log(right[1]) + np.log(derailed[1]) + np.log(wrong[1])

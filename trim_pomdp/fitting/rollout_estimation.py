@@ -22,7 +22,7 @@ from trim_pomdp.fitting.likelihood import Parameters, weak_success_curve
 from trim_pomdp.fitting.parameters import DEFAULTS, PARAMETERS, Explanation
 from trim_pomdp.fitting.rollout_data import RepairRows, RolloutRows, StrongRows, WeakRows, take
 from trim_pomdp.fitting.rollout_terms import (
-    LabelledScores,
+    LabelledStepScores,
     Repairs,
     RepairTruth,
     RolloutTerm,
@@ -260,7 +260,7 @@ class Fitter:
             out.append(WeakScores.of(seen, part.batch.correct, hazards))
         if known.any():
             part = take(weak, known)
-            out.append(LabelledScores.of(self.seen(part), part.labels))
+            out.append(LabelledStepScores.of(self.seen(part), part.labels))
         return out
 
     def repairs(self, repairs: RepairRows, hazards: Hazards) -> Repairs:

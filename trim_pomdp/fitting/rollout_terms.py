@@ -368,7 +368,7 @@ class WeakScores:
 
 
 @dataclass(frozen=True)
-class LabelledScores:
+class LabelledStepScores:
     """Scores of steps whose class is known (`step_classes`): what transfer and p_d are, without the filter.
 
     `counts` has the shape (3, J): steps of class S0, S1, S2 by bin.
@@ -380,7 +380,7 @@ class LabelledScores:
     informs: frozenset[str] = _EMISSION
 
     @classmethod
-    def of(cls, steps: SeenSteps, labels: IntArray) -> LabelledScores:
+    def of(cls, steps: SeenSteps, labels: IntArray) -> LabelledStepScores:
         """Count the bins of labelled solutions; `labels` holds first wrong steps from 0, or -1."""
         T = steps.bins.shape[1]
         counts = np.zeros(steps.table.shape)
