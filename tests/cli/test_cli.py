@@ -546,12 +546,16 @@ def executed(*arguments: str, **changes: object) -> subprocess.CompletedProcess:
 
 
 def test_as_a_process(tmp_path):
+    executed("policy", "--preset", FITTED, "--budget", "0", cwd=tmp_path)  # says so if it has to compile
     done = executed("policy", "--preset", FITTED, "--budget", "0", "--json", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["planned"]["strong_tokens"] == 0
     done = executed("policy", "--preset", FITTED, "--budget", "2", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "trim-pomdp: error: budget is 2; expected a share of strong-only's tokens, from 0 to 1\n"
+    assert done.stderr == (
+        "trim-pomdp policy: error: Invalid value for '--budget': budget is 2; expected a share of strong-only's tokens, "
+        "from 0 to 1; did you mean 0.02?\n"
+    )
     done = executed("nope", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert list(tmp_path.iterdir()) == []

@@ -215,10 +215,8 @@ def test_hazard_leans_on_the_step_before_where_trials_are_few() -> None:
 
 
 def test_second_moments_against_simulation(truth: RoutingModel) -> None:
-    from trim_pomdp.planning.simulation import _counts
-
     rule = ThresholdRule(threshold=0.4)
-    counts = _counts(rule, truth, 200_000, np.random.default_rng(0))
+    counts = rule.simulated(truth, 200_000, np.random.default_rng(0))
     below = truth.emission @ truth.observations.share_below(0.4)
     dynamics = truth.dynamics
     moments = routing_moments(
