@@ -559,7 +559,7 @@ def test_log_probabilities_of_given_steps_are_those_of_writing_them(tiny: Path) 
     (weak,) = (lab_source.model_source(str(tiny)).load({"weak"}).weak,)
     assert weak is not None
     compared = 0
-    for i in range(20):
+    for i in range(60):  # a random model leaves boxes open, whose steps are over with their last token only
         problem = Problem(f"q{i}", "Start 10; a) +11", "21")
         steps: list[str] = []
         written = []

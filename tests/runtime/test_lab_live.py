@@ -132,10 +132,10 @@ def test_batch_size_seldom_flips_a_token(cli_json: Any, tmp_path: Path) -> None:
     texts = []
     for in_flight in (3, 64):
         out = tmp_path / str(in_flight)
-        cli_json("run", "--problems", 200, "--budget", 0.3, "--in-flight", in_flight, "--out", out)
+        cli_json("run", "--problems", 100, "--budget", 0.3, "--in-flight", in_flight, "--out", out)
         texts.append({record.terminal.problem: solving.texts(record) for record in read_traces(out)})
     flipped = [problem for problem, steps in texts[0].items() if steps != texts[1][problem]]
-    assert len(flipped) <= 2
+    assert len(flipped) <= 1
 
 
 def test_rollouts_are_of_fitting_problems(cli_json: Any, tmp_path: Path) -> None:
