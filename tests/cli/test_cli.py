@@ -81,6 +81,7 @@ def test_frontier_document(cli_json, tmp_path):
     check_picture(plot)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [0, 0.2, 1])
 def test_policy_meets_a_budget(budget, cli_json, tmp_path):
     out = tmp_path / "policy.json"
@@ -159,6 +160,7 @@ def test_simulating_a_planned_tradeoff_tells_it(cli_json, tmp_path):
     assert again == document != other
 
 
+@pytest.mark.slow
 def test_two_files_do_what_the_preset_made_of_them_does(cli_json, files):
     both = ["--observations", files["preset_observations"], "--dynamics", files["dynamics"]]
     for verb in (["policy", "--budget", 0.3], ["simulate", "--threshold", 0.4, "--problems", 1000], ["inspect"]):
@@ -626,6 +628,7 @@ def test_cells():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_nothing_is_replaced_silently(run_cli, tmp_path):
     out, picture = tmp_path / "p.json", tmp_path / "f.svg"
     policy = ("policy", "--preset", "qwen2.5-1.5b-7b-math-paper", "--tradeoff", 5, "--out", out)

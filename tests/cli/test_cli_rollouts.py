@@ -11,6 +11,8 @@ from trim_pomdp.data.rollouts import Rollouts
 from trim_pomdp.data.sequences import ScoredSequence
 from trim_pomdp.planning.synthetic import draw_rollouts
 
+pytestmark = pytest.mark.slow  # minutes in all
+
 CAP = 10
 
 

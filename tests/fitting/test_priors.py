@@ -16,6 +16,8 @@ from trim_pomdp.model.hazard import trials_from_counts
 from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.presets.store import load_preset
 
+pytestmark = pytest.mark.slow  # minutes in all
+
 WEAK, STRONG, OTHER = "qwen2.5-1.5b-instruct", "qwen2.5-7b-instruct", "qwen3-8b"
 TRUE_UNIT = 494.84
 ACCURACY = Explanation("accuracy", "", ("weak_success", "strong_success", "repair"))

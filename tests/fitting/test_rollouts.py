@@ -35,6 +35,8 @@ from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.model.sequences import SequenceBatch
 from trim_pomdp.planning.synthetic import draw_pilot, draw_rollouts, draw_sequences, draw_weak_rollouts
 
+pytestmark = pytest.mark.slow  # minutes in all
+
 T = 12
 RISING = np.append(np.clip(0.02 * np.arange(1, T) ** 1.4, 0, 0.9), 1.0)
 LATE = np.append(np.full(T - 1, 0.04), 1.0)

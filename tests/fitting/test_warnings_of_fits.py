@@ -146,6 +146,7 @@ def files(model: tp.RoutingModel, tmp_path_factory: pytest.TempPathFactory) -> d
     return {path.stem: str(path) for path in folder.iterdir()} | {"dynamics": str(folder / "dynamics.json")}
 
 
+@pytest.mark.slow
 def test_every_verb_that_uses_a_doubtful_fit_says_so_first(files, run_cli, tmp_path) -> None:  # type: ignore[no-untyped-def]
     both = ["--observations", files["obs"], "--dynamics", files["dynamics"]]
     policy, frontier = tmp_path / "policy.json", tmp_path / "frontier.json"

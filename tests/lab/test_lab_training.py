@@ -111,6 +111,7 @@ def weights(folder):
     return {role: load_file(folder / role / "model.safetensors") for role in ("strong", "weak", "prm")}
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_reaches_the_same_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "_CHECKPOINT_EVERY", 2)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -164,6 +165,7 @@ def test_a_base_of_another_kind_is_refused(tmp_path, role, words):
     assert not (tmp_path / "lab").exists()
 
 
+@pytest.mark.slow
 def test_another_base_of_the_same_name_is_refused(tmp_path):
     for seed in (0, 1):
         training.train(tmp_path / str(seed), recipe=SMALL, seed=seed)

@@ -80,6 +80,7 @@ def test_standard_errors_count_problems_not_rows():
     assert copies.rows[0].auc.standard_error > 0
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_result():
     first, second, other = (compare(CANDIDATES, *data(), seed=seed) for seed in (1, 1, 2))
     assert first.rows == second.rows

@@ -88,6 +88,7 @@ def test_alpha_vector_rules(where: str, price: float, request) -> None:  # type:
     close(simulate(artifact, model, 60_000, 2), artifact.planned)
 
 
+@pytest.mark.slow
 def test_a_policy_planned_for_one_pair_is_evaluated_on_another(fitted: RoutingModel, late: RoutingModel) -> None:
     for home, away in ((fitted, late), (late, fitted)):
         policy = policy_for_tradeoff(home, 0.1)
@@ -176,6 +177,7 @@ def test_single_and_batched_decisions_agree_with_the_definition(late: RoutingMod
         assert decide(rule, q[i : i + 1], bins[i : i + 1], ended[i : i + 1], steps[i : i + 1])[0] == batch[i]
 
 
+@pytest.mark.slow
 def test_mixing_two_policies_meets_the_budget_and_states_the_variance(fitted: RoutingModel) -> None:
     artifact = policy_for_budget(fitted, 0.2)
     assert artifact.planned.budget == pytest.approx(0.2, abs=1e-9)

@@ -67,6 +67,7 @@ def test_never_below_the_threshold_rule(model: RoutingModel, change: dict[str, f
     assert (planned.accuracy_at(grid) >= hull_at(threshold_curve(changed), grid) - 2e-4).all()
 
 
+@pytest.mark.slow
 def test_the_paper_rule_is_dominated_where_it_sees_no_more_than_the_planner() -> None:
     """In the paper's model the class table is a fresh emission, so both see the same of each step."""
     paper = load_preset("qwen2.5-1.5b-7b-math-paper").routing_model()
@@ -97,6 +98,7 @@ def test_budget_one_can_be_spent_where_the_strong_model_is_perfect(model: Routin
     assert artifact.planned.accuracy == pytest.approx(1.0, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [0.003, 0.05, 0.2, 0.37, 0.6])
 def test_budgets_are_met_exactly(frontier: Frontier, model: RoutingModel, budget: float) -> None:
     artifact = frontier.policy_for_budget(budget)

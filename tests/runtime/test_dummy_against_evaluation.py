@@ -14,6 +14,8 @@ from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.run import Routing
 from trim_pomdp.runtime.summary import mean_and_error
 
+pytestmark = pytest.mark.slow  # minutes in all
+
 N = 3000
 RULES = {
     "alpha": alpha_rule(),

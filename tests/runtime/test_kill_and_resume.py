@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from trim_pomdp.runtime.traces import read_traces
 
 PROGRAM = """
@@ -32,6 +34,7 @@ print(json.dumps([summary.problems, summary.accuracy, summary.strong_tokens, sum
 """
 
 
+@pytest.mark.slow
 def test_twenty_kills(tmp_path: Path) -> None:
     program = PROGRAM.format(tests=str(Path(__file__).parents[1]))
     rng = random.Random(0)

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.skipif(
     not (shipped_folder() / "prm" / "config.json").is_file() or "lab-loop" not in preset_names(),
     reason="the lab's models are not there yet",
 )
+pytestmark = [pytestmark, pytest.mark.slow]  # minutes in all
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -32,6 +32,8 @@ import live_statistics as stats
 import report_live
 import study_live
 
+pytestmark = pytest.mark.slow  # minutes in all
+
 N = 300
 
 
