@@ -399,6 +399,7 @@ def test_planned_and_measured_budgets_of_a_policy_have_one_unit(
     assert out["strong_tokens"] / out["budget"] == pytest.approx(MODEL.strong_only_tokens)
 
 
+@pytest.mark.slow
 def test_rollouts_resume_and_leave_out_what_failed(
     dummy: DummySource, run_cli: Any, cli_json: Any, cli_refused: Any, many: Path, tmp_path: Path
 ) -> None:

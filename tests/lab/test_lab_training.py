@@ -100,6 +100,7 @@ def test_a_model_is_cut_until_it_solves_few_enough(tmp_path, monkeypatch, shares
         assert model.config.intermediate_size == taken
 
 
+@pytest.mark.slow
 def test_the_share_solved_is_that_of_the_checker(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "_MEASURED", 20)
     # .85 and .45 on 1,500 problems; here 60.
@@ -141,6 +142,7 @@ def test_what_was_trained_loads_and_writes(tmp_path):
     assert models.weak is not None
 
 
+@pytest.mark.slow
 def test_a_base_that_is_there_is_not_trained_again(tmp_path):
     training.train(tmp_path / "first", recipe=SMALL)
     seen = []

@@ -49,6 +49,7 @@ def test_ends_of_the_frontier(frontier: Frontier, model: RoutingModel) -> None:
     assert frontier.strong_only.budget == pytest.approx(1.0, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
