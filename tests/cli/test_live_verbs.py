@@ -578,3 +578,17 @@ def test_log_probabilities_of_given_steps_are_those_of_writing_them(tiny: Path) 
                 assert mine == pytest.approx(theirs, abs=1e-4)
                 compared += 1
     assert compared >= 10
+
+
+@pytest.mark.parametrize("verb", ["run", "rollout"])
+def test_ctrl_c_says_how_to_go_on(
+    dummy: DummySource, run_cli: Any, fitted: dict[str, Path], many: Path, tmp_path: Path, monkeypatch: Any, verb: str
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trim_pomdp.runtime.run.solve_all", interrupted)
+    options = ("--threshold", 0.5) if verb == "run" else ("--mode", "weak")
+    code, out, err = run_cli(verb, "--models", "dummy", "--problems", many, *options, "--out", tmp_path / "out")
+    assert (code, out) == (130, "")
+    assert err == "interrupted; what was done is kept: the same command with --resume goes on\n"

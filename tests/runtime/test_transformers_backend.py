@@ -180,3 +180,18 @@ def test_spoiled_models_are_refused_in_one_line(folder, tmp_path, spoil, words, 
         TransformersGenerator.load(tmp_path / "weak", role="weak")
     assert "\n" not in str(refused.value)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("saved", "wanted"),
+    [(torch.float32, torch.float32), (torch.bfloat16, torch.bfloat16), (torch.float16, torch.bfloat16)],
+)
+def test_models_run_in_the_type_of_their_files(folder, tmp_path, saved, wanted):
+    """A 7B model in bfloat16 is not blown up to float32; a CPU has no arithmetic in float16."""
+    from transformers import AutoModelForCausalLM
+
+    from trim_pomdp.runtime.backends.torch_models import load_model, save_model
+
+    save_model(load_model(AutoModelForCausalLM, folder / "weak", "float32", "cpu").to(saved), tmp_path / "model")
+    loaded = load_model(AutoModelForCausalLM, tmp_path / "model", "auto", "cpu")
+    assert (loaded.dtype, loaded.device.type) == (wanted, "cpu")
