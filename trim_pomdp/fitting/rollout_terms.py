@@ -271,13 +271,19 @@ class WeakOutcomes:
 
 
 @dataclass(frozen=True)
-class WeakLengths:
-    """Lengths and outcomes of weak-only solutions (and first errors, where labelled), hazards given."""
+class _Lengths:
+    """Lengths and outcomes of solutions that one model wrote alone, hazards given."""
 
     counts: LengthCounts
     hazards: Hazards
-    name: str = "weak rollouts: lengths and outcomes"
-    informs: frozenset[str] = _WEAK | _RECOVERY
+
+    def success(self, parameters: Parameters, steps: int) -> FloatArray:
+        """Success of the model's steps, shape (steps,)."""
+        raise NotImplementedError
+
+    def upon_weak(self, parameters: Parameters, upon: FloatArray) -> tuple[FloatArray, dict[str, float]]:
+        """What changes with `success`, as what changes with the weak model's, and slopes in further parameters."""
+        raise NotImplementedError
 
     def given(self, hazards: Hazards) -> Self:
         """See `RolloutTerm`."""
@@ -291,12 +297,29 @@ class WeakLengths:
         """See `SmoothTerm`."""
         fit = self._fit(parameters)
         upon = fit.slopes(self.counts)
-        by_parameter = Upon(upon.success, upon.recovery).by_parameter(parameters, self.hazards)
-        return fit.log_likelihood(self.counts), by_parameter
+        weak, further = self.upon_weak(parameters, upon.success)
+        by_parameter = Upon(weak, upon.recovery).by_parameter(parameters, self.hazards)
+        return fit.log_likelihood(self.counts), {**by_parameter, **further}
 
     def _fit(self, parameters: Parameters) -> LengthFit:
-        success = weak_success_curve(parameters, len(self.hazards.right))
+        success = self.success(parameters, len(self.hazards.right))
         return LengthFit(success, self.hazards, parameters["recovery"])
+
+
+@dataclass(frozen=True)
+class WeakLengths(_Lengths):
+    """Lengths and outcomes of weak-only solutions (and first errors, where labelled), hazards given."""
+
+    name: str = "weak rollouts: lengths and outcomes"
+    informs: frozenset[str] = _WEAK | _RECOVERY
+
+    def success(self, parameters: Parameters, steps: int) -> FloatArray:
+        """p_w by step."""
+        return weak_success_curve(parameters, steps)
+
+    def upon_weak(self, parameters: Parameters, upon: FloatArray) -> tuple[FloatArray, dict[str, float]]:
+        """The same."""
+        return upon, {}
 
 
 @dataclass(frozen=True)
@@ -403,33 +426,19 @@ class LabelledStepScores:
 
 
 @dataclass(frozen=True)
-class StrongOutcomes:
+class StrongOutcomes(_Lengths):
     """Outcomes and lengths of strong-only solutions (and first errors, where labelled)."""
 
-    counts: LengthCounts
-    hazards: Hazards
     name: str = "strong rollouts: lengths and outcomes"
     informs: frozenset[str] = _WEAK | _STRONG | _RECOVERY
 
-    def given(self, hazards: Hazards) -> Self:
-        """See `RolloutTerm`."""
-        return replace(self, hazards=hazards)
+    def success(self, parameters: Parameters, steps: int) -> FloatArray:
+        """See `strong_curve`."""
+        return strong_curve(parameters, steps)
 
-    def log_likelihood(self, parameters: Parameters) -> float:
-        """See `Term`."""
-        return self._fit(parameters).log_likelihood(self.counts)
-
-    def slopes(self, parameters: Parameters) -> tuple[float, dict[str, float]]:
-        """See `SmoothTerm`."""
-        fit = self._fit(parameters)
-        upon = fit.slopes(self.counts)
-        weak, strong = _strong_slopes(parameters, upon.success)
-        by_parameter = Upon(weak, upon.recovery).by_parameter(parameters, self.hazards)
-        return fit.log_likelihood(self.counts), {**by_parameter, **strong}
-
-    def _fit(self, parameters: Parameters) -> LengthFit:
-        success = strong_curve(parameters, len(self.hazards.right))
-        return LengthFit(success, self.hazards, parameters["recovery"])
+    def upon_weak(self, parameters: Parameters, upon: FloatArray) -> tuple[FloatArray, dict[str, float]]:
+        """With slopes in p_s and p_r."""
+        return _strong_slopes(parameters, upon)
 
 
 @dataclass(frozen=True)

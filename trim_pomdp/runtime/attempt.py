@@ -33,6 +33,7 @@ from trim_pomdp.runtime.records import (
     StepClass,
     TerminalRecord,
     TokenCounts,
+    fill_in,
 )
 from trim_pomdp.runtime.stepping import flaw_of
 from trim_pomdp.text.answers import AnswerChecker, same_answer
@@ -179,6 +180,7 @@ class Attempt:
         self._reason: Reason | None = None
         self._error: str | None = None
         self._strong_tokens = 0
+        self._answer: str | None = None
         self._correct: bool | None = None
         self._is_judged = False
         self._course = self._solve()
@@ -225,7 +227,8 @@ class Attempt:
         while len(self._texts) < self.caps.max_steps:
             accepted = yield from self._next_step()
             self._texts.append(accepted.text)
-            if self.format.answer(self._texts) is not None:
+            self._answer = self.format.answer(self._texts)
+            if self._answer is not None:
                 return "answer"
             if accepted.stop == "end":
                 return "no answer"
@@ -294,9 +297,7 @@ class Attempt:
         if not all(0.0 <= score <= 1.0 for score in scores.scores):
             raise ReplyError(f"PRM: scores are {scores.scores!r:.80}; expected probabilities")
         scoring = Scoring(scores=scores.scores, tokens=scores.tokens, seconds=reply.seconds)
-        for index, known in enumerate(self._own_scores):
-            if known is None:
-                self._own_scores[index] = scoring.scores[index]
+        fill_in(self._own_scores, scoring.scores)
         return scoring
 
     @property
@@ -314,7 +315,7 @@ class Attempt:
     @property
     def answer(self) -> str | None:
         """The answer of a solution that has ended with one."""
-        return self.format.answer(self._texts) if self._reason == "answer" else None
+        return self._answer if self._reason == "answer" else None
 
     @property
     def answer_is_plain(self) -> bool:

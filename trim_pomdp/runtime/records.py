@@ -17,6 +17,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from trim_pomdp.artifacts import Record
 from trim_pomdp.display import Shown, html_table
 from trim_pomdp.model.dynamics import Probability
+from trim_pomdp.policies.base import Author
 from trim_pomdp.runtime.protocols import GeneratedStep, SolutionScores, StopReason
 from trim_pomdp.runtime.stepping import Flaw
 
@@ -155,9 +156,14 @@ class DecisionRecord(Record):
         return None if self.scoring is None else self.scoring.scores[-1]
 
     @property
+    def author(self) -> Author | None:
+        """Who wrote the step that stands in the solution; None where an error came first."""
+        return None if self.action is None else ("strong" if self.action == "regenerate" else "weak")
+
+    @property
     def accepted(self) -> Generation | None:
         """The step that stands in the solution; None where an error came first."""
-        return self.strong if self.action == "regenerate" else (self.weak if self.action == "keep" else None)
+        return self.strong if self.author == "strong" else (self.weak if self.author == "weak" else None)
 
 
 class TerminalRecord(Record):
@@ -255,7 +261,7 @@ class SolutionRecord(Shown):
         rows = [
             (
                 item.step + 1,
-                {"keep": "weak", "regenerate": "strong", None: None}[item.action],
+                item.author,
                 score,
                 item.q,
                 None if item.accepted is None else item.accepted.text,
@@ -277,13 +283,13 @@ class SolutionRecord(Shown):
             if item.scoring is None:
                 continue
             seen = item.scoring.scores if item.action == "keep" else item.scoring.scores[:-1]
-            _fill(out, seen[given:])
+            fill_in(out, seen[given:])
         if self.terminal.scoring is not None:
-            _fill(out, self.terminal.scoring.scores[given:])
+            fill_in(out, self.terminal.scoring.scores[given:])
         return tuple(out)
 
 
-def _fill(known: list[float | None], seen: tuple[float, ...]) -> None:
+def fill_in(known: list[float | None], seen: tuple[float, ...]) -> None:
     """Take over the scores of steps that had none."""
     for index, score in enumerate(seen[: len(known)]):
         if known[index] is None:

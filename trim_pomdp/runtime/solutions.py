@@ -19,8 +19,8 @@ def solution_text(record: SolutionRecord, problem: Problem) -> SolutionText:
     end = record.terminal
     steps: list[tuple[str, Author]] = [(text, "given") for text in end.prefix]
     for item in record.decisions:
-        if item.accepted is not None:
-            steps.append((item.accepted.text, "strong" if item.action == "regenerate" else "weak"))
+        if item.accepted is not None and item.author is not None:
+            steps.append((item.accepted.text, item.author))
     return SolutionText(
         id=problem.id,
         prompt=problem.prompt,

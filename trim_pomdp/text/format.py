@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trim_pomdp.text.boxes import ends_in_thinking, step_answer
-from trim_pomdp.text.steps import BLANK_LINE, StepCutter, Thinking, ends_only_at_newlines, joiner
+from trim_pomdp.text.steps import BLANK_LINE, StepCutter, Thinking, ends_only_at_newlines, first_step, joiner
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,7 @@ class StepFormat:
     keep_blocks: bool = True
 
     def __post_init__(self) -> None:
-        self._cutter()
-
-    def _cutter(self, in_thinking: bool = False) -> StepCutter:
-        return StepCutter(self.separator, thinking=self.thinking, in_thinking=in_thinking, keep_blocks=self.keep_blocks)
+        StepCutter(self.separator, thinking=self.thinking)
 
     @property
     def joiner(self) -> str:
@@ -50,7 +47,10 @@ class StepFormat:
 
     def next_step(self, text: str, steps: Sequence[str]) -> str | None:
         """The step that a text after these steps begins with, once it is over; None as long as it may go on."""
-        return next(iter(self._cutter(ends_in_thinking("\n".join(steps))).feed(text)), None)
+        in_thinking = ends_in_thinking("\n".join(steps))
+        return first_step(
+            text, self.separator, thinking=self.thinking, in_thinking=in_thinking, keep_blocks=self.keep_blocks
+        )
 
     def answer(self, steps: Sequence[str]) -> str | None:
         """The answer in the last of the steps, which ends the solution; None if it goes on."""

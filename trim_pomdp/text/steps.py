@@ -84,18 +84,24 @@ def split_steps(
 
 
 def first_step(
-    text: str, separator: str = BLANK_LINE, *, thinking: Thinking = "route", in_thinking: bool = False
+    text: str,
+    separator: str = BLANK_LINE,
+    *,
+    thinking: Thinking = "route",
+    in_thinking: bool = False,
+    keep_blocks: bool = True,
 ) -> str | None:
     r"""The first step of a text that is being written, once it is over; None as long as it may go on.
 
-    Parameters are those of `split_steps`.
+    Parameters are those of `StepCutter`.
 
     Examples
     --------
     >>> first_step("\n\nAdd: 9.\n"), first_step("\n\nAdd: 9.\n\nTwi")
     (None, 'Add: 9.')
     """
-    return next(iter(StepCutter(separator, thinking=thinking, in_thinking=in_thinking).feed(text)), None)
+    cutter = StepCutter(separator, thinking=thinking, in_thinking=in_thinking, keep_blocks=keep_blocks)
+    return next(iter(cutter.feed(text)), None)
 
 
 def joiner(separator: str = BLANK_LINE) -> str:

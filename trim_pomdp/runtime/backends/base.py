@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -112,10 +113,8 @@ def table_class(backend: str, role: Role) -> type[ModelTable]:
 
 
 def _from_elsewhere(backend: str) -> Any:
-    try:
-        return importlib.import_module(backend if "." in backend else "")
-    except (ImportError, ValueError):
-        raise InputError(
-            f"unknown backend {backend!r}; there are {', '.join(sorted(BACKENDS))}, or a module of one's own "
-            "(package.module)"
-        ) from None
+    if "." in backend:
+        with suppress(ImportError, ValueError):
+            return importlib.import_module(backend)
+    known = ", ".join(sorted(BACKENDS))
+    raise InputError(f"unknown backend {backend!r}; there are {known}, or a module of one's own (package.module)")
