@@ -160,7 +160,7 @@ def value_and_q(b, ended, action, step, vectors, offset, after, reward):
 @helper
 def gain_and_price(b, ended, step, vectors, offset, after, price, reward):
     """Gain of intervening, its price, and q after keeping and after regenerating."""
-    cost = b[0] * price[0] + b[1] * price[1] + b[2] * price[2]
+    cost = b[0] * price[step, 0] + b[1] * price[step, 1] + b[2] * price[step, 2]
     kept, keep = value_and_q(b, ended, 0, step, vectors, offset, after, reward)
     redone, redo = value_and_q(b, ended, 1, step, vectors, offset, after, reward)
     return redone - kept, cost, keep, redo
@@ -209,7 +209,7 @@ def decide(q, bins, ended, steps, rule, out):
 
 
 def propagate_alpha(rule: Any, true_success: Any, true_end: Any, true_emission: Any, true_after: Any) -> Any:
-    totals = np.zeros(7)
+    totals = np.zeros((len(true_success), 7))
     mass = np.zeros((2, 2, rule[-1] + 1))
     mass[0, 0, -1] = 1.0
     by_bin = np.ascontiguousarray(rule[2].T)
@@ -219,7 +219,10 @@ def propagate_alpha(rule: Any, true_success: Any, true_end: Any, true_emission: 
 
 @compiled
 def _propagate_alpha(rule, by_bin, true_success, true_end, true_emission, true_after, mass, room, totals):
-    """Add to `totals`; `mass` (2, 2, cells + 1): now and after the step, prefix right or derailed, by belief cell."""
+    """Add to `totals` (T, 7), accuracy and counts by the step where they fall.
+
+    `mass` (2, 2, cells + 1): now and after the step, prefix right or derailed, by belief cell.
+    """
     success, end, _, vectors, offset, after, price, reward, cells = rule
     T, J = len(true_success), len(by_bin)
     n_steps = len(success)
@@ -262,8 +265,8 @@ def _propagate_alpha(rule, by_bin, true_success, true_end, true_emission, true_a
                     action = 1 if gain > cost else 0
                     cell = cell_of(redo if action == 1 else keep, cells)
                     for c in range(3):
-                        totals[1 + 3 * action + c] += flow[c]
-                        totals[0] += flow[c] * true_after[t, ended, action, c, 1, 0]
+                        totals[t, 1 + 3 * action + c] += flow[c]
+                        totals[t, 0] += flow[c] * true_after[t, ended, action, c, 1, 0]
                         mass[new, 0, cell] += flow[c] * true_after[t, ended, action, c, 0, 0]
                         mass[new, 1, cell] += flow[c] * true_after[t, ended, action, c, 0, 1]
         now = new
@@ -272,7 +275,7 @@ def _propagate_alpha(rule, by_bin, true_success, true_end, true_emission, true_a
 @compiled
 def propagate_posterior(act, success, end, emission, after):
     T, J = len(success), emission.shape[1]
-    totals = np.zeros(7)
+    totals = np.zeros((T, 7))
     mass = np.zeros((2, J + 1))
     mass[0, J] = 1.0
     # P(score bin ≥ j) by class, to move the minimum of a regenerated step.
@@ -299,8 +302,8 @@ def propagate_posterior(act, success, end, emission, after):
                         if flow == 0.0:
                             continue
                         action = act[m, j]
-                        totals[1 + 3 * action + c] += flow
-                        totals[0] += flow * after[t, ended, action, c, 1, 0]
+                        totals[t, 1 + 3 * action + c] += flow
+                        totals[t, 0] += flow * after[t, ended, action, c, 1, 0]
                         right = flow * after[t, ended, action, c, 0, 0]
                         derailed = flow * after[t, ended, action, c, 0, 1]
                         if action == 0:
@@ -323,7 +326,8 @@ def propagate_posterior(act, success, end, emission, after):
 
 
 @compiled
-def simulate(rng, out, kind, table, act, rule, true_success, true_end, cumulative, true_after):
+def simulate(rng, out, kind, table, act, rule, true_success, true_end, cumulative, true_after, tokens):
+    """Fill `out` (n, 9); `tokens` (2, 3) is what a step adds to the solution, by action and class."""
     success, end, emission, vectors, offset, after, price, reward, cells = rule
     T, J = len(true_success), cumulative.shape[1]
     n_steps = len(success)
@@ -333,6 +337,7 @@ def simulate(rng, out, kind, table, act, rule, true_success, true_end, cumulativ
         right = True
         cell = cells
         minimum = J
+        length = 0.0
         for t in range(T):
             c = 1
             if right:
@@ -352,6 +357,8 @@ def simulate(rng, out, kind, table, act, rule, true_success, true_end, cumulativ
             else:
                 action = 1 if rng.random() < table[c, j] else 0
             out[i, 1 + 3 * action + c] += 1.0
+            out[i, 7 + action] += length
+            length += tokens[action, c]
             row = true_after[t, ended, action, c]
             u = rng.random()
             right = u < row[0, 0] + row[1, 0]

@@ -81,3 +81,27 @@ def routing_moments(
             outcomes,
         )
     )
+
+
+def counts_by_step(regenerate: FloatArray, weak_success: FloatArray, end: FloatArray, outcomes: FloatArray) -> FloatArray:
+    """Mean number of steps by step index, action (keep, regenerate) and class of the weak step, under one rule.
+
+    Parameters
+    ----------
+    regenerate : ndarray of shape (3,)
+        Probability of regenerating a weak step of class S0, S1, S2.
+    weak_success, end, outcomes
+        As in `routing_moments`.
+
+    Returns
+    -------
+    ndarray of shape (T, 2, 3)
+    """
+    counts = np.zeros((len(end), 2, 3))
+    right, derailed = 1.0, 0.0
+    acts = np.stack([1.0 - regenerate, regenerate])
+    for t, success in enumerate(weak_success.tolist()):
+        counts[t] = acts * np.array([right * success, derailed, right * (1.0 - success)])
+        ends = np.stack([1.0 - end[t], end[t]])
+        right, derailed = np.einsum("ac,ec,eacp->p", counts[t], ends, outcomes[t, :, :, :, 0]).tolist()
+    return counts

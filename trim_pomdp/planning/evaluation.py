@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from trim_pomdp.model.prices import Money
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
 
@@ -24,7 +25,9 @@ FloatArray = NDArray[np.float64]
 
 
 def evaluate(policy: Rule | PolicyArtifact, model: RoutingModel) -> PlannedPoint:
-    """Expected accuracy, tokens, regenerations and steps per problem of a policy in a model, exactly.
+    """Expected accuracy, tokens, regenerations, steps, and money, per problem of a policy in a model, exactly.
+
+    Money is None where the model has no tariff.
 
     Parameters
     ----------
@@ -41,7 +44,27 @@ def evaluate(policy: Rule | PolicyArtifact, model: RoutingModel) -> PlannedPoint
         sees other evidence, or it has no exact evaluation.
     """
     rule = rule_of(policy)
-    return _point(rule.totals(model), model, rule.planned_tradeoff)
+    point = _point(rule.totals(model), model, rule.planned_tradeoff)
+    return point if model.tariff is None else point.model_copy(update={"money": money_of(rule, model).total})
+
+
+def money_of(policy: Rule | PolicyArtifact, model: RoutingModel) -> Money:
+    """Expected money per problem of a policy by model and purpose (`trim_pomdp.model.prices`).
+
+    A policy that leaves every step to the strong model has nothing drafted, and only one that decides on PRM scores has
+    steps scored.
+
+    Raises
+    ------
+    InputError
+        As `evaluate`; or if the model has no tariff.
+    """
+    rule = rule_of(policy)
+    money = Money()
+    for part, share in zip(rule.parts, rule.shares, strict=True):
+        asks = {"drafted": "weak" in part.authors, "scored": part.needs_score}
+        money += model.costs.expected(part.counts_by_step(model), **asks).scaled(share)
+    return money
 
 
 def rule_of(policy: Rule | PolicyArtifact) -> Rule:
@@ -56,7 +79,7 @@ def mix(first: PlannedPoint, second: PlannedPoint, probability: float) -> Planne
         name: None if a[name] is None or b[name] is None else (1 - probability) * a[name] + probability * b[name]
         for name in a
     }
-    return PlannedPoint.model_validate({**mixed, "tradeoff": None})
+    return PlannedPoint.model_validate({**mixed, "tradeoff": None, "rate": None})
 
 
 def _point(totals: FloatArray, model: RoutingModel, tradeoff: float | None = None) -> PlannedPoint:

@@ -323,7 +323,7 @@ def gains(rule: AlphaVectorRule, step: int, q: FloatArray, *, ended: bool = Fals
         return np.asarray(rule.reward * prefix[..., OVER, RIGHT] + prefix[..., GOES_ON, :].sum(axis=-1) * follows)
 
     kept, redone = map(value, tables.after[step, int(ended)])
-    return redone - kept, belief @ tables.price
+    return redone - kept, belief @ tables.price[step]
 
 
 def has_policy_map(policy: Rule | PolicyArtifact) -> bool:

@@ -1,7 +1,8 @@
 """Monte Carlo in the routing model: a cross-check of the exact evaluation, with standard errors.
 
 Problems are drawn one by one from the model: class, score bin, end, action, what follows. Tokens are class means, so
-their standard errors are those of what is regenerated, not of how long single steps are.
+their standard errors are those of what is regenerated, not of how long single steps are. Where the model has a tariff,
+what is read is the solution of the problem at hand, not its mean length: a check of that approximation.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from trim_pomdp.artifacts import Record
 from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
+from trim_pomdp.model.prices import Role, require_tokens
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.evaluation import rule_of
 from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
@@ -41,6 +43,8 @@ class SimulatedPoint(Shown, Record):
     discarded_tokens_se: float | None = None
     steps: float
     steps_se: float
+    money: float | None = None
+    money_se: float | None = None
 
     def facts(self) -> Mapping[str, object]:
         """See `Shown`: means with their standard errors."""
@@ -53,7 +57,7 @@ class SimulatedPoint(Shown, Record):
     def z_scores(self, point: PlannedPoint) -> dict[str, float]:
         """Difference from an exact point in standard errors, by quantity (those with a positive one)."""
         out = {}
-        for name, value in point.model_dump(exclude={"tradeoff"}).items():
+        for name, value in point.model_dump(exclude={"tradeoff", "rate"}).items():
             error = getattr(self, f"{name}_se")
             if value is not None and error:
                 out[name] = (getattr(self, name) - value) / error
@@ -85,10 +89,40 @@ def simulate(
         raise InputError(f"{n} problems are too few to simulate; expected at least 2")
     generator = np.random.default_rng(rng)
     rule = rule_of(policy)
-    return _summary(rule.simulated(model, n, generator), model, rule.planned_tradeoff)
+    parts = rule.simulated_parts(model, n, generator)
+    counts = np.concatenate([drawn for _, drawn in parts])
+    money = None if model.tariff is None else np.concatenate([_money(part, drawn, model) for part, drawn in parts])
+    return _summary(counts, money, model, rule.planned_tradeoff)
 
 
-def _summary(counts: FloatArray, model: RoutingModel, tradeoff: float | None) -> SimulatedPoint:
+def _money(rule: Rule, counts: FloatArray, model: RoutingModel) -> FloatArray:
+    """Money of every problem, shape (n,): reading as long as its solution was."""
+    assert model.tariff is not None
+    tariff, prices = model.tariff, model.tariff.prices
+    weak_tokens = np.tile(require_tokens(model.dynamics.name, model.weak_tokens), 2)
+    steps, redone = counts[:, 1:7].sum(axis=1), counts[:, 4:7].sum(axis=1)
+    before, before_redone = counts[:, 7:9].sum(axis=1), counts[:, 8]
+
+    def read(role: Role, requests: FloatArray, solution: FloatArray) -> FloatArray:
+        reading, price = tariff.reading(role), prices.of(role)
+        scale = 1.0 if reading.step_tokens is None else reading.step_tokens / model.step_tokens
+        return (reading.prompt_tokens * requests + scale * solution) * price.reading(1.0, reading.cached)
+
+    money = read("strong", redone, before_redone) + prices.of("strong").writing(1.0) * (
+        counts[:, 4:7] @ model.strong_tokens
+    )
+    if "weak" in rule.authors:
+        drafts = counts[:, 1:7] @ weak_tokens
+        money = money + read("weak", steps, before) + prices.of("weak").writing(1.0) * drafts
+        if rule.needs_score:
+            reader = prices.of("prm").reading(1.0, tariff.prm.cached)
+            money = money + read("prm", steps, before) + reader * drafts
+    return money
+
+
+def _summary(
+    counts: FloatArray, money: FloatArray | None, model: RoutingModel, tradeoff: float | None
+) -> SimulatedPoint:
     kept, regenerated = counts[:, 1:4], counts[:, 4:7]
     strong = regenerated @ model.strong_tokens
     columns = {
@@ -96,8 +130,10 @@ def _summary(counts: FloatArray, model: RoutingModel, tradeoff: float | None) ->
         "strong_tokens": strong,
         "regenerations": regenerated.sum(axis=1),
         "budget": strong / model.strong_only_tokens,
-        "steps": counts[:, 1:].sum(axis=1),
+        "steps": counts[:, 1:7].sum(axis=1),
     }
+    if money is not None:
+        columns["money"] = money
     if model.weak_tokens is not None:
         columns["kept_tokens"] = kept @ model.weak_tokens
         columns["discarded_tokens"] = regenerated @ model.weak_tokens

@@ -24,6 +24,7 @@ from trim_pomdp.artifacts import Record, validate
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
+from trim_pomdp.model.prices import Role as Role
 
 if TYPE_CHECKING:
     from trim_pomdp.model.observations import ClassTable
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 Author = Literal["weak", "strong"]
-Role = Literal["weak", "strong", "prm"]
 Belief = tuple[float, float, float]
 
 
@@ -219,8 +219,21 @@ class Rule(Shown, Record):
         """
         raise InputError(f"a policy of the form {self.form!r} has no exact evaluation in a routing model; run it live")
 
+    def counts_by_step(self, model: RoutingModel) -> FloatArray:
+        """The counts of `totals` by step, which money needs; shape (T, 2, 3).
+
+        Raises
+        ------
+        InputError
+            As `totals`.
+        """
+        raise InputError(f"a policy of the form {self.form!r} has no exact evaluation in a routing model; run it live")
+
     def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> FloatArray:
-        """What `totals` expects, drawn for n problems: right or not (1, 0) and counts; shape (n, 7).
+        """What `totals` expects, drawn for n problems, and tokens of solutions so far; shape (n, 9).
+
+        Right or not (1, 0), counts of (action, class), and the sum over kept, and over regenerated, steps of the tokens
+        of the solution before the step.
 
         Raises
         ------
@@ -228,6 +241,12 @@ class Rule(Shown, Record):
             As `totals`.
         """
         raise InputError(f"a policy of the form {self.form!r} has no simulation in a routing model; run it live")
+
+    def simulated_parts(
+        self, model: RoutingModel, n: int, rng: np.random.Generator
+    ) -> tuple[tuple[Rule, FloatArray], ...]:
+        """What is `simulated`, apart by the rule of `parts` that was drawn."""
+        return ((self, self.simulated(model, n, rng)),)
 
 
 class RuleRouter:
