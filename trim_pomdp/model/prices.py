@@ -1,15 +1,18 @@
 r"""Money: what models charge for tokens, what they read, and what a problem costs by model and purpose.
 
 A generator is asked once a step, for which it reads the problem and the solution so far, and writes the step. The
-process reward model reads problem, solution so far and the weak step. With $P$ tokens of the problem (prompt template
-included) and $a$ tokens of an accepted step, the request at step t = 1, 2, … reads
+process reward model reads problem, solution so far and the weak step. With P tokens of the problem (prompt template
+included) and L of the solution so far, a request reads
 
 .. math::
-    R_t = P + a (t - 1) \text{ tokens (the reward model: and the weak step's)},
+    P + L + o (t - 1) \text{ tokens at step } t \text{ (the reward model: and the weak step's)},
 
-of which the share that prefix caches hold is charged at the cached price. That the solution so far has its mean length
-whatever became of it is an approximation: what a plan knows of the past is P(right) alone. `a` is the mean of a weak
-step that does not end the solution, or as measured (`Reading.step_tokens`).
+o being what an earlier step takes in the model's prompt beyond the tokens that were generated; the share of it that
+prefix caches hold is charged at the cached price.
+
+What a policy costs is exact: E[L] is carried along with the probability of every state (`money`). A *plan* over money
+takes the solution so far to have its mean length at step t, :math:`L = a (t - 1)`, since all that it knows of the past
+is P(right): money of a step then is a table (`StepCosts`), and the plan is optimal for that table.
 """
 
 from __future__ import annotations
@@ -24,10 +27,11 @@ from pydantic import Field, NonNegativeFloat
 
 from trim_pomdp.artifacts import Record
 from trim_pomdp.display import Shown
-from trim_pomdp.errors import InputError, UnsetParameterError
+from trim_pomdp.errors import InputError
 
 FloatArray = NDArray[np.float64]
 Role = Literal["weak", "strong", "prm"]
+ROLES: tuple[Role, ...] = ("weak", "strong", "prm")
 _MILLION = 1e6
 _KEEP, _REGENERATE = 0, 1
 
@@ -144,119 +148,151 @@ class Reading(Record):
     ----------
     prompt_tokens : float
         Mean tokens of a problem, prompt template included.
-    step_tokens : float or None
-        Mean tokens that an accepted step adds; None: as the dynamics have it.
+    step_overhead : float
+        Mean tokens of an earlier step in the model's prompt beyond those that were generated (a mark that asks for its
+        score; another tokenizer); negative where there are fewer.
     cached : float
         Share of what it reads that prefix caches hold.
     """
 
     prompt_tokens: NonNegativeFloat
-    step_tokens: NonNegativeFloat | None = None
+    step_overhead: float = 0.0
     cached: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
 
 
 class Tariff(Record):
-    """What a plan over money takes for granted: prices, and what each model reads."""
+    """What money is reckoned by: prices, and what each model reads.
+
+    Attributes
+    ----------
+    prices : Prices
+    weak, strong, prm : Reading
+    step_tokens : float or None
+        Mean tokens that a step adds to a solution, as plans over money have it; None: as the dynamics imply.
+    """
 
     prices: Prices
     weak: Reading
     strong: Reading
     prm: Reading
+    step_tokens: NonNegativeFloat | None = None
 
     @classmethod
     def of(cls, prices: Prices, prompt_tokens: float, cached: Mapping[str, float] | float = 0.0) -> Tariff:
         """The same prompt length for all models, and a cached share for all or by model."""
-        shares = cached if isinstance(cached, Mapping) else dict.fromkeys(("weak", "strong", "prm"), cached)
-        readings = {
-            role: Reading(prompt_tokens=prompt_tokens, cached=shares.get(role, 0.0))
-            for role in ("weak", "strong", "prm")
-        }
+        shares = cached if isinstance(cached, Mapping) else dict.fromkeys(ROLES, cached)
+        readings = {role: Reading(prompt_tokens=prompt_tokens, cached=shares.get(role, 0.0)) for role in ROLES}
         return cls(prices=prices, **readings)
-
-    def reading_by_step(self, role: Role, step_tokens: float, steps: int) -> FloatArray:
-        """Money that a model's reading of problem and solution so far costs at each step, shape (steps,)."""
-        reading, price = self.reading(role), self.prices.of(role)
-        added = step_tokens if reading.step_tokens is None else reading.step_tokens
-        tokens = reading.prompt_tokens + added * np.arange(steps)
-        return tokens * price.reading(1.0, reading.cached)
 
     def reading(self, role: Role) -> Reading:
         """What a model reads."""
         readings: dict[Role, Reading] = {"weak": self.weak, "strong": self.strong, "prm": self.prm}
         return readings[role]
 
+    def read(self, role: Role, requests: FloatArray, before: FloatArray) -> FloatArray:
+        """Money for reading problem and solution so far, of as many requests at each step; shape (T, …).
+
+        Parameters
+        ----------
+        requests : ndarray of shape (T, …)
+            Mean number of requests by step.
+        before : ndarray of shape (T, …)
+            Expected tokens of the solution so far, summed over them.
+        """
+        reading = self.reading(role)
+        steps = np.arange(len(requests)).reshape(-1, *(1,) * (requests.ndim - 1))
+        tokens = requests * (reading.prompt_tokens + reading.step_overhead * steps) + before
+        return np.maximum(tokens, 0.0) * self.token(role)
+
+    def token(self, role: Role) -> float:
+        """Money for a token that a model reads."""
+        return self.prices.of(role).reading(1.0, self.reading(role).cached)
+
+
+def money(tariff: Tariff, course: FloatArray, tokens: FloatArray, *, drafted: bool, scored: bool) -> Money:
+    """Expected money per problem.
+
+    Parameters
+    ----------
+    course : ndarray of shape (T, 9)
+        What becomes of a policy step by step: `trim_pomdp.policies.Rule.course`.
+    tokens : ndarray of shape (2, 3)
+        Mean tokens of a step by who wrote it (weak, strong) and class of the weak step.
+    drafted : bool
+        Whether the weak model is asked at all; the strong model alone writes without drafts.
+    scored : bool
+        Whether the PRM is asked.
+    """
+    weak, strong = tariff.prices.of("weak"), tariff.prices.of("strong")
+    counts, before = course[:, 1:7].reshape(-1, 2, 3), course[:, 7:]
+    requests, (kept, redone) = counts.sum(axis=2), counts.sum(axis=0)
+    out = {
+        "strong_read": tariff.read("strong", requests[:, _REGENERATE], before[:, _REGENERATE]).sum(),
+        "strong": strong.writing(redone @ tokens[_REGENERATE]),
+    }
+    if drafted:
+        out["weak_read"] = tariff.read("weak", requests, before).sum()
+        out["weak_kept"] = weak.writing(kept @ tokens[_KEEP])
+        out["weak_discarded"] = weak.writing(redone @ tokens[_KEEP])
+    if drafted and scored:
+        drafts = (kept + redone) @ tokens[_KEEP]
+        out["scored"] = tariff.read("prm", requests, before).sum() + tariff.token("prm") * drafts
+    return Money(**{name: float(value) for name, value in out.items()})
+
+
+def mean_step_tokens(course: FloatArray) -> float:
+    """Mean tokens that a step adds to solutions, such that they explain all lengths of solutions so far."""
+    steps = (course[:, 1:7].sum(axis=1) * np.arange(len(course))).sum()
+    return float(course[:, 7:].sum() / steps) if steps > 0 else 0.0
+
+
+def at_mean_length(course: FloatArray, step_tokens: float) -> FloatArray:
+    """The same course, with as many tokens for every earlier step, as plans over money have it."""
+    requests = course[:, 1:7].reshape(-1, 2, 3).sum(axis=2)
+    before = requests * (step_tokens * np.arange(len(course)))[:, None]
+    return np.concatenate([course[:, :7], before], axis=1)
+
 
 @dataclass(frozen=True, eq=False)
 class StepCosts:
-    """Money of one step by step index, action (keep, regenerate) and class of the weak step, for every purpose.
+    """Money of one step by step index, action and class of the weak step, where drafts are made at every step.
 
     Attributes
     ----------
-    tables : mapping of str to ndarray of shape (T, 2, 3)
-        By the names of `Money`.
+    total : ndarray of shape (T, 2, 3)
+        Of all purposes.
+    strong_read : ndarray of shape (T,)
+        Of the strong model's reading, if it is asked.
+    strong : ndarray of shape (3,)
+        Of its writing, by class.
     """
 
-    tables: Mapping[str, FloatArray]
+    total: FloatArray
+    strong_read: FloatArray
+    strong: FloatArray
 
     @classmethod
-    def of(
-        cls,
-        tariff: Tariff,
-        steps: int,
-        *,
-        weak_tokens: FloatArray,
-        strong_tokens: FloatArray,
-        step_tokens: float,
-        scored: bool,
-    ) -> StepCosts:
-        """Costs where every weak step is drafted, and `scored` if the PRM is asked.
+    def of(cls, tariff: Tariff, tokens: FloatArray, step_tokens: float, steps: int, scored: bool) -> StepCosts:
+        """Costs where the solution so far has its mean length at every step.
 
         Parameters
         ----------
-        weak_tokens, strong_tokens : ndarray of shape (3,)
-            Mean tokens of a step by class.
+        tokens : ndarray of shape (2, 3)
+            As in `money`.
         step_tokens : float
-            Mean tokens of an accepted step.
-        """
-        prices = tariff.prices
-        weak, strong = prices.of("weak"), prices.of("strong")
-        names = Money.model_fields
-        out = {name: np.zeros((steps, 2, 3)) for name in names}
-        out["weak_read"][:] = tariff.reading_by_step("weak", step_tokens, steps)[:, None, None]
-        out["weak_kept"][:, _KEEP] = weak.writing(1.0) * weak_tokens
-        out["weak_discarded"][:, _REGENERATE] = weak.writing(1.0) * weak_tokens
-        out["strong_read"][:, _REGENERATE] = tariff.reading_by_step("strong", step_tokens, steps)[:, None]
-        out["strong"][:, _REGENERATE] = strong.writing(1.0) * strong_tokens
-        if scored:
-            before = tariff.reading_by_step("prm", step_tokens, steps)[:, None, None]
-            out["scored"][:] = before + prices.of("prm").reading(1.0, tariff.prm.cached) * weak_tokens
-        return cls(out)
-
-    @property
-    def total(self) -> FloatArray:
-        """Money of a step, all purposes together, shape (T, 2, 3)."""
-        return np.asarray(sum(self.tables.values()))
-
-    def expected(self, counts: FloatArray, *, drafted: bool = True, scored: bool = True) -> Money:
-        """Money of expected counts of (step, action, class), shape (T, 2, 3).
-
-        Parameters
-        ----------
-        drafted : bool
-            Whether the weak model is asked at all; the strong model alone writes without drafts.
+            Mean tokens that a step adds to the solution.
+        steps : int
+            Step cap.
         scored : bool
-            Whether the policy asks the PRM.
+            Whether every step is scored.
         """
-        amounts = {name: float((table * counts).sum()) for name, table in self.tables.items()}
-        for name in amounts:
-            if (name == "scored" and not (scored and drafted)) or (name.startswith("weak") and not drafted):
-                amounts[name] = 0.0
-        return Money(**amounts)
-
-
-def require_tokens(name: str, weak_tokens: FloatArray | None) -> FloatArray:
-    """Weak tokens of the dynamics of that name, which money needs."""
-    if weak_tokens is None:
-        raise UnsetParameterError(f"dynamics {name!r} leave weak_tokens unset, and money needs them; set them there")
-    return weak_tokens
-
+        once, before = np.ones(steps), step_tokens * np.arange(steps)
+        strong_read = tariff.read("strong", once, before)
+        strong = tariff.prices.of("strong").writing(1.0) * tokens[_REGENERATE]
+        total = np.zeros((steps, 2, 3))
+        total += tariff.read("weak", once, before)[:, None, None]
+        total += tariff.prices.of("weak").writing(1.0) * tokens[_KEEP]
+        if scored:
+            total += tariff.read("prm", once, before)[:, None, None] + tariff.token("prm") * tokens[_KEEP]
+        total[:, _REGENERATE] += strong_read[:, None] + strong
+        return cls(total, strong_read, strong)

@@ -14,8 +14,8 @@ regenerating makes it right with probability p_s in S0 and p_r in S2; either mak
 probability ρ_t of a recovery in S1. A regenerated step ends the solution iff the weak one did, but where it repairs or
 spoils the prefix, whose hazard is another one then (`trim_pomdp.model.belief.outcome_table`): so an epoch closes with
 the observation whether the solution goes on. Reward components are kept apart (accuracy, strong tokens, regenerations,
-…); their weights are (reward, −λ, 0, …). Where a tariff is given, money is one more of them (`trim_pomdp.model.prices`);
-over money the weights are (reward, 0, …, −μ), μ being the reward that a unit of money is worth.
+…); their weights are (reward, −λ, 0, …). With a tariff, money is one more of them (`trim_pomdp.model.prices`), and over
+money the weights are (reward, 0, …, −μ), μ being the reward that a unit of money is worth.
 
 The whole model, with what it assumes: docs/model.md.
 """
@@ -38,7 +38,7 @@ from trim_pomdp.model.belief import GOES_ON, KEEP, OVER, REGENERATE, RIGHT, outc
 from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.observations import ObservationModel
-from trim_pomdp.model.prices import StepCosts, Tariff, require_tokens
+from trim_pomdp.model.prices import Money, StepCosts, Tariff, mean_step_tokens, money
 
 Spending = Literal["strong_tokens", "money"]
 """What a plan spends: the reward component that has a price."""
@@ -173,18 +173,30 @@ class RoutingModel(Shown):
         return evidence is None or evidence.needs_score
 
     @cached_property
-    def step_tokens(self) -> float:
-        """Mean tokens of a weak step that does not end the solution, in weak-only."""
-        from trim_pomdp.model.propagation import counts_by_step
+    def accepted_tokens(self) -> FloatArray:
+        """Mean tokens that a step adds to the solution, by action and class, shape (2, 3); 0 where not known."""
+        return np.stack([np.zeros(3) if self.weak_tokens is None else self.weak_tokens, self.strong_tokens])
 
-        weak = require_tokens(self.dynamics.name, self.weak_tokens)
-        counts = counts_by_step(np.zeros(3), self.dynamics.weak_success_by_step, self.dynamics.end, self.outcomes)
-        goes_on = counts[:, KEEP] * (1.0 - self.dynamics.end)
-        return float((goes_on @ weak).sum() / goes_on.sum()) if goes_on.sum() > 0 else float(weak[0])
+    @cached_property
+    def step_tokens(self) -> float:
+        """Mean tokens that a step adds to solutions, as plans over money have it.
+
+        That of the tariff, or else where the strong model rewrites first errors and nothing else.
+        """
+        assert self.tariff is not None
+        if self.tariff.step_tokens is not None:
+            return self.tariff.step_tokens
+        from trim_pomdp.model.propagation import course
+
+        dynamics = self.dynamics
+        first_errors = np.array([0.0, 0.0, 1.0])
+        tokens = self.accepted_tokens
+        by_step = course(first_errors, dynamics.weak_success_by_step, dynamics.end, self.outcomes, tokens)
+        return mean_step_tokens(by_step)
 
     @cached_property
     def costs(self) -> StepCosts:
-        """Money of a step by step, action and class, for every purpose.
+        """Money of a step by step, action and class, for every purpose, as plans over money have it.
 
         Raises
         ------
@@ -193,14 +205,22 @@ class RoutingModel(Shown):
         """
         if self.tariff is None:
             raise InputError(f"no prices are given, so what {self.name} costs in money is not known")
+        self.dynamics.require("weak_tokens")
         return StepCosts.of(
-            self.tariff,
-            self.dynamics.max_steps,
-            weak_tokens=require_tokens(self.dynamics.name, self.weak_tokens),
-            strong_tokens=self.strong_tokens,
-            step_tokens=self.step_tokens,
-            scored=self.needs_score,
+            self.tariff, self.accepted_tokens, self.step_tokens, self.dynamics.max_steps, self.needs_score
         )
+
+    def money(self, course: FloatArray, *, drafted: bool, scored: bool) -> Money:
+        """Expected money of what `trim_pomdp.policies.Rule.course` says of a policy (`trim_pomdp.model.prices.money`).
+
+        Raises
+        ------
+        InputError, UnsetParameterError
+            As `costs`.
+        """
+        self.costs  # noqa: B018  # raises where money is not known
+        assert self.tariff is not None
+        return money(self.tariff, course, self.accepted_tokens, drafted=drafted, scored=scored)
 
     def weights(self, price: float, over: Spending = "strong_tokens") -> FloatArray:
         """Weights of the reward components where a strong token, or a unit of money, has a price; shape (D,).

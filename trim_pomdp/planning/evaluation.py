@@ -14,10 +14,12 @@ about 1e-9 in every quantity.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from trim_pomdp.model.prices import Money
+from trim_pomdp.model.prices import Money, at_mean_length
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
 
@@ -43,13 +45,33 @@ def evaluate(policy: Rule | PolicyArtifact, model: RoutingModel) -> PlannedPoint
         If the policy's observation bins are not those of the model, it is a rule on the PRM score and the model
         sees other evidence, or it has no exact evaluation.
     """
+    if model.tariff is not None:
+        return evaluate_money(policy, model).point
     rule = rule_of(policy)
-    point = _point(rule.totals(model), model, rule.planned_tradeoff)
-    return point if model.tariff is None else point.model_copy(update={"money": money_of(rule, model).total})
+    return _point(rule.totals(model), model, rule.planned_tradeoff)
 
 
-def money_of(policy: Rule | PolicyArtifact, model: RoutingModel) -> Money:
-    """Expected money per problem of a policy by model and purpose (`trim_pomdp.model.prices`).
+@dataclass(frozen=True)
+class Evaluation:
+    """What a policy does, and what it costs.
+
+    Attributes
+    ----------
+    point : PlannedPoint
+        Exact expectations.
+    money : Money
+        Expected money per problem by model and purpose, exactly (`trim_pomdp.model.prices`).
+    planned_money : float
+        All of it, where solutions so far have their mean length at every step, as plans over money have it.
+    """
+
+    point: PlannedPoint
+    money: Money
+    planned_money: float
+
+
+def evaluate_money(policy: Rule | PolicyArtifact, model: RoutingModel) -> Evaluation:
+    """Expectations of a policy in a model, money by model and purpose among them.
 
     A policy that leaves every step to the strong model has nothing drafted, and only one that decides on PRM scores has
     steps scored.
@@ -60,11 +82,31 @@ def money_of(policy: Rule | PolicyArtifact, model: RoutingModel) -> Money:
         As `evaluate`; or if the model has no tariff.
     """
     rule = rule_of(policy)
-    money = Money()
-    for part, share in zip(rule.parts, rule.shares, strict=True):
-        asks = {"drafted": "weak" in part.authors, "scored": part.needs_score}
-        money += model.costs.expected(part.counts_by_step(model), **asks).scaled(share)
-    return money
+    parts = [_evaluation(part, model) for part in rule.parts]
+    if len(parts) == 1:
+        return parts[0]
+    first, second = parts
+    return mix_evaluations(first, second, rule.shares[1])
+
+
+def _evaluation(rule: Rule, model: RoutingModel) -> Evaluation:
+    course = rule.course(model)
+    asked = {"drafted": "weak" in rule.authors, "scored": rule.needs_score}
+    money = model.money(course, **asked)
+    return Evaluation(
+        point=_point(course[:, :7].sum(axis=0), model, rule.planned_tradeoff).model_copy(update={"money": money.total}),
+        money=money,
+        planned_money=model.money(at_mean_length(course, model.step_tokens), **asked).total,
+    )
+
+
+def mix_evaluations(first: Evaluation, second: Evaluation, probability: float) -> Evaluation:
+    """As `mix`, money by purpose included."""
+    return Evaluation(
+        point=mix(first.point, second.point, probability),
+        money=first.money.scaled(1.0 - probability) + second.money.scaled(probability),
+        planned_money=(1.0 - probability) * first.planned_money + probability * second.planned_money,
+    )
 
 
 def rule_of(policy: Rule | PolicyArtifact) -> Rule:

@@ -2,7 +2,7 @@
 
 Problems are drawn one by one from the model: class, score bin, end, action, what follows. Tokens are class means, so
 their standard errors are those of what is regenerated, not of how long single steps are. Where the model has a tariff,
-what is read is the solution of the problem at hand, not its mean length: a check of that approximation.
+what is read is the solution of the problem at hand.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from trim_pomdp.artifacts import Record
 from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
-from trim_pomdp.model.prices import Role, require_tokens
+from trim_pomdp.model.belief import KEEP, REGENERATE
+from trim_pomdp.model.prices import Role
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.evaluation import rule_of
 from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
@@ -96,27 +97,27 @@ def simulate(
 
 
 def _money(rule: Rule, counts: FloatArray, model: RoutingModel) -> FloatArray:
-    """Money of every problem, shape (n,): reading as long as its solution was."""
+    """Money of every problem, shape (n,)."""
     assert model.tariff is not None
-    tariff, prices = model.tariff, model.tariff.prices
-    weak_tokens = np.tile(require_tokens(model.dynamics.name, model.weak_tokens), 2)
-    steps, redone = counts[:, 1:7].sum(axis=1), counts[:, 4:7].sum(axis=1)
-    before, before_redone = counts[:, 7:9].sum(axis=1), counts[:, 8]
+    tariff, prices, weak_tokens = model.tariff, model.tariff.prices, model.accepted_tokens[KEEP]
+    kept, redone = counts[:, 1:4], counts[:, 4:7]
 
-    def read(role: Role, requests: FloatArray, solution: FloatArray) -> FloatArray:
-        reading, price = tariff.reading(role), prices.of(role)
-        scale = 1.0 if reading.step_tokens is None else reading.step_tokens / model.step_tokens
-        return (reading.prompt_tokens * requests + scale * solution) * price.reading(1.0, reading.cached)
+    def read(role: Role, *actions: int) -> FloatArray:
+        """Reading of the requests of these actions."""
+        reading = tariff.reading(role)
+        tokens = np.zeros(len(counts))
+        for action in actions:
+            requests = (kept, redone)[action].sum(axis=1)
+            tokens += reading.prompt_tokens * requests + counts[:, 7 + action]
+            tokens += reading.step_overhead * counts[:, 9 + action]
+        return tokens * tariff.token(role)
 
-    money = read("strong", redone, before_redone) + prices.of("strong").writing(1.0) * (
-        counts[:, 4:7] @ model.strong_tokens
-    )
+    money = read("strong", REGENERATE) + (redone @ model.strong_tokens) * prices.of("strong").writing(1.0)
     if "weak" in rule.authors:
-        drafts = counts[:, 1:7] @ weak_tokens
-        money = money + read("weak", steps, before) + prices.of("weak").writing(1.0) * drafts
+        drafts = (kept + redone) @ weak_tokens
+        money += read("weak", KEEP, REGENERATE) + drafts * prices.of("weak").writing(1.0)
         if rule.needs_score:
-            reader = prices.of("prm").reading(1.0, tariff.prm.cached)
-            money = money + read("prm", steps, before) + reader * drafts
+            money += read("prm", KEEP, REGENERATE) + drafts * tariff.token("prm")
     return money
 
 

@@ -209,13 +209,10 @@ class AlphaVectorRule(Rule):
 
     def totals(self, model: RoutingModel) -> FloatArray:
         """See `Rule`: the belief is the *rule's*, the truth is the *model's*, and both are propagated."""
-        return np.asarray(self._propagated(model).sum(axis=0))
+        return np.asarray(self.course(model)[:, :7].sum(axis=0))
 
-    def counts_by_step(self, model: RoutingModel) -> FloatArray:
+    def course(self, model: RoutingModel) -> FloatArray:
         """See `Rule`."""
-        return self._propagated(model)[:, 1:].reshape(-1, 2, 3)
-
-    def _propagated(self, model: RoutingModel) -> FloatArray:
         from trim_pomdp import _kernels
 
         check_bins(self, model)
@@ -226,6 +223,7 @@ class AlphaVectorRule(Rule):
             dynamics.end,
             np.ascontiguousarray(model.emission),
             model.outcomes,
+            model.accepted_tokens,
         )
         return by_step
 

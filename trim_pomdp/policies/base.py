@@ -219,8 +219,10 @@ class Rule(Shown, Record):
         """
         raise InputError(f"a policy of the form {self.form!r} has no exact evaluation in a routing model; run it live")
 
-    def counts_by_step(self, model: RoutingModel) -> FloatArray:
-        """The counts of `totals` by step, which money needs; shape (T, 2, 3).
+    def course(self, model: RoutingModel) -> FloatArray:
+        """What `totals` expects by step, and the length of solutions, which money needs; shape (T, 9).
+
+        The last two columns: expected tokens of the solution before kept, and before regenerated steps.
 
         Raises
         ------
@@ -230,10 +232,10 @@ class Rule(Shown, Record):
         raise InputError(f"a policy of the form {self.form!r} has no exact evaluation in a routing model; run it live")
 
     def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> FloatArray:
-        """What `totals` expects, drawn for n problems, and tokens of solutions so far; shape (n, 9).
+        """What `totals` expects, drawn for n problems, and lengths of solutions so far; shape (n, 11).
 
-        Right or not (1, 0), counts of (action, class), and the sum over kept, and over regenerated, steps of the tokens
-        of the solution before the step.
+        Right or not (1, 0), counts of (action, class); and summed over kept, and over regenerated, steps: tokens of the
+        solution before the step (two columns), and number of steps before it (two more).
 
         Raises
         ------

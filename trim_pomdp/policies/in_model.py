@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trim_pomdp.model.propagation import counts_by_step, routing_moments
+from trim_pomdp.model.propagation import course, routing_moments
 from trim_pomdp.policies.base import FloatArray, Rule
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ class MemorylessRule(Rule):
         """See `Rule.totals`: the hidden state alone is propagated."""
         return memoryless_totals(self.regenerate_by_bin(model), model)
 
-    def counts_by_step(self, model: RoutingModel) -> FloatArray:
-        """See `Rule.counts_by_step`."""
-        return memoryless_counts(self.regenerate_by_bin(model), model)
+    def course(self, model: RoutingModel) -> FloatArray:
+        """See `Rule.course`."""
+        return memoryless_course(self.regenerate_by_bin(model), model)
 
     def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> FloatArray:
         """See `Rule.simulated`."""
@@ -53,12 +53,11 @@ def memoryless_totals(by_bin: FloatArray, model: RoutingModel) -> FloatArray:
     return np.concatenate([[moments.accuracy[0]], moments.kept[0], moments.regenerated[0]])
 
 
-def memoryless_counts(by_bin: FloatArray, model: RoutingModel) -> FloatArray:
-    """Mean counts of (step, action, class), shape (T, 2, 3), of P(regenerate | class, observation bin)."""
+def memoryless_course(by_bin: FloatArray, model: RoutingModel) -> FloatArray:
+    """`Rule.course` of P(regenerate | class, observation bin)."""
     dynamics = model.dynamics
-    return counts_by_step(
-        regenerate_by_class(by_bin, model), dynamics.weak_success_by_step, dynamics.end, model.outcomes
-    )
+    regenerate = regenerate_by_class(by_bin, model)
+    return course(regenerate, dynamics.weak_success_by_step, dynamics.end, model.outcomes, model.accepted_tokens)
 
 
 def simulate_counts(
@@ -83,7 +82,7 @@ def simulate_counts(
 
     Returns
     -------
-    ndarray of shape (n, 9)
+    ndarray of shape (n, 11)
         See `Rule.simulated`; a model without weak tokens takes kept steps to have none.
     """
     from trim_pomdp import _kernels
@@ -93,7 +92,7 @@ def simulate_counts(
     dynamics = model.dynamics
     cumulative = np.cumsum(model.emission, axis=1)
     cumulative[:, -1] = np.inf  # a uniform draw never falls behind the last bin, whatever rounding says
-    out = np.zeros((n, 9))
+    out = np.zeros((n, 11))
     _kernels.simulate(
         rng,
         out,
@@ -105,6 +104,6 @@ def simulate_counts(
         dynamics.end,
         cumulative,
         model.outcomes,
-        np.stack([np.zeros(3) if model.weak_tokens is None else model.weak_tokens, model.strong_tokens]),
+        model.accepted_tokens,
     )
     return out

@@ -87,9 +87,9 @@ class MixedRule(Rule):
         first, second = (part.totals(model) for part in self.parts)
         return (1.0 - self.probability) * first + self.probability * second
 
-    def counts_by_step(self, model: RoutingModel) -> FloatArray:
+    def course(self, model: RoutingModel) -> FloatArray:
         """See `Rule`."""
-        first, second = (part.counts_by_step(model) for part in self.parts)
+        first, second = (part.course(model) for part in self.parts)
         return (1.0 - self.probability) * first + self.probability * second
 
     def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> FloatArray:

@@ -13,7 +13,7 @@ from trim_pomdp.errors import UnsetParameterError
 from trim_pomdp.model.belief import KEEP, REGENERATE
 from trim_pomdp.model.observations import ClassTable
 from trim_pomdp.policies.base import Decision, FloatArray, Rule, RuleRouter, StepObservation
-from trim_pomdp.policies.in_model import memoryless_counts, memoryless_totals, simulate_counts
+from trim_pomdp.policies.in_model import memoryless_course, memoryless_totals, simulate_counts
 
 if TYPE_CHECKING:
     from trim_pomdp.model.process import RoutingModel
@@ -47,15 +47,12 @@ class PosteriorRule(Rule):
         """See `Rule`: with fine score bins the running minimum is propagated, a bin; else nothing is remembered."""
         if model.observations.emission != "step":
             return memoryless_totals(self._by_bin(model), model)
-        return np.asarray(self._propagated(model).sum(axis=0))
+        return np.asarray(self.course(model)[:, :7].sum(axis=0))
 
-    def counts_by_step(self, model: RoutingModel) -> FloatArray:
+    def course(self, model: RoutingModel) -> FloatArray:
         """See `Rule`."""
         if model.observations.emission != "step":
-            return memoryless_counts(self._by_bin(model), model)
-        return self._propagated(model)[:, 1:].reshape(-1, 2, 3)
-
-    def _propagated(self, model: RoutingModel) -> FloatArray:
+            return memoryless_course(self._by_bin(model), model)
         from trim_pomdp import _kernels
 
         dynamics = model.dynamics
@@ -65,6 +62,7 @@ class PosteriorRule(Rule):
             dynamics.end,
             model.emission,
             model.outcomes,
+            model.accepted_tokens,
         )
         return by_step
 
