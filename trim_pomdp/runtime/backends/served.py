@@ -18,8 +18,8 @@ class ServerTable(Record):
     Attributes
     ----------
     arguments : tuple of str
-        Options of vLLM's server, one word each, as ``["--max-model-len", "4096"]``; they go before those that `up`
-        gives on its own.
+        Options of vLLM's server, one word each, as ``["--max-model-len", "4096"]``; they go after those that `up`
+        gives on its own, and before model and port.
     devices : tuple of str
         ``CUDA_VISIBLE_DEVICES`` of every server, so as many servers as there are entries: ``["0", "1"]`` are two on a
         GPU each, ``["0,1"]`` is one on both. Empty for a machine without GPUs, or for all of them.
