@@ -67,6 +67,7 @@ def test_defaults_and_what_is_said(tmp_path: Path) -> None:
         (WEAK + 'device = "gpu"', "weak.device"),
         (WEAK + "system_prompt = true", "weak.system_prompt"),
         (WEAK + "[limits]\nmax_steps = 0", "limits.max_steps"),
+        (WEAK + '[limits]\non_failure = "prm"', "limits.on_failure"),
         ("weak = 3", "weak"),
         ("[weak", "not TOML"),
         ("weak = nan\nweak = 1", "not TOML"),
@@ -125,6 +126,10 @@ def test_only_models_that_a_rule_can_ask_are_needed() -> None:
     assert roles_asked(weak, Caps(), record_scores=True) == {"weak", "prm"}
     assert roles_asked(strong, Caps()) == {"strong"}
     assert roles_asked(strong, capped) == {"weak", "strong"}, "the weak model goes on when the strong one is spent"
+    goes_on = Caps(on_failure="strong")
+    assert roles_asked(weak, goes_on) == {"weak", "strong"}, "the strong model goes on when the weak one is given up"
+    assert roles_asked(strong, goes_on) == {"strong"}
+    assert roles_asked(strong, Caps(on_failure="weak"), record_scores=True) == {"weak", "strong", "prm"}
     assert roles_asked(StrategyRule(strategy="oracle"), Caps()) == {"weak", "strong"}
     assert roles_asked(ThresholdRule(threshold=1), Caps()) == {"weak", "strong"}
     assert roles_asked(ThresholdRule(threshold=0.5), Caps()) == {"weak", "strong", "prm"}

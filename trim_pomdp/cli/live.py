@@ -32,9 +32,9 @@ MODELS_HELP = (
     "(1), dtype (auto), device (auto), system_prompt, max_batch (64). replay: run (a folder). dummy: preset, or "
     "observations and "
     "dynamics; fault_probability, delay_s. [limits]: max_steps (30), max_step_tokens (512), max_strong_tokens, "
-    "degenerate_steps (3), max_prompt_characters. [steps]: separator ('blank-line', 'newline', or how a step's first "
-    "line begins), thinking ('route' or 'one-step'), keep_blocks. Above the tables: checker ('math', 'exact' or "
-    "'package.module:function')."
+    "degenerate_steps (3), max_prompt_characters, on_failure ('fail', or 'weak' or 'strong' goes on "
+    "alone). [steps]: separator ('blank-line', 'newline', or how a step's first line begins), thinking ('route' or "
+    "'one-step'), keep_blocks. Above the tables: checker ('math', 'exact' or 'package.module:function')."
 )
 
 ModelsOption = Annotated[str, typer.Option("--models", help="The lab's models ('lab'), or a models file (TOML).")]

@@ -213,10 +213,15 @@ def show_pace(summary: RunSummary) -> None:
     pace = f", {60 * summary.problems / summary.wall_s:.0f} problems a minute" if summary.wall_s > 0 else ""
     ends = ", ".join(f"{reason} {count}" for reason, count in summary.reasons.items())
     say(f"{number(summary.wall_s, 1)} s{pace}, {100 * summary.overhead_share:.1f} % of it outside the models")
-    say(f"ends: {ends}")
+    say(f"ends: {ends}" + (f"; went on alone {summary.alone}" if summary.alone else ""))
     for role, faults in summary.faults.items():
         say(f"{role}: requests tried again: " + ", ".join(f"{kind} {count}" for kind, count in faults.items()))
     for line in disobedience(summary):
         warn(line)
     if summary.failed:
         warn(f"{summary.failed} of {summary.problems} problems failed, the first by {summary.error}")
+    if summary.alone:
+        warn(
+            f"{summary.alone} of {summary.problems} problems were finished by one model alone, since another one had "
+            f"been given up, the first by {summary.given_up}"
+        )

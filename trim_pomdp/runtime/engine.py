@@ -1,8 +1,9 @@
 """The scheduler: many problems in flight, so that backends batch.
 
-Every problem is one `Attempt`; so many workers each take the next problem, and wait for models only. Whatever goes
-wrong with a problem ends that problem, in one terminal record with the reason, and the run goes on. What goes wrong
-with writing results ends the run, and so does a run that is set up so that no problem could be solved.
+Every problem is one `Attempt`; so many workers each take the next problem, and wait for models only. A model that
+raises is given up for that problem, which ends as its limits declare (`Caps.on_failure`); whatever else goes wrong with
+a problem ends it, in one terminal record with the reason, and the run goes on. What goes wrong with writing results
+ends the run, and so does a run that is set up so that no problem could be solved.
 """
 
 from __future__ import annotations
@@ -179,8 +180,14 @@ async def _solve(attempt: Attempt, models: Models) -> SolutionRecord:
     try:
         while (call := attempt.pending) is not None:
             began = perf_counter()
-            reply = await models.answer(call)
-            attempt.receive(reply, perf_counter() - began)
+            try:
+                reply = await models.answer(call)
+            except SetupError:
+                raise
+            except Exception as error:
+                attempt.lose(error)
+            else:
+                attempt.receive(reply, perf_counter() - began)
         if attempt.answer_is_plain:
             attempt.judge()
         else:  # not in the event loop, where other problems would wait
