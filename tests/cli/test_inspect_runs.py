@@ -55,7 +55,8 @@ def test_a_run_as_a_document(name: str, cli_json: Any, tmp_path: Path) -> None:
     assert document["budget"] == pytest.approx(6.0 / 40.0)
     assert document["regenerations"] == pytest.approx(1.0)
     assert document["regenerations_se"] == pytest.approx(math.sqrt(2 / 3 / 4))
-    assert document["tokens"] == {"weak_kept": 20, "weak_discarded": 8, "strong": 24, "scored": 44}
+    counts = TokenCounts(weak_kept=20, weak_discarded=8, strong=24, scored=44)
+    assert document["tokens"] == counts.model_dump()
     assert document["reasons"] == {"answer": 2, "error": 1, "step cap": 1}
     assert (document["failed"], document["error"]) == (1, "DummyError: out of order")
     assert document["planned"] == {"accuracy": 0.6, "strong_tokens": 10.0, "regenerations": 1.5}

@@ -19,6 +19,7 @@ from trim_pomdp.planning.frontier import policy_for_budget
 from trim_pomdp.policies import MixedRule, PolicyArtifact, PosteriorRule, StrategyRule, ThresholdRule
 from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, Faults, dummy_oracle, dummy_problems
+from trim_pomdp.runtime.records import TokenCounts
 from trim_pomdp.runtime.sources import Backends
 from trim_pomdp.runtime.traces import read_run, read_traces
 from trim_pomdp.text.format import DEFAULT_FORMAT
@@ -30,7 +31,7 @@ RUN_KEYS = {
     "problems", "accuracy", "accuracy_se", "strong_tokens", "strong_tokens_se", "regenerations", "budget", "budget_se",
     "asked_budget", "planned", "weak_only", "strong_only", "tokens", "wall_s", "overhead_share", "failed",
 }  # fmt: skip
-KINDS = {"weak_kept", "weak_discarded", "strong", "scored"}
+KINDS = set(TokenCounts.model_fields)
 
 
 class DummySource:

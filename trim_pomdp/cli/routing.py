@@ -178,7 +178,11 @@ def show_result(summary: RunSummary, plan: LivePlan | None) -> None:
         for name in ("accuracy", "strong_tokens", "regenerations", "budget")
     ]
     show_table(f"{summary.problems} problems", columns, rows)
-    counts = [[kind.replace("_", " "), count] for kind, count in summary.tokens.items()]
+    counts = [
+        [kind.replace("_", " "), count]
+        for kind, count in summary.tokens.items()
+        if count or not kind.endswith(("_read", "_cached"))
+    ]
     show_table("tokens", ["kind", "tokens"], counts)
     for note in () if plan is None else plan.artifact.notes:
         say(note)

@@ -120,11 +120,17 @@ class _Step:
     def tokens(self) -> TokenCounts:
         weak = self.weak.tokens if self.weak else 0
         kept = self.action == KEEP
+        asked_weak, asked_strong = (item.usage if item else None for item in (self.weak, self.strong))
         return TokenCounts(
             weak_kept=weak if kept else 0,
             weak_discarded=0 if kept else weak,
             strong=self.strong.tokens if self.strong else 0,
             scored=self.scoring.tokens if self.scoring else 0,
+            weak_read=asked_weak.prompt if asked_weak else 0,
+            weak_cached=asked_weak.cached if asked_weak else 0,
+            strong_read=asked_strong.prompt if asked_strong else 0,
+            strong_cached=asked_strong.cached if asked_strong else 0,
+            scored_cached=self.scoring.cached if self.scoring else 0,
         )
 
 
@@ -258,7 +264,9 @@ class Attempt:
     def _decide(self, step: _Step) -> Generator[Call, _Reply, None]:
         draft = step.weak
         assert draft is not None
-        features = {"tokens": float(draft.tokens), **logprob_features(draft.logprobs)}
+        features = {"tokens": float(draft.tokens)}
+        if draft.logprobs or not draft.tokens:  # else the model offers none, which says nothing of the step
+            features |= logprob_features(draft.logprobs)
         if self.router.needs_score or self.record_scores:
             step.scoring = yield from self._score((*self._texts, draft.text))
             features["score"] = step.scoring.scores[-1]
@@ -283,6 +291,7 @@ class Attempt:
             text=step.text,
             logprobs=step.logprobs,
             stop=step.stop,
+            usage=step.usage,
             flaw=flaw_of(step, steps),
             true_class=self.oracle(self.problem, (*steps, step.text)) if self.oracle else None,
             seconds=reply.seconds,
@@ -296,7 +305,7 @@ class Attempt:
             raise ReplyError(f"PRM: replied with {scores!r:.80}; expected scores of {len(steps)} steps")
         if not all(0.0 <= score <= 1.0 for score in scores.scores):
             raise ReplyError(f"PRM: scores are {scores.scores!r:.80}; expected probabilities")
-        scoring = Scoring(scores=scores.scores, tokens=scores.tokens, seconds=reply.seconds)
+        scoring = Scoring(scores=scores.scores, tokens=scores.tokens, cached=scores.cached, seconds=reply.seconds)
         fill_in(self._own_scores, scoring.scores)
         return scoring
 
@@ -338,7 +347,7 @@ class Attempt:
         accepted = [item for step in self._steps if (item := step.accepted)]
         tokens = sum((item.tokens for item in decisions), TokenCounts())
         if self._last_scoring:
-            tokens += TokenCounts(scored=self._last_scoring.tokens)
+            tokens += TokenCounts(scored=self._last_scoring.tokens, scored_cached=self._last_scoring.cached)
         terminal = TerminalRecord(
             problem=self.problem.id,
             reason=self._reason,

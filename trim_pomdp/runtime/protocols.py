@@ -42,6 +42,28 @@ class StepRequest:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """Tokens of the requests behind a reply, as whoever served them counts.
+
+    Attributes
+    ----------
+    prompt : int
+        Tokens read, cached ones included.
+    cached : int
+        Those among them that a prefix cache knew.
+    output : int
+        Tokens generated, the stop token and any thrown away behind the step's end included.
+    """
+
+    prompt: int
+    cached: int
+    output: int
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.prompt + other.prompt, self.cached + other.cached, self.output + other.output)
+
+
+@dataclass(frozen=True)
 class GeneratedStep:
     """A generated step.
 
@@ -50,19 +72,23 @@ class GeneratedStep:
     text : str
         The step, without the separator.
     logprobs : tuple of float
-        Log-probability of every generated token, the stop token included, under the untempered distribution.
+        Log-probability of every generated token, the stop token included, under the untempered distribution. None at
+        all where the model offers none.
     stop : {"separator", "answer", "end", "length"}
         What ended it: what separates steps, an answer in a box, the end of the text, or the token limit.
+    usage : Usage or None
+        Tokens read and generated; None where nobody counted.
     """
 
     text: str
     logprobs: tuple[float, ...]
     stop: StopReason
+    usage: Usage | None = None
 
     @property
     def tokens(self) -> int:
         """Generated tokens, the stop token included."""
-        return len(self.logprobs)
+        return len(self.logprobs) if self.usage is None else self.usage.output
 
 
 @dataclass(frozen=True)
@@ -93,10 +119,13 @@ class SolutionScores:
         Probability in [0, 1] that each step is right.
     tokens : int
         Tokens that the PRM read.
+    cached : int
+        Those among them that a prefix cache knew.
     """
 
     scores: tuple[float, ...]
     tokens: int
+    cached: int = 0
 
 
 class Generator(Protocol):

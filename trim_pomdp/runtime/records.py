@@ -18,7 +18,7 @@ from trim_pomdp.artifacts import Record
 from trim_pomdp.display import Shown, html_table
 from trim_pomdp.model.dynamics import Probability
 from trim_pomdp.policies.base import Author
-from trim_pomdp.runtime.protocols import GeneratedStep, SolutionScores, StopReason
+from trim_pomdp.runtime.protocols import GeneratedStep, SolutionScores, StopReason, Usage
 from trim_pomdp.runtime.stepping import Flaw
 
 Action = Literal["keep", "regenerate"]
@@ -34,13 +34,15 @@ class Generation(Record):
     text : str
         Without the separator.
     logprobs : tuple of float
-        Log-probability of every token; as many as there are tokens.
+        Log-probability of every token; none at all where the model offers none.
     stop : {"separator", "answer", "end", "length"}
         What ended it.
     flaw : {"empty", "repeated", "over-long"} or None
         In which way it is degenerate.
     true_class : 0, 1, 2 or None
         S0, S1 or S2, where truth is known.
+    usage : Usage or None
+        Tokens read and generated, where they were counted.
     seconds : float
         Time from request to reply, waiting included.
     """
@@ -48,6 +50,7 @@ class Generation(Record):
     text: str
     logprobs: tuple[float, ...]
     stop: StopReason
+    usage: Usage | None = None
     flaw: Flaw | None = None
     true_class: StepClass | None = None
     seconds: NonNegativeFloat = 0.0
@@ -55,12 +58,12 @@ class Generation(Record):
     @property
     def tokens(self) -> int:
         """Generated tokens."""
-        return len(self.logprobs)
+        return self.step.tokens
 
     @property
     def step(self) -> GeneratedStep:
         """What the model replied."""
-        return GeneratedStep(self.text, self.logprobs, self.stop)
+        return GeneratedStep(self.text, self.logprobs, self.stop, self.usage)
 
 
 class Scoring(Record):
@@ -72,35 +75,48 @@ class Scoring(Record):
         Score of every step of the solution so far, the weak step in question last.
     tokens : int
         Tokens read.
+    cached : int
+        Those among them that a prefix cache knew.
     seconds : float
         Time from request to reply, waiting included.
     """
 
     scores: tuple[Probability, ...]
     tokens: NonNegativeInt
+    cached: NonNegativeInt = 0
     seconds: NonNegativeFloat = 0.0
 
     @property
     def reply(self) -> SolutionScores:
         """What the model replied."""
-        return SolutionScores(self.scores, self.tokens)
+        return SolutionScores(self.scores, self.tokens, self.cached)
 
 
 class TokenCounts(Record):
-    """Tokens by model and purpose: weak steps kept and discarded, strong steps, tokens read by the PRM."""
+    """Tokens by model and purpose.
+
+    Attributes
+    ----------
+    weak_kept, weak_discarded, strong : int
+        Generated: weak steps that stand, those that do not, strong steps.
+    weak_read, strong_read, scored : int
+        Read by the weak model, the strong one (0 where nobody counted) and the PRM, every request anew.
+    weak_cached, strong_cached, scored_cached : int
+        Those among them that a prefix cache knew.
+    """
 
     weak_kept: NonNegativeInt = 0
     weak_discarded: NonNegativeInt = 0
     strong: NonNegativeInt = 0
     scored: NonNegativeInt = 0
+    weak_read: NonNegativeInt = 0
+    weak_cached: NonNegativeInt = 0
+    strong_read: NonNegativeInt = 0
+    strong_cached: NonNegativeInt = 0
+    scored_cached: NonNegativeInt = 0
 
     def __add__(self, other: TokenCounts) -> TokenCounts:
-        return TokenCounts(
-            weak_kept=self.weak_kept + other.weak_kept,
-            weak_discarded=self.weak_discarded + other.weak_discarded,
-            strong=self.strong + other.strong,
-            scored=self.scored + other.scored,
-        )
+        return TokenCounts(**{name: getattr(self, name) + getattr(other, name) for name in TokenCounts.model_fields})
 
 
 class DecisionRecord(Record):

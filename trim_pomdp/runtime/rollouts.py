@@ -105,7 +105,7 @@ def _suspicious(solutions: Sequence[SolutionRecord]) -> list[tuple[int, int]]:
 
 
 def _signal(record: SolutionRecord) -> tuple[float, ...]:
-    return _scores(record) or _features(record)["logprob_min"]
+    return _scores(record) or _features(record).get("logprob_min", (0.0,) * len(record.decisions))
 
 
 # Records of the files ---------------------------------------------------------------------------------------
@@ -204,7 +204,10 @@ def _scores(record: SolutionRecord) -> tuple[float, ...] | None:
 
 
 def _features(record: SolutionRecord) -> dict[LogprobName, tuple[float, ...]]:
-    rows = [logprob_features(item.logprobs) for item in accepted(record)]
+    steps = accepted(record)
+    if any(item.tokens and not item.logprobs for item in steps):  # the model offers none
+        return {}
+    rows = [logprob_features(item.logprobs) for item in steps]
     return {name: tuple(row[name] for row in rows) for name in LOGPROBS}
 
 

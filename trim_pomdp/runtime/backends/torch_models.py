@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.randomness import keyed_uniforms
-from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest, StopReason
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest, StopReason, Usage
 from trim_pomdp.runtime.sampling import draw_tokens
 from trim_pomdp.runtime.stepping import SYSTEM_PROMPT
 
@@ -107,7 +107,7 @@ class TransformersGenerator:
                 [keyed_uniforms(int(limits.max()), r.seed, r.problem.id, len(r.steps), self._role) for r in requests]
             )
         ).to(self._model.device)
-        rows = [_Row(request) for request in requests]
+        rows = [_Row(request, len(prompt)) for request, prompt in zip(requests, encoded, strict=True)]
         with torch.inference_mode():
             # Given and updated in place; its keyword was renamed in transformers 5.
             cache = {self._cache_keyword: DynamicCache(config=self._model.config)}
@@ -199,8 +199,9 @@ class TransformersGenerator:
 class _Row:
     """A step that is being written."""
 
-    def __init__(self, request: StepRequest) -> None:
+    def __init__(self, request: StepRequest, prompt: int = 0) -> None:
         self.request = request
+        self.prompt = prompt
         self.ids: list[int] = []
         self.logprobs: list[float] = []
         self.text = ""
@@ -212,7 +213,8 @@ class _Row:
     @property
     def step(self) -> GeneratedStep:
         assert self.stop is not None
-        return GeneratedStep(self.text, tuple(self.logprobs), self.stop)
+        usage = Usage(self.prompt, cached=0, output=len(self.logprobs))
+        return GeneratedStep(self.text, tuple(self.logprobs), self.stop, usage)
 
 
 class TransformersScorer:
