@@ -17,7 +17,7 @@ from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies.base import SetupError
 from trim_pomdp.runtime.attempt import Attempt, Call
-from trim_pomdp.runtime.protocols import GeneratedStep, Generator, ScoreRequest, SolutionScores, StepScorer
+from trim_pomdp.runtime.protocols import Closable, GeneratedStep, Generator, ScoreRequest, SolutionScores, StepScorer
 from trim_pomdp.runtime.records import SolutionRecord
 
 
@@ -84,6 +84,12 @@ class Models:
         with self.clock.working():
             return await self._answer(call)
 
+    async def close(self) -> None:
+        """Let go of what the models hold, such as connections; they take it up again if they are asked again."""
+        for model in (self.weak, self.strong, self.prm):
+            if isinstance(model, Closable):
+                await model.close()
+
     async def _answer(self, call: Call) -> GeneratedStep | SolutionScores:
         if isinstance(call.request, ScoreRequest):
             if self.prm is None:
@@ -140,6 +146,7 @@ async def solve_all(
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
+        await models.close()
 
 
 async def _solve(attempt: Attempt, models: Models) -> SolutionRecord:

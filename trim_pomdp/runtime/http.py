@@ -232,7 +232,9 @@ class Service:
                     raise self._status_error(endpoint, path, response, content)
         except TimeoutError as error:
             if isinstance(error, aiohttp.ConnectionTimeoutError):
-                raise _FaultError("cannot connect", f"no answer in {_CONNECT_S:g} s", rest_s=0.0, counts=False) from None
+                raise _FaultError(
+                    "cannot connect", f"no answer in {_CONNECT_S:g} s", rest_s=0.0, counts=False
+                ) from None
             raise _FaultError("time-out", f"no reply in {self.patience.timeout_s:g} s") from None
         except aiohttp.ClientSSLError as error:
             raise ServerError(f"{self.name}: {endpoint.url}: {type(error).__name__}: {error}") from None

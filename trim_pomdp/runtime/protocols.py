@@ -145,6 +145,15 @@ class StepScorer(Protocol):
 
 
 @runtime_checkable
+class Closable(Protocol):
+    """A model that holds something, such as connections, as long as it is asked."""
+
+    async def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+@runtime_checkable
 class BatchGenerator(Protocol):
     """A generator in this process: many requests at once, synchronously."""
 

@@ -1,8 +1,8 @@
 """The process that keeps servers: a program for the Python of the servers' environment, standard library only.
 
-Its standard input is its life line. The first line says which servers to start (JSON, see `Keeper`), further lines
-name servers to start again; at the end of the input, which comes too when whoever started it was killed, every
-server is ended by its process group. On standard output it tells of processes that began and ended, one JSON
+Its standard input is its life line. The first line says which servers there are (JSON, see `Keeper`), further lines
+name servers to start, or to start again; at the end of the input, which comes too when whoever started it was killed,
+every server is ended by its process group. On standard output it tells of processes that began and ended, one JSON
 document a line.
 
 Where servers are forked, what they need is imported once and each is a fork of this process; else each is a Python of
@@ -61,8 +61,6 @@ class Keeper:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if self._fork:
             importlib.import_module(self._module)
-        for name in self._servers:
-            self._start(name)
         try:
             self._keep()
         finally:

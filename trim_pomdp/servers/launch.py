@@ -144,27 +144,71 @@ class Servers:
         server = self._by_name[name]
         return self.pid(name) is not None and healthy(server.port) and self.pid(name) is not None
 
-    def wait(self, tell: Callable[[str], None] = lambda _: None) -> None:
-        """Wait until every server is ready; `tell` is told of each.
+    def start(self, tell: Callable[[str], None] = lambda _: None, *, in_turn: bool = False) -> None:
+        """Start every server and wait until all are ready.
+
+        Parameters
+        ----------
+        tell : callable
+            Told of every server that is ready.
+        in_turn : bool
+            Each only when the one before it is ready: servers that share a GPU measure what memory is left.
 
         Raises
         ------
         TrimError
             If one ends instead, or takes too long; with the last lines of its log, and where that is.
         """
+        batches = [[server] for server in self.servers] if in_turn else [list(self.servers)]
+        for batch in batches:
+            for server in batch:
+                self._send(server.name)
+            self._wait(batch, tell)
+
+    def _wait(self, servers: Sequence[Server], tell: Callable[[str], None]) -> None:
         started = time.monotonic()
-        waiting = dict(self._by_name)
+        waiting = list(servers)
         while waiting:
             for name, code in self.ended().items():
                 raise TrimError(f"{name}: {_how(code)} before it was ready; {self._tail(name)}")
-            for name, server in list(waiting.items()):
-                if self.ready(name):
-                    del waiting[name]
-                    tell(f"{name} is ready at {server.url}")
+            for server in tuple(waiting):
+                if self.ready(server.name):
+                    waiting.remove(server)
+                    tell(f"{server.name} is ready at {server.url}")
                 elif time.monotonic() - started > server.start_s:
-                    raise TrimError(f"{name}: not ready after {server.start_s:g} s; {self._tail(name)}")
+                    raise TrimError(f"{server.name}: not ready after {server.start_s:g} s; {self._tail(server.name)}")
             if waiting:
                 time.sleep(_POLL_S)
+
+    def watch(self, tell: Callable[[str], None], *, restarts: int = 3) -> None:
+        """Start servers again that end, for as long as this is not interrupted.
+
+        Parameters
+        ----------
+        tell : callable
+            Told of every server that ends, and when it is ready again.
+        restarts : int
+            How often a server is started again.
+
+        Raises
+        ------
+        TrimError
+            If one ends once more, or their keeper does.
+        """
+        left = dict.fromkeys(self._by_name, restarts)
+        starting: set[str] = set()
+        while True:
+            for name, code in self.ended().items():
+                if self._process.poll() is not None or not left[name]:
+                    raise TrimError(f"{name}: {_how(code)}; {self._tail(name)}")
+                left[name] -= 1
+                tell(f"{name}: {_how(code)}; started again; {self._tail(name)}")
+                self.start_again(name)
+                starting.add(name)
+            for name in [name for name in starting if self.ready(name)]:
+                starting.remove(name)
+                tell(f"{name} is ready again")
+            time.sleep(_POLL_S)
 
     def start_again(self, name: str) -> None:
         """Start a server that has ended, on the same port."""

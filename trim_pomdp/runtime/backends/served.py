@@ -11,6 +11,10 @@ from pydantic import Field, PositiveInt, model_validator
 
 from trim_pomdp.artifacts import Record
 
+KEYED_SAMPLER = "trim_pomdp.servers.keyed:KeyedSampler"
+"""The logits processor that draws by keys, as vLLM imports it; `KEYED_SAMPLER_V2` for its model runner V2."""
+KEYED_SAMPLER_V2 = "trim_pomdp.servers.keyed:KeyedSamplerV2"
+
 
 class ServerTable(Record):
     """What `trim-pomdp up` has to know of a vLLM server, beside the model itself.
