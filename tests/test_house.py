@@ -29,6 +29,7 @@ ROOMS = (
     "loading",
     "runtime",
     "lab",
+    "servers",
     "cli",
 )
 # What a room must not import at all, beside the rooms above it.

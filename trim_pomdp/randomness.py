@@ -10,7 +10,6 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-_MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
@@ -30,9 +29,18 @@ def keyed_uniforms(n: int, seed: int, *key: str | int) -> NDArray[np.float32]:
 
     The key is hashed (BLAKE2b), the stream is SplitMix64 from there.
     """
+    return uniforms_at(np.uint64(key_state(seed, *key)), np.arange(n))
+
+
+def key_state(seed: int, *key: str | int) -> int:
+    """The 64 bits that a stream begins with: all that a server needs to know of a key."""
     text = "\x1f".join(str(part) for part in (seed, *key))
-    state = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
-    z = (np.arange(1, n + 1, dtype=np.uint64) * np.uint64(_GOLDEN)) + np.uint64(state)
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def uniforms_at(states: NDArray[np.uint64] | np.uint64, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Uniforms out of the middle of streams: of each state (`key_state`) the one at each index, from 0, broadcast."""
+    z = (np.asarray(indices).astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN) + states
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     z ^= z >> np.uint64(31)

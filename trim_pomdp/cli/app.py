@@ -12,6 +12,7 @@ import typer
 from trim_pomdp.cli import fitting, lab, labelling, planning, rollouts, routing, scoring
 from trim_pomdp.cli.demo import demo
 from trim_pomdp.cli.live import MODELS_HELP
+from trim_pomdp.cli.servers import UP_HELP, up
 from trim_pomdp.errors import TrimError
 
 app = typer.Typer(
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_ASKS_MODELS = (rollouts.rollout, scoring.score, routing.run)
+_EPILOGS = {**dict.fromkeys((rollouts.rollout, scoring.score, routing.run), MODELS_HELP), up: UP_HELP}
 # Told in full in the list of verbs; the first sentence of each would be cut off there.
 for verb, short_help in (
     (rollouts.rollout, "Record what the models do alone"),
@@ -36,10 +37,11 @@ for verb, short_help in (
     (planning.policy, "Plan for one budget or price"),
     (planning.simulate, "Route problems drawn from the model"),
     (routing.run, "Route live, and compare with the plan"),
+    (up, "Start the servers of a models file"),
     (planning.inspect, "Show what a file or a model holds"),
     (demo, "Plan from a preset and draw the plan"),
 ):
-    app.command(short_help=short_help, epilog=MODELS_HELP if verb in _ASKS_MODELS else None)(verb)
+    app.command(short_help=short_help, epilog=_EPILOGS.get(verb))(verb)
 app.add_typer(lab.app, name="lab", short_help="Train and measure the lab's tiny models")
 
 # typer ≥ 0.26 brings its own copy of click, earlier ones use click itself: take the classes from typer.

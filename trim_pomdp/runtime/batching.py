@@ -22,6 +22,7 @@ from trim_pomdp.runtime.engine import ModelClock, Models
 from trim_pomdp.runtime.protocols import (
     BatchGenerator,
     BatchScorer,
+    Closable,
     GeneratedStep,
     Generator,
     ScoreRequest,
@@ -66,7 +67,11 @@ def score_all(prm: StepScorer | BatchScorer, requests: Sequence[ScoreRequest]) -
         return prm.score_batch(requests)
 
     async def ask() -> list[SolutionScores]:
-        return await asyncio.gather(*(prm.score(request) for request in requests))
+        try:
+            return await asyncio.gather(*(prm.score(request) for request in requests))
+        finally:
+            if isinstance(prm, Closable):
+                await prm.close()
 
     return asyncio.run(ask())
 

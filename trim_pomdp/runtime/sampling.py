@@ -38,16 +38,24 @@ def draw_tokens(
 
     logits = logits.float()
     plain = torch.log_softmax(logits, dim=-1)
-    if temperature == 0.0:
-        tokens = logits.argmax(dim=-1)
-    else:
-        probabilities = torch.softmax(logits / temperature, dim=-1)
-        if top_p < 1.0:
-            ranked, order = probabilities.sort(dim=-1, descending=True)
-            outside = ranked.cumsum(dim=-1) - ranked >= top_p
-            probabilities = probabilities.masked_fill(outside.scatter(-1, order, outside), 0.0)
-        cumulative = probabilities.cumsum(dim=-1)
-        point = uniforms[:, None] * cumulative[:, -1:]
-        # The first token whose cumulative probability exceeds the point; never one of probability 0.
-        tokens = (cumulative <= point).sum(dim=-1).clamp(max=logits.shape[-1] - 1)
+    greedy = temperature == 0.0
+    tokens = logits.argmax(dim=-1) if greedy else inverse_cdf(logits / temperature, uniforms, top_p=top_p)
     return tokens, plain.gather(-1, tokens[:, None])[:, 0]
+
+
+def inverse_cdf(logits: torch.Tensor, uniforms: torch.Tensor, *, top_p: float = 1.0) -> torch.Tensor:
+    """The token of every row, int64, at its uniform in the cumulative distribution; the temperature is in the logits.
+
+    The same function draws in this process and inside servers (`trim_pomdp.servers.keyed`).
+    """
+    import torch
+
+    probabilities = torch.softmax(logits, dim=-1)
+    if top_p < 1.0:
+        ranked, order = probabilities.sort(dim=-1, descending=True)
+        outside = ranked.cumsum(dim=-1) - ranked >= top_p
+        probabilities = probabilities.masked_fill(outside.scatter(-1, order, outside), 0.0)
+    cumulative = probabilities.cumsum(dim=-1)
+    point = uniforms[:, None] * cumulative[:, -1:]
+    # The first token whose cumulative probability exceeds the point; never one of probability 0.
+    return (cumulative <= point).sum(dim=-1).clamp(max=logits.shape[-1] - 1)

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trim_pomdp.text.boxes import ends_in_thinking, step_answer
-from trim_pomdp.text.steps import BLANK_LINE, StepCutter, Thinking, ends_only_at_newlines, first_step, joiner
+from trim_pomdp.text.steps import (
+    BLANK_LINE,
+    StepCutter,
+    Thinking,
+    ends_only_at_newlines,
+    first_step,
+    joiner,
+    stop_strings,
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,11 @@ class StepFormat:
     def ends_at_newlines(self) -> bool:
         """Whether a step can only be over when a line is."""
         return ends_only_at_newlines(self.separator)
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Strings at which a server may stop: wherever a step ends one of them ends, though not the other way round."""
+        return stop_strings(self.separator)
 
     def next_step(self, text: str, steps: Sequence[str]) -> str | None:
         """The step that a text after these steps begins with, once it is over; None as long as it may go on."""

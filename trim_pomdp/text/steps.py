@@ -109,6 +109,23 @@ def joiner(separator: str = BLANK_LINE) -> str:
     return "\n" if _NAMES.get(separator) == NEWLINE else "\n\n"
 
 
+def stop_strings(separator: str = BLANK_LINE) -> tuple[str, ...]:
+    r"""What a server can stop at, which knows no rule but strings: it stops no later than the step is over.
+
+    Of blank lines the usual ones; one with other white space in it is found when the next of these comes.
+
+    Examples
+    --------
+    >>> stop_strings("newline"), stop_strings("## Step"), stop_strings(r"\d+\. ")
+    (('\n',), ('\n## Step',), ('\n',))
+    """
+    name = _NAMES.get(separator)
+    if name == BLANK_LINE:
+        return ("\n\n", "\n \n", "\r\n\r\n")
+    is_text = name is None and re.escape(separator).replace("\\ ", " ") == separator.replace("#", "\\#")
+    return (f"\n{separator}",) if is_text else ("\n",)
+
+
 def join_steps(steps: Sequence[str], separator: str = BLANK_LINE) -> str:
     """The text of a solution."""
     return joiner(separator).join(steps)

@@ -1,0 +1,280 @@
+"""``backend = "vllm"``: vLLM servers behind their completions API.
+
+The prompt is text: the chat's opening as the model's template has it, then the solution so far. A step is asked for up
+to what may end it, and asked on from the very tokens where the rule of steps (`StepFormat`) says that it is not over.
+
+*Draws.* A server that was started with ``--logits-processors trim_pomdp.servers.keyed:KeyedSampler`` draws by the keyed
+uniforms of the run, so that texts are those of the same model in this process, step by step, in whatever batch and
+after whatever interruption. Unknown fields are ignored by vLLM in silence, so a canary finds out: of a uniform that is
+0, token 0 is drawn at any temperature. Without it every request gets a seed derived from the same key: texts are still
+the same in every run, though not those of a model in this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeFloat
+
+from trim_pomdp.errors import InputError
+from trim_pomdp.policies.base import Author
+from trim_pomdp.randomness import key_state
+from trim_pomdp.runtime.backends.base import GeneratorTable, Place
+from trim_pomdp.runtime.backends.prompts import Openings
+from trim_pomdp.runtime.backends.remote import ServedByVllm, usage_of
+from trim_pomdp.runtime.http import BadReplyError, Patience, ServerError, Service
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StopReason, Usage
+
+Sampler = Literal["keyed", "seed"]
+
+# The state of a stream (`trim_pomdp.randomness.uniforms_at`) whose first uniform is 0.
+CANARY_STATE = 0x7026C4DC0F121053
+# A run should not wait long for a server that is not there when it begins.
+_FIRST_PATIENCE = Patience(timeout_s=60.0, deadline_s=10.0, tries=2)
+
+
+class VllmGeneratorTable(ServedByVllm, GeneratorTable):
+    """A causal language model behind vLLM servers.
+
+    Attributes
+    ----------
+    temperature : float
+        0 takes the likeliest token.
+    top_p : float
+        Nucleus.
+    sampler : {"auto", "keyed", "seed"}
+        Who draws: the keyed sampler in the server, the server by a seed of each request, or the first if it is there.
+    end_token : str
+        The text of the token that ends a solution, for log-probabilities of given solutions alone.
+    """
+
+    backend: Literal["vllm"]
+    temperature: NonNegativeFloat = 0.7
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    sampler: Literal["auto", "keyed", "seed"] = "auto"
+    end_token: str = ""
+
+    def load(self, role: Author, place: Place) -> VllmGenerator:
+        """See `GeneratorTable`; the servers are asked whether they are there, and how they draw."""
+        service = self.service(place)
+        sampler = asyncio.run(_sampler(replace(service, patience=_FIRST_PATIENCE), self.model))
+        if self.sampler == "keyed" and sampler != "keyed":
+            raise InputError(
+                f"{place.table}: the server does not draw by keyed uniforms; start it with --logits-processors "
+                "trim_pomdp.servers.keyed:KeyedSampler (trim-pomdp up does), or leave sampler out"
+            )
+        return VllmGenerator(
+            service,
+            self.model,
+            self.openings(service, place),
+            role=role,
+            sampler=sampler if self.sampler == "auto" else self.sampler,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            end_token=self.end_token,
+        )
+
+
+GENERATOR = VllmGeneratorTable
+PRM = None
+
+
+@dataclass
+class _Written:
+    """A step that is being written, over one request or several."""
+
+    text: str = ""
+    logprobs: tuple[float, ...] = ()
+    usage: Usage = field(default_factory=lambda: Usage(0, 0, 0))
+
+    def add(self, reply: Completion) -> None:
+        self.text += reply.text
+        self.logprobs += reply.logprobs
+        self.usage += reply.usage
+
+    def step(self, text: str, stop: StopReason) -> GeneratedStep:
+        return GeneratedStep(text.strip("\n"), self.logprobs, stop, self.usage)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A reply of the completions API.
+
+    Attributes
+    ----------
+    text : str
+        What was generated, with the stop string.
+    logprobs : tuple of float
+        Of every token.
+    tokens : list of int
+        Prompt and text.
+    ended_by : {"separator", "end", "length"}
+        A stop string, the end of the text, or the limit.
+    usage : Usage
+    """
+
+    text: str
+    logprobs: tuple[float, ...]
+    tokens: list[int]
+    ended_by: StopReason
+    usage: Usage
+
+
+class VllmGenerator:
+    """A generator behind vLLM's completions API.
+
+    Parameters
+    ----------
+    service : Service
+    model : str
+        The name that the servers know it by.
+    openings : Openings
+        Prompts.
+    role : str
+        ``weak`` or ``strong``: part of the key of every draw.
+    sampler : {"keyed", "seed"}
+        Who draws.
+    temperature, top_p, end_token
+        See `VllmGeneratorTable`.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        model: str,
+        openings: Openings,
+        *,
+        role: str,
+        sampler: Sampler,
+        temperature: float,
+        top_p: float = 1.0,
+        end_token: str = "",
+    ) -> None:
+        self.service = service
+        self._model = model
+        self._openings = openings
+        self._role = role
+        self._sampler = sampler
+        self._temperature = temperature
+        self._top_p = top_p
+        self._end_token = end_token
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was found out about the server and defines a run."""
+        return {"sampler": self._sampler}
+
+    @property
+    def faults(self) -> Mapping[str, int]:
+        """What went wrong with requests so far."""
+        return self.service.faults
+
+    async def generate(self, request: StepRequest) -> GeneratedStep:
+        """See `Generator.generate`."""
+        opening = await self._openings.of(request.problem)
+        prompt: str | list[int] = opening + "".join(step + request.format.joiner for step in request.steps)
+        written = _Written()
+        while True:
+            reply = await self._complete(prompt, request, len(written.logprobs))
+            written.add(reply)
+            step = request.format.next_step(written.text, request.steps)
+            if step is not None:
+                return written.step(step, "separator")
+            if reply.ended_by == "end":
+                return written.step(written.text, "end")
+            if reply.ended_by == "length" or len(written.logprobs) >= request.max_tokens:
+                return written.step(written.text, "length")
+            prompt = reply.tokens  # a block is open, or nothing was written but blank lines
+
+    async def _complete(self, prompt: str | list[int], request: StepRequest, offset: int) -> Completion:
+        body = {
+            "model": self._model,
+            "prompt": prompt,
+            "add_special_tokens": False,
+            "max_tokens": request.max_tokens - offset,
+            "temperature": self._temperature,
+            "top_p": self._top_p,
+            "stop": list(request.format.stops),
+            "include_stop_str_in_output": True,
+            "logprobs": 0,
+            "return_token_ids": True,
+            **self._draw(request, offset),
+        }
+        return await self.service.post("/v1/completions", body, _completion)
+
+    def _draw(self, request: StepRequest, offset: int) -> dict[str, Any]:
+        """The fields that say what is drawn."""
+        if self._temperature == 0.0:
+            return {}
+        state = key_state(request.seed, request.problem.id, len(request.steps), self._role)
+        if self._sampler == "keyed":
+            return {"vllm_xargs": {"trim_key": f"{state:016x}:{offset}"}}
+        return {"seed": (state + offset) % (1 << 31)}
+
+    async def given_logprobs(self, request: ScoreRequest) -> list[tuple[float, ...]]:
+        """Log-probabilities of the tokens of every given step, as `LogprobGenerator.step_logprobs` has them."""
+        joiner = request.format.joiner
+        opening = await self._openings.of(request.problem)
+        text = opening + joiner.join(request.steps)
+        ends = [len(opening)]
+        for step in request.steps:
+            ends.append(ends[-1] + len(step) + len(joiner))
+        if request.format.answer(request.steps) is not None:
+            text += self._end_token
+        body = {"model": self._model, "prompt": text, "add_special_tokens": False, "max_tokens": 1, "logprobs": 0}
+        body |= {"echo": True, "temperature": 0.0}
+        return await self.service.post("/v1/completions", body, lambda reply: _by_step(reply, ends, len(text)))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.service.close()
+
+
+def _completion(reply: Any) -> Completion:
+    choice = reply["choices"][0]
+    logprobs, tokens = choice["logprobs"]["token_logprobs"], choice["token_ids"]
+    usage = usage_of(reply)
+    if not len(logprobs) == len(tokens) == usage.output:
+        raise BadReplyError(f"{len(logprobs)} log-probabilities for {usage.output} tokens")
+    ends: dict[Any, StopReason] = {"length": "length", "stop": "end"}
+    ended_by = "separator" if isinstance(choice.get("stop_reason"), str) else ends[choice["finish_reason"]]
+    return Completion(
+        text=choice["text"],
+        logprobs=tuple(map(float, logprobs)),
+        tokens=[*choice["prompt_token_ids"], *tokens],
+        ended_by=ended_by,
+        usage=usage,
+    )
+
+
+def _by_step(reply: Any, ends: list[int], length: int) -> list[tuple[float, ...]]:
+    """Log-probabilities of an echoed text, by the step in which a token begins."""
+    found = reply["choices"][0]["logprobs"]
+    rows: list[list[float]] = [[] for _ in ends[1:]]
+    for start, value in zip(found["text_offset"], found["token_logprobs"], strict=True):
+        if ends[0] <= start < length:
+            owner = next((index for index, end in enumerate(ends[1:]) if start < end), len(rows) - 1)
+            rows[owner].append(float(value))
+    return [tuple(row) for row in rows]
+
+
+async def _sampler(service: Service, model: str) -> Sampler:
+    """Who draws; `InputError` if there is no such server, or it does not know the model."""
+    body = {
+        "model": model,
+        "prompt": "1",
+        "max_tokens": 1,
+        "temperature": 1.0,
+        "return_token_ids": True,
+        "vllm_xargs": {"trim_key": f"{CANARY_STATE:016x}:0"},
+    }
+    try:
+        drawn = await service.post("/v1/completions", body, lambda reply: reply["choices"][0]["token_ids"])
+    except ServerError as error:
+        raise InputError(str(error)) from None
+    finally:
+        await service.close()
+    return "keyed" if drawn == [0] else "seed"

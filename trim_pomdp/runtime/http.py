@@ -1,0 +1,411 @@
+"""JSON over HTTP to a served model: several URLs, hundreds of requests in flight, and faults that are survived.
+
+A `Service` is one model behind one or more URLs. A request goes to the URL that has the fewest in flight, and no URL
+gets more than its limit. What can go wrong, and what follows:
+
+* the URL cannot be reached, the connection breaks, or it says 503: it rests for a while, longer each time, and is then
+  tried with one request before it gets more; the request goes elsewhere meanwhile, or waits, until the deadline;
+* it says 429: it rests as long as ``Retry-After`` says, until the deadline;
+* another 5xx, a time-out, JSON that is cut or none, a reply that is not what was asked for (`BadReplyError`): the
+  request is sent again, ``tries`` times in all, within the deadline;
+* any other status: the request is wrong, and nothing is tried again.
+
+The deadline counts from the first try that fails, or from when no URL works, so that the queue of a server that is
+merely busy does not end requests. Pauses have jitter, which depends on the URL and the number of the try alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from trim_pomdp.errors import TrimError
+from trim_pomdp.randomness import keyed_uniform
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import ClientResponse, ClientSession
+
+Reply = TypeVar("Reply")
+
+# Servers close idle connections after 5 s and more; a request that meets the closing would be lost.
+_KEEP_ALIVE_S = 3.0
+_CONNECT_S = 10.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_LOOK_AGAIN_S = 1.0
+_MOST_BYTES = 1 << 26
+_SHOWN = 300
+
+
+class ServerError(TrimError):
+    """A served model gave no reply that could be used, and was given up for this request."""
+
+
+class RefusedError(ServerError):
+    """The server refused the request itself.
+
+    Attributes
+    ----------
+    status : int
+        Of HTTP.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class BadReplyError(TrimError):
+    """A reply that is not what was asked for; the request is tried again."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a request is tried.
+
+    Attributes
+    ----------
+    timeout_s : float
+        Of one try.
+    deadline_s : float
+        Of all tries together, from the first one that fails.
+    tries : int
+        How often a request is sent that the server answers wrongly or not in time.
+    max_in_flight : int
+        Requests at once, for each URL.
+    """
+
+    timeout_s: float = 120.0
+    deadline_s: float = 600.0
+    tries: int = 4
+    max_in_flight: int = 64
+
+
+class _FaultError(Exception):
+    """What went wrong in one try.
+
+    Parameters
+    ----------
+    kind : str
+        In a few words, to be counted.
+    rest_s : float or None
+        The URL is to rest so long; None: it works, only this request failed.
+    counts : bool
+        Whether the number of tries is limited.
+    """
+
+    def __init__(self, kind: str, detail: str = "", *, rest_s: float | None = None, counts: bool = True) -> None:
+        super().__init__(f"{kind} ({detail})" if detail else kind)
+        self.kind = kind
+        self.rest_s = rest_s
+        self.counts = counts
+
+
+@dataclass(eq=False)
+class _Endpoint:
+    """One URL, and how it is doing."""
+
+    url: str
+    busy: int = 0
+    failures: int = 0
+    rests_until: float = 0.0
+
+    def has_room(self, now: float, limit: int) -> bool:
+        return now >= self.rests_until and self.busy < (1 if self.failures else limit)
+
+    def fail(self, now: float, rest_s: float) -> None:
+        """Rest; of several requests that fail together one alone makes the next rest longer."""
+        if now >= self.rests_until:
+            self.failures += 1
+        pause = max(rest_s, _pause(self.failures, self.url))
+        self.rests_until = max(self.rests_until, now + pause)
+
+
+@dataclass(eq=False)
+class Service:
+    """One model behind one or more URLs.
+
+    Parameters
+    ----------
+    name : str
+        What it is called in errors: file and table.
+    urls : sequence of str
+        Roots, without the paths of the API.
+    patience : Patience
+    api_key : str or None
+        Sent as a bearer token, and never shown.
+
+    Attributes
+    ----------
+    faults : Counter of str
+        What went wrong so far and was tried again, by kind.
+    requests : int
+        Requests sent so far, those that were tried again included.
+    """
+
+    name: str
+    urls: Sequence[str]
+    patience: Patience = field(default_factory=Patience)
+    api_key: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.faults: Counter[str] = Counter()
+        self.requests = 0
+        self._endpoints = [_Endpoint(url.rstrip("/")) for url in self.urls]
+        self._session: ClientSession | None = None
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._down_since: float | None = None
+
+    async def post(self, path: str, body: Mapping[str, Any], read: Callable[[Any], Reply]) -> Reply:
+        """Send a request until there is a reply that can be read.
+
+        Parameters
+        ----------
+        path : str
+            After the URL, such as ``/v1/completions``.
+        body : mapping
+            JSON values.
+        read : callable
+            Makes the result of the reply's JSON; raises `BadReplyError` if it is not what was asked for.
+
+        Raises
+        ------
+        ServerError
+            If the request is refused, or was given up.
+        """
+        return await self._ask("POST", path, json.dumps(body).encode(), read)
+
+    async def get(self, path: str, read: Callable[[Any], Reply]) -> Reply:
+        """As `post`, without a body."""
+        return await self._ask("GET", path, None, read)
+
+    async def close(self) -> None:
+        """Close the connections; a later request opens new ones."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _ask(self, method: str, path: str, body: bytes | None, read: Callable[[Any], Reply]) -> Reply:
+        clock = asyncio.get_running_loop().time
+        until: float | None = None
+        counted, tries = 0, 0
+        while True:
+            async with self._slot() as endpoint:
+                began = clock()
+                tries += 1
+                try:
+                    reply = _read(read, await self._try(endpoint, method, path, body))
+                except BadReplyError as error:
+                    fault = _FaultError("bad reply", str(error))
+                except _FaultError as error:
+                    fault = error
+                else:
+                    self._succeeded(endpoint)
+                    return reply
+                self._failed(endpoint, fault)
+            counted += fault.counts
+            until = began + self.patience.deadline_s if until is None else until
+            # A URL that rests is waited for where slots are given out, unless there is another one.
+            pause = 0.0 if fault.rest_s is not None else _pause(counted, path)
+            if counted >= self.patience.tries or clock() + pause >= until:
+                raise ServerError(f"{self.name}: {endpoint.url}{path}: given up after {tries} tries; the last: {fault}")
+            await asyncio.sleep(pause)
+
+    async def _try(self, endpoint: _Endpoint, method: str, path: str, body: bytes | None) -> Any:
+        """The JSON of one reply."""
+        import aiohttp
+
+        self.requests += 1
+        session = self._session or self._open()
+        try:
+            async with session.request(method, endpoint.url + path, data=body) as response:
+                content = await _content(response)
+                if response.status != 200:
+                    raise self._status_error(endpoint, path, response, content)
+        except TimeoutError as error:
+            if isinstance(error, aiohttp.ConnectionTimeoutError):
+                raise _FaultError(
+                    "cannot connect", f"no answer in {_CONNECT_S:g} s", rest_s=0.0, counts=False
+                ) from None
+            raise _FaultError("time-out", f"no reply in {self.patience.timeout_s:g} s") from None
+        except aiohttp.ClientSSLError as error:
+            raise ServerError(f"{self.name}: {endpoint.url}: {type(error).__name__}: {error}") from None
+        except aiohttp.ClientConnectorError as error:
+            raise _FaultError("cannot connect", error.strerror or "", rest_s=0.0, counts=False) from None
+        except aiohttp.ClientPayloadError:
+            raise _FaultError("reply cut short") from None
+        except (aiohttp.ClientConnectionError, ConnectionError) as error:
+            raise _FaultError("connection lost", type(error).__name__, rest_s=0.0, counts=False) from None
+        except aiohttp.ClientError as error:
+            raise ServerError(f"{self.name}: {endpoint.url}: {type(error).__name__}: {error}") from None
+        try:
+            return json.loads(content)
+        except ValueError:
+            raise BadReplyError(f"no JSON: {_shown(content)}") from None
+
+    def _open(self) -> ClientSession:
+        import aiohttp
+
+        headers = {"Content-Type": "application/json"}
+        if self.api_key is not None:
+            headers["Authorization"] = f"Bearer {self.api_key}"
+        self._session = aiohttp.ClientSession(
+            headers=headers,
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
+            timeout=aiohttp.ClientTimeout(total=self.patience.timeout_s, sock_connect=_CONNECT_S),
+            trust_env=True,
+        )
+        return self._session
+
+    def _status_error(self, endpoint: _Endpoint, path: str, response: ClientResponse, content: bytes) -> Exception:
+        """What a status other than 200 means."""
+        status, said = response.status, said_in(content)
+        if status == 429:
+            return _FaultError("HTTP 429", said, rest_s=_retry_after(response), counts=False)
+        if status == 503:
+            return _FaultError("HTTP 503", said, rest_s=_retry_after(response), counts=False)
+        if status >= 500 or status in (408, 425):
+            return _FaultError(f"HTTP {status}", said)
+        remedy = "; is the key right that api_key_env names?" if status in (401, 403) else ""
+        return RefusedError(f"{self.name}: {endpoint.url}{path}: HTTP {status} ({said}){remedy}", status)
+
+    # Slots ----------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[_Endpoint]:
+        """The URL with the fewest requests in flight, as soon as one has room."""
+        endpoint = await self._wait_for_room()
+        endpoint.busy += 1
+        try:
+            yield endpoint
+        finally:
+            endpoint.busy -= 1
+            self._wake(1)
+
+    async def _wait_for_room(self) -> _Endpoint:
+        loop = asyncio.get_running_loop()
+        began, is_first = loop.time(), not self._waiting
+        while True:
+            now = loop.time()
+            roomy = [item for item in self._endpoints if item.has_room(now, self.patience.max_in_flight)]
+            if roomy and is_first:
+                return min(roomy, key=lambda item: item.busy)
+            if self._down_since is not None and now - max(self._down_since, began) >= self.patience.deadline_s:
+                raise ServerError(f"{self.name}: {self._where}: out of reach for {self.patience.deadline_s:g} s")
+            await self._change()
+            is_first = True  # those who came earlier were woken earlier
+
+    async def _change(self) -> None:
+        """Wait until a slot is given back, or a resting URL may be tried."""
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        self._waiting.append(waiter)
+        # Nobody gives a slot back where all rest, so that time must do it.
+        timer = None if self._down_since is None else loop.call_later(self._pause_of_all(loop.time()), _finish, waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._wake(1)  # the slot is another one's now
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            with suppress(ValueError):
+                self._waiting.remove(waiter)
+
+    def _pause_of_all(self, now: float) -> float:
+        soonest = min(item.rests_until for item in self._endpoints) - now
+        return min(soonest, _LOOK_AGAIN_S) if soonest > 0.0 else _LOOK_AGAIN_S
+
+    def _wake(self, count: int) -> None:
+        while self._waiting and count:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                count -= 1
+
+    def _succeeded(self, endpoint: _Endpoint) -> None:
+        self._down_since = None
+        if endpoint.failures:
+            endpoint.failures, endpoint.rests_until = 0, 0.0
+            self._wake(self.patience.max_in_flight)
+
+    def _failed(self, endpoint: _Endpoint, fault: _FaultError) -> None:
+        self.faults[fault.kind] += 1
+        if fault.rest_s is None:
+            self._succeeded(endpoint)  # it does answer
+            return
+        now = asyncio.get_running_loop().time()
+        endpoint.fail(now, fault.rest_s)
+        if self._down_since is None and all(item.failures for item in self._endpoints):
+            self._down_since = now
+            self._wake(len(self._waiting))  # they wait by the clock from now on
+
+    @property
+    def _where(self) -> str:
+        return ", ".join(item.url for item in self._endpoints)
+
+
+def said_in(content: bytes) -> str:
+    """What an error's body says, in the forms that servers use."""
+    try:
+        document = json.loads(content)
+    except ValueError:
+        return _shown(content)
+    if isinstance(document, dict):
+        found = document.get("error", document.get("detail", document.get("message")))
+        document = found.get("message", found) if isinstance(found, dict) else found or document
+    return document[:_SHOWN] if isinstance(document, str) else json.dumps(document)[:_SHOWN]
+
+
+def _read(read: Callable[[Any], Reply], document: Any) -> Reply:
+    try:
+        return read(document)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise BadReplyError(f"{type(error).__name__}: {error} in {json.dumps(document)[:_SHOWN]}") from None
+
+
+async def _content(response: ClientResponse) -> bytes:
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > _MOST_BYTES:
+            raise BadReplyError(f"more than {_MOST_BYTES >> 20} MiB")
+    return bytes(content)
+
+
+def _shown(content: bytes) -> str:
+    return repr(content[:80].decode(errors="replace"))
+
+
+def _retry_after(response: ClientResponse) -> float:
+    """Seconds that the server asks for: a number, or a date."""
+    said = response.headers.get("Retry-After", "")
+    try:
+        return max(float(said), 0.0)
+    except ValueError:
+        pass
+    with suppress(ValueError):
+        until = parsedate_to_datetime(said)
+        return max((until - datetime.now(until.tzinfo or UTC)).total_seconds(), 0.0)
+    return 0.0
+
+
+def _pause(failures: int, key: str) -> float:
+    """Twice as long after every failure, less up to a half by keyed jitter."""
+    longest = min(_FIRST_PAUSE_S * 2.0 ** (max(failures, 1) - 1), _LONGEST_PAUSE_S)
+    return longest * (1.0 - 0.5 * keyed_uniform(0, "pause", key, failures))
+
+
+def _finish(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
