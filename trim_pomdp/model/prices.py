@@ -17,17 +17,20 @@ is P(right): money of a step then is a table (`StepCosts`), and the plan is opti
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat
 
-from trim_pomdp.artifacts import Record
+from trim_pomdp.artifacts import Record, validate
 from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
+from trim_pomdp.files import read_text
 
 FloatArray = NDArray[np.float64]
 Role = Literal["weak", "strong", "prm"]
@@ -92,6 +95,30 @@ class Prices(Record):
         if (price := prices[role]) is None:
             raise InputError(f"no price of the {role} model; give a table [{role}.price] with input, output and cached")
         return price
+
+
+def read_prices(path: str | Path) -> Prices | None:
+    """Prices of a TOML file with tables ``[weak.price]``, ``[strong.price]``, ``[prm.price]``, such as a models file.
+
+    What else stands there is passed over, but ``currency``. None where there is no price at all.
+
+    Raises
+    ------
+    InputError
+        If it is no TOML, or a price is wrong; naming file, table and key.
+    """
+    try:
+        document = tomllib.loads(read_text(path, "TOML in UTF-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not TOML in UTF-8 ({error})") from None
+    found: dict[str, Price] = {
+        role: validate(ReaderPrice if role == "prm" else Price, table["price"], source=f"{path}, [{role}.price]")
+        for role in ROLES
+        if isinstance(table := document.get(role), dict) and "price" in table
+    }
+    if not found:
+        return None
+    return validate(Prices, {**found, "currency": document.get("currency")}, source=str(path))
 
 
 class Money(Shown, Record):
@@ -182,7 +209,7 @@ class Tariff(Record):
         """The same prompt length for all models, and a cached share for all or by model."""
         shares = cached if isinstance(cached, Mapping) else dict.fromkeys(ROLES, cached)
         readings = {role: Reading(prompt_tokens=prompt_tokens, cached=shares.get(role, 0.0)) for role in ROLES}
-        return cls(prices=prices, **readings)
+        return cls(prices=prices, weak=readings["weak"], strong=readings["strong"], prm=readings["prm"])
 
     def reading(self, role: Role) -> Reading:
         """What a model reads."""
@@ -202,7 +229,7 @@ class Tariff(Record):
         reading = self.reading(role)
         steps = np.arange(len(requests)).reshape(-1, *(1,) * (requests.ndim - 1))
         tokens = requests * (reading.prompt_tokens + reading.step_overhead * steps) + before
-        return np.maximum(tokens, 0.0) * self.token(role)
+        return np.maximum(tokens, 0.0) * self.token(role)  # an overhead below zero may be more than there is
 
     def token(self, role: Role) -> float:
         """Money for a token that a model reads."""
@@ -286,7 +313,7 @@ class StepCosts:
         scored : bool
             Whether every step is scored.
         """
-        once, before = np.ones(steps), step_tokens * np.arange(steps)
+        once, before = np.ones(steps), step_tokens * np.arange(steps, dtype=np.float64)
         strong_read = tariff.read("strong", once, before)
         strong = tariff.prices.of("strong").writing(1.0) * tokens[_REGENERATE]
         total = np.zeros((steps, 2, 3))

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trim_pomdp.model.prices import Money, at_mean_length
+from trim_pomdp.model.prices import Money, Role, at_mean_length
 from trim_pomdp.model.process import RoutingModel
-from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
+from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule, StrategyRule
 
 FloatArray = NDArray[np.float64]
 
@@ -98,6 +98,19 @@ def _evaluation(rule: Rule, model: RoutingModel) -> Evaluation:
         money=money,
         planned_money=model.money(at_mean_length(course, model.step_tokens), **asked).total,
     )
+
+
+def asked_once(model: RoutingModel) -> dict[Role, float]:
+    """Money per problem of the weak, and the strong, model alone, asked once for all of the solution.
+
+    A router asks step by step, and pays for reading the solution so far each time; without one nobody does.
+    """
+    weak, strong = (evaluate_money(StrategyRule(strategy=name), model) for name in ("weak", "strong"))
+    assert model.tariff is not None  # or else money is not known
+    out: dict[Role, float] = {"weak": weak.money.weak_kept, "strong": strong.money.strong}
+    for role in out:
+        out[role] += model.tariff.prices.of(role).reading(model.tariff.reading(role).prompt_tokens)
+    return out
 
 
 def mix_evaluations(first: Evaluation, second: Evaluation, probability: float) -> Evaluation:
