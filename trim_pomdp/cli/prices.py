@@ -274,6 +274,6 @@ def say_asked_once(model: RoutingModel, planned: PlannedPoint | None = None) -> 
     accuracy = end_points(model)[1].accuracy
     if accuracy >= planned.accuracy:
         warn(
-            f"the strong model alone, asked once, is as accurate ({accuracy:.4f}) for no more money ({told['strong']}): at "
-            "these prices routing pays only where caches hold more of what is read (--cached)"
+            f"the strong model alone, asked once, is as accurate ({accuracy:.4f}) for no more ({told['strong']}): "
+            "at these prices routing pays only where caches hold more of what is read (--cached)"
         )
