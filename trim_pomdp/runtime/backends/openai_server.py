@@ -221,7 +221,7 @@ class OpenAIServer:
             try:
                 return await self.service.post(self._path, sent, read)
             except RefusedError as error:
-                if error.status not in (400, 422) or not self._learn(str(error), sent):
+                if error.status not in (400, 403, 422) or not self._learn(str(error), sent):
                     raise
 
     async def kind(self) -> Kind:
