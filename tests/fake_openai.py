@@ -15,25 +15,25 @@ class Fake:
     An answer is a document (status 200), or a status and a document.
     """
 
-    def __init__(self, answer: Callable[[str, dict[str, Any]], Any], *, owner: str | None = None) -> None:
+    def __init__(
+        self, answer: Callable[[str, dict[str, Any]], Any], *, owner: str | None = None, models: Any = None
+    ) -> None:
         self.answer = answer
-        self.owner = owner
+        self.models = models
+        if models is None:
+            self.models = refusal("no such thing", 404) if owner is None else {"data": [{"id": "m", "owned_by": owner}]}
         self.asked: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []
 
     async def handle(self, request: web.Request) -> web.Response:
         if request.path.endswith("/models"):
-            if self.owner is None:
-                return web.json_response({"error": {"message": "no such thing"}}, status=404)
-            return web.json_response({"object": "list", "data": [{"id": "m", "owned_by": self.owner}]})
+            return _response(self.models)
         body = json.loads(await request.read())
         self.paths.append(request.path)
         self.asked.append(body)
         self.headers.append(dict(request.headers))
-        found = self.answer(request.path, body)
-        status, document = found if isinstance(found, tuple) else (200, found)
-        return web.json_response(document, status=status)
+        return _response(self.answer(request.path, body))
 
     @asynccontextmanager
     async def served(self) -> AsyncIterator[str]:
@@ -42,6 +42,11 @@ class Fake:
         app.router.add_route("*", "/{path:.*}", self.handle)
         async with TestServer(app) as server:
             yield str(server.make_url("/")).rstrip("/")
+
+
+def _response(found: Any) -> web.Response:
+    status, document = found if isinstance(found, tuple) else (200, found)
+    return web.json_response(document, status=status)
 
 
 def chat(content: Any, finish: str | None = "stop", *, tokens: int = 5, **more: Any) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def score(
 ) -> list[SolutionScores]:
     async def ask() -> list[SolutionScores]:
         async with fake.served() as url:
-            model = judge(tmp_path, keys, url)
+            model = await asyncio.to_thread(judge, tmp_path, keys, url)
             try:
                 return [await model.score(ScoreRequest(problem, steps)) for steps in solutions]
             finally:

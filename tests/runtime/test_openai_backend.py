@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from trim_pomdp.policies.base import SetupError
 from trim_pomdp.runtime.backends.base import Place
 from trim_pomdp.runtime.backends.openai import OpenAIGenerator
 from trim_pomdp.runtime.config import read_models_file
-from trim_pomdp.runtime.http import ServerError
+from trim_pomdp.runtime.http import Patience, ServerError
 from trim_pomdp.runtime.protocols import GeneratedStep, StepRequest, Usage
 from trim_pomdp.runtime.stepping import SYSTEM_PROMPT
 from trim_pomdp.text.format import StepFormat
@@ -51,7 +51,8 @@ def write(
     async def ask() -> GeneratedStep:
         async with fake.served() as url:
             # Tests of what is given up do not wait for it.
-            model = table(tmp_path, f"tries = 2\ndeadline_s = 2\n{keys}", url + "/v1").load(role, Place(tmp_path, "t"))
+            found = table(tmp_path, f"tries = 2\ndeadline_s = 2\n{keys}", url + "/v1")
+            model = await asyncio.to_thread(found.load, role, Place(tmp_path, "t"))
             assert isinstance(model, OpenAIGenerator)
             try:
                 for _ in range(times):
@@ -160,7 +161,7 @@ def test_how_a_step_ended(tmp_path: Path, reply: dict[str, Any], stop: str) -> N
 def test_llama_cpp_tells_the_end_by_the_tokens_that_it_lists(tmp_path: Path) -> None:
     for tokens, stop in (((("b", -0.5),), "separator"), ((("b", -0.5), ("", -0.1)), "end")):
         fake = Fake(lambda path, body, tokens=tokens: completion("b", tokens=2, logprobs=listed(*tokens)))
-        fake.owner = "llamacpp"
+        fake.models = {"data": [{"id": "m", "owned_by": "llamacpp"}]}
         step = write(fake, tmp_path, COMPLETIONS)
         assert (step.stop, len(step.logprobs)) == (stop, len(tokens))
         assert (fake.asked[0]["top_k"], fake.asked[0]["min_p"]) == (0, 0.0), "no tail is cut"
@@ -309,6 +310,11 @@ def test_seeds_belong_to_what_they_are_for(tmp_path: Path) -> None:
     assert seed(keys="temperature = 0\n") is None, "nothing is drawn"
 
 
+async def nobody(*_: Any) -> str:
+    """Ask no server what it is."""
+    return "other"
+
+
 def test_the_key_goes_to_the_server_and_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = 'api_key_env = "TRIM_TEST_KEY"\n'
     monkeypatch.delenv("TRIM_TEST_KEY", raising=False)
@@ -321,6 +327,7 @@ def test_the_key_goes_to_the_server_and_nowhere_else(tmp_path: Path, monkeypatch
     with pytest.raises(ServerError) as caught:
         write(Fake(lambda path, body: refusal("no", 401)), tmp_path, keys)
     loaded = table(tmp_path, keys)
+    monkeypatch.setattr("trim_pomdp.runtime.backends.openai_server._kind", nobody)
     model = loaded.load("weak", Place(tmp_path, "t"))
     for shown in (str(caught.value), repr(model), repr(model.server), json.dumps(loaded.config(tmp_path))):
         assert "sk-very-secret" not in shown
@@ -349,7 +356,7 @@ def test_where_the_interface_is(tmp_path: Path, url: str, path: str) -> None:
 
     async def ask() -> None:
         async with fake.served() as address:
-            model = table(tmp_path, "", address + url).load("weak", Place(tmp_path, "t"))
+            model = await asyncio.to_thread(table(tmp_path, "", address + url).load, "weak", Place(tmp_path, "t"))
             await model.generate(StepRequest(PROBLEM, (), 0, 9))
             await model.close()
 
@@ -398,22 +405,13 @@ def test_a_server_that_renders_no_prompts(tmp_path: Path) -> None:
         write(Fake(lambda path, body: completion("b")), tmp_path, 'api = "completions"\n')
 
 
-def test_what_a_server_is_is_asked_once(tmp_path: Path) -> None:
-    asked = []
-
-    class Counting(Fake):
-        async def handle(self, request: Any) -> Any:
-            asked.append(request.path)
-            return await super().handle(request)
-
-    fake = Counting(lambda path, body: chat("b"), owner="vllm")
-
-    async def ask() -> Iterable[GeneratedStep]:
-        async with fake.served() as url:
-            model = table(tmp_path, "", url).load("weak", Place(tmp_path, "t"))
-            steps = await asyncio.gather(*(model.generate(StepRequest(PROBLEM, (), n, 9)) for n in range(20)))
-            await model.close()
-            return steps
-
-    assert len(list(asyncio.run(ask()))) == 20
-    assert asked.count("/v1/models") == 1
+def test_a_server_that_is_not_there_is_told_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    patience = Patience(timeout_s=5.0, deadline_s=0.2, tries=1)
+    monkeypatch.setattr("trim_pomdp.runtime.backends.openai_server._FIRST_PATIENCE", patience)
+    with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9"):
+        table(tmp_path).load("weak", Place(tmp_path, "t"))
+    locked = Fake(lambda path, body: chat("b"), models=refusal("Incorrect API key provided.", 401))
+    with pytest.raises(InputError, match="is the key right that api_key_env names"):
+        write(locked, tmp_path)
+    odd = Fake(lambda path, body: chat("b"), models=["m"])
+    assert write(odd, tmp_path).text == "b"

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import exp, fsum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, model_validator
 
@@ -135,6 +136,16 @@ class Judge:
             self._kept.popitem(last=False)
         usage = sum((usage for _, usage in judged), Usage(0, 0, 0))
         return SolutionScores(tuple(scores), usage.prompt + usage.output, usage.cached)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Nothing was found out about the server that defines a run."""
+        return {}
+
+    @property
+    def faults(self) -> Mapping[str, int]:
+        """See `ServedModel`."""
+        return self.server.faults
 
     async def close(self) -> None:
         """Close the connections."""
