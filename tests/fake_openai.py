@@ -1,8 +1,10 @@
-"""A server of OpenAI's interface that replies as a test tells it to, in the event loop of the test."""
+"""A server of OpenAI's interface that replies as a test tells it to, in the event loop of the test or a thread."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from threading import Thread
 from typing import Any
 
 from aiohttp import web
@@ -42,6 +44,21 @@ class Fake:
         app.router.add_route("*", "/{path:.*}", self.handle)
         async with TestServer(app) as server:
             yield str(server.make_url("/")).rstrip("/")
+
+    @contextmanager
+    def in_thread(self) -> Iterator[str]:
+        """Serve from a thread; yields the address."""
+        loop = asyncio.new_event_loop()
+        thread = Thread(target=loop.run_forever, daemon=True)
+        thread.start()
+        serving = self.served()
+        try:
+            yield asyncio.run_coroutine_threadsafe(serving.__aenter__(), loop).result(10)
+        finally:
+            asyncio.run_coroutine_threadsafe(serving.__aexit__(None, None, None), loop).result(10)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(10)
+            loop.close()
 
 
 def _response(found: Any) -> web.Response:

@@ -1,6 +1,7 @@
 """A generator as judge of steps: scores from the answer's log-probabilities, one question for each new step."""
 
 import asyncio
+import json
 from math import exp, log
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,37 @@ def test_scores_are_probabilities_whatever_rounding_does(tmp_path: Path) -> None
     (found,) = score(fake, tmp_path, ("a",))
     assert 0.0 <= found.scores[0] <= 1.0
     assert exp(-745.0) > 0.0
+
+
+def test_chat_models_and_a_judge_route(cli_json: Any, tmp_path: Path) -> None:
+    """No PRM, no completions: the weak model fails at the second step, the judge sees it, the strong one mends it."""
+
+    def answer(path: str, body: dict[str, Any]) -> Any:
+        text = body["messages"][-1]["content"]
+        if body["model"] == "judge":
+            right = "= 6" not in text.split("That step is:")[1]
+            return answers(Yes=log(0.9 if right else 0.1), No=log(0.1 if right else 0.9))
+        if "The solution so far" not in text:
+            return chat("Here is the first step:\n\n3 + 4 = 7\n\n7 - 2 = 6", tokens=9)
+        return chat("Step 2: 7 - 2 = 6, so \\boxed{6}." if body["model"] == "weak" else "7 - 2 = 5, so \\boxed{5}.")
+
+    problems = [{"id": f"p{i}", "prompt": f"3 + 4 - 2? ({i})", "answer": "5"} for i in range(20)]
+    (tmp_path / "problems.jsonl").write_text("".join(json.dumps(item) + "\n" for item in problems))
+    fake = Fake(answer)
+    with fake.in_thread() as url:
+        tables = [("weak", "openai"), ("strong", "openai"), ("prm", "judge")]
+        (tmp_path / "models.toml").write_text(
+            "".join(
+                f'[{role}]\nbackend = "{backend}"\nbase_url = "{url}/v1"\nmodel = "{role}"\n'
+                for role, backend in tables
+            ).replace('"prm"', '"judge"')
+        )
+        out = cli_json(
+            *("run", "--models", tmp_path / "models.toml", "--problems", tmp_path / "problems.jsonl"),
+            *("--threshold", 0.5, "--out", tmp_path / "run"),
+        )
+    assert (out["accuracy"], out["regenerations"], out["strong_tokens"], out["failed"]) == (1.0, 1.0, 5.0, 0)
+    # Two weak steps of each problem were judged, each once, and the strong one, which ended it, by nobody.
+    assert sum(body["model"] == "judge" for body in fake.asked) == 40
+    assert out["tokens"]["scored"] == 40 * 12
+    assert (out["tokens"]["weak_kept"], out["tokens"]["weak_discarded"]) == (20 * 9, 20 * 5)
