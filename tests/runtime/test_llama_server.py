@@ -157,6 +157,14 @@ def test_runs_are_those_of_the_models_in_process(addresses: dict[str, str], cli_
         assert served["tokens"]["weak_cached"] > served["tokens"]["weak_read"] / 2
 
 
+def test_prompts_may_be_rendered_here(addresses: dict[str, str], tmp_path: Path) -> None:
+    local = f'{HOW["completions"]}\ntokenizer = "{shipped_folder() / "weak"}"\ntemperature = 0'
+    request = StepRequest(PROMPTS[0], ("a) 1+1=02",), 0, 24, FORMAT)
+    (here,) = steps_of(tmp_path, table(addresses["weak"], local), request)
+    (there,) = steps_of(tmp_path, table(addresses["weak"], HOW["completions"] + "\ntemperature = 0"), request)
+    assert (here.text, here.usage and here.usage.prompt) == (there.text, there.usage and there.usage.prompt)
+
+
 @pytest.mark.parametrize("how", HOW)
 def test_log_probabilities_are_raw_and_draws_keyed(addresses: dict[str, str], tmp_path: Path, how: str) -> None:
     requests = [StepRequest(PROMPTS[0], (), seed, 24, FORMAT) for seed in range(40)]

@@ -400,6 +400,20 @@ def test_tables_that_are_refused(tmp_path: Path, keys: str, words: str) -> None:
     assert words in str(caught.value)
 
 
+def test_vllm_renders_prompts_itself(tmp_path: Path) -> None:
+    def answer(path: str, body: dict[str, Any]) -> Any:
+        if path == "/tokenize":
+            assert body.get("prompt", "<u>3 + 4 - 2?<a>") == "<u>3 + 4 - 2?<a>"
+            return {"tokens": [7, 8, 9]}
+        return {"prompt": "<u>3 + 4 - 2?<a>"} if path == "/detokenize" else completion("b", stop_reason="\n\n")
+
+    fake = Fake(answer, owner="vllm")
+    write(fake, tmp_path, 'api = "completions"\n', steps=("a",), times=2)
+    assert fake.paths == ["/tokenize", "/detokenize", "/tokenize", "/v1/completions", "/v1/completions"]
+    assert fake.asked[0]["messages"][-1] == {"role": "user", "content": "3 + 4 - 2?"}
+    assert (fake.asked[-1]["prompt"], fake.asked[-1]["add_special_tokens"]) == ("<u>3 + 4 - 2?<a>a\n\n", False)
+
+
 def test_a_server_that_renders_no_prompts(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="give the table a template or a tokenizer, or set api = 'chat'"):
         write(Fake(lambda path, body: completion("b")), tmp_path, 'api = "completions"\n')

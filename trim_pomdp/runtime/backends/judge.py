@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import exp, fsum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, NonNegativeFloat, model_validator
 
@@ -34,11 +34,13 @@ QUESTION = (
     "Problem:\n{prompt}\n\nA solution so far, step by step:\n\n{steps}\n\nIs the last of these steps right? Check it "
     "against the problem and the steps before it. That step is:\n\n{step}\n\nAnswer with one word: Yes or No."
 )
+# Prompt, and the steps up to the one that is judged.
+_Key: TypeAlias = tuple[str, tuple[str, ...]]
 _PLACES = re.compile(r"\{(prompt|steps|before|step)\}")
 # The answer may come after white space or what makes it bold.
 _ANSWER_TOKENS = 3
 _TOP = 20
-_KEPT = 100_000
+_KEPT = 50_000
 # So many steps with one and the same score, to the last bit, and the judge does not look at them.
 _CONSTANT = 50
 _AROUND = " \t\r\n*_\"'`.,:;!()[]▁Ġ"
@@ -109,7 +111,7 @@ class Judge:
     no: frozenset[str] = frozenset({"no"})
     system_prompt: str | Literal[False] = False
     temperature: float = 1.0
-    _kept: OrderedDict[tuple[str, tuple[str, ...]], float] = field(default_factory=OrderedDict, init=False)
+    _kept: OrderedDict[_Key, float] = field(default_factory=OrderedDict, init=False)
     _last: float | None = field(default=None, init=False)
     _same: int = field(default=0, init=False)
 
@@ -122,20 +124,15 @@ class Judge:
             If the server offers no log-probabilities, answers neither yes nor no, or always the same.
         """
         keys = [(request.problem.prompt, request.steps[: count + 1]) for count in range(len(request.steps))]
-        new = [key for key in keys if key not in self._kept]
+        found = {key: self._kept[key] for key in keys if key in self._kept}
+        new = [key for key in keys if key not in found]
         judged = await asyncio.gather(*(self._judge(*key, request.format.joiner) for key in new))
-        found = dict(zip(new, (score for score, _ in judged), strict=True))
-        for key, score in found.items():
+        for key, (score, _) in zip(new, judged, strict=True):
             self._notice(score)
-            self._kept[key] = score
-        scores = []
-        for key in keys:
-            scores.append(found[key] if key in found else self._kept[key])
-            self._kept.move_to_end(key)
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+            found[key] = score
+        self._keep(found)
         usage = sum((usage for _, usage in judged), Usage(0, 0, 0))
-        return SolutionScores(tuple(scores), usage.prompt + usage.output, usage.cached)
+        return SolutionScores(tuple(found[key] for key in keys), usage.prompt + usage.output, usage.cached)
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -150,6 +147,13 @@ class Judge:
     async def close(self) -> None:
         """Close the connections."""
         await self.server.close()
+
+    def _keep(self, found: Mapping[_Key, float]) -> None:
+        for key, score in found.items():
+            self._kept[key] = score
+            self._kept.move_to_end(key)
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
 
     async def _judge(self, prompt: str, steps: tuple[str, ...], joiner: str) -> tuple[float, Usage]:
         parts = {"prompt": prompt, "steps": joiner.join(steps), "before": joiner.join(steps[:-1]), "step": steps[-1]}

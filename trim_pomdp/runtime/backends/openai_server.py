@@ -69,7 +69,8 @@ class OpenAITable(Connection):
         folder (seen from the models file) or hub name of a tokenizer whose chat template says it. With neither of them
         the server is asked to render the prompt, which llama.cpp and vLLM do.
     extra_body : dict
-        More keys for every request, as ``{reasoning_effort = "low"}``; they go before our own.
+        More keys for every request, as ``{reasoning_effort = "low"}``; they go before our own, and are part of what
+        defines a run, so no place for secrets.
     """
 
     model: str = Field(min_length=1)
