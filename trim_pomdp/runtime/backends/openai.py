@@ -128,8 +128,8 @@ class OpenAIGenerator:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Nothing was found out about the server that defines a run."""
-        return {}
+        """See `ServedModel`."""
+        return self.server.facts
 
     @property
     def faults(self) -> Mapping[str, int]:

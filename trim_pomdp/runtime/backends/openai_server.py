@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.policies.base import SetupError
 from trim_pomdp.runtime.backends.base import Place
 from trim_pomdp.runtime.backends.prompts import LocalRenderer, Message, Renderer, VllmRenderer
 from trim_pomdp.runtime.backends.remote import Connection, Url
@@ -50,7 +49,8 @@ _NOT_TAKEN = re.compile(
 _TEMPLATE = re.compile(r"\{(prompt|system)\}")
 _KEPT = 4096
 # A run should not wait long for a server that is not there when it begins.
-_FIRST_PATIENCE = Patience(timeout_s=60.0, deadline_s=10.0, tries=2)
+_FIRST_PATIENCE = Patience(timeout_s=10.0, deadline_s=10.0, tries=1)
+_NOT_THERE = {"cannot connect", "HTTP 429", "HTTP 503"}
 
 
 class OpenAITable(Connection):
@@ -67,7 +67,8 @@ class OpenAITable(Connection):
         For completions: what the model reads, with ``{prompt}`` and ``{system}`` in it; or
     tokenizer : str or None
         folder (seen from the models file) or hub name of a tokenizer whose chat template says it. With neither of them
-        the server is asked to render the prompt, which llama.cpp and vLLM do.
+        llama.cpp and vLLM render the prompt by the model's own template; of other servers the model reads the system
+        prompt and the problem, with blank lines behind them, as befits a model without a template.
     extra_body : dict
         More keys for every request, as ``{reasoning_effort = "low"}``; they go before our own, and are part of what
         defines a run, so no place for secrets.
@@ -156,7 +157,9 @@ async def _kind(service: Service, version: str) -> Kind:
             raise InputError(str(error)) from None
         return "other"  # it has no such list
     except ServerError as error:
-        raise InputError(str(error)) from None
+        if set(service.faults) <= _NOT_THERE:
+            raise InputError(str(error)) from None
+        return "other"
     finally:
         await service.close()
 
@@ -231,8 +234,6 @@ class OpenAIServer:
         ------
         ServerError
             If there is none that could be used.
-        SetupError
-            If nobody can render prompts.
         """
         body = await self._body(question)
         while True:
@@ -249,6 +250,12 @@ class OpenAIServer:
             except RefusedError as error:
                 if error.status not in (400, 403, 422) or not self._learn(str(error), sent):
                     raise
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What was found out and defines a run: that nobody renders prompts, where it is so."""
+        is_plain = self.api == "completions" and self._any_renderer() is plain_prompt
+        return {"prompts": "without a chat template"} if is_plain else {}
 
     @property
     def faults(self) -> Mapping[str, int]:
@@ -328,12 +335,12 @@ class OpenAIServer:
             return self.renderer
         if self.kind == "llama.cpp":
             return LlamaRenderer(self.service)
-        if self.kind == "vllm":
-            return VllmRenderer(self.service, self.model)
-        raise SetupError(
-            f"{self.service.name}: this server renders no chat template; give the table a template or a tokenizer, or "
-            "set api = 'chat'"
-        )
+        return VllmRenderer(self.service, self.model) if self.kind == "vllm" else plain_prompt
+
+
+async def plain_prompt(messages: list[Message]) -> str:
+    """The messages as they are, a blank line behind each."""
+    return "".join(f"{item['content']}\n\n" for item in messages)
 
 
 class TemplateRenderer:
