@@ -252,6 +252,7 @@ def test_a_dead_url_is_left_out_and_tried_again(two: tuple[FakeVllm, FakeVllm]) 
     assert 1 <= service.faults["cannot connect"] <= 20  # those that were sent before the first one failed
     first.come()
     time.sleep(0.3)
+    ask(service)  # one request finds out that it is back
     assert all(isinstance(reply, float) for reply in ask(service, times=40))
     assert first.counts["/scores"] > 5
     assert service.faults["cannot connect"] <= 21
