@@ -16,9 +16,11 @@ from trim_pomdp.cli.live import (
     ModelsOption,
     ProblemsOption,
     ResumeOption,
+    ShardOption,
     ThreadsOption,
     lab_or_file_problems,
     read_family,
+    read_shard,
     require_success,
     resumable,
     solving_bar,
@@ -74,6 +76,7 @@ def run(
     dynamics: DynamicsOption = None,
     seed: SeedOption = 0,
     resume: ResumeOption = False,
+    shard: ShardOption = None,
     in_flight: InFlightOption = 64,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
@@ -84,6 +87,7 @@ def run(
     from trim_pomdp.runtime.traces import check_folder
 
     given = read_rule(policy, threshold, strategy, belief, closeness, more={"--budget B": budget})
+    part = read_shard(shard)
     check_folder(out, resume=resume)
     lab_family = read_family(models, family)
     source = model_source(models)
@@ -94,8 +98,19 @@ def run(
     for phrase in misfits(plan, source, family=lab_family):
         warn(f"the plan may not come true: it is for {phrase}")
     use_threads(models, threads)
-    with resumable(), solving_bar("routing", len(chosen)) as tell:
-        summary = run_live(plan, chosen, source, out, seed=seed, resume=resume, in_flight=in_flight, progress=tell)
+    total = len(chosen if part is None else part.of(chosen))
+    with resumable(), solving_bar("routing", total) as tell:
+        summary = run_live(
+            plan,
+            chosen,
+            source,
+            out,
+            seed=seed,
+            resume=resume,
+            in_flight=in_flight,
+            progress=tell,
+            shard=part,
+        )
     require_success(summary, out)
     if as_json:
         emit_json(result_document(summary, plan))
