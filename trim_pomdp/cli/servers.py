@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 UP_HELP = (
     "A table with a server part and no base_url is started: [weak.server], [strong.server], [prm.server] with "
     "arguments (options of vLLM's server, a list of words), devices (CUDA_VISIBLE_DEVICES, one entry a server), "
-    "replicas (servers, where devices does not say it), environment, port, start_s. model = 'lab:weak' is one of the lab's. "
+    "replicas (servers, where devices does not say it), environment, port, start_s. model = 'lab:weak' is "
+    "one of the lab's. "
     "Ready files: lab-cpu, qwen-1gpu, qwen-2gpu, qwen-hosted-strong, qwen-nodes. In scripts: trim-pomdp up --models "
     "lab-cpu --out served.toml & — the file appears when all servers are ready, and goes when they are ended."
 )

@@ -13,12 +13,21 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Any
 
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
-from trim_pomdp.policies.base import SetupError
+from trim_pomdp.policies.base import Role, SetupError
 from trim_pomdp.runtime.attempt import Attempt, Call
-from trim_pomdp.runtime.protocols import Closable, GeneratedStep, Generator, ScoreRequest, SolutionScores, StepScorer
+from trim_pomdp.runtime.protocols import (
+    Closable,
+    GeneratedStep,
+    Generator,
+    ScoreRequest,
+    ServedModel,
+    SolutionScores,
+    StepScorer,
+)
 from trim_pomdp.runtime.records import SolutionRecord
 
 
@@ -84,6 +93,23 @@ class Models:
             return await self._answer(call)
         with self.clock.working():
             return await self._answer(call)
+
+    @property
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """What was found out about served models and defines a run, by role."""
+        return {role: dict(model.facts) for role, model in self._served if model.facts}
+
+    @property
+    def faults(self) -> dict[str, dict[str, int]]:
+        """Faults of served models that were survived, or not: how many of which kind, by role."""
+        return {role: dict(model.faults) for role, model in self._served if model.faults}
+
+    @property
+    def _served(self) -> Iterator[tuple[Role, ServedModel]]:
+        models: tuple[tuple[Role, object], ...] = (("weak", self.weak), ("strong", self.strong), ("prm", self.prm))
+        for role, model in models:
+            if isinstance(model, ServedModel):
+                yield role, model
 
     async def close(self) -> None:
         """Let go of what the models hold, such as connections; they take it up again if they are asked again."""

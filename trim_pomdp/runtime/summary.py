@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trim_pomdp.runtime.records import TerminalRecord, TokenCounts
 
@@ -48,6 +48,8 @@ class RunSummary:
         Time that the run took, summed over its sessions; what a killed session did after its last problem is not known.
     overhead_share : float
         Share of it in which no model worked.
+    faults : dict of str to dict of str to int
+        Requests to served models that failed and were tried again, by role and kind; of this session.
     """
 
     problems: int
@@ -71,6 +73,7 @@ class RunSummary:
     given_up: str | None
     wall_s: float
     overhead_share: float
+    faults: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def summarise(terminals: Iterable[TerminalRecord], strong_only_tokens: float | None = None) -> RunSummary:
