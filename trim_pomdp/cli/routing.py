@@ -78,6 +78,13 @@ def run(
     resume: ResumeOption = False,
     shard: ShardOption = None,
     in_flight: InFlightOption = 64,
+    overlap: Annotated[
+        bool, typer.Option("--overlap", help="While a step is scored, let the weak model write the next one.")
+    ] = False,
+    warm_strong: Annotated[
+        bool,
+        typer.Option("--warm-strong", help="While a step is scored, let the strong model's server read the solution."),
+    ] = False,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -110,6 +117,8 @@ def run(
             in_flight=in_flight,
             progress=tell,
             shard=part,
+            overlap=overlap,
+            warm_strong=warm_strong,
         )
     require_success(summary, out)
     if as_json:
@@ -197,7 +206,7 @@ def show_result(summary: RunSummary, plan: LivePlan | None) -> None:
     counts = [
         [kind.replace("_", " "), count]
         for kind, count in summary.tokens.items()
-        if count or not kind.endswith(("_read", "_cached"))
+        if count or not kind.endswith(("_read", "_cached", "_ahead"))
     ]
     show_table("tokens", ["kind", "tokens"], counts)
     for note in () if plan is None else plan.artifact.notes:

@@ -140,6 +140,8 @@ def run_live(
     progress: Progress | None = None,
     record_scores: bool = False,
     shard: Shard | None = None,
+    overlap: bool = False,
+    warm_strong: bool = False,
 ) -> RunSummary:
     """Route problems with a plan's policy; traces, solutions and the policy go into the folder.
 
@@ -150,7 +152,7 @@ def run_live(
     problems : sequence of Problem
     source : ModelSource
         Only the models that the policy can ask are loaded.
-    folder, resume, in_flight, progress, shard
+    folder, resume, in_flight, progress, shard, overlap, warm_strong
         As in `trim_pomdp.runtime.run.run`.
     seed : int
         Of all draws.
@@ -191,6 +193,8 @@ def run_live(
         progress=progress,
         strong_only_tokens=plan.strong_only_tokens,
         shard=shard,
+        overlap=overlap,
+        warm_strong=warm_strong,
         files={POLICY_FILE: plan.artifact.model_dump_json(indent=1) + "\n"},
     )
     write_solutions(folder, problems)

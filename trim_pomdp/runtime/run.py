@@ -120,6 +120,8 @@ def run(
     strong_only_tokens: float | None = None,
     files: Mapping[str, str] | None = None,
     shard: Shard | None = None,
+    overlap: bool = False,
+    warm_strong: bool = False,
 ) -> RunSummary:
     """Solve problems and write their traces.
 
@@ -148,6 +150,9 @@ def run(
         Texts to keep in the folder, by file name; written before the first problem.
     shard : Shard or None
         Solve this part of the problems.
+    overlap, warm_strong : bool
+        What models do while a score is awaited, see `trim_pomdp.runtime.engine.solve_all`; all but time and tokens that
+        were spent ahead are the same without, so that a run may be resumed with or without.
 
     Returns
     -------
@@ -181,7 +186,8 @@ def run(
                 progress(len(traces.terminals), len(mine), terminal)
 
         todo = (problem for problem in mine if problem.id not in done)
-        asyncio.run(solve_all(todo, start, models, finished, in_flight=in_flight))
+        ahead = {"overlap": overlap, "warm_strong": warm_strong}
+        asyncio.run(solve_all(todo, start, models, finished, in_flight=in_flight, **ahead))
         return replace(summarise(traces.terminals, strong_only_tokens), faults=models.faults)
 
 
