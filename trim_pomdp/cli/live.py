@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trim_pomdp.lab.problems import Family, Split
     from trim_pomdp.runtime.records import TerminalRecord
     from trim_pomdp.runtime.run import Progress
+    from trim_pomdp.runtime.shards import Shard
     from trim_pomdp.runtime.summary import RunSummary
 
 LAB = "lab"
@@ -47,10 +48,31 @@ ProblemsOption = Annotated[
 ]
 FolderOption = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with what --out holds; what failed stays failed.")]
+ShardOption = Annotated[
+    str | None, typer.Option("--shard", help="i/n: every n-th problem, from the i-th on; then trim-pomdp merge.")
+]
 InFlightOption = Annotated[int, typer.Option("--in-flight", min=1, help="Problems under way at once.")]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="Cores for models in this process (default: 1 for the lab).")
 ]
+
+
+def read_shard(text: str | None) -> Shard | None:
+    """The part of the job that is asked for; None for all of it.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    from trim_pomdp.runtime.shards import Shard
+
+    if text is None:
+        return None
+    try:
+        return Shard.parse(text)
+    except InputError as error:
+        raise InputError(f"--shard: {error}") from None
 
 
 def use_threads(models: str, threads: int | None) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trim_pomdp.data.problems import Problem
     from trim_pomdp.model.observations import ClassTable
     from trim_pomdp.model.process import RoutingModel
+    from trim_pomdp.runtime.shards import Shard
     from trim_pomdp.runtime.sources import ModelSource
 
 POLICY_FILE = "policy.json"
@@ -138,6 +139,9 @@ def run_live(
     in_flight: int = 64,
     progress: Progress | None = None,
     record_scores: bool = False,
+    shard: Shard | None = None,
+    overlap: bool = False,
+    warm_strong: bool = False,
 ) -> RunSummary:
     """Route problems with a plan's policy; traces, solutions and the policy go into the folder.
 
@@ -148,7 +152,7 @@ def run_live(
     problems : sequence of Problem
     source : ModelSource
         Only the models that the policy can ask are loaded.
-    folder, resume, in_flight, progress
+    folder, resume, in_flight, progress, shard, overlap, warm_strong
         As in `trim_pomdp.runtime.run.run`.
     seed : int
         Of all draws.
@@ -188,6 +192,9 @@ def run_live(
         in_flight=in_flight,
         progress=progress,
         strong_only_tokens=plan.strong_only_tokens,
+        shard=shard,
+        overlap=overlap,
+        warm_strong=warm_strong,
         files={POLICY_FILE: plan.artifact.model_dump_json(indent=1) + "\n"},
     )
     write_solutions(folder, problems)
