@@ -29,7 +29,7 @@ pytest.importorskip("transformers")
 
 RUN_KEYS = {
     "problems", "accuracy", "accuracy_se", "strong_tokens", "strong_tokens_se", "regenerations", "budget", "budget_se",
-    "asked_budget", "planned", "weak_only", "strong_only", "tokens", "wall_s", "overhead_share", "failed",
+    "asked_budget", "planned", "weak_only", "strong_only", "tokens", "wall_s", "overhead_share", "failed", "alone",
 }  # fmt: skip
 KINDS = set(TokenCounts.model_fields)
 
@@ -203,6 +203,29 @@ def test_a_summary_for_people(
     assert err.endswith("fails on dummy-3\n")
     assert "a draw for each problem" in out
     assert list(read_traces(tmp_path / "run"))
+
+
+def test_problems_that_one_model_finished_alone_are_told(
+    dummy: DummySource, run_cli: Any, cli_json: Any, many: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(DummySource, "caps", Caps(max_steps=6, on_failure="strong"))
+    dummy.faults = Faults(problems=frozenset({"dummy-3", "dummy-5"}))
+    run = ("run", "--models", "dummy", "--problems", many, "--strategy", "weak", "--out", tmp_path / "run")
+    code, out, err = run_cli(*run)
+    assert (code, dummy.asked) == (0, [{"weak", "strong"}])
+    assert "; went on alone 2\n" in out
+    assert err.startswith("2 of 1000 problems were finished by one model alone, since another one had been given up")
+    assert "the first by DummyError: call" in err
+    document = cli_json("inspect", tmp_path / "run")
+    assert (document["alone"], document["failed"]) == (2, 0)
+    assert document["given_up"].startswith("DummyError: call ")
+    assert "; went on alone 2\n" in run_cli("inspect", tmp_path / "run")[1]
+    # Rollouts are of one model alone, which nobody stands in for.
+    weak = cli_json("rollout", "--models", "dummy", "--problems", many, "--mode", "weak", "--out", tmp_path / "weak")
+    assert weak["failed"] == 2
+    assert dummy.asked[-1] == {"weak", "prm"}
+    repair = ("rollout", "--models", "dummy", "--mode", "repair", "--from", tmp_path / "weak", "--out", tmp_path / "re")
+    assert cli_json(*repair)["problems"] == 998
 
 
 def test_a_step_cap_that_was_not_planned_is_told(

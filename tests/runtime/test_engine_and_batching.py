@@ -12,15 +12,16 @@ from scripted import WORLD, alpha_rule, by_problem, dummy_models, step
 import trim_pomdp.runtime
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
-from trim_pomdp.policies import Rule, StrategyRule, ThresholdRule
-from trim_pomdp.policies.base import SetupError
+from trim_pomdp.policies import Decision, Rule, StepObservation, StrategyRule, ThresholdRule
+from trim_pomdp.policies.base import Router, SetupError
 from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, Faults, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.batching import Batcher, batched
 from trim_pomdp.runtime.engine import ModelClock, Models, solve_all
 from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest
-from trim_pomdp.runtime.records import SolutionRecord
+from trim_pomdp.runtime.records import SolutionRecord, TokenCounts
 from trim_pomdp.runtime.run import Routing
+from trim_pomdp.runtime.summary import summarise
 
 RULE = ThresholdRule(threshold=0.5)
 
@@ -189,6 +190,69 @@ def test_random_faults_end_their_problems_and_leave_the_rest_alone(batch: bool) 
     assert {k: v for k, v in by_problem(out).items() if k not in names} == {
         k: v for k, v in clean.items() if k not in names
     }
+
+
+@pytest.mark.parametrize("batch", [True, False])
+@pytest.mark.parametrize("on_failure", ["weak", "strong"])
+def test_random_faults_leave_problems_to_one_model(batch: bool, on_failure: str) -> None:
+    clean = by_problem(solve(dummy_models(), 200))
+    often = {"prm": 0.05, "weak": 0.08, "strong": 0.2, on_failure: 0.02}
+    faults = {role: Faults(probability=share) for role, share in often.items()}
+    models = dummy_models(**faults)
+    if not batch:
+        models = Models(
+            DummyGenerator(WORLD, "weak", faults["weak"]),
+            DummyGenerator(WORLD, "strong", faults["strong"]),
+            DummyScorer(WORLD, faults["prm"]),
+        )
+    out = solve(models, 200, caps=Caps(on_failure=on_failure))  # type: ignore[arg-type]
+    assert len(out) == len(by_problem(out)) == 200, "one record each"
+    ends = {record.terminal.problem: record.terminal for record in out}
+    alone = {name for name, end in ends.items() if end.fallback and end.error is None}
+    failed = {name for name, end in ends.items() if end.error is not None}
+    assert len(alone) > 15
+    assert failed, "where the model that goes on fails"
+    assert {ends[name].fallback.given_up for name in alone} == {"prm", "strong" if on_failure == "weak" else "weak"}  # type: ignore[union-attr]
+    assert {k: v for k, v in by_problem(out).items() if k not in alone | failed} == {
+        k: v for k, v in clean.items() if k not in alone | failed
+    }
+    for record in out:
+        fallback = record.terminal.fallback
+        if fallback is None:
+            continue
+        assert fallback.error.startswith("DummyError: call ")
+        later = record.decisions[fallback.step :]
+        assert all(item.fallback and item.author in (on_failure, None) for item in later)
+        assert sum((item.tokens for item in record.decisions), TokenCounts()) == record.terminal.tokens
+    summary = summarise([record.terminal for record in out])
+    assert (summary.problems, summary.alone, summary.failed) == (200, len(alone), len(failed))
+    # Had nothing failed, the weak model alone would have written the same steps to the end.
+    if on_failure == "weak":
+        texts = {r.terminal.problem: r for r in solve(dummy_models(), 200, rule=StrategyRule(strategy="weak"))}
+        for record in out:
+            if record.terminal.problem in alone and record.terminal.regenerations == 0:
+                assert steps_of(record) == steps_of(texts[record.terminal.problem])
+
+
+def steps_of(record: SolutionRecord) -> list[str]:
+    return [item.accepted.text for item in record.decisions if item.accepted]
+
+
+def test_what_is_wrong_with_the_router_is_no_failure_of_a_model() -> None:
+    class Broken(ThresholdRule):
+        form: str = "broken"
+
+        def router(self, problem: Problem, **options: object) -> Router:
+            made = super().router(problem)
+
+            def decide(seen: StepObservation) -> Decision:
+                raise ZeroDivisionError("mine")
+
+            made.decide = decide  # type: ignore[method-assign]
+            return made
+
+    out = solve(dummy_models(), 3, rule=Broken(threshold=0.5), caps=Caps(on_failure="weak"))
+    assert {(record.terminal.error, record.terminal.fallback) for record in out} == {("ZeroDivisionError: mine", None)}
 
 
 def test_the_nth_call_fails() -> None:

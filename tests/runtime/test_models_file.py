@@ -1,5 +1,6 @@
 """Models files: what is read, and what is refused, by name of file, table and key."""
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from trim_pomdp.lab.source import LabSource, model_source
 from trim_pomdp.policies import MixedRule, StrategyRule, ThresholdRule
 from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends import BACKENDS
-from trim_pomdp.runtime.backends.base import table_class
+from trim_pomdp.runtime.backends.base import ModelTable
 from trim_pomdp.runtime.config import Limits, Steps, read_models_file
 from trim_pomdp.runtime.files import fingerprint
 from trim_pomdp.runtime.sources import FileSource, roles_asked
@@ -58,7 +59,7 @@ def test_defaults_and_what_is_said(tmp_path: Path) -> None:
         (WEAK.replace("weak", "week"), "unknown key 'week'; did you mean 'weak'?"),
         (WEAK + "[limits]\nmax_step = 3", "unknown key 'limits.max_step'; did you mean 'max_steps'?"),
         ('[prm]\nbackend = "transformers"\nmodel = "m"\ntop_p = 1.0', "unknown key 'prm.top_p'; known are backend"),
-        (WEAK.replace("transformers", "vllm"), "weak.backend"),
+        (WEAK.replace("transformers", "vlm"), "weak.backend"),
         ('[weak]\nmodel = "m"', "missing 'weak.backend'"),
         (WEAK + "temperature = -1", "weak.temperature"),
         (WEAK + 'temperature = "warm"', "weak.temperature"),
@@ -66,6 +67,7 @@ def test_defaults_and_what_is_said(tmp_path: Path) -> None:
         (WEAK + 'device = "gpu"', "weak.device"),
         (WEAK + "system_prompt = true", "weak.system_prompt"),
         (WEAK + "[limits]\nmax_steps = 0", "limits.max_steps"),
+        (WEAK + '[limits]\non_failure = "prm"', "limits.on_failure"),
         ("weak = 3", "weak"),
         ("[weak", "not TOML"),
         ("weak = nan\nweak = 1", "not TOML"),
@@ -124,6 +126,10 @@ def test_only_models_that_a_rule_can_ask_are_needed() -> None:
     assert roles_asked(weak, Caps(), record_scores=True) == {"weak", "prm"}
     assert roles_asked(strong, Caps()) == {"strong"}
     assert roles_asked(strong, capped) == {"weak", "strong"}, "the weak model goes on when the strong one is spent"
+    goes_on = Caps(on_failure="strong")
+    assert roles_asked(weak, goes_on) == {"weak", "strong"}, "the strong model goes on when the weak one is given up"
+    assert roles_asked(strong, goes_on) == {"strong"}
+    assert roles_asked(strong, Caps(on_failure="weak"), record_scores=True) == {"weak", "strong", "prm"}
     assert roles_asked(StrategyRule(strategy="oracle"), Caps()) == {"weak", "strong"}
     assert roles_asked(ThresholdRule(threshold=1), Caps()) == {"weak", "strong"}
     assert roles_asked(ThresholdRule(threshold=0.5), Caps()) == {"weak", "strong", "prm"}
@@ -131,14 +137,19 @@ def test_only_models_that_a_rule_can_ask_are_needed() -> None:
     assert roles_asked(mixed, Caps()) == {"weak", "strong", "prm"}
 
 
+def tables_of(backend: str) -> list[type[ModelTable]]:
+    module = importlib.import_module(BACKENDS[backend])
+    return [table for table in (module.GENERATOR, module.PRM) if table is not None]
+
+
 def test_help_and_readme_name_every_key(run_cli) -> None:  # type: ignore[no-untyped-def]
     """Of every table of the backends that come with the package."""
-    tables = [table_class(name, role) for name in BACKENDS for role in ("weak", "prm")]
+    tables = [table for name in BACKENDS for table in tables_of(name)]
     keys = {key for table in (*tables, Limits, Steps) for key in table.model_fields} | {"checker"}
     for verb in ("run", "rollout", "score"):
         told = " ".join(run_cli(verb, "--help")[1].split())
         for key in keys:
             assert key in told, f"{verb} --help does not name {key}"
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    for key in {key for table in tables[-2:] for key in table.model_fields} | set(Limits.model_fields):
+    for key in {key for table in tables_of("transformers") for key in table.model_fields} | set(Limits.model_fields):
         assert key in readme, f"the README does not name {key}"

@@ -145,7 +145,7 @@ def test_a_replay_from_a_models_file_gives_the_same_totals(tmp_path: Path, model
     [
         ('[weak]\nbackend = "dummy"\n', "a dummy needs a preset, or observations and dynamics"),
         ('[weak]\nbackend = "dummy"\nobservations = "x"\n', "a dummy needs a preset"),
-        ('[weak]\nbackend = "dummi"\n', "weak.backend: unknown backend 'dummi'; there are dummy, replay, transformers"),
+        ('[weak]\nbackend = "dummi"\n', "weak.backend: unknown backend 'dummi'; there are dummy, "),
         ('[weak]\nbackend = "json"\n', "unknown backend 'json'"),
         ('[weak]\nbackend = "no.such"\n', "unknown backend 'no.such'"),
         ('[prm]\nbackend = "one_backend.only"\n', "the backend 'one_backend.only' has no process reward model"),

@@ -10,9 +10,9 @@ from scripted import ToldRouter, feed, scores, solution, step
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies import ScheduleRule
-from trim_pomdp.runtime.attempt import Attempt, Caps, ReplyError
+from trim_pomdp.runtime.attempt import Attempt, Caps
 from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest
-from trim_pomdp.runtime.records import TokenCounts
+from trim_pomdp.runtime.records import Fallback, TokenCounts
 
 ANSWER = r"so \boxed{7}"
 
@@ -226,7 +226,7 @@ def test_caps_are_checked(field: str) -> None:
 def test_a_failed_solution_keeps_account(replies: Any, tokens: TokenCounts, action: str | None) -> None:
     item = solution("kr")
     feed(item, ("weak", step("a", 3)), ("prm", scores(1.0)), *replies)
-    item.fail(ConnectionError("no route\n to host"))
+    item.lose(ConnectionError("no route\n to host"))
     assert item.pending is None
     record = item.record
     assert record.terminal.reason == "error"
@@ -252,10 +252,200 @@ def test_bad_replies_are_refused(first: list[Any], bad: Any, message: str) -> No
     item = solution("k")
     for reply in first:
         item.receive(reply)
-    with pytest.raises(ReplyError, match=message):
-        item.receive(bad)
-    item.fail(ReplyError("x"))
-    assert item.record.terminal.reason == "error"
+    item.receive(bad)
+    end = item.record.terminal
+    assert (end.reason, item.pending) == ("error", None)
+    assert end.error is not None
+    assert end.error.startswith("ReplyError: ")
+    assert message in end.error
+
+
+@pytest.mark.parametrize("on_failure", ["fail", "weak", "strong"])
+def test_what_is_no_failure_of_a_model_fails(on_failure: Any) -> None:
+    item = solution("k", caps=Caps(on_failure=on_failure))
+    item.fail(ValueError("router"))
+    assert (item.record.terminal.error, item.record.terminal.fallback) == ("ValueError: router", None)
+
+
+# Declared ends ----------------------------------------------------------------------------------------------------
+
+WEAK, STRONG = Caps(on_failure="weak"), Caps(on_failure="strong")
+LOST = ConnectionError("refused")
+
+
+def test_the_draft_is_kept_where_the_prm_fails_and_the_weak_model_goes_on() -> None:
+    item = solution("rkkk", caps=WEAK)
+    feed(item, ("weak", step("a", 3)), ("prm", scores(0.1)), ("strong", step("b", 6)), ("weak", step("c", 4)))
+    item.lose(LOST)
+    assert item.pending is not None
+    assert item.pending.request == StepRequest(item.problem, ("b", "c"), 0, 512)
+    feed(item, ("weak", step("d", 5)), ("weak", step(ANSWER, 2, "answer")))  # no score, no decision
+    first, second, third, fourth = item.record.decisions
+    assert [d.action for d in item.record.decisions] == ["regenerate", "keep", "keep", "keep"]
+    assert [d.fallback for d in item.record.decisions] == [False, True, True, True]
+    assert (second.scoring, second.q, third.scoring, fourth.scoring) == (None, None, None, None)
+    assert first.scoring is not None
+    end = item.record.terminal
+    assert (end.reason, end.correct, end.error, end.q) == ("answer", True, None, None)
+    assert end.fallback == Fallback(author="weak", step=1, given_up="prm", error="ConnectionError: refused")
+    assert end.tokens == TokenCounts(weak_kept=11, weak_discarded=3, strong=6, scored=100)
+
+
+def test_the_draft_is_kept_where_the_strong_model_fails() -> None:
+    item = solution("kr", caps=WEAK)
+    feed(item, ("weak", step("a", 3)), ("prm", scores(0.9)), ("weak", step("b", 4)), ("prm", scores(0.9, 0.2)))
+    item.lose(LOST)
+    feed(item, ("weak", step(ANSWER, 2, "answer")))
+    kept = item.record.decisions[1]
+    assert (kept.action, kept.fallback, kept.strong, kept.score) == ("keep", True, None, 0.2)
+    assert kept.q == pytest.approx(0.9), "what was thought stays, what was done is another thing"
+    assert item.record.own_scores == (0.9, 0.2, None)
+    assert item.record.terminal.regenerations == 0
+    assert item.record.terminal.tokens == TokenCounts(weak_kept=9, scored=300)
+    assert item.record.terminal.fallback == Fallback(
+        author="weak", step=1, given_up="strong", error="ConnectionError: refused"
+    )
+
+
+def test_a_draft_that_is_kept_may_end_the_solution() -> None:
+    item = solution("r", caps=WEAK)
+    feed(item, ("weak", step(ANSWER, 3, "answer")))
+    item.lose(LOST)
+    assert item.pending is None
+    assert (item.record.terminal.reason, item.record.terminal.correct) == ("answer", True)
+
+
+def test_the_weak_model_writes_where_the_strong_one_had_no_draft_before_it() -> None:
+    item = solution("sss", caps=WEAK)
+    feed(item, ("strong", step("a", 3)))
+    item.lose(LOST)
+    feed(item, ("weak", step("b", 4)), ("weak", step(ANSWER, 2, "answer")))
+    assert item.record.terminal.tokens == TokenCounts(strong=3, weak_kept=6)
+    assert [d.author for d in item.record.decisions] == ["strong", "weak", "weak"]
+
+
+def test_the_strong_model_replaces_the_draft_where_the_prm_fails_and_goes_on() -> None:
+    item = solution("kkkk", caps=STRONG)
+    feed(item, ("weak", step("a", 3)), ("prm", scores(0.9)), ("weak", step("b", 4)))
+    item.lose(LOST)
+    assert item.pending is not None
+    assert item.pending.request == StepRequest(item.problem, ("a",), 0, 512)
+    feed(item, ("strong", step("c", 6)), ("strong", step(ANSWER, 5, "answer")))
+    assert [d.action for d in item.record.decisions] == ["keep", "regenerate", "regenerate"]
+    assert [d.fallback for d in item.record.decisions] == [False, True, True]
+    assert item.record.terminal.tokens == TokenCounts(weak_kept=3, weak_discarded=4, strong=11, scored=100)
+    assert item.record.terminal.regenerations == 2
+
+
+def test_the_strong_model_writes_where_the_weak_one_fails() -> None:
+    item = solution("kkk", caps=STRONG)
+    feed(item, ("weak", step("a", 3)), ("prm", scores(0.9)))
+    item.lose(LOST)
+    feed(item, ("strong", step(ANSWER, 5, "answer")))
+    assert item.record.decisions[1].weak is None
+    assert item.record.terminal.fallback == Fallback(
+        author="strong", step=1, given_up="weak", error="ConnectionError: refused"
+    )
+    assert item.record.terminal.tokens == TokenCounts(weak_kept=3, strong=5, scored=100)
+
+
+def test_a_reply_that_is_none_is_a_failure_too() -> None:
+    item = solution("kk", caps=WEAK)
+    feed(item, ("weak", step("a", 3)), ("prm", scores(0.9, 0.9)), ("weak", step(ANSWER, 2, "answer")))
+    fallback = item.record.terminal.fallback
+    assert fallback is not None
+    assert (fallback.given_up, fallback.step) == ("prm", 0)
+    assert fallback.error.startswith("ReplyError: PRM: replied with SolutionScores")
+
+
+@pytest.mark.parametrize(
+    ("actions", "caps", "replies"),
+    [
+        ("k", WEAK, []),
+        ("r", STRONG, [("weak", step("a")), ("prm", scores(0.1))]),
+        ("s", STRONG, []),
+        ("w", Caps(on_failure="strong", max_strong_tokens=0), []),
+    ],
+    ids=["weak", "strong after a draft", "strong alone", "the strong model has no tokens left"],
+)
+def test_where_the_model_that_would_go_on_failed_the_problem_fails(actions: str, caps: Caps, replies: Any) -> None:
+    item = solution(actions, caps=caps)
+    feed(item, *replies)
+    item.lose(LOST)
+    end = item.record.terminal
+    assert (end.reason, end.error, end.fallback) == ("error", "ConnectionError: refused", None)
+    assert [d.action for d in item.record.decisions] == [None]
+
+
+@pytest.mark.parametrize("later", [0, 2])
+def test_both_errors_are_named(later: int) -> None:
+    """The strong model stands in for the PRM, and fails at once or some steps later."""
+    item = solution("k" * 9, caps=STRONG)
+    feed(item, ("weak", step("a", 3)))
+    item.lose(LOST)
+    for i in range(later):
+        feed(item, ("strong", step(f"b{i}", 2)))
+    assert item.pending is not None
+    assert item.pending.role == "strong"
+    item.lose(TimeoutError("too\nlate"))
+    end = item.record.terminal
+    assert (item.pending, end.reason) == (None, "error")
+    assert end.error == "ConnectionError: refused; then TimeoutError: too late"
+    assert end.fallback is not None
+    assert (end.fallback.step, end.fallback.given_up) == (0, "prm")
+    assert end.tokens == TokenCounts(weak_discarded=3, strong=2 * later)
+    assert [d.action for d in item.record.decisions] == [*["regenerate"] * later, None]
+
+
+def test_a_model_that_was_given_up_is_not_asked_again_once_the_other_has_no_tokens_left() -> None:
+    item = solution("kkk", caps=Caps(on_failure="strong", max_strong_tokens=5))
+    item.lose(LOST)
+    feed(item, ("strong", step("a", 5)))
+    end = item.record.terminal
+    assert (item.pending, end.reason, end.error) == (None, "error", "ConnectionError: refused")
+    assert end.tokens == TokenCounts(strong=5)
+    capped = solution("kkk", caps=Caps(on_failure="strong", max_strong_tokens=5))
+    feed(capped, ("weak", step("a", 2)))
+    capped.lose(LOST)  # the PRM: the weak model is there yet
+    feed(capped, ("strong", step("b", 5)), ("weak", step(ANSWER, 3, "answer")))
+    last = capped.record.decisions[-1]
+    assert (last.capped, last.fallback, last.author) == (True, True, "weak")
+
+
+@pytest.mark.parametrize("caps", [WEAK, STRONG, Caps(on_failure="strong", max_strong_tokens=0), Caps()])
+def test_last_scores_that_cannot_be_had(caps: Caps) -> None:
+    item = solution("ww", needs_score=False, record_scores=True, caps=caps)
+    feed(item, ("weak", step("a")), ("weak", step(ANSWER, 2, "answer")))
+    item.lose(LOST)
+    end = item.record.terminal
+    assert item.pending is None
+    if caps.on_failure == "fail":
+        assert (end.reason, end.error) == ("error", "ConnectionError: refused")
+        return
+    assert (end.reason, end.correct, end.error, end.scoring) == ("answer", True, None, None)
+    assert end.fallback == Fallback(author=caps.on_failure, step=2, given_up="prm", error="ConnectionError: refused")
+    assert item.record.own_scores == (None, None)
+
+
+def test_last_scores_are_wanted_unless_the_prm_was_given_up() -> None:
+    item = solution("kk", record_scores=True, caps=STRONG)
+    item.lose(LOST)
+    feed(item, ("strong", step(ANSWER, 2, "answer")), ("prm", scores(0.5)))
+    assert item.record.own_scores == (0.5,)
+    item = solution("kk", record_scores=True, caps=STRONG)
+    feed(item, ("weak", step("a")))
+    item.lose(LOST)
+    feed(item, ("strong", step(ANSWER, 2, "answer")))
+    assert item.pending is None
+
+
+def test_given_steps_count_in_where_a_fallback_began() -> None:
+    item = solution("kkkk", prefix=("x", "y"), caps=WEAK)
+    feed(item, ("weak", step("a")))
+    item.lose(LOST)
+    feed(item, ("weak", step(ANSWER)))
+    assert item.record.terminal.fallback is not None
+    assert item.record.terminal.fallback.step == item.record.decisions[0].step == 2
 
 
 # Whatever the models do -------------------------------------------------------------------------------------------
@@ -276,6 +466,8 @@ STEPS = st.builds(
     record_scores=st.booleans(),
     strong_cap=st.none() | st.integers(0, 30),
     fail_after=st.none() | st.integers(0, 12),
+    lost=st.sets(st.integers(1, 20), max_size=3),
+    on_failure=st.sampled_from(["fail", "weak", "strong"]),
 )
 def test_invariants(
     data: st.DataObject,
@@ -284,8 +476,10 @@ def test_invariants(
     record_scores: bool,
     strong_cap: int | None,
     fail_after: int | None,
+    lost: set[int],
+    on_failure: Any,
 ) -> None:
-    caps = Caps(max_steps=8, max_step_tokens=9, max_strong_tokens=strong_cap)
+    caps = Caps(max_steps=8, max_step_tokens=9, max_strong_tokens=strong_cap, on_failure=on_failure)
     router = ToldRouter(actions, needs_score=needs_score)
     item = Attempt(Problem("p", "?", "7"), router, caps=caps, record_scores=record_scores)
     spent = {"weak": 0, "strong": 0, "prm": 0}
@@ -296,6 +490,9 @@ def test_invariants(
             break
         calls += 1
         assert calls <= 4 * caps.max_steps + 1
+        if calls in lost:
+            item.lose(RuntimeError(call.role))
+            continue
         if isinstance(call.request, ScoreRequest):
             assert call.role == "prm"
             assert needs_score or record_scores
@@ -320,6 +517,16 @@ def test_invariants(
     assert [generation.text for generation in accepted] == list(item.steps)
     assert record.terminal.steps == len(accepted) <= caps.max_steps
     assert record.terminal.correct is (record.terminal.answer == "7")
-    if fail_after is None and record_scores:
+    fallback = record.terminal.fallback
+    if fail_after is None and record_scores and not lost:
         assert None not in record.own_scores
+    if fallback is None:
+        assert not any(d.fallback for d in record.decisions)
+        assert not lost or record.terminal.error is not None or min(lost) > calls
+    else:
+        assert fallback.author == on_failure
+        assert [d.fallback for d in record.decisions] == [d.step >= fallback.step for d in record.decisions]
+        later = [d for d in record.decisions if d.step > fallback.step]
+        assert all(d.scoring is None and d.q is None for d in later)
+        assert all(d.author in (on_failure, None) or d.capped for d in later)
     assert (record.terminal.reason == "error") == (record.terminal.error is not None)

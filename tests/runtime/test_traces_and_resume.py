@@ -14,6 +14,7 @@ from scripted import OBSERVATIONS, alpha_rule, by_problem, dummy_models
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError, TrimError
 from trim_pomdp.policies import Rule, StrategyRule, ThresholdRule
+from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.dummy import DummyScorer, Faults, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.backends.replay import replay_models
 from trim_pomdp.runtime.engine import Models
@@ -239,6 +240,35 @@ def test_a_replay_gives_the_same_trace(tmp_path: Path, rule: Rule, record_scores
     again = list(read_traces(tmp_path / "again"))
     assert len(again) == 20
     assert by_problem(again) == by_problem(live)
+
+
+@pytest.mark.parametrize("on_failure", ["weak", "strong"])
+def test_a_replay_goes_on_alone_where_the_run_did(tmp_path: Path, on_failure: Any) -> None:
+    caps = Caps(on_failure=on_failure)
+    often = {"prm": 0.15, "weak": 0.2, "strong": 0.2, on_failure: 0.05}
+    faulty = dummy_models(**{role: Faults(probability=share) for role, share in often.items()})
+    first = route(tmp_path / "live", 60, models=faulty, caps=caps, record_scores=True)
+    live = list(read_traces(tmp_path / "live"))
+    assert first.alone >= 10
+    assert first.given_up is not None
+    assert first.given_up.startswith("DummyError: ")
+    assert any(record.terminal.fallback and record.terminal.error for record in live)
+    assert route(tmp_path / "live", 60, caps=caps, record_scores=True, resume=True) == first
+    again = route(tmp_path / "again", 60, models=replay_models(live), caps=caps, record_scores=True)
+    assert totals(again) == totals(first)
+    assert (again.alone, again.failed) == (first.alone, first.failed)
+    replayed = {record.terminal.problem: record for record in read_traces(tmp_path / "again")}
+    for record in live:
+        other = replayed[record.terminal.problem]
+        assert [timeless_decision(item) for item in other.decisions] == [timeless_decision(d) for d in record.decisions]
+        mine, theirs = record.terminal.fallback, other.terminal.fallback
+        assert (mine is None) == (theirs is None)
+        if mine is not None and theirs is not None:
+            assert theirs == mine.model_copy(update={"error": theirs.error})  # a trace does not hold what was not said
+
+
+def timeless_decision(item: DecisionRecord) -> dict[str, Any]:
+    return item.model_dump(exclude={"weak": {"seconds"}, "strong": {"seconds"}, "scoring": {"seconds"}})
 
 
 def test_what_was_not_recorded_is_an_error(tmp_path: Path) -> None:

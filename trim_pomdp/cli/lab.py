@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trim_pomdp.cli.live import LAB, use_threads
+from trim_pomdp.cli.live import DEFAULT_FAMILY, LAB, LAB_PROBLEMS, use_threads
 from trim_pomdp.cli.models import JsonOption, SeedOption
 from trim_pomdp.cli.output import emit_json, progress, say, show_table, warn
 from trim_pomdp.errors import InputError
@@ -89,6 +89,25 @@ def check(
         warn(line)
     if wrong:
         raise typer.Exit(1)
+
+
+@app.command(short_help="Write problems of the lab to a file")
+def problems(
+    out: Annotated[Path, typer.Option("--out", help="File to write (JSONL), for --problems of other verbs.")],
+    family: Annotated[str, typer.Option("--family", help="chain, loop or mixed.")] = DEFAULT_FAMILY,
+    count: Annotated[int, typer.Option("--problems", min=1, help="How many.")] = LAB_PROBLEMS,
+    split: Annotated[str, typer.Option("--split", help="fit (of rollout) or test (of run).")] = "test",
+    seed: SeedOption = 0,
+) -> None:
+    """Write the problems that run (or rollout) draws with --models lab, for models behind servers."""
+    from trim_pomdp.artifacts import write_text
+    from trim_pomdp.data.problems import problems_text
+    from trim_pomdp.lab.problems import draw, parse_family
+
+    if split not in ("fit", "test"):
+        raise InputError(f"unknown split {split!r}; there are fit and test")
+    chosen = draw(parse_family(family), "fit" if split == "fit" else "test", seed, count)
+    say(f"wrote {write_text(out, problems_text(chosen))}")
 
 
 def _evidence(family: Family) -> EvidenceMap | None:

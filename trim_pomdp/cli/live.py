@@ -24,13 +24,17 @@ LAB_PROBLEMS = 100
 DEFAULT_FAMILY = "loop"
 
 MODELS_HELP = (
-    "A models file has the tables [weak], [strong], [prm], each with backend = 'transformers', 'dummy', 'replay' or a "
-    "module of one's own. transformers: model (a folder or hub name), temperature (0.7), top_p (1), dtype (auto), "
-    "device (auto), system_prompt, max_batch (64). replay: run (a folder). dummy: preset, or observations and "
+    "A models file has the tables [weak], [strong], [prm], each with a backend, or a module of one's own as backend. "
+    "vllm: model, base_url (or a list), temperature (0.7), top_p (1), system_prompt, sampler ('auto', 'keyed', "
+    "'seed'), tokenizer, end_token. vllm-prm: model, base_url, system_prompt, tokenizer, step_token. scores-http: url, "
+    "name. All of these: api_key_env (name of a variable), max_in_flight (64), timeout_s (120), deadline_s (600), "
+    "tries (4), and server, for trim-pomdp up. transformers: model (a folder or hub name), temperature (0.7), top_p "
+    "(1), dtype (auto), device (auto), system_prompt, max_batch (64). replay: run (a folder). dummy: preset, or "
+    "observations and "
     "dynamics; fault_probability, delay_s. [limits]: max_steps (30), max_step_tokens (512), max_strong_tokens, "
-    "degenerate_steps (3), max_prompt_characters. [steps]: separator ('blank-line', 'newline', or how a step's first "
-    "line begins), thinking ('route' or 'one-step'), keep_blocks. Above the tables: checker ('math', 'exact' or "
-    "'package.module:function')."
+    "degenerate_steps (3), max_prompt_characters, on_failure ('fail', or 'weak' or 'strong' goes on "
+    "alone). [steps]: separator ('blank-line', 'newline', or how a step's first line begins), thinking ('route' or "
+    "'one-step'), keep_blocks. Above the tables: checker ('math', 'exact' or 'package.module:function')."
 )
 
 ModelsOption = Annotated[str, typer.Option("--models", help="The lab's models ('lab'), or a models file (TOML).")]

@@ -33,7 +33,7 @@ from trim_pomdp.errors import InputError
 if TYPE_CHECKING:
     from trim_pomdp.artifacts import Record
     from trim_pomdp.data.problems import Problem
-    from trim_pomdp.runtime.attempt import Attempt
+    from trim_pomdp.runtime.attempt import Attempt, Caps
     from trim_pomdp.runtime.records import SolutionRecord
     from trim_pomdp.runtime.rollouts import Repair
     from trim_pomdp.runtime.run import Routing
@@ -179,6 +179,11 @@ class _Job:
         return files
 
 
+def _solo_caps(source: ModelSource) -> Caps:
+    """One model alone: nothing after which the other one would take over."""
+    return replace(source.caps, max_strong_tokens=None, on_failure="fail")
+
+
 def _solo_job(
     mode: Literal["weak", "strong"],
     problems: list[Problem],
@@ -193,12 +198,10 @@ def _solo_job(
     from trim_pomdp.runtime.run import Routing
 
     require_answers(problems)
-    # One model alone: no cap after which the other one would take over.
-    caps = replace(source.caps, max_strong_tokens=None)
     routing = Routing(
         StrategyRule(strategy=mode),
         seed=seed,
-        caps=caps,
+        caps=_solo_caps(source),
         oracle=source.oracle,
         record_scores=scores,
         format=source.format,
@@ -216,7 +219,8 @@ def _repair_job(folder: Path, n: int | None, seed: int, source: ModelSource) -> 
     weak = read_run(folder)
     if weak.config.get("mode") != "weak":
         raise InputError(f"{folder}: is no weak rollout; make one with: trim-pomdp rollout --mode weak")
-    asked_roles = roles_asked(StrategyRule(strategy="weak"), source.caps, record_scores=weak.config["record_scores"])
+    solo = StrategyRule(strategy="weak")
+    asked_roles = roles_asked(solo, _solo_caps(source), record_scores=weak.config["record_scores"])
     if weak.config["models"] != source.config(asked_roles):
         raise InputError(f"{folder}: was made by other models than those of --models; name the same ones")
     problems = _recorded_problems(folder, weak.config)

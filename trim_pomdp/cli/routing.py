@@ -101,6 +101,7 @@ def run(
         emit_json(result_document(summary, plan))
         return
     show_result(summary, plan)
+    say_how_drawn(out)
     say(f"wrote {out}/: solutions.jsonl, traces.jsonl, policy.json, run.json")
 
 
@@ -189,6 +190,22 @@ def show_result(summary: RunSummary, plan: LivePlan | None) -> None:
     show_pace(summary)
 
 
+def say_how_drawn(folder: Path) -> None:
+    """Say who draws the tokens of served models, where that was found out."""
+    from trim_pomdp.runtime.traces import read_run
+
+    found = read_run(folder).config.get("found", {})
+    for role, sampler in ((role, facts["sampler"]) for role, facts in found.items() if "sampler" in facts):
+        say(f"{role}: " + _SAMPLERS.get(sampler, sampler))
+
+
+_SAMPLERS = {
+    "keyed": "tokens are drawn by keyed uniforms inside the server, as by a model in this process",
+    "seed": "the server draws by a seed of each request; its texts are not those of a model in this process "
+    "(trim-pomdp up starts servers that draw by keyed uniforms)",
+}
+
+
 def show_pace(summary: RunSummary) -> None:
     """Say how long it took, how solutions ended, and what failed first."""
     from trim_pomdp.runtime.summary import disobedience
@@ -196,8 +213,15 @@ def show_pace(summary: RunSummary) -> None:
     pace = f", {60 * summary.problems / summary.wall_s:.0f} problems a minute" if summary.wall_s > 0 else ""
     ends = ", ".join(f"{reason} {count}" for reason, count in summary.reasons.items())
     say(f"{number(summary.wall_s, 1)} s{pace}, {100 * summary.overhead_share:.1f} % of it outside the models")
-    say(f"ends: {ends}")
+    say(f"ends: {ends}" + (f"; went on alone {summary.alone}" if summary.alone else ""))
+    for role, faults in summary.faults.items():
+        say(f"{role}: requests tried again: " + ", ".join(f"{kind} {count}" for kind, count in faults.items()))
     for line in disobedience(summary):
         warn(line)
     if summary.failed:
         warn(f"{summary.failed} of {summary.problems} problems failed, the first by {summary.error}")
+    if summary.alone:
+        warn(
+            f"{summary.alone} of {summary.problems} problems were finished by one model alone, since another one had "
+            f"been given up, the first by {summary.given_up}"
+        )

@@ -1,6 +1,7 @@
 r"""One problem's way to its end, as a pure state machine: no model, no clock, no event loop.
 
-A `Attempt` says what it wants next (`Attempt.pending`) and goes on when it gets it (`Attempt.receive`). A step is
+An `Attempt` says what it wants next (`Attempt.pending`) and goes on when it gets it (`Attempt.receive`), or when it is
+told that the model has been given up (`Attempt.lose`). A step is
 
     weak step → PRM score, if the router needs one → keep, or let the strong model regenerate → append → stop?
 
@@ -10,6 +11,10 @@ decide (always weak, always strong) get their steps from that model directly: no
 
 Once the strong model has written `Caps.max_strong_tokens` for a problem (its last step there is cut short, if need
 be), the weak model goes on alone.
+
+A model that is given up (so is one whose reply the request does not allow) ends the problem as `Caps.on_failure`
+declares: it fails; or the weak or the strong model goes on alone, beginning with the step in hand, whose draft the weak
+model keeps and the strong one replaces. Where that model is itself given up, or out of tokens, the problem fails.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ import math
 import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError, TrimError
@@ -26,6 +32,7 @@ from trim_pomdp.policies.base import Author, Decision, Role, Router, StepObserva
 from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest
 from trim_pomdp.runtime.records import (
     DecisionRecord,
+    Fallback,
     Generation,
     Reason,
     Scoring,
@@ -43,8 +50,19 @@ Oracle = Callable[[Problem, tuple[str, ...]], StepClass]
 """True class (0, 1, 2 for S0, S1, S2) of the last of the steps."""
 
 
+OnFailure = Literal["fail", "weak", "strong"]
+
+
 class ReplyError(TrimError):
     """A model replied with something that the request does not allow."""
+
+
+class _GivenUpError(Exception):
+    """A model is of no use to this problem any more."""
+
+    def __init__(self, role: Role) -> None:
+        super().__init__(role)
+        self.role = role
 
 
 @dataclass(frozen=True)
@@ -63,11 +81,13 @@ class Caps:
         So many degenerate steps in a row end the solution ("degenerate").
     max_prompt_characters : int
         A problem with a longer prompt fails before any model is asked.
+    on_failure : {"fail", "weak", "strong"}
+        What becomes of a problem that a model has been given up for: it fails, or that model goes on alone.
 
     Raises
     ------
     InputError
-        If a limit is below 1 (max_strong_tokens: below 0).
+        If a limit is below 1 (max_strong_tokens: below 0), or `on_failure` is none of the three.
     """
 
     max_steps: int = 30
@@ -75,6 +95,7 @@ class Caps:
     max_strong_tokens: int | None = None
     degenerate_steps: int = 3
     max_prompt_characters: int = 200_000
+    on_failure: OnFailure = "fail"
 
     def __post_init__(self) -> None:
         for name in ("max_steps", "max_step_tokens", "degenerate_steps", "max_prompt_characters"):
@@ -82,6 +103,8 @@ class Caps:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least 1")
         if self.max_strong_tokens is not None and self.max_strong_tokens < 0:
             raise InputError(f"max_strong_tokens is {self.max_strong_tokens}; expected at least 0")
+        if self.on_failure not in get_args(OnFailure):
+            raise InputError(f"on_failure is {self.on_failure!r}; expected one of {', '.join(get_args(OnFailure))}")
 
 
 @dataclass(frozen=True)
@@ -94,8 +117,8 @@ class Call:
 
 @dataclass(frozen=True)
 class _Reply:
-    value: GeneratedStep | SolutionScores
-    seconds: float
+    value: GeneratedStep | SolutionScores | Exception
+    seconds: float = 0.0
 
 
 @dataclass
@@ -108,6 +131,7 @@ class _Step:
     decision: Decision | None = None
     action: int | None = None
     capped: bool = False
+    fallback: bool = False
     strong: Generation | None = None
 
     @property
@@ -185,6 +209,8 @@ class Attempt:
         self._last_scoring: Scoring | None = None
         self._reason: Reason | None = None
         self._error: str | None = None
+        self._fallback: Fallback | None = None
+        self._given_up: dict[Role, str] = {}  # what each of them met
         self._strong_tokens = 0
         self._answer: str | None = None
         self._correct: bool | None = None
@@ -203,29 +229,41 @@ class Attempt:
     def receive(self, reply: GeneratedStep | SolutionScores, seconds: float = 0.0) -> None:
         """Go on with the reply to the pending call, which took so many seconds.
 
-        Raises
-        ------
-        ReplyError
-            If the reply is of the wrong kind or has not one score a step. The solution can then only `fail`.
+        A reply of the wrong kind, without one score a step, or with values that are none, is a failure of the model.
         """
+        self._go_on(_Reply(reply, seconds))
+
+    def lose(self, error: Exception) -> None:
+        """Go on, or end, without a reply to the pending call: its model has been given up for this problem."""
+        self._go_on(_Reply(error))
+
+    def _go_on(self, reply: _Reply) -> None:
         assert self._pending is not None, "the solution has ended"
         try:
-            self._pending = self._course.send(_Reply(reply, seconds))
+            self._pending = self._course.send(reply)
         except StopIteration as stop:
             self._pending, self._reason = None, stop.value
+        except _GivenUpError:
+            self._end_failed("; then ".join(self._given_up.values()))
 
     def fail(self, error: Exception) -> None:
-        """End here: a model failed, or the checker of answers."""
+        """End here: something else than a model failed, such as the router or the checker of answers."""
         self._course.close()
+        self._end_failed(described(error))
+
+    def _end_failed(self, error: str) -> None:
         self._pending, self._reason, self._is_judged = None, "error", False
-        self._error = " ".join(f"{type(error).__name__}: {error}".split())
+        self._error = error
 
     # The course of a solution, written as it happens; every `yield` waits for a model ------------------------
 
     def _solve(self) -> Generator[Call, _Reply, Reason]:
         reason = yield from self._write_steps()
-        if self.record_scores and None in self._own_scores:
-            self._last_scoring = yield from self._score(tuple(self._texts))
+        if self.record_scores and None in self._own_scores and "prm" not in self._given_up:
+            try:
+                self._last_scoring = yield from self._score(tuple(self._texts))
+            except _GivenUpError as lost:
+                self._fall_back(lost, writes=False)
         return reason
 
     def _write_steps(self) -> Generator[Call, _Reply, Reason]:
@@ -244,9 +282,19 @@ class Attempt:
         return "step cap"
 
     def _next_step(self) -> Generator[Call, _Reply, Generation]:
-        step = _Step(capped=self._strong_tokens_left == 0)
+        step = _Step(capped=self._strong_tokens_left == 0, fallback=self._fallback is not None)
         self._steps.append(step)
-        writer: Author | None = "weak" if step.capped else self.router.writer(len(self._texts))
+        try:
+            yield from self._route(step)
+        except _GivenUpError as lost:
+            yield from self._write_alone(step, lost)
+        self._own_scores.append(step.scoring.scores[-1] if step.scoring and step.action == KEEP else None)
+        accepted = step.accepted
+        assert accepted is not None
+        return accepted
+
+    def _route(self, step: _Step) -> Generator[Call, _Reply, None]:
+        writer = self._writer(step)
         if writer != "strong":
             step.weak = yield from self._generate("weak")
         if writer is None:
@@ -255,11 +303,32 @@ class Attempt:
             step.action = REGENERATE if writer == "strong" else KEEP
         if step.action == REGENERATE:
             step.strong = yield from self._generate("strong")
-            self._strong_tokens += step.strong.tokens
-        self._own_scores.append(step.scoring.scores[-1] if step.scoring and step.action == KEEP else None)
-        accepted = step.accepted
-        assert accepted is not None
-        return accepted
+
+    def _writer(self, step: _Step) -> Author | None:
+        if step.capped:
+            return "weak"
+        return self.router.writer(len(self._texts)) if self._fallback is None else self._fallback.author
+
+    def _write_alone(self, step: _Step, lost: _GivenUpError) -> Generator[Call, _Reply, None]:
+        """Finish a step with the declared model; raises where there is none."""
+        author = self._fall_back(lost)
+        step.fallback = True
+        if author == "strong":
+            step.action, step.strong = REGENERATE, (yield from self._generate("strong"))
+        else:
+            step.action, step.weak = KEEP, step.weak or (yield from self._generate("weak"))
+
+    def _fall_back(self, lost: _GivenUpError, *, writes: bool = True) -> Author:
+        """The model that goes on alone, if there is anything left to write; raises where the problem fails instead."""
+        author = self.caps.on_failure
+        if author == "fail":
+            raise lost
+        if writes and (author in self._given_up or (author == "strong" and self._strong_tokens_left == 0)):
+            raise lost
+        if self._fallback is None:
+            error = self._given_up[lost.role]
+            self._fallback = Fallback(author=author, step=len(self._texts), given_up=lost.role, error=error)
+        return author
 
     def _decide(self, step: _Step) -> Generator[Call, _Reply, None]:
         draft = step.weak
@@ -277,16 +346,19 @@ class Attempt:
         step.action = step.decision.action
 
     def _generate(self, role: Author) -> Generator[Call, _Reply, Generation]:
+        if role in self._given_up:
+            raise _GivenUpError(role)
         steps = tuple(self._texts)
         limit = self.caps.max_step_tokens
         if role == "strong":
             limit = min(limit, self._strong_tokens_left)
         reply = yield Call(role, StepRequest(self.problem, steps, self.seed, limit, self.format))
-        step = reply.value
-        if not isinstance(step, GeneratedStep):
-            raise ReplyError(f"{role} model: replied with {type(step).__name__}; expected a GeneratedStep")
-        if not all(map(math.isfinite, step.logprobs)):
-            raise ReplyError(f"{role} model: a log-probability is not finite; expected one number a token")
+        try:
+            step = _step_in(reply, role)
+        except Exception as error:
+            raise self._lost(role, error) from None
+        if role == "strong":
+            self._strong_tokens += step.tokens
         return Generation(
             text=step.text,
             logprobs=step.logprobs,
@@ -300,14 +372,17 @@ class Attempt:
     def _score(self, steps: tuple[str, ...]) -> Generator[Call, _Reply, Scoring]:
         """Have the steps scored; those that stand and had no score yet get theirs."""
         reply = yield Call("prm", ScoreRequest(self.problem, steps, self.format))
-        scores = reply.value
-        if not isinstance(scores, SolutionScores) or len(scores.scores) != len(steps):
-            raise ReplyError(f"PRM: replied with {scores!r:.80}; expected scores of {len(steps)} steps")
-        if not all(0.0 <= score <= 1.0 for score in scores.scores):
-            raise ReplyError(f"PRM: scores are {scores.scores!r:.80}; expected probabilities")
+        try:
+            scores = _scores_in(reply, len(steps))
+        except Exception as error:
+            raise self._lost("prm", error) from None
         scoring = Scoring(scores=scores.scores, tokens=scores.tokens, cached=scores.cached, seconds=reply.seconds)
         fill_in(self._own_scores, scoring.scores)
         return scoring
+
+    def _lost(self, role: Role, error: Exception) -> _GivenUpError:
+        self._given_up[role] = described(error)
+        return _GivenUpError(role)
 
     @property
     def _strong_tokens_left(self) -> int:
@@ -351,6 +426,7 @@ class Attempt:
         terminal = TerminalRecord(
             problem=self.problem.id,
             reason=self._reason,
+            fallback=self._fallback,
             answer=self.answer,
             reference=self.problem.answer,
             correct=self._correct,
@@ -361,7 +437,7 @@ class Attempt:
             degenerate=sum(item.flaw is not None for item in accepted),
             tokens=tokens,
             scoring=self._last_scoring,
-            q=self.router.q,
+            q=None if self._fallback else self.router.q,  # the router has not seen what came after
             policy_hash=self.router.policy_hash,
         )
         return SolutionRecord(decisions, terminal)
@@ -383,6 +459,7 @@ class Attempt:
             price=decision.price if decision else None,
             action=None if step.accepted is None else ("regenerate" if step.action == REGENERATE else "keep"),
             capped=step.capped,
+            fallback=step.fallback,
             strong=step.strong,
             tokens=step.tokens,
             policy_hash=self.router.policy_hash,
@@ -394,3 +471,32 @@ def logprob_features(logprobs: tuple[float, ...]) -> dict[str, float]:
     if not logprobs:
         return {"logprob_min": 0.0, "logprob_mean": 0.0}
     return {"logprob_min": min(0.0, *logprobs), "logprob_mean": min(0.0, sum(logprobs) / len(logprobs))}
+
+
+def described(error: Exception) -> str:
+    """Class and message of an error, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _step_in(reply: _Reply, role: Author) -> GeneratedStep:
+    """The step in a generator's reply; raises what stands in its place, or what is wrong with it."""
+    step = reply.value
+    if isinstance(step, Exception):
+        raise step
+    if not isinstance(step, GeneratedStep):
+        raise ReplyError(f"{role} model: replied with {type(step).__name__}; expected a GeneratedStep")
+    if not all(map(math.isfinite, step.logprobs)):
+        raise ReplyError(f"{role} model: a log-probability is not finite; expected one number a token")
+    return step
+
+
+def _scores_in(reply: _Reply, n: int) -> SolutionScores:
+    """The scores in the PRM's reply; raises what stands in their place, or what is wrong with them."""
+    scores = reply.value
+    if isinstance(scores, Exception):
+        raise scores
+    if not isinstance(scores, SolutionScores) or len(scores.scores) != n:
+        raise ReplyError(f"PRM: replied with {scores!r:.80}; expected scores of {n} steps")
+    if not all(0.0 <= score <= 1.0 for score in scores.scores):
+        raise ReplyError(f"PRM: scores are {scores.scores!r:.80}; expected probabilities")
+    return scores

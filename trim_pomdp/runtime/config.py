@@ -18,6 +18,7 @@ r"""The models file: which models a run asks, how they sample, and the limits of
 
     [limits]
     max_steps = 30
+    on_failure = "weak"                     # a model is given up: "fail", or "weak" or "strong" goes on alone
 
     [steps]
     separator = "blank-line"                # or "newline", or how a step's first line begins: '## Step'
@@ -43,7 +44,7 @@ from trim_pomdp.artifacts import Record, validate
 from trim_pomdp.errors import InputError
 from trim_pomdp.files import read_text
 from trim_pomdp.policies.base import Role
-from trim_pomdp.runtime.attempt import Caps
+from trim_pomdp.runtime.attempt import Caps, OnFailure
 from trim_pomdp.runtime.backends.base import GeneratorTable, ModelTable, ScorerTable, table_class
 from trim_pomdp.text.answers import checker as answer_checker
 from trim_pomdp.text.format import StepFormat
@@ -60,6 +61,7 @@ class Limits(Record):
     max_strong_tokens: NonNegativeInt | None = None
     degenerate_steps: PositiveInt = 3
     max_prompt_characters: PositiveInt = 200_000
+    on_failure: OnFailure = "fail"
 
     @property
     def caps(self) -> Caps:

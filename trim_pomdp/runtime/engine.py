@@ -1,8 +1,9 @@
 """The scheduler: many problems in flight, so that backends batch.
 
-Every problem is one `Attempt`; so many workers each take the next problem, and wait for models only. Whatever goes
-wrong with a problem ends that problem, in one terminal record with the reason, and the run goes on. What goes wrong
-with writing results ends the run, and so does a run that is set up so that no problem could be solved.
+Every problem is one `Attempt`; so many workers each take the next problem, and wait for models only. A model that
+raises is given up for that problem, which ends as its limits declare (`Caps.on_failure`); whatever else goes wrong with
+a problem ends it, in one terminal record with the reason, and the run goes on. What goes wrong with writing results
+ends the run, and so does a run that is set up so that no problem could be solved.
 """
 
 from __future__ import annotations
@@ -12,12 +13,21 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Any
 
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
-from trim_pomdp.policies.base import SetupError
+from trim_pomdp.policies.base import Role, SetupError
 from trim_pomdp.runtime.attempt import Attempt, Call
-from trim_pomdp.runtime.protocols import Closable, GeneratedStep, Generator, ScoreRequest, SolutionScores, StepScorer
+from trim_pomdp.runtime.protocols import (
+    Closable,
+    GeneratedStep,
+    Generator,
+    ScoreRequest,
+    ServedModel,
+    SolutionScores,
+    StepScorer,
+)
 from trim_pomdp.runtime.records import SolutionRecord
 
 
@@ -83,6 +93,23 @@ class Models:
             return await self._answer(call)
         with self.clock.working():
             return await self._answer(call)
+
+    @property
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """What was found out about served models and defines a run, by role."""
+        return {role: dict(model.facts) for role, model in self._served if model.facts}
+
+    @property
+    def faults(self) -> dict[str, dict[str, int]]:
+        """Faults of served models that were survived, or not: how many of which kind, by role."""
+        return {role: dict(model.faults) for role, model in self._served if model.faults}
+
+    @property
+    def _served(self) -> Iterator[tuple[Role, ServedModel]]:
+        models: tuple[tuple[Role, object], ...] = (("weak", self.weak), ("strong", self.strong), ("prm", self.prm))
+        for role, model in models:
+            if isinstance(model, ServedModel):
+                yield role, model
 
     async def close(self) -> None:
         """Let go of what the models hold, such as connections; they take it up again if they are asked again."""
@@ -153,8 +180,14 @@ async def _solve(attempt: Attempt, models: Models) -> SolutionRecord:
     try:
         while (call := attempt.pending) is not None:
             began = perf_counter()
-            reply = await models.answer(call)
-            attempt.receive(reply, perf_counter() - began)
+            try:
+                reply = await models.answer(call)
+            except SetupError:
+                raise
+            except Exception as error:
+                attempt.lose(error)
+            else:
+                attempt.receive(reply, perf_counter() - began)
         if attempt.answer_is_plain:
             attempt.judge()
         else:  # not in the event loop, where other problems would wait

@@ -225,6 +225,7 @@ def result_document(summary: RunSummary, plan: LivePlan) -> dict[str, Any]:
         "wall_s": summary.wall_s,
         "overhead_share": summary.overhead_share,
         "failed": summary.failed,
+        "alone": summary.alone,
     }
 
 

@@ -6,9 +6,9 @@ the requests that wait for them (`trim_pomdp.runtime.batching`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.text.format import DEFAULT_FORMAT, StepFormat
@@ -151,6 +151,25 @@ class Closable(Protocol):
     async def close(self) -> None:
         """Let go of it."""
         ...
+
+
+@runtime_checkable
+class ServedModel(Closable, Protocol):
+    """A model behind servers.
+
+    Attributes
+    ----------
+    facts : mapping of str
+        What was found out about the servers and defines a run, as JSON values.
+    faults : mapping of str to int
+        What went wrong with requests so far, by kind.
+    """
+
+    @property
+    def facts(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+    @property
+    def faults(self) -> Mapping[str, int]: ...  # noqa: D102
 
 
 @runtime_checkable

@@ -17,7 +17,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from trim_pomdp.artifacts import Record
 from trim_pomdp.display import Shown, html_table
 from trim_pomdp.model.dynamics import Probability
-from trim_pomdp.policies.base import Author
+from trim_pomdp.policies.base import Author, Role
 from trim_pomdp.runtime.protocols import GeneratedStep, SolutionScores, StopReason, Usage
 from trim_pomdp.runtime.stepping import Flaw
 
@@ -93,7 +93,7 @@ class Scoring(Record):
 
 
 class TokenCounts(Record):
-    """Tokens by model and purpose.
+    """Tokens by model and purpose; what requests without a reply cost is not known, and not in them.
 
     Attributes
     ----------
@@ -119,6 +119,27 @@ class TokenCounts(Record):
         return TokenCounts(**{name: getattr(self, name) + getattr(other, name) for name in TokenCounts.model_fields})
 
 
+class Fallback(Record):
+    """A model was given up, and one went on alone.
+
+    Attributes
+    ----------
+    author : {"weak", "strong"}
+        Who went on alone.
+    step : int
+        Index of the first step without a decision; the number of steps where only last scores are missing.
+    given_up : {"weak", "strong", "prm"}
+        Which model failed first.
+    error : str
+        Class and message of what it met.
+    """
+
+    author: Author
+    step: NonNegativeInt
+    given_up: Role
+    error: str
+
+
 class DecisionRecord(Record):
     """One step of a solution: what was seen, what was thought, what was done.
 
@@ -141,6 +162,8 @@ class DecisionRecord(Record):
         What was done; None where an error came first.
     capped : bool
         The strong model was out of reach: its tokens for this problem are spent.
+    fallback : bool
+        A model had been given up, and the step was written or kept without a decision, or against it.
     strong : Generation or None
         The strong model's step, if it wrote one.
     tokens : TokenCounts
@@ -162,6 +185,7 @@ class DecisionRecord(Record):
     price: float | None = None
     action: Action | None = None
     capped: bool = False
+    fallback: bool = False
     strong: Generation | None = None
     tokens: TokenCounts
     policy_hash: str
@@ -191,7 +215,9 @@ class TerminalRecord(Record):
         Id of the problem.
     reason : {"answer", "no answer", "degenerate", "step cap", "error"}
         Why the solution ended: an answer; the model ended its text without one; too many degenerate steps in a row;
-        too many steps; an error of a model.
+        too many steps; an error.
+    fallback : Fallback or None
+        Which model was given up, if the other one went on alone.
     answer : str or None
         What stands in the last step's box.
     reference : str or None
@@ -199,7 +225,7 @@ class TerminalRecord(Record):
     correct : bool or None
         Whether they agree; None where no reference is known. A problem that failed or has no answer is not solved.
     error : str or None
-        Class and message of the error.
+        Class and message of the error; of both where the model that went on alone failed too.
     prefix : tuple of str
         Steps that were given.
     steps : int
@@ -213,7 +239,8 @@ class TerminalRecord(Record):
     scoring : Scoring or None
         A last reply of the PRM, asked for scores that no decision had needed.
     q : float or None
-        P(the solution is right) after its last step, in the policy's belief; None for policies without one.
+        P(the solution is right) after its last step, in the policy's belief; None for policies without one, and after
+        a fallback, which they do not see.
     policy_hash : str
         Of the rule that decided.
     session : int
@@ -225,6 +252,7 @@ class TerminalRecord(Record):
     kind: Literal["terminal"] = "terminal"
     problem: str
     reason: Reason
+    fallback: Fallback | None = None
     answer: str | None = None
     reference: str | None = None
     correct: bool | None = None
@@ -268,6 +296,7 @@ class SolutionRecord(Shown):
             "steps": end.steps,
             "regenerations": end.regenerations,
             "strong tokens": end.tokens.strong,
+            "went on alone": None if end.fallback is None else end.fallback.author,
             "error": end.error,
         }
 

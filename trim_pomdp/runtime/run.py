@@ -132,7 +132,8 @@ def run(
     folder : path
         Where the traces go; see `TraceWriter`.
     config : mapping
-        What defines the run beside the problems, whose fingerprint is added: policy, seed, caps, models.
+        What defines the run: policy, seed, caps, models. A fingerprint of the problems is added, and what was found
+        out about served models.
     resume : bool
         Go on with the run in the folder: problems that ended, by an error or otherwise, are not repeated.
     in_flight : int
@@ -157,7 +158,8 @@ def run(
     _require_distinct(problems)
     if any(problem.answer is not None and not _PLAIN.fullmatch(problem.answer) for problem in problems):
         mathematics.start()  # in the background, so that the first answer need not wait for it
-    with TraceWriter(folder, {**config, "problems": fingerprint(problems)}, resume=resume, files=files) as traces:
+    defined = {**config, "problems": fingerprint(problems), **({"found": models.facts} if models.facts else {})}
+    with TraceWriter(folder, defined, resume=resume, files=files) as traces:
         done = {item.problem for item in traces.terminals}
         began, worked = perf_counter(), models.clock.seconds
 
@@ -174,7 +176,7 @@ def run(
 
         todo = (problem for problem in problems if problem.id not in done)
         asyncio.run(solve_all(todo, start, models, finished, in_flight=in_flight))
-        return summarise(traces.terminals, strong_only_tokens)
+        return replace(summarise(traces.terminals, strong_only_tokens), faults=models.faults)
 
 
 def _require_distinct(problems: Sequence[Problem]) -> None:

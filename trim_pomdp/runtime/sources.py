@@ -81,6 +81,8 @@ def roles_asked(rule: Rule, caps: Caps, *, record_scores: bool = False) -> froze
     roles: set[Role] = set(rule.authors)
     if caps.max_strong_tokens is not None:  # the weak model goes on once they are spent
         roles.add("weak")
+    if caps.on_failure != "fail":
+        roles.add(caps.on_failure)
     if record_scores or rule.needs_score:
         roles.add("prm")
     return frozenset(roles)

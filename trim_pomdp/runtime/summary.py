@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trim_pomdp.runtime.records import TerminalRecord, TokenCounts
 
@@ -40,10 +40,16 @@ class RunSummary:
         Problems that ended by an error.
     error : str or None
         What the first of them met.
+    alone : int
+        Problems that one model finished alone, since another one was given up.
+    given_up : str or None
+        What the first of those met.
     wall_s : float
         Time that the run took, summed over its sessions; what a killed session did after its last problem is not known.
     overhead_share : float
         Share of it in which no model worked.
+    faults : dict of str to dict of str to int
+        Requests to served models that failed and were tried again, by role and kind; of this session.
     """
 
     problems: int
@@ -63,8 +69,11 @@ class RunSummary:
     reasons: dict[str, int]
     failed: int
     error: str | None
+    alone: int
+    given_up: str | None
     wall_s: float
     overhead_share: float
+    faults: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def summarise(terminals: Iterable[TerminalRecord], strong_only_tokens: float | None = None) -> RunSummary:
@@ -87,6 +96,7 @@ def summarise(terminals: Iterable[TerminalRecord], strong_only_tokens: float | N
     steps = sum(item.steps for item in ended)
     wall, models = _times(ended)
     unit = strong_only_tokens
+    lost = [item.fallback.error for item in ended if item.fallback is not None and item.error is None]
     return RunSummary(
         problems=len(ended),
         accuracy=accuracy,
@@ -105,6 +115,8 @@ def summarise(terminals: Iterable[TerminalRecord], strong_only_tokens: float | N
         reasons=dict(sorted(reasons.items())),
         failed=reasons["error"],
         error=next((item.error for item in ended if item.error is not None), None),
+        alone=len(lost),
+        given_up=lost[0] if lost else None,
         wall_s=wall,
         overhead_share=max(1.0 - models / wall, 0.0) if wall > 0 else 0.0,
     )

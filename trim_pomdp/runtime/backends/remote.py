@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
 from trim_pomdp.errors import InputError
 from trim_pomdp.runtime.backends.base import ModelTable, Place
+from trim_pomdp.runtime.backends.prompts import LocalRenderer, Openings, Renderer, VllmRenderer
 from trim_pomdp.runtime.backends.served import ServerTable
 from trim_pomdp.runtime.files import fingerprint
 from trim_pomdp.runtime.http import Patience, Service
+from trim_pomdp.runtime.protocols import Usage
+from trim_pomdp.runtime.stepping import SYSTEM_PROMPT
 
 _API = "/v1"
 # What says where and how a model is asked, and not what it is.
@@ -114,3 +117,35 @@ class RemoteTable(Connection):
         if not self.urls:
             raise InputError(f"{place.table}: base_url is missing; where is the server? (trim-pomdp up starts some)")
         return self.connect(place, self.urls)
+
+
+class ServedByVllm(RemoteTable):
+    """What vLLM's generators and process reward models have in common.
+
+    Attributes
+    ----------
+    system_prompt : str or False
+        First message; "" or false leaves it out.
+    tokenizer : str or None
+        Folder or hub name of the tokenizer that renders prompts; None: the server does.
+    """
+
+    system_prompt: str | Literal[False] = SYSTEM_PROMPT
+    tokenizer: str | None = None
+
+    def openings(self, service: Service, place: Place) -> Openings:
+        """Prompts of this model."""
+        return Openings(self._renderer(service, place), self.system_prompt or None)
+
+    def _renderer(self, service: Service, place: Place) -> Renderer:
+        if self.tokenizer is None:
+            return VllmRenderer(service, self.model)
+        folder = place.folder / self.tokenizer
+        return LocalRenderer(folder if folder.is_dir() else self.tokenizer)
+
+
+def usage_of(reply: Any) -> Usage:
+    """Tokens as a reply of an OpenAI-compatible server counts them."""
+    usage = reply["usage"]
+    details = usage.get("prompt_tokens_details") or {}
+    return Usage(int(usage["prompt_tokens"]), int(details.get("cached_tokens") or 0), int(usage["completion_tokens"]))

@@ -6,6 +6,7 @@ every step; ``"tokens"``, how many it read, may stand beside.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,6 +61,16 @@ class HttpScorer:
         body = {"prompt": request.problem.prompt, "steps": list(request.steps)}
         count = len(request.steps)
         return await self.service.post("", body, lambda reply: _scores(reply, count))
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """See `ServedModel`."""
+        return {}
+
+    @property
+    def faults(self) -> Mapping[str, int]:
+        """See `ServedModel`."""
+        return self.service.faults
 
     async def close(self) -> None:
         """Close the connections."""

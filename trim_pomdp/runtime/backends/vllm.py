@@ -13,6 +13,7 @@ the same in every run, though not those of a model in this process.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -22,11 +23,10 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.policies.base import Author
 from trim_pomdp.randomness import key_state
 from trim_pomdp.runtime.backends.base import GeneratorTable, Place
-from trim_pomdp.runtime.backends.prompts import LocalRenderer, Openings, Renderer, VllmRenderer
-from trim_pomdp.runtime.backends.remote import RemoteTable
+from trim_pomdp.runtime.backends.prompts import Openings
+from trim_pomdp.runtime.backends.remote import ServedByVllm, usage_of
 from trim_pomdp.runtime.http import BadReplyError, Patience, ServerError, Service
 from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StopReason, Usage
-from trim_pomdp.runtime.stepping import SYSTEM_PROMPT
 
 Sampler = Literal["keyed", "seed"]
 
@@ -34,31 +34,6 @@ Sampler = Literal["keyed", "seed"]
 CANARY_STATE = 0x7026C4DC0F121053
 # A run should not wait long for a server that is not there when it begins.
 _FIRST_PATIENCE = Patience(timeout_s=60.0, deadline_s=10.0, tries=2)
-
-
-class ServedByVllm(RemoteTable):
-    """What vLLM's generators and process reward models have in common.
-
-    Attributes
-    ----------
-    system_prompt : str or False
-        First message; "" or false leaves it out.
-    tokenizer : str or None
-        Folder or hub name of the tokenizer that renders prompts; None: the server does.
-    """
-
-    system_prompt: str | Literal[False] = SYSTEM_PROMPT
-    tokenizer: str | None = None
-
-    def openings(self, service: Service, place: Place) -> Openings:
-        """Prompts of this model."""
-        return Openings(self._renderer(service, place), self.system_prompt or None)
-
-    def _renderer(self, service: Service, place: Place) -> Renderer:
-        if self.tokenizer is None:
-            return VllmRenderer(service, self.model)
-        folder = place.folder / self.tokenizer
-        return LocalRenderer(folder if folder.is_dir() else self.tokenizer)
 
 
 class VllmGeneratorTable(ServedByVllm, GeneratorTable):
@@ -192,6 +167,11 @@ class VllmGenerator:
         """What was found out about the server and defines a run."""
         return {"sampler": self._sampler}
 
+    @property
+    def faults(self) -> Mapping[str, int]:
+        """What went wrong with requests so far."""
+        return self.service.faults
+
     async def generate(self, request: StepRequest) -> GeneratedStep:
         """See `Generator.generate`."""
         opening = await self._openings.of(request.problem)
@@ -268,13 +248,6 @@ def _completion(reply: Any) -> Completion:
         ended_by=ended_by,
         usage=usage,
     )
-
-
-def usage_of(reply: Any) -> Usage:
-    """Tokens as a reply of an OpenAI-compatible server counts them."""
-    usage = reply["usage"]
-    details = usage.get("prompt_tokens_details") or {}
-    return Usage(int(usage["prompt_tokens"]), int(details.get("cached_tokens") or 0), int(usage["completion_tokens"]))
 
 
 def _by_step(reply: Any, ends: list[int], length: int) -> list[tuple[float, ...]]:

@@ -7,13 +7,14 @@ every such token, and with none at all, without an error, where it was started w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
 
 from trim_pomdp.runtime.backends.base import Place, ScorerTable
 from trim_pomdp.runtime.backends.prompts import Openings
-from trim_pomdp.runtime.backends.vllm import ServedByVllm, usage_of
+from trim_pomdp.runtime.backends.remote import ServedByVllm, usage_of
 from trim_pomdp.runtime.http import BadReplyError, Service
 from trim_pomdp.runtime.protocols import ScoreRequest, SolutionScores
 
@@ -71,6 +72,16 @@ class VllmScorer:
                 raise BadReplyError(f"a score of {right!r} beside {wrong!r}; expected two probabilities")
         usage = usage_of({"usage": {"completion_tokens": 0, **reply["usage"]}})
         return SolutionScores(tuple(float(right) for _, right in pairs), usage.prompt, usage.cached)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """See `ServedModel`."""
+        return {}
+
+    @property
+    def faults(self) -> Mapping[str, int]:
+        """See `ServedModel`."""
+        return self.service.faults
 
     async def close(self) -> None:
         """Close the connections."""

@@ -1,0 +1,363 @@
+"""A server that speaks OpenAI's interface: how it is asked, and what it is found to be.
+
+What a server is (``owned_by`` in its list of models) decides on what the interface leaves open: how a prompt is
+rendered by the chat template, how an assistant's turn is continued, and which defaults of its own have to be put out of
+force so that it samples as it is told to (llama.cpp cuts the tail by ``min_p`` and ``top_k``, vLLM takes what a model's
+``generation_config.json`` recommends). What a server refuses by name and can do without is left out from then on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from trim_pomdp.errors import InputError
+from trim_pomdp.policies.base import SetupError
+from trim_pomdp.runtime.backends.base import Place
+from trim_pomdp.runtime.backends.prompts import LocalRenderer, Message, Renderer, VllmRenderer
+from trim_pomdp.runtime.backends.remote import Connection, Url
+from trim_pomdp.runtime.http import RefusedError, Service
+from trim_pomdp.runtime.replies import Reply, parse_reply
+
+Api = Literal["chat", "completions"]
+Kind = Literal["llama.cpp", "vllm", "sglang", "other"]
+Prefill = Literal["auto", "plain", "continue", "prefix"]
+
+_OWNERS: dict[str, Kind] = {"llamacpp": "llama.cpp", "vllm": "vllm", "sglang": "sglang"}
+# Defaults of the servers that would change what is drawn.
+_PLAIN_SAMPLING: dict[Kind, dict[str, Any]] = {
+    "llama.cpp": {"top_k": 0, "min_p": 0.0},
+    "vllm": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
+    "sglang": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
+    "other": {},
+}
+_OURS = {"messages", "prompt", "model", "stream", "n", "echo", "best_of", "stop", "max_tokens", "max_completion_tokens"}
+# max_tokens has another name then.
+_OPTIONAL = ("max_tokens", "seed", "stop", "top_logprobs", "logprobs")
+_NOT_TAKEN = re.compile(
+    r"unsupported|not support|n.t support|unknown|unrecognized|unexpected|extra|not permitted|not allowed|invalid|"
+    r"not available|only the default|deprecated",
+    re.IGNORECASE,
+)
+_TEMPLATE = re.compile(r"\{(prompt|system)\}")
+_KEPT = 4096
+
+
+class OpenAITable(Connection):
+    """What tables of models behind OpenAI's interface have in common.
+
+    Attributes
+    ----------
+    model : str
+        The name that the server knows it by.
+    base_url : str or list of str
+        What comes before ``/chat/completions``; ``/v1`` is added to an address without a path.
+    api : {"chat", "completions"}
+    template : str or None
+        For completions: what the model reads, with ``{prompt}`` and ``{system}`` in it; or
+    tokenizer : str or None
+        folder (seen from the models file) or hub name of a tokenizer whose chat template says it. With neither of them
+        the server is asked to render the prompt, which llama.cpp and vLLM do.
+    extra_body : dict
+        More keys for every request, as ``{reasoning_effort = "low"}``; they go before our own.
+    """
+
+    model: str = Field(min_length=1)
+    base_url: Url | list[Url] = Field(min_length=1)
+    api: Api = "chat"
+    template: str | None = None
+    tokenizer: str | None = None
+    extra_body: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> Self:
+        if taken := sorted(_OURS & set(self.extra_body)):
+            raise ValueError(f"extra_body: {taken[0]!r} is not for the models file to say")
+        if self.api == "chat" and (self.template is not None or self.tokenizer is not None):
+            raise ValueError("template and tokenizer are for api = 'completions'; a chat server renders its prompts")
+        if self.template is not None and "{prompt}" not in self.template:
+            raise ValueError(f"template: {self.template!r} has no {{prompt}} in it")
+        if len({_version(url) for url in self._listed}) > 1:
+            raise ValueError("base_url: some end with /v1 and some do not; are they the same kind of server?")
+        return self
+
+    @property
+    def title(self) -> str:
+        """See `ModelTable`."""
+        return Path(self.model).name
+
+    @property
+    def _listed(self) -> list[str]:
+        return [self.base_url] if isinstance(self.base_url, str) else self.base_url
+
+    def server(self, place: Place) -> OpenAIServer:
+        """The server of the table.
+
+        Raises
+        ------
+        InputError
+            If the environment variable of its key is not set, or the tokenizer cannot be loaded.
+        """
+        roots = [url.rstrip("/").removesuffix("/v1").rstrip("/") for url in self._listed]
+        return OpenAIServer(
+            service=self.connect(place, roots),
+            model=self.model,
+            api=self.api,
+            version=_version(self._listed[0]),
+            extra_body=self.extra_body,
+            renderer=self._renderer(place),
+        )
+
+    def _renderer(self, place: Place) -> Renderer | None:
+        if self.template is not None:
+            return TemplateRenderer(self.template)
+        if self.tokenizer is None:
+            return None
+        folder = place.folder / self.tokenizer
+        try:
+            return LocalRenderer(folder if folder.is_dir() else self.tokenizer)
+        except ImportError:
+            raise InputError(
+                f"{place.table}: tokenizer needs torch and transformers; pip install 'trim-pomdp[lab]' brings them"
+            ) from None
+
+
+def _version(url: str) -> str:
+    path = urlsplit(url).path.rstrip("/")
+    return "/v1" if not path or path.endswith("/v1") else ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request, whatever the API.
+
+    Attributes
+    ----------
+    messages : tuple of Message
+        The last one may be the assistant's, which the model is to go on with.
+    max_tokens : int
+    temperature, top_p : float
+    seed : int or None
+    stop : str or None
+    top : int
+        Likeliest tokens wanted for each.
+    """
+
+    messages: tuple[Message, ...]
+    max_tokens: int
+    temperature: float
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: str | None = None
+    top: int = 1
+
+    @property
+    def begun(self) -> str:
+        """The assistant's turn so far."""
+        last = self.messages[-1]
+        return last["content"] if last["role"] == "assistant" else ""
+
+
+@dataclass(eq=False)
+class OpenAIServer:
+    """A model behind OpenAI's interface.
+
+    Parameters
+    ----------
+    service : Service
+    model, api, extra_body
+        See `OpenAITable`.
+    version : str
+        What comes between the address and the paths of the interface.
+    renderer : Renderer or None
+        Makes prompts of chats for completions; None: the server does.
+    prefill : {"auto", "plain", "continue", "prefix"}
+        How an assistant's turn is continued; "auto": as this kind of server has it.
+    """
+
+    service: Service
+    model: str
+    api: Api = "chat"
+    version: str = "/v1"
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    renderer: Renderer | None = None
+    prefill: Prefill = "auto"
+
+    def __post_init__(self) -> None:
+        self._kind: asyncio.Future[Kind] | None = None
+        self._left_out: set[str] = set()
+        self._openings: OrderedDict[tuple[str, ...], str] = OrderedDict()
+        self._path = f"{self.version}/{'chat/completions' if self.api == 'chat' else 'completions'}"
+
+    async def ask(self, question: Question) -> Reply:
+        """The reply to a question.
+
+        Raises
+        ------
+        ServerError
+            If there is none that could be used.
+        SetupError
+            If nobody can render prompts.
+        """
+        kind = await self.kind()
+        body = await self._body(question, kind)
+        while True:
+            sent = self._adapted(body)
+            stop = sent.get("stop")
+            has_tokens = "logprobs" in sent
+
+            def read(document: Any, stop: str | None = stop, counted: bool = has_tokens) -> Reply:
+                counted = counted and kind == "llama.cpp"
+                return parse_reply(document, stop, prefix=self._repeated(question), counted=counted)
+
+            try:
+                return await self.service.post(self._path, sent, read)
+            except RefusedError as error:
+                if error.status not in (400, 422) or not self._learn(str(error), sent):
+                    raise
+
+    async def kind(self) -> Kind:
+        """What the server is, found out once."""
+        known = self._kind
+        if known is None or (known.done() and (known.cancelled() or known.exception() is not None)):
+            known = self._kind = asyncio.ensure_future(self._find_kind())
+        return await asyncio.shield(known)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.service.close()
+
+    async def _find_kind(self) -> Kind:
+        def read(document: Any) -> Kind:
+            owners = [item.get("owned_by") for item in document["data"]]
+            return next((_OWNERS[owner] for owner in owners if owner in _OWNERS), "other")
+
+        try:
+            return await self.service.get(f"{self.version}/models", read)
+        except RefusedError:  # it has no such list
+            return "other"
+
+    # Bodies -----------------------------------------------------------------------------------------------------
+
+    async def _body(self, question: Question, kind: Kind) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self.model,
+            "max_tokens": question.max_tokens,
+            "temperature": question.temperature,
+            "top_p": question.top_p,
+            "seed": question.seed,
+            "stop": question.stop,
+        }
+        if self.api == "chat":
+            body |= {"messages": list(question.messages), "logprobs": True, "top_logprobs": question.top}
+            if question.begun:
+                body |= self._continuing(body["messages"], kind)
+        else:
+            body |= {"prompt": await self._rendered(question, kind), "logprobs": question.top}
+            if kind == "vllm":  # the template has put them there
+                body["add_special_tokens"] = False
+        body |= _PLAIN_SAMPLING[kind]
+        return {**{key: value for key, value in body.items() if value is not None}, **self.extra_body}
+
+    def _continuing(self, messages: list[dict[str, Any]], kind: Kind) -> dict[str, Any]:
+        """What makes the server go on with the last message, rather than answer it."""
+        how = self.prefill
+        if how == "auto":
+            how = "continue" if kind in ("vllm", "sglang") else "plain"
+        if how == "prefix":  # DeepSeek, Mistral
+            messages[-1] = {**messages[-1], "prefix": True}
+        return {"continue_final_message": True, "add_generation_prompt": False} if how == "continue" else {}
+
+    def _repeated(self, question: Question) -> str:
+        return question.begun if self.api == "chat" else ""
+
+    def _adapted(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The body without what this server was found not to take."""
+        sent = {key: value for key, value in body.items() if key not in self._left_out}
+        if "max_tokens" in self._left_out:
+            sent["max_completion_tokens"] = body["max_tokens"]
+        return sent
+
+    def _learn(self, refusal: str, sent: Mapping[str, Any]) -> bool:
+        """Whether the refusal is of something that can be said otherwise, or left out, from now on."""
+        if not _NOT_TAKEN.search(refusal):
+            return False
+        optional = [name for name in _OPTIONAL if name in sent]
+        # Said outright, the default is refused by some servers, and asked for by none.
+        optional += [name for name in ("top_p", "temperature") if sent.get(name) == 1.0]
+        blamed = [name for name in optional if re.search(rf"\b{name}\b", refusal)]
+        if "logprobs" in blamed:
+            blamed.append("top_logprobs")
+        self._left_out.update(blamed)
+        return bool(blamed)
+
+    # Prompts ----------------------------------------------------------------------------------------------------
+
+    async def _rendered(self, question: Question, kind: Kind) -> str:
+        """The text of the messages, which ends in the assistant's turn."""
+        opening = question.messages[:-1] if question.begun else question.messages
+        key = tuple(message["content"] for message in opening)
+        found = self._openings.get(key)
+        if found is None:
+            found = self._openings[key] = await self._renderer_of(kind)(list(opening))
+            if len(self._openings) > _KEPT:
+                self._openings.popitem(last=False)
+        return found + question.begun
+
+    def _renderer_of(self, kind: Kind) -> Renderer:
+        if self.renderer is not None:
+            return self.renderer
+        if kind == "llama.cpp":
+            return LlamaRenderer(self.service)
+        if kind == "vllm":
+            return VllmRenderer(self.service, self.model)
+        raise SetupError(
+            f"{self.service.name}: this server renders no chat template; give the table a template or a tokenizer, or "
+            "set api = 'chat'"
+        )
+
+
+class TemplateRenderer:
+    """Rendering by a text with ``{prompt}`` and ``{system}`` in it."""
+
+    def __init__(self, template: str) -> None:
+        self._template = template
+
+    async def __call__(self, messages: list[Message]) -> str:
+        """Render a chat."""
+        texts = {"system" if item["role"] == "system" else "prompt": item["content"] for item in messages}
+        return _TEMPLATE.sub(lambda place: texts.get(place[1], ""), self._template)
+
+
+class LlamaRenderer:
+    """Rendering by llama.cpp's own endpoint."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, messages: list[Message]) -> str:
+        """Render a chat."""
+        return await self._service.post("/apply-template", {"messages": messages}, lambda reply: str(reply["prompt"]))
+
+
+def system_message(prompt: str | Literal[False]) -> list[Message]:
+    """The first message, where there is one."""
+    return [{"role": "system", "content": prompt}] if prompt else []
+
+
+def user_message(text: str) -> Message:
+    """A message of the user's."""
+    return {"role": "user", "content": text}
+
+
+def assistant_message(text: str) -> list[Message]:
+    """The assistant's turn so far, where there is any."""
+    return [{"role": "assistant", "content": text}] if text else []
