@@ -33,14 +33,17 @@ MODELS_HELP = (
     "'plain', 'continue', 'prefix': how), temperature (0.7), top_p (1), system_prompt, extra_body (more keys of every "
     "request); for completions template (a text with {prompt} in it) or tokenizer, where the server renders no "
     "prompts. judge (as [prm], a model asked whether the last step is right): model, base_url, api, question, yes, "
-    "no, temperature (1), system_prompt, template, tokenizer, extra_body. All of these: api_key_env (name of a variable), max_in_flight (64), timeout_s (120), deadline_s (600), "
-    "tries (4), and server, for trim-pomdp up. transformers: model (a folder or hub name), temperature (0.7), top_p "
+    "no, temperature (1), system_prompt, template, tokenizer, extra_body. All of these: api_key_env (name of a "
+    "variable), max_in_flight (64), timeout_s (120), deadline_s (600), tries (4), and server, for trim-pomdp up. Every "
+    "model: price, a table of input, cached (default: as input) and output per million tokens. transformers: model (a "
+    "folder or hub name), temperature (0.7), top_p "
     "(1), dtype (auto), device (auto), system_prompt, max_batch (64). replay: run (a folder). dummy: preset, or "
     "observations and "
     "dynamics; fault_probability, delay_s. [limits]: max_steps (30), max_step_tokens (512), max_strong_tokens, "
     "degenerate_steps (3), max_prompt_characters, on_failure ('fail', or 'weak' or 'strong' goes on "
     "alone). [steps]: separator ('blank-line', 'newline', or how a step's first line begins), thinking ('route' or "
-    "'one-step'), keep_blocks. Above the tables: checker ('math', 'exact' or 'package.module:function')."
+    "'one-step'), keep_blocks. Above the tables: checker ('math', 'exact' or 'package.module:function'), "
+    "currency."
 )
 
 ModelsOption = Annotated[str, typer.Option("--models", help="The lab's models ('lab'), or a models file (TOML).")]

@@ -36,6 +36,7 @@ from trim_pomdp.cli.models import (
     read_model,
 )
 from trim_pomdp.cli.output import emit_json, number, progress, say, show_table, warn
+from trim_pomdp.cli.prices import MoneyOfRun, PricesOption, money_of_run, read_run_prices
 from trim_pomdp.cli.rules import (
     BeliefOption,
     ClosenessOption,
@@ -74,6 +75,7 @@ def run(
     preset: PresetOption = None,
     observations: ObservationsOption = None,
     dynamics: DynamicsOption = None,
+    prices: PricesOption = None,
     seed: SeedOption = 0,
     resume: ResumeOption = False,
     shard: ShardOption = None,
@@ -91,6 +93,7 @@ def run(
     """Route problems through real models, and compare what happens with what was planned."""
     from trim_pomdp.lab.source import model_source
     from trim_pomdp.runtime.live import misfits, result_document, run_live
+    from trim_pomdp.runtime.sources import roles_asked
     from trim_pomdp.runtime.traces import check_folder
 
     given = read_rule(policy, threshold, strategy, belief, closeness, more={"--budget B": budget})
@@ -102,6 +105,7 @@ def run(
     with progress("planning", compiles=True):
         model = _model(given, lab_family, evidence, preset, observations, dynamics)
         plan = _plan(given, budget, model)
+    known_prices = read_run_prices(prices, models, roles_asked(plan.artifact.policy, source.caps))
     for phrase in misfits(plan, source, family=lab_family):
         warn(f"the plan may not come true: it is for {phrase}")
     use_threads(models, threads)
@@ -119,12 +123,14 @@ def run(
             shard=part,
             overlap=overlap,
             warm_strong=warm_strong,
+            prices=known_prices,
         )
     require_success(summary, out)
+    money = money_of_run(out, known_prices, plan.artifact, model)
     if as_json:
-        emit_json(result_document(summary, plan))
+        emit_json(result_document(summary, plan, None if money is None else money.document))
         return
-    show_result(summary, plan)
+    show_result(summary, plan, money)
     say_how_drawn(out)
     say(f"wrote {out}/: solutions.jsonl, traces.jsonl, policy.json, run.json")
 
@@ -182,8 +188,8 @@ def _plan(given: Rule | PolicyArtifact | None, budget: float | None, model: Rout
     return plan_from_file(given, model) if isinstance(given, PolicyArtifact) else plan_for_rule(given, model)
 
 
-def show_result(summary: RunSummary, plan: LivePlan | None) -> None:
-    """What was measured beside what was planned, if anything was; tokens by kind, and how solutions ended."""
+def show_result(summary: RunSummary, plan: LivePlan | None, money: MoneyOfRun | None = None) -> None:
+    """What was measured beside what was planned, if anything was; tokens by kind, money, how solutions ended."""
     columns = ["per problem", "planned", "measured", "standard error", "weak-only, planned", "strong-only, planned"]
     points = () if plan is None else (plan.artifact.planned, plan.weak_only, plan.strong_only)
     planned, weak, strong = points or (None, None, None)
@@ -209,6 +215,8 @@ def show_result(summary: RunSummary, plan: LivePlan | None) -> None:
         if count or not kind.endswith(("_read", "_cached", "_ahead"))
     ]
     show_table("tokens", ["kind", "tokens"], counts)
+    if money is not None:
+        money.show()
     for note in () if plan is None else plan.artifact.notes:
         say(note)
     show_pace(summary)
