@@ -13,6 +13,7 @@ BACKENDS = {
     "scores-http": "trim_pomdp.runtime.backends.scores_http",
     "transformers": "trim_pomdp.runtime.backends.transformers",
     "vllm": "trim_pomdp.runtime.backends.vllm",
+    "vllm-local": "trim_pomdp.runtime.backends.vllm_local",
     "vllm-prm": "trim_pomdp.runtime.backends.vllm_prm",
 }
 """Modules of the backends, by name."""
