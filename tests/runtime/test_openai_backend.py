@@ -248,6 +248,26 @@ def test_what_a_server_does_not_take_is_left_out_from_then_on(tmp_path: Path) ->
     assert fake.asked[-1]["max_completion_tokens"] == 50
 
 
+def test_what_was_not_to_blame_stays(tmp_path: Path) -> None:
+    fake = Fake(in_turn(refusal("Invalid prompt; seed and stop look odd"), refusal("Invalid prompt"), chat("b")))
+    with pytest.raises(ServerError, match=r"HTTP 400 \(Invalid prompt\)"):
+        write(fake, tmp_path, PREFILL)
+    assert [{"seed", "stop"} <= set(body) for body in fake.asked] == [True, False]
+
+    async def ask() -> None:
+        async with fake.served() as url:
+            model = await asyncio.to_thread(table(tmp_path, PREFILL, url).load, "weak", Place(tmp_path, "t"))
+            fake.answer = in_turn(refusal("Unknown field: seed"), refusal("Invalid prompt"), chat("b\n\n"))
+            request = StepRequest(PROBLEM, (), 0, 9)
+            with pytest.raises(ServerError, match="Invalid prompt"):
+                await model.generate(request)
+            await model.generate(request)
+            await model.close()
+
+    asyncio.run(ask())
+    assert "seed" in fake.asked[-1], "leaving it out did not help"
+
+
 @pytest.mark.parametrize(
     ("reply", "words"),
     [

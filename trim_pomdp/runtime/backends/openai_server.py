@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -39,7 +39,6 @@ _PLAIN_SAMPLING: dict[Kind, dict[str, Any]] = {
     "other": {},
 }
 _OURS = {"messages", "prompt", "model", "stream", "n", "echo", "best_of", "stop", "max_tokens", "max_completion_tokens"}
-# max_tokens has another name then.
 _OPTIONAL = ("max_tokens", "seed", "stop", "top_logprobs", "logprobs")
 _NOT_TAKEN = re.compile(
     r"unsupported|not support|n.t support|unknown|unrecognized|unexpected|extra|not permitted|not allowed|invalid|"
@@ -236,20 +235,24 @@ class OpenAIServer:
             If there is none that could be used.
         """
         body = await self._body(question)
+        left_out = set(self._left_out)
         while True:
-            sent = self._adapted(body)
-            stop = sent.get("stop")
-            counted = "logprobs" in sent and self.kind == "llama.cpp"
-
-            def read(document: Any, stop: str | None = stop, counted: bool = counted) -> Reply:
-                prefix = question.begun if self.api == "chat" else ""
-                return parse_reply(document, stop, prefix=prefix, counted=counted)
-
+            sent = _without(body, left_out)
             try:
-                return await self.service.post(self._path, sent, read)
+                reply = await self.service.post(self._path, sent, self._reader(question, sent))
             except RefusedError as error:
-                if error.status not in (400, 403, 422) or not self._learn(str(error), sent):
+                blamed = _blamed(str(error), sent) if error.status in (400, 403, 422) else set()
+                if not blamed:
                     raise
+                left_out |= blamed
+            else:
+                self._left_out |= left_out  # that was it
+                return reply
+
+    def _reader(self, question: Question, sent: Mapping[str, Any]) -> Callable[[Any], Reply]:
+        prefix = question.begun if self.api == "chat" else ""
+        counted = "logprobs" in sent and self.kind == "llama.cpp"
+        return lambda document: parse_reply(document, sent.get("stop"), prefix=prefix, counted=counted)
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -297,26 +300,6 @@ class OpenAIServer:
             messages[-1] = {**messages[-1], "prefix": True}
         return {"continue_final_message": True, "add_generation_prompt": False} if how == "continue" else {}
 
-    def _adapted(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The body without what this server was found not to take."""
-        sent = {key: value for key, value in body.items() if key not in self._left_out}
-        if "max_tokens" in self._left_out:
-            sent["max_completion_tokens"] = body["max_tokens"]
-        return sent
-
-    def _learn(self, refusal: str, sent: Mapping[str, Any]) -> bool:
-        """Whether the refusal is of something that can be said otherwise, or left out, from now on."""
-        if not _NOT_TAKEN.search(refusal):
-            return False
-        optional = [name for name in _OPTIONAL if name in sent]
-        # Said outright, the default is refused by some servers, and asked for by none.
-        optional += [name for name in ("top_p", "temperature") if sent.get(name) == 1.0]
-        blamed = [name for name in optional if re.search(rf"\b{name}\b", refusal)]
-        if "logprobs" in blamed:
-            blamed.append("top_logprobs")
-        self._left_out.update(blamed)
-        return bool(blamed)
-
     # Prompts ----------------------------------------------------------------------------------------------------
 
     async def _rendered(self, question: Question) -> str:
@@ -336,6 +319,26 @@ class OpenAIServer:
         if self.kind == "llama.cpp":
             return LlamaRenderer(self.service)
         return VllmRenderer(self.service, self.model) if self.kind == "vllm" else plain_prompt
+
+
+def _without(body: Mapping[str, Any], left_out: set[str]) -> dict[str, Any]:
+    """The body without what the server does not take; the limit has another name then."""
+    sent = {key: value for key, value in body.items() if key not in left_out}
+    if "max_tokens" in left_out:
+        sent["max_completion_tokens"] = body["max_tokens"]
+    return sent
+
+
+def _blamed(refusal: str, sent: Mapping[str, Any]) -> set[str]:
+    """What of the request is refused by name, and can be left out or said otherwise."""
+    said = refusal.partition(": HTTP ")[2]
+    if not _NOT_TAKEN.search(said):
+        return set()
+    optional = [name for name in _OPTIONAL if name in sent]
+    # Said outright, the default is refused by some servers; not said, it is the same.
+    optional += [name for name in ("top_p", "temperature") if sent.get(name) == 1.0]
+    blamed = {name for name in optional if re.search(rf"\b{name}\b", said)}
+    return blamed | {"top_logprobs"} if "logprobs" in blamed else blamed
 
 
 async def plain_prompt(messages: list[Message]) -> str:
