@@ -63,8 +63,10 @@ if TYPE_CHECKING:
     )
     from trim_pomdp.presets.store import Preset, load_preset, preset_names
     from trim_pomdp.runtime.live import LivePlan, misfits, run_live
+    from trim_pomdp.runtime.merging import merge_runs
     from trim_pomdp.runtime.money import RunMoney, run_money
     from trim_pomdp.runtime.records import SolutionRecord
+    from trim_pomdp.runtime.shards import Shard
     from trim_pomdp.runtime.summary import RunSummary
     from trim_pomdp.runtime.traces import read_traces
     from trim_pomdp.text.answers import same_answer
@@ -101,6 +103,7 @@ _MODULE_OF = {
     "RunSummary": "runtime.summary",
     "ScheduleRule": "policies",
     "SequenceBatch": "model.sequences",
+    "Shard": "runtime.shards",
     "SimulatedPoint": "planning.simulation",
     "SolutionRecord": "runtime.records",
     "Sources": "fitting.dynamics",
@@ -121,6 +124,7 @@ _MODULE_OF = {
     "fit_observations": "fitting.observations",
     "load": "loading",
     "load_preset": "presets.store",
+    "merge_runs": "runtime.merging",
     "misfits": "runtime.live",
     "model_source": "lab.source",
     "plot_beliefs": "planning.plots",
@@ -183,6 +187,7 @@ __all__ = [
     "RunSummary",
     "ScheduleRule",
     "SequenceBatch",
+    "Shard",
     "SimulatedPoint",
     "SolutionRecord",
     "Sources",
@@ -203,6 +208,7 @@ __all__ = [
     "fit_observations",
     "load",
     "load_preset",
+    "merge_runs",
     "misfits",
     "model_source",
     "plot_beliefs",

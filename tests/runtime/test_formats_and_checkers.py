@@ -142,13 +142,12 @@ class Letters:
 )
 def test_steps_are_cut_token_by_token(separator: str, text: str, wanted: str, stop: str) -> None:
     pytest.importorskip("torch")
-    from trim_pomdp.runtime.backends.torch_models import TransformersGenerator, _Row
+    from trim_pomdp.runtime.backends.tokens import Reading, WrittenStep
 
-    generator = TransformersGenerator.__new__(TransformersGenerator)
-    generator._tokenizer = Letters()  # type: ignore[assignment]
-    generator._breaks, generator._ends = frozenset({ord("\n")}), frozenset({0})
-    row = _Row(StepRequest(Problem("p", "?"), (), 0, len(text), StepFormat(separator)))
+    reading = Reading(Letters(), frozenset({ord("\n")}), frozenset({0}))  # type: ignore[arg-type]
+    request = StepRequest(Problem("p", "?"), (), 0, len(text), StepFormat(separator))
+    row = WrittenStep(request, reading, 0)
     for character in text:
         if row.stop is None:
-            generator._append(row, ord(character), -0.1)
-    assert (row.step.text, row.step.stop) == (wanted, stop)
+            row.append(ord(character), -0.1)
+    assert (row.step().text, row.step().stop) == (wanted, stop)

@@ -86,17 +86,19 @@ def test_a_death_while_starting_is_told_with_the_end_of_the_log(tmp_path, fork):
 
 
 def test_a_module_that_is_not_there_is_told(tmp_path):
-    item = server(tmp_path)
-    with pytest.raises(TrimError, match=r"one: ended with exit code 1 .*No module named 'nowhere'.*start\.log"):
-        with Servers([item], module="nowhere", fork=True, environment=ENVIRONMENT, log=tmp_path / "start.log") as all_:
-            all_.start()
+    servers = Servers(
+        [server(tmp_path)], module="nowhere", fork=True, environment=ENVIRONMENT, log=tmp_path / "start.log"
+    )
+    wanted = r"one: ended with exit code 1 .*No module named 'nowhere'.*start\.log"
+    with pytest.raises(TrimError, match=wanted), servers:
+        servers.start()
 
 
 def test_a_server_that_is_never_ready_is_given_up(tmp_path):
     item = server(tmp_path, "one", "--never", start_s=1.0)
-    with pytest.raises(TrimError, match="one: not ready after 1 s; its log ends: imported"):
-        with started(tmp_path, item) as servers:
-            servers.start()
+    wanted = "one: not ready after 1 s; its log ends: imported"
+    with pytest.raises(TrimError, match=wanted), started(tmp_path, item) as servers:
+        servers.start()
 
 
 def test_another_server_on_the_port_is_not_taken_for_ours(tmp_path):

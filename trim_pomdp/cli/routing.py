@@ -16,9 +16,11 @@ from trim_pomdp.cli.live import (
     ModelsOption,
     ProblemsOption,
     ResumeOption,
+    ShardOption,
     ThreadsOption,
     lab_or_file_problems,
     read_family,
+    read_shard,
     require_success,
     resumable,
     solving_bar,
@@ -76,7 +78,15 @@ def run(
     prices: PricesOption = None,
     seed: SeedOption = 0,
     resume: ResumeOption = False,
+    shard: ShardOption = None,
     in_flight: InFlightOption = 64,
+    overlap: Annotated[
+        bool, typer.Option("--overlap", help="While a step is scored, let the weak model write the next one.")
+    ] = False,
+    warm_strong: Annotated[
+        bool,
+        typer.Option("--warm-strong", help="While a step is scored, let the strong model's server read the solution."),
+    ] = False,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -87,6 +97,7 @@ def run(
     from trim_pomdp.runtime.traces import check_folder
 
     given = read_rule(policy, threshold, strategy, belief, closeness, more={"--budget B": budget})
+    part = read_shard(shard)
     check_folder(out, resume=resume)
     lab_family = read_family(models, family)
     source = model_source(models)
@@ -98,9 +109,21 @@ def run(
     for phrase in misfits(plan, source, family=lab_family):
         warn(f"the plan may not come true: it is for {phrase}")
     use_threads(models, threads)
-    with resumable(), solving_bar("routing", len(chosen)) as tell:
+    total = len(chosen if part is None else part.of(chosen))
+    with resumable(), solving_bar("routing", total) as tell:
         summary = run_live(
-            plan, chosen, source, out, seed=seed, resume=resume, in_flight=in_flight, progress=tell, prices=known_prices
+            plan,
+            chosen,
+            source,
+            out,
+            seed=seed,
+            resume=resume,
+            in_flight=in_flight,
+            progress=tell,
+            shard=part,
+            overlap=overlap,
+            warm_strong=warm_strong,
+            prices=known_prices,
         )
     require_success(summary, out)
     money = money_of_run(out, known_prices, plan.artifact, model)
@@ -189,7 +212,7 @@ def show_result(summary: RunSummary, plan: LivePlan | None, money: MoneyOfRun | 
     counts = [
         [kind.replace("_", " "), count]
         for kind, count in summary.tokens.items()
-        if count or not kind.endswith(("_read", "_cached"))
+        if count or not kind.endswith(("_read", "_cached", "_ahead"))
     ]
     show_table("tokens", ["kind", "tokens"], counts)
     if money is not None:

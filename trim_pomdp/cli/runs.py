@@ -76,11 +76,16 @@ def _plan(folder: Path) -> LivePlan | None:
 
 def _say_what(run: RunArtifact, summary: RunSummary, plan: LivePlan | None) -> None:
     """Say what was run, and how much of it there is."""
+    from trim_pomdp.runtime.shards import Shard
+
     config = run.config
     say(f"{run.kind}, schema {run.schema_version}, written by trim-pomdp {run.package_version}")
     mode, seed = (config.get(name, "unknown") for name in ("mode", "seed"))
-    count = config.get("problems", {}).get("count", summary.problems)
-    say(f"mode {mode}, seed {seed}, {summary.problems} of {count} problems ended")
+    count, part = config.get("problems", {}).get("count", summary.problems), ""
+    if (shard := Shard.of_config(config)) is not None:
+        part = f"shard {shard} of {count} problems, "
+        count = shard.size(count)
+    say(f"mode {mode}, seed {seed}, {part}{summary.problems} of {count} problems ended")
     if plan is not None:
         asked, cost = plan.artifact.asked_budget, plan.artifact.asked_max_cost
         wanted = "" if asked is None else f", asked for a budget of {asked:g}"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trim_pomdp.model.observations import ClassTable
     from trim_pomdp.model.prices import Prices
     from trim_pomdp.model.process import RoutingModel
+    from trim_pomdp.runtime.shards import Shard
     from trim_pomdp.runtime.sources import ModelSource
 
 POLICY_FILE = "policy.json"
@@ -140,6 +141,9 @@ def run_live(
     in_flight: int = 64,
     progress: Progress | None = None,
     record_scores: bool = False,
+    shard: Shard | None = None,
+    overlap: bool = False,
+    warm_strong: bool = False,
     prices: Prices | None = None,
 ) -> RunSummary:
     """Route problems with a plan's policy; traces, solutions and the policy go into the folder.
@@ -151,7 +155,7 @@ def run_live(
     problems : sequence of Problem
     source : ModelSource
         Only the models that the policy can ask are loaded.
-    folder, resume, in_flight, progress
+    folder, resume, in_flight, progress, shard, overlap, warm_strong
         As in `trim_pomdp.runtime.run.run`.
     seed : int
         Of all draws.
@@ -196,6 +200,9 @@ def run_live(
         in_flight=in_flight,
         progress=progress,
         strong_only_tokens=plan.strong_only_tokens,
+        shard=shard,
+        overlap=overlap,
+        warm_strong=warm_strong,
         files=files,
     )
     write_solutions(folder, problems)

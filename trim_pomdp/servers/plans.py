@@ -19,12 +19,12 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.files import read_text
 from trim_pomdp.lab.models import shipped_folder
 from trim_pomdp.runtime.backends.served import KEYED_SAMPLER, KEYED_SAMPLER_V2, ServerTable
+from trim_pomdp.runtime.backends.tokens import SCORE_TOKEN
 from trim_pomdp.runtime.config import ROLES, read_models_file
 from trim_pomdp.servers.environment import Environment
 from trim_pomdp.servers.launch import HOST, Server, free_ports
 
 MODULE = "vllm.entrypoints.openai.api_server"
-SCORE_TOKEN = "<extra_0>"
 _BACKENDS = ("vllm", "vllm-prm")
 _LAB = "lab:"
 _V2 = "VLLM_USE_V2_MODEL_RUNNER"

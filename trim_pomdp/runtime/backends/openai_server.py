@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -20,11 +20,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.policies.base import SetupError
 from trim_pomdp.runtime.backends.base import Place
 from trim_pomdp.runtime.backends.prompts import LocalRenderer, Message, Renderer, VllmRenderer
 from trim_pomdp.runtime.backends.remote import Connection, Url
-from trim_pomdp.runtime.http import RefusedError, Service
+from trim_pomdp.runtime.http import Patience, RefusedError, ServerError, Service
 from trim_pomdp.runtime.replies import Reply, parse_reply
 
 Api = Literal["chat", "completions"]
@@ -40,7 +39,6 @@ _PLAIN_SAMPLING: dict[Kind, dict[str, Any]] = {
     "other": {},
 }
 _OURS = {"messages", "prompt", "model", "stream", "n", "echo", "best_of", "stop", "max_tokens", "max_completion_tokens"}
-# max_tokens has another name then.
 _OPTIONAL = ("max_tokens", "seed", "stop", "top_logprobs", "logprobs")
 _NOT_TAKEN = re.compile(
     r"unsupported|not support|n.t support|unknown|unrecognized|unexpected|extra|not permitted|not allowed|invalid|"
@@ -49,6 +47,9 @@ _NOT_TAKEN = re.compile(
 )
 _TEMPLATE = re.compile(r"\{(prompt|system)\}")
 _KEPT = 4096
+# A run should not wait long for a server that is not there when it begins.
+_FIRST_PATIENCE = Patience(timeout_s=10.0, deadline_s=10.0, tries=1)
+_NOT_THERE = {"cannot connect", "HTTP 429", "HTTP 503"}
 
 
 class OpenAITable(Connection):
@@ -65,9 +66,11 @@ class OpenAITable(Connection):
         For completions: what the model reads, with ``{prompt}`` and ``{system}`` in it; or
     tokenizer : str or None
         folder (seen from the models file) or hub name of a tokenizer whose chat template says it. With neither of them
-        the server is asked to render the prompt, which llama.cpp and vLLM do.
+        llama.cpp and vLLM render the prompt by the model's own template; of other servers the model reads the system
+        prompt and the problem, with blank lines behind them, as befits a model without a template.
     extra_body : dict
-        More keys for every request, as ``{reasoning_effort = "low"}``; they go before our own.
+        More keys for every request, as ``{reasoning_effort = "low"}``; they go before our own, and are part of what
+        defines a run, so no place for secrets.
     """
 
     model: str = Field(min_length=1)
@@ -99,19 +102,22 @@ class OpenAITable(Connection):
         return [self.base_url] if isinstance(self.base_url, str) else self.base_url
 
     def server(self, place: Place) -> OpenAIServer:
-        """The server of the table.
+        """The server of the table, which is asked what it is.
 
         Raises
         ------
         InputError
-            If the environment variable of its key is not set, or the tokenizer cannot be loaded.
+            If the environment variable of its key is not set, the tokenizer cannot be loaded, or the server is not
+            there.
         """
         roots = [url.rstrip("/").removesuffix("/v1").rstrip("/") for url in self._listed]
+        service, version = self.connect(place, roots), _version(self._listed[0])
         return OpenAIServer(
-            service=self.connect(place, roots),
+            service=service,
             model=self.model,
             api=self.api,
-            version=_version(self._listed[0]),
+            version=version,
+            kind=asyncio.run(_kind(replace(service, patience=_FIRST_PATIENCE), version)),
             extra_body=self.extra_body,
             renderer=self._renderer(place),
         )
@@ -133,6 +139,28 @@ class OpenAITable(Connection):
 def _version(url: str) -> str:
     path = urlsplit(url).path.rstrip("/")
     return "/v1" if not path or path.endswith("/v1") else ""
+
+
+async def _kind(service: Service, version: str) -> Kind:
+    """What the server is; `InputError` if it is not there, or does not take the key."""
+
+    def read(document: Any) -> Kind:
+        listed = document.get("data") if isinstance(document, dict) else None
+        owners = [item.get("owned_by") for item in listed or () if isinstance(item, dict)]
+        return next((_OWNERS[owner] for owner in owners if owner in _OWNERS), "other")
+
+    try:
+        return await service.get(f"{version}/models", read)
+    except RefusedError as error:
+        if error.status == 401:
+            raise InputError(str(error)) from None
+        return "other"  # it has no such list
+    except ServerError as error:
+        if set(service.faults) <= _NOT_THERE:
+            raise InputError(str(error)) from None
+        return "other"
+    finally:
+        await service.close()
 
 
 @dataclass(frozen=True)
@@ -177,6 +205,7 @@ class OpenAIServer:
         See `OpenAITable`.
     version : str
         What comes between the address and the paths of the interface.
+    kind : {"llama.cpp", "vllm", "sglang", "other"}
     renderer : Renderer or None
         Makes prompts of chats for completions; None: the server does.
     prefill : {"auto", "plain", "continue", "prefix"}
@@ -187,12 +216,12 @@ class OpenAIServer:
     model: str
     api: Api = "chat"
     version: str = "/v1"
+    kind: Kind = "other"
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     renderer: Renderer | None = None
     prefill: Prefill = "auto"
 
     def __post_init__(self) -> None:
-        self._kind: asyncio.Future[Kind] | None = None
         self._left_out: set[str] = set()
         self._openings: OrderedDict[tuple[str, ...], str] = OrderedDict()
         self._path = f"{self.version}/{'chat/completions' if self.api == 'chat' else 'completions'}"
@@ -204,50 +233,45 @@ class OpenAIServer:
         ------
         ServerError
             If there is none that could be used.
-        SetupError
-            If nobody can render prompts.
         """
-        kind = await self.kind()
-        body = await self._body(question, kind)
+        body = await self._body(question)
+        left_out = set(self._left_out)
         while True:
-            sent = self._adapted(body)
-            stop = sent.get("stop")
-            has_tokens = "logprobs" in sent
-
-            def read(document: Any, stop: str | None = stop, counted: bool = has_tokens) -> Reply:
-                counted = counted and kind == "llama.cpp"
-                return parse_reply(document, stop, prefix=self._repeated(question), counted=counted)
-
+            sent = _without(body, left_out)
             try:
-                return await self.service.post(self._path, sent, read)
+                reply = await self.service.post(self._path, sent, self._reader(question, sent))
             except RefusedError as error:
-                if error.status not in (400, 422) or not self._learn(str(error), sent):
+                blamed = _blamed(str(error), sent) if error.status in (400, 403, 422) else set()
+                if not blamed:
                     raise
+                left_out |= blamed
+            else:
+                self._left_out |= left_out  # that was it
+                return reply
 
-    async def kind(self) -> Kind:
-        """What the server is, found out once."""
-        known = self._kind
-        if known is None or (known.done() and (known.cancelled() or known.exception() is not None)):
-            known = self._kind = asyncio.ensure_future(self._find_kind())
-        return await asyncio.shield(known)
+    def _reader(self, question: Question, sent: Mapping[str, Any]) -> Callable[[Any], Reply]:
+        prefix = question.begun if self.api == "chat" else ""
+        counted = "logprobs" in sent and self.kind == "llama.cpp"
+        return lambda document: parse_reply(document, sent.get("stop"), prefix=prefix, counted=counted)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What was found out and defines a run: that nobody renders prompts, where it is so."""
+        is_plain = self.api == "completions" and self._any_renderer() is plain_prompt
+        return {"prompts": "without a chat template"} if is_plain else {}
+
+    @property
+    def faults(self) -> Mapping[str, int]:
+        """What went wrong with requests so far, by kind."""
+        return self.service.faults
 
     async def close(self) -> None:
         """Close the connections."""
         await self.service.close()
 
-    async def _find_kind(self) -> Kind:
-        def read(document: Any) -> Kind:
-            owners = [item.get("owned_by") for item in document["data"]]
-            return next((_OWNERS[owner] for owner in owners if owner in _OWNERS), "other")
-
-        try:
-            return await self.service.get(f"{self.version}/models", read)
-        except RefusedError:  # it has no such list
-            return "other"
-
     # Bodies -----------------------------------------------------------------------------------------------------
 
-    async def _body(self, question: Question, kind: Kind) -> dict[str, Any]:
+    async def _body(self, question: Question) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.model,
             "max_tokens": question.max_tokens,
@@ -259,70 +283,67 @@ class OpenAIServer:
         if self.api == "chat":
             body |= {"messages": list(question.messages), "logprobs": True, "top_logprobs": question.top}
             if question.begun:
-                body |= self._continuing(body["messages"], kind)
+                body |= self._continuing(body["messages"])
         else:
-            body |= {"prompt": await self._rendered(question, kind), "logprobs": question.top}
-            if kind == "vllm":  # the template has put them there
+            body |= {"prompt": await self._rendered(question), "logprobs": question.top}
+            if self.kind == "vllm":  # the template has put them there
                 body["add_special_tokens"] = False
-        body |= _PLAIN_SAMPLING[kind]
+        body |= _PLAIN_SAMPLING[self.kind]
         return {**{key: value for key, value in body.items() if value is not None}, **self.extra_body}
 
-    def _continuing(self, messages: list[dict[str, Any]], kind: Kind) -> dict[str, Any]:
+    def _continuing(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
         """What makes the server go on with the last message, rather than answer it."""
         how = self.prefill
         if how == "auto":
-            how = "continue" if kind in ("vllm", "sglang") else "plain"
+            how = "continue" if self.kind in ("vllm", "sglang") else "plain"
         if how == "prefix":  # DeepSeek, Mistral
             messages[-1] = {**messages[-1], "prefix": True}
         return {"continue_final_message": True, "add_generation_prompt": False} if how == "continue" else {}
 
-    def _repeated(self, question: Question) -> str:
-        return question.begun if self.api == "chat" else ""
-
-    def _adapted(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The body without what this server was found not to take."""
-        sent = {key: value for key, value in body.items() if key not in self._left_out}
-        if "max_tokens" in self._left_out:
-            sent["max_completion_tokens"] = body["max_tokens"]
-        return sent
-
-    def _learn(self, refusal: str, sent: Mapping[str, Any]) -> bool:
-        """Whether the refusal is of something that can be said otherwise, or left out, from now on."""
-        if not _NOT_TAKEN.search(refusal):
-            return False
-        optional = [name for name in _OPTIONAL if name in sent]
-        # Said outright, the default is refused by some servers, and asked for by none.
-        optional += [name for name in ("top_p", "temperature") if sent.get(name) == 1.0]
-        blamed = [name for name in optional if re.search(rf"\b{name}\b", refusal)]
-        if "logprobs" in blamed:
-            blamed.append("top_logprobs")
-        self._left_out.update(blamed)
-        return bool(blamed)
-
     # Prompts ----------------------------------------------------------------------------------------------------
 
-    async def _rendered(self, question: Question, kind: Kind) -> str:
+    async def _rendered(self, question: Question) -> str:
         """The text of the messages, which ends in the assistant's turn."""
         opening = question.messages[:-1] if question.begun else question.messages
         key = tuple(message["content"] for message in opening)
         found = self._openings.get(key)
         if found is None:
-            found = self._openings[key] = await self._renderer_of(kind)(list(opening))
+            found = self._openings[key] = await self._any_renderer()(list(opening))
             if len(self._openings) > _KEPT:
                 self._openings.popitem(last=False)
         return found + question.begun
 
-    def _renderer_of(self, kind: Kind) -> Renderer:
+    def _any_renderer(self) -> Renderer:
         if self.renderer is not None:
             return self.renderer
-        if kind == "llama.cpp":
+        if self.kind == "llama.cpp":
             return LlamaRenderer(self.service)
-        if kind == "vllm":
-            return VllmRenderer(self.service, self.model)
-        raise SetupError(
-            f"{self.service.name}: this server renders no chat template; give the table a template or a tokenizer, or "
-            "set api = 'chat'"
-        )
+        return VllmRenderer(self.service, self.model) if self.kind == "vllm" else plain_prompt
+
+
+def _without(body: Mapping[str, Any], left_out: set[str]) -> dict[str, Any]:
+    """The body without what the server does not take; the limit has another name then."""
+    sent = {key: value for key, value in body.items() if key not in left_out}
+    if "max_tokens" in left_out:
+        sent["max_completion_tokens"] = body["max_tokens"]
+    return sent
+
+
+def _blamed(refusal: str, sent: Mapping[str, Any]) -> set[str]:
+    """What of the request is refused by name, and can be left out or said otherwise."""
+    said = refusal.partition(": HTTP ")[2]
+    if not _NOT_TAKEN.search(said):
+        return set()
+    optional = [name for name in _OPTIONAL if name in sent]
+    # Said outright, the default is refused by some servers; not said, it is the same.
+    optional += [name for name in ("top_p", "temperature") if sent.get(name) == 1.0]
+    blamed = {name for name in optional if re.search(rf"\b{name}\b", said)}
+    return blamed | {"top_logprobs"} if "logprobs" in blamed else blamed
+
+
+async def plain_prompt(messages: list[Message]) -> str:
+    """The messages as they are, a blank line behind each."""
+    return "".join(f"{item['content']}\n\n" for item in messages)
 
 
 class TemplateRenderer:

@@ -119,7 +119,7 @@ class LocalRenderer:
     """
 
     def __init__(self, name: Any) -> None:
-        from trim_pomdp.runtime.backends.torch_models import load_tokenizer
+        from trim_pomdp.runtime.backends.tokens import load_tokenizer
 
         self._tokenizer = load_tokenizer(name)
 

@@ -13,17 +13,27 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.randomness import keyed_uniforms
-from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest, StopReason, Usage
+from trim_pomdp.runtime.backends.tokens import (
+    SCORE_TOKEN,
+    GivenSteps,
+    Reading,
+    WrittenStep,
+    encoded_prompts,
+    load_tokenizer,
+    prompt_text,
+    require_room,
+    require_scores,
+    score_token,
+)
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest
 from trim_pomdp.runtime.sampling import draw_tokens
 from trim_pomdp.runtime.stepping import SYSTEM_PROMPT
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-SCORE_TOKEN = "<extra_0>"
 # Tokens of one forward pass on a CPU: beyond that, batches get no faster, only fuller of padding.
 _CPU_TOKENS = 1024
 
@@ -63,8 +73,7 @@ class TransformersGenerator:
         self._top_p = top_p
         self._system_prompt = system_prompt
         self._max_batch = max_batch
-        self._breaks = _tokens_with(tokenizer, "\n")
-        self._ends = _end_tokens(model, tokenizer)
+        self._reading = Reading.of(tokenizer, model.generation_config)
         parameters = inspect.signature(model.forward).parameters
         self._cache_keyword = "cache" if "cache" in parameters else "past_key_values"
 
@@ -89,8 +98,10 @@ class TransformersGenerator:
         texts = [
             prompt_text(self._tokenizer, r.problem, r.steps, self._system_prompt, r.format.joiner) for r in requests
         ]
-        encoded = _encoded(self._tokenizer, texts)
-        _require_room(self._model.config, requests, encoded)
+        encoded = encoded_prompts(self._tokenizer, texts)
+        limit = getattr(self._model.config, "max_position_embeddings", None)
+        for request, ids in zip(requests, encoded, strict=True):
+            require_room(limit, request, ids)
         out: dict[int, GeneratedStep] = {}
         for chunk in _chunks(encoded, self._max_batch, self._model.device):
             replies = self._generate([requests[i] for i in chunk], [encoded[i] for i in chunk])
@@ -107,7 +118,7 @@ class TransformersGenerator:
                 [keyed_uniforms(int(limits.max()), r.seed, r.problem.id, len(r.steps), self._role) for r in requests]
             )
         ).to(self._model.device)
-        rows = [_Row(request, len(prompt)) for request, prompt in zip(requests, encoded, strict=True)]
+        rows = [WrittenStep(request, self._reading, len(ids)) for request, ids in zip(requests, encoded, strict=True)]
         with torch.inference_mode():
             # Given and updated in place; its keyword was renamed in transformers 5.
             cache = {self._cache_keyword: DynamicCache(config=self._model.config)}
@@ -126,13 +137,13 @@ class TransformersGenerator:
                 )
                 for row, token, logprob in zip(rows, tokens.tolist(), logprobs.tolist(), strict=True):
                     if row.stop is None:
-                        self._append(row, token, logprob)
+                        row.append(token, logprob)
                 if all(row.stop is not None for row in rows):
                     break
                 ids = tokens[:, None]
                 positions = positions[:, -1:] + 1
                 mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-        return [row.step for row in rows]
+        return [row.step() for row in rows]
 
     def step_logprobs(self, requests: Sequence[ScoreRequest]) -> list[list[tuple[float, ...]]]:
         """Log-probabilities of given steps, as if this model had written them.
@@ -148,73 +159,16 @@ class TransformersGenerator:
         InputError
             If the tokenizer does not tell where its tokens are in the text (only fast ones do).
         """
-        if not self._tokenizer.is_fast:
-            raise InputError("log-probabilities of given steps need a fast tokenizer, which tells where tokens are")
         return [self._step_logprobs(request) for request in requests]
 
     def _step_logprobs(self, request: ScoreRequest) -> list[tuple[float, ...]]:
-        joiner = request.format.joiner
-        opening = prompt_text(self._tokenizer, request.problem, (), self._system_prompt, joiner)
-        ends = [len(opening)]
-        for step in request.steps:
-            ends.append(ends[-1] + len(step) + len(joiner))
-        text = opening + joiner.join(request.steps)
-        encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        ids: list[int] = list(encoded["input_ids"])
-        starts = [start for start, _ in encoded["offset_mapping"]]
-        if request.format.answer(request.steps) is not None:
-            ids.append(self._tokenizer.eos_token_id)
-            starts.append(len(text))
+        given = GivenSteps.of(self._tokenizer, request, self._system_prompt)
         with torch.inference_mode():
-            logits = self._model(torch.tensor([ids], device=self._model.device), use_cache=False).logits[0, :-1].float()
-            chosen = logits.gather(-1, torch.tensor(ids[1:], device=logits.device)[:, None])[:, 0]
+            ids = torch.tensor([given.ids], device=self._model.device)
+            logits = self._model(ids, use_cache=False).logits[0, :-1].float()
+            chosen = logits.gather(-1, ids[0, 1:, None])[:, 0]
             values = (chosen - logits.logsumexp(dim=-1)).tolist()
-        # The first token of the text follows nothing, so values[i] is of token i + 1.
-        step_of = np.searchsorted(ends, np.array(starts[1:]), side="right") - 1
-        return [
-            tuple(value for value, owner in zip(values, step_of.tolist(), strict=True) if owner == index)
-            for index in range(len(request.steps))
-        ]
-
-    def _append(self, row: _Row, token: int, logprob: float) -> None:
-        row.logprobs.append(logprob)
-        if token in self._ends:
-            row.finish(self._decode(row.ids), "end")
-            return
-        row.ids.append(token)
-        if token in self._breaks or not row.request.format.ends_at_newlines:
-            step = row.request.format.next_step(self._decode(row.ids), row.request.steps)
-            if step is not None:
-                row.finish(step, "separator")
-                return
-        if len(row.logprobs) == row.request.max_tokens:
-            row.finish(self._decode(row.ids), "length")
-
-    def _decode(self, ids: list[int]) -> str:
-        text = self._tokenizer.decode(ids, skip_special_tokens=True)
-        assert isinstance(text, str)
-        return text
-
-
-class _Row:
-    """A step that is being written."""
-
-    def __init__(self, request: StepRequest, prompt: int = 0) -> None:
-        self.request = request
-        self.prompt = prompt
-        self.ids: list[int] = []
-        self.logprobs: list[float] = []
-        self.text = ""
-        self.stop: StopReason | None = None
-
-    def finish(self, text: str, stop: StopReason) -> None:
-        self.text, self.stop = text.strip("\n"), stop
-
-    @property
-    def step(self) -> GeneratedStep:
-        assert self.stop is not None
-        usage = Usage(self.prompt, cached=0, output=len(self.logprobs))
-        return GeneratedStep(self.text, tuple(self.logprobs), self.stop, usage)
+        return given.by_step(values)
 
 
 class TransformersScorer:
@@ -251,12 +205,7 @@ class TransformersScorer:
         self._tokenizer = tokenizer
         self._system_prompt = system_prompt
         self._max_batch = max_batch
-        encoded = tokenizer.encode(SCORE_TOKEN, add_special_tokens=False)
-        if len(encoded) != 1:
-            raise InputError(
-                f"the tokenizer splits {SCORE_TOKEN} into {len(encoded)} tokens; a PRM reads scores at one"
-            )
-        self._score_token = encoded[0]
+        self._score_token = score_token(tokenizer)
 
     @classmethod
     def load(cls, name: str | Path, *, dtype: str = "auto", device: str = "auto", **options: Any) -> TransformersScorer:
@@ -275,8 +224,10 @@ class TransformersScorer:
     def score_batch(self, requests: Sequence[ScoreRequest]) -> list[SolutionScores]:
         """See `BatchScorer`."""
         texts = [prompt_text(self._tokenizer, r.problem, r.steps, self._system_prompt, SCORE_TOKEN) for r in requests]
-        encoded = _encoded(self._tokenizer, texts)
-        _require_room(self._model.config, requests, encoded)
+        encoded = encoded_prompts(self._tokenizer, texts)
+        limit = getattr(self._model.config, "max_position_embeddings", None)
+        for request, ids in zip(requests, encoded, strict=True):
+            require_room(limit, request, ids)
         out: dict[int, SolutionScores] = {}
         for chunk in _chunks(encoded, self._max_batch, next(self._model.parameters()).device):
             replies = self._score([requests[i] for i in chunk], [encoded[i] for i in chunk])
@@ -291,41 +242,9 @@ class TransformersScorer:
         out = []
         for request, row, scores, length in zip(requests, ids, right, mask.sum(dim=1).tolist(), strict=True):
             found = scores[row == self._score_token].tolist()
-            if len(found) != len(request.steps):
-                where = "its prompt" if SCORE_TOKEN in request.problem.prompt else "a step"
-                raise InputError(
-                    f"problem {request.problem.id}: {len(found)} scores for {len(request.steps)} steps; {where} "
-                    f"contains {SCORE_TOKEN}"
-                )
+            require_scores(request, len(found))
             out.append(SolutionScores(tuple(found), int(length)))
         return out
-
-
-def prompt_text(
-    tokenizer: PreTrainedTokenizerBase,
-    problem: Problem,
-    steps: Sequence[str],
-    system_prompt: str | None,
-    separator: str,
-) -> str:
-    """Prompt, and the solution so far with the separator after every step."""
-    messages = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
-    messages.append({"role": "user", "content": problem.prompt})
-    opening = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return f"{opening}{''.join(step + separator for step in steps)}"
-
-
-def _encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
-    encoded: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    return encoded
-
-
-def _require_room(config: Any, requests: Sequence[StepRequest | ScoreRequest], encoded: Sequence[list[int]]) -> None:
-    """Raise `InputError` for a text that is longer than the model can read (the batch is then tried one by one)."""
-    limit = getattr(config, "max_position_embeddings", None)
-    for request, ids in zip(requests, encoded, strict=True):
-        if limit is not None and len(ids) > limit:
-            raise InputError(f"problem {request.problem.id}: {len(ids)} tokens; the model reads at most {limit}")
 
 
 def _chunks(encoded: Sequence[list[int]], most: int, device: torch.device) -> Iterator[list[int]]:
@@ -352,31 +271,6 @@ def _padded(
         ids[row, longest - len(tokens) :] = torch.tensor(tokens)
         mask[row, longest - len(tokens) :] = 1
     return ids.to(device), mask.to(device)
-
-
-def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
-    """A tokenizer from a folder or the hub.
-
-    Raises
-    ------
-    InputError
-        If there is none, it knows no tokens, or has no chat template.
-    """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-
-    # A tokenizer.json says all; AutoTokenizer would put that of the model's family in the place of one of another kind.
-    loader: Any = PreTrainedTokenizerFast if (Path(name) / "tokenizer.json").is_file() else AutoTokenizer
-    try:
-        tokenizer: PreTrainedTokenizerBase = loader.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{name}: its tokenizer cannot be loaded ({str(error).splitlines()[0]})") from None
-    if not tokenizer("1", add_special_tokens=False)["input_ids"]:
-        raise InputError(f"{name}: its tokenizer knows no tokens; is tokenizer.json absent?")
-    if tokenizer.chat_template is None:
-        raise InputError(f"{name}: no chat template (chat_template.jinja, or chat_template in tokenizer_config.json)")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
 
 
 def load_model(model_class: Any, name: str | Path, dtype: str = "auto", device: str = "auto") -> Any:
@@ -442,17 +336,3 @@ def _quietly() -> Iterator[None]:
         logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def _tokens_with(tokenizer: PreTrainedTokenizerBase, piece: str) -> frozenset[int]:
-    """Tokens whose text holds `piece`."""
-    size = len(tokenizer)
-    texts = tokenizer.batch_decode([[token] for token in range(size)])
-    return frozenset(token for token, text in enumerate(texts) if piece in text)
-
-
-def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Tokens that end a text: those of the generation config, and the tokenizer's own."""
-    configured = model.generation_config.eos_token_id if model.generation_config is not None else None
-    listed = configured if isinstance(configured, list) else [configured]
-    return frozenset(token for token in (*listed, tokenizer.eos_token_id) if token is not None)
