@@ -8,6 +8,7 @@ import pytest
 from scripted import PRICES, recorded
 
 import trim_pomdp as tp
+from trim_pomdp.model.prices import Money
 from trim_pomdp.runtime.traces import TraceWriter
 
 PRESET = "lab-loop.prm"
@@ -24,7 +25,7 @@ output = 2.4
 [prm.price]
 input = 0.2
 """
-PURPOSES = {"weak_read", "weak_kept", "weak_discarded", "strong_read", "strong", "scored", "total"}
+PURPOSES = {*Money.model_fields, "total"}
 
 
 @pytest.fixture

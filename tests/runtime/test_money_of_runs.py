@@ -80,6 +80,14 @@ def test_a_run_keeps_its_prices(tmp_path: Path) -> None:
     assert run_money(folder) is None
 
 
+def test_what_was_done_ahead_in_vain_is_paid_for() -> None:
+    tokens = TokenCounts(weak_ahead=6, weak_ahead_read=50, weak_ahead_cached=40, strong_ahead=1, strong_ahead_read=70)
+    money = spent(tokens, PRICES)
+    assert money.weak_ahead == pytest.approx((6 * 5 + 10 * 1 + 40 * 0.1) / 1e6)
+    assert money.strong_ahead == pytest.approx((1 * 40 + 70 * 10) / 1e6)
+    assert money.total == pytest.approx(money.weak_ahead + money.strong_ahead)
+
+
 def test_no_tokens_cost_nothing() -> None:
     assert spent(TokenCounts(), Prices()).total == 0.0
 
