@@ -175,8 +175,7 @@ class VllmGenerator:
 
     async def generate(self, request: StepRequest) -> GeneratedStep:
         """See `Generator.generate`."""
-        opening = await self._openings.of(request.problem)
-        prompt: str | list[int] = opening + "".join(step + request.format.joiner for step in request.steps)
+        prompt: str | list[int] = await self._prompt(request)
         written = _Written()
         while True:
             reply = await self._complete(prompt, request, len(written.logprobs))
@@ -189,6 +188,15 @@ class VllmGenerator:
             if reply.ended_by == "length" or len(written.logprobs) >= request.max_tokens:
                 return written.step(written.text, "length")
             prompt = reply.tokens  # a block is open, or nothing was written but blank lines
+
+    async def warm(self, request: StepRequest) -> Usage:
+        """See `WarmedGenerator`."""
+        body = {"model": self._model, "prompt": await self._prompt(request), "add_special_tokens": False}
+        return await self.service.post("/v1/completions", body | {"max_tokens": 1, "temperature": 0.0}, usage_of)
+
+    async def _prompt(self, request: StepRequest) -> str:
+        opening = await self._openings.of(request.problem)
+        return opening + "".join(step + request.format.joiner for step in request.steps)
 
     async def _complete(self, prompt: str | list[int], request: StepRequest, offset: int) -> Completion:
         body = {
