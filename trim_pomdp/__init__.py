@@ -61,7 +61,9 @@ if TYPE_CHECKING:
     )
     from trim_pomdp.presets.store import Preset, load_preset, preset_names
     from trim_pomdp.runtime.live import LivePlan, misfits, run_live
+    from trim_pomdp.runtime.merging import merge_runs
     from trim_pomdp.runtime.records import SolutionRecord
+    from trim_pomdp.runtime.shards import Shard
     from trim_pomdp.runtime.summary import RunSummary
     from trim_pomdp.runtime.traces import read_traces
     from trim_pomdp.text.answers import same_answer
@@ -93,6 +95,7 @@ _MODULE_OF = {
     "RunSummary": "runtime.summary",
     "ScheduleRule": "policies",
     "SequenceBatch": "model.sequences",
+    "Shard": "runtime.shards",
     "SimulatedPoint": "planning.simulation",
     "SolutionRecord": "runtime.records",
     "Sources": "fitting.dynamics",
@@ -111,6 +114,7 @@ _MODULE_OF = {
     "fit_observations": "fitting.observations",
     "load": "loading",
     "load_preset": "presets.store",
+    "merge_runs": "runtime.merging",
     "misfits": "runtime.live",
     "model_source": "lab.source",
     "plot_beliefs": "planning.plots",
@@ -165,6 +169,7 @@ __all__ = [
     "RunSummary",
     "ScheduleRule",
     "SequenceBatch",
+    "Shard",
     "SimulatedPoint",
     "SolutionRecord",
     "Sources",
@@ -183,6 +188,7 @@ __all__ = [
     "fit_observations",
     "load",
     "load_preset",
+    "merge_runs",
     "misfits",
     "model_source",
     "plot_beliefs",

@@ -160,7 +160,7 @@ def value_and_q(b, ended, action, step, vectors, offset, after, reward):
 @helper
 def gain_and_price(b, ended, step, vectors, offset, after, price, reward):
     """Gain of intervening, its price, and q after keeping and after regenerating."""
-    cost = b[0] * price[0] + b[1] * price[1] + b[2] * price[2]
+    cost = b[0] * price[step, 0] + b[1] * price[step, 1] + b[2] * price[step, 2]
     kept, keep = value_and_q(b, ended, 0, step, vectors, offset, after, reward)
     redone, redo = value_and_q(b, ended, 1, step, vectors, offset, after, reward)
     return redone - kept, cost, keep, redo
@@ -208,28 +208,38 @@ def decide(q, bins, ended, steps, rule, out):
         out[i] = gain > cost
 
 
-def propagate_alpha(rule: Any, true_success: Any, true_end: Any, true_emission: Any, true_after: Any) -> Any:
-    totals = np.zeros(7)
-    mass = np.zeros((2, 2, rule[-1] + 1))
+def propagate_alpha(
+    rule: Any, true_success: Any, true_end: Any, true_emission: Any, true_after: Any, tokens: Any
+) -> Any:
+    totals = np.zeros((len(true_success), 9))
+    mass, length = np.zeros((2, 2, rule[-1] + 1)), np.zeros((2, 2, rule[-1] + 1))
     mass[0, 0, -1] = 1.0
     by_bin = np.ascontiguousarray(rule[2].T)
-    _propagate_alpha(rule, by_bin, true_success, true_end, true_emission, true_after, mass, np.empty((3, 3)), totals)
+    room = np.empty((4, 3))
+    true = (true_success, true_end, true_emission, true_after)
+    _propagate_alpha(rule, by_bin, true, tokens, mass, length, room, totals)
     return totals
 
 
 @compiled
-def _propagate_alpha(rule, by_bin, true_success, true_end, true_emission, true_after, mass, room, totals):
-    """Add to `totals`; `mass` (2, 2, cells + 1): now and after the step, prefix right or derailed, by belief cell."""
+def _propagate_alpha(rule, by_bin, true, tokens, mass, length, room, totals):
+    """Add to `totals` (T, 9) where it falls: accuracy, counts, and tokens of the solution before kept, redone steps.
+
+    `mass` (2, 2, cells + 1): now and after the step, prefix right or derailed, by belief cell; `length` is E[tokens of
+    the solution so far] on it, to which a step adds `tokens` (2, 3), by action and class.
+    """
+    true_success, true_end, true_emission, true_after = true
     success, end, _, vectors, offset, after, price, reward, cells = rule
     T, J = len(true_success), len(by_bin)
     n_steps = len(success)
-    b, e, flow = room[0], room[1], room[2]
+    b, e, flow, before = room[0], room[1], room[2], room[3]
     now = 0
     for t in range(T):
         new = 1 - now
         for s in range(2):
             for g in range(cells + 1):
                 mass[new, s, g] = 0.0
+                length[new, s, g] = 0.0
         for g in range(cells + 1):
             right_mass, derailed_mass = mass[now, 0, g], mass[now, 1, g]
             if right_mass + derailed_mass < 1e-14:
@@ -237,6 +247,9 @@ def _propagate_alpha(rule, by_bin, true_success, true_end, true_emission, true_a
             q = g / cells
             prior0 = right_mass * true_success[t]
             prior2 = right_mass - prior0
+            before[0] = length[now, 0, g] / right_mass if right_mass > 0.0 else 0.0
+            before[1] = length[now, 1, g] / derailed_mass if derailed_mass > 0.0 else 0.0
+            before[2] = before[0]
             for j in range(J):
                 flow0 = prior0 * true_emission[0, j]
                 flow1 = derailed_mass * true_emission[1, j]
@@ -262,18 +275,23 @@ def _propagate_alpha(rule, by_bin, true_success, true_end, true_emission, true_a
                     action = 1 if gain > cost else 0
                     cell = cell_of(redo if action == 1 else keep, cells)
                     for c in range(3):
-                        totals[1 + 3 * action + c] += flow[c]
-                        totals[0] += flow[c] * true_after[t, ended, action, c, 1, 0]
-                        mass[new, 0, cell] += flow[c] * true_after[t, ended, action, c, 0, 0]
-                        mass[new, 1, cell] += flow[c] * true_after[t, ended, action, c, 0, 1]
+                        totals[t, 1 + 3 * action + c] += flow[c]
+                        totals[t, 0] += flow[c] * true_after[t, ended, action, c, 1, 0]
+                        totals[t, 7 + action] += flow[c] * before[c]
+                        written = before[c] + tokens[action, c]
+                        for to in range(2):
+                            moved = flow[c] * true_after[t, ended, action, c, 0, to]
+                            mass[new, to, cell] += moved
+                            length[new, to, cell] += moved * written
         now = new
 
 
 @compiled
-def propagate_posterior(act, success, end, emission, after):
+def propagate_posterior(act, success, end, emission, after, tokens):
     T, J = len(success), emission.shape[1]
-    totals = np.zeros(7)
-    mass = np.zeros((2, J + 1))
+    totals = np.zeros((T, 9))
+    # Mass by the prefix (right, derailed) and the running minimum, and E[tokens of the solution so far] on it.
+    mass, length = np.zeros((2, J + 1)), np.zeros((2, J + 1))
     mass[0, J] = 1.0
     # P(score bin ≥ j) by class, to move the minimum of a regenerated step.
     tail = np.zeros((3, J + 1))
@@ -281,14 +299,15 @@ def propagate_posterior(act, success, end, emission, after):
         for j in range(J - 1, -1, -1):
             tail[c, j] = tail[c, j + 1] + emission[c, j]
     for t in range(T):
-        new = np.zeros((2, J + 1))
+        new, longer = np.zeros((2, J + 1)), np.zeros((2, J + 1))
         # redone[s, m]: regenerated and going on, by minimum before; s: came out right, wrong, was derailed
-        redone = np.zeros((3, J + 1))
+        redone, redone_longer = np.zeros((3, J + 1)), np.zeros((3, J + 1))
         for m in range(J + 1):
             for c in range(3):
                 s = 1 if c == 1 else 0
                 if mass[s, m] == 0.0:
                     continue
+                before = length[s, m] / mass[s, m]
                 share = success[t] if c == 0 else (1.0 - success[t] if c == 2 else 1.0)
                 for ended in range(2):
                     share_ended = mass[s, m] * share * (end[t, c] if ended == 1 else 1.0 - end[t, c])
@@ -299,31 +318,41 @@ def propagate_posterior(act, success, end, emission, after):
                         if flow == 0.0:
                             continue
                         action = act[m, j]
-                        totals[1 + 3 * action + c] += flow
-                        totals[0] += flow * after[t, ended, action, c, 1, 0]
+                        totals[t, 1 + 3 * action + c] += flow
+                        totals[t, 0] += flow * after[t, ended, action, c, 1, 0]
+                        totals[t, 7 + action] += flow * before
+                        written = before + tokens[action, c]
                         right = flow * after[t, ended, action, c, 0, 0]
                         derailed = flow * after[t, ended, action, c, 0, 1]
                         if action == 0:
                             low = min(m, j)
                             new[0, low] += right
                             new[1, low] += derailed
+                            longer[0, low] += right * written
+                            longer[1, low] += derailed * written
                         else:
+                            wrong = 2 if c != 1 else 1
                             redone[0, m] += right
-                            redone[2 if c != 1 else 1, m] += derailed
+                            redone[wrong, m] += derailed
+                            redone_longer[0, m] += right * written
+                            redone_longer[wrong, m] += derailed * written
         for m in range(J + 1):
             for c in range(3):
                 if redone[c, m] == 0.0:
                     continue
                 s = 0 if c == 0 else 1
                 new[s, m] += redone[c, m] * tail[c, m]
+                longer[s, m] += redone_longer[c, m] * tail[c, m]
                 for j in range(m):
                     new[s, j] += redone[c, m] * emission[c, j]
-        mass = new
+                    longer[s, j] += redone_longer[c, m] * emission[c, j]
+        mass, length = new, longer
     return totals
 
 
 @compiled
-def simulate(rng, out, kind, table, act, rule, true_success, true_end, cumulative, true_after):
+def simulate(rng, out, kind, table, act, rule, true_success, true_end, cumulative, true_after, tokens):
+    """Fill `out` (n, 11); `tokens` (2, 3) is what a step adds to the solution, by action and class."""
     success, end, emission, vectors, offset, after, price, reward, cells = rule
     T, J = len(true_success), cumulative.shape[1]
     n_steps = len(success)
@@ -333,6 +362,7 @@ def simulate(rng, out, kind, table, act, rule, true_success, true_end, cumulativ
         right = True
         cell = cells
         minimum = J
+        length = 0.0
         for t in range(T):
             c = 1
             if right:
@@ -352,6 +382,9 @@ def simulate(rng, out, kind, table, act, rule, true_success, true_end, cumulativ
             else:
                 action = 1 if rng.random() < table[c, j] else 0
             out[i, 1 + 3 * action + c] += 1.0
+            out[i, 7 + action] += length
+            out[i, 9 + action] += t
+            length += tokens[action, c]
             row = true_after[t, ended, action, c]
             u = rng.random()
             right = u < row[0, 0] + row[1, 0]

@@ -9,9 +9,10 @@ from scripted import ToldRouter, feed, scores, solution, step
 
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
+from trim_pomdp.model.belief import KEEP, REGENERATE
 from trim_pomdp.policies import ScheduleRule
-from trim_pomdp.runtime.attempt import Attempt, Caps
-from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest
+from trim_pomdp.runtime.attempt import Attempt, Call, Caps
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest, Usage
 from trim_pomdp.runtime.records import Fallback, TokenCounts
 
 ANSWER = r"so \boxed{7}"
@@ -448,6 +449,83 @@ def test_given_steps_count_in_where_a_fallback_began() -> None:
     assert item.record.terminal.fallback.step == item.record.decisions[0].step == 2
 
 
+# What is foreseen --------------------------------------------------------------------------------------------------
+
+
+def next_if_kept(item: Attempt, *steps: str) -> Call:
+    return Call("weak", StepRequest(item.problem, steps, 0, 512))
+
+
+def test_what_follows_a_score() -> None:
+    item = solution("kkk", caps=Caps(max_strong_tokens=10))
+    assert item.foreseen(KEEP) is None, "no score is awaited"
+    feed(item, ("weak", step("a", 3)))
+    assert item.foreseen(KEEP) == next_if_kept(item, "a")
+    assert item.foreseen(REGENERATE) == Call("strong", StepRequest(item.problem, (), 0, 10))
+    feed(item, ("prm", scores(0.9)))
+    assert item.pending == next_if_kept(item, "a"), "it came true"
+    assert (item.foreseen(KEEP), item.foreseen(REGENERATE)) == (None, None)
+    feed(item, ("weak", step("b", 3)))
+    item.lose(LOST)
+    assert (item.pending, item.foreseen(KEEP)) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [step(ANSWER), step(r"\boxed{9}", stop="answer"), step("I give up", stop="end"), step(r"\boxed{9}", stop="end")],
+)
+def test_nothing_follows_a_kept_step_that_ends_the_solution(draft: GeneratedStep) -> None:
+    item = solution("rk")
+    feed(item, ("weak", draft))
+    assert item.foreseen(KEEP) is None
+    assert item.foreseen(REGENERATE) == Call("strong", StepRequest(item.problem, (), 0, 512))
+
+
+def test_nothing_follows_the_last_step() -> None:
+    item = solution("kkk", caps=Caps(max_steps=2))
+    feed(item, ("weak", step("a")))
+    assert item.foreseen(KEEP) is not None
+    feed(item, ("prm", scores(0.9)), ("weak", step("b")))
+    assert item.foreseen(KEEP) is None
+    item = solution("kkkk", caps=Caps(degenerate_steps=2))
+    feed(item, ("weak", step("a")), ("prm", scores(0.9)), ("weak", step("a")))
+    assert item.foreseen(KEEP) is not None
+    feed(item, ("prm", scores(0.9, 0.9)), ("weak", step("a")))
+    assert item.foreseen(KEEP) is None, "the second degenerate one in a row"
+
+
+def test_nothing_follows_where_the_strong_model_writes_alone_nor_the_last_scores() -> None:
+    item = solution("ksw", record_scores=True)
+    feed(item, ("weak", step("a")))
+    assert item.foreseen(KEEP) is None
+    feed(item, ("prm", scores(0.9)), ("strong", step("b")), ("weak", step(ANSWER)))
+    assert item.pending is not None
+    assert item.pending.role == "prm"
+    assert (item.foreseen(KEEP), item.foreseen(REGENERATE)) == (None, None)
+    item = solution("kw")
+    feed(item, ("weak", step("a")))
+    assert item.foreseen(KEEP) == next_if_kept(item, "a")
+
+
+def test_what_was_done_ahead_is_counted_apart() -> None:
+    item = solution("rk")
+    feed(item, ("weak", step("a", 3)), ("prm", scores(0.1)))
+    item.note_ahead("weak", Usage(40, 30, 5))
+    item.note_ahead("strong", Usage(20, 16, 1))
+    feed(item, ("strong", step("b", 4)), ("weak", step(ANSWER, 2)))
+    item.note_ahead("strong", Usage(25, 20, 1))
+    feed(item, ("prm", scores(0.9, 0.9)))
+    first, second = item.record.decisions
+    spent = {"weak_ahead": 5, "weak_ahead_read": 40, "weak_ahead_cached": 30}
+    assert first.tokens == TokenCounts(
+        weak_discarded=3, strong=4, scored=100, strong_ahead=1, strong_ahead_read=20, strong_ahead_cached=16, **spent
+    )
+    assert second.tokens == TokenCounts(
+        weak_kept=2, scored=200, strong_ahead=1, strong_ahead_read=25, strong_ahead_cached=20
+    )
+    assert item.record.terminal.tokens == first.tokens + second.tokens
+
+
 # Whatever the models do -------------------------------------------------------------------------------------------
 
 STEPS = st.builds(
@@ -484,7 +562,11 @@ def test_invariants(
     item = Attempt(Problem("p", "?", "7"), router, caps=caps, record_scores=record_scores)
     spent = {"weak": 0, "strong": 0, "prm": 0}
     calls = 0
+    kept_call: Call | None = None
     while (call := item.pending) is not None:
+        if kept_call is not None and item._steps[-1].weak is None:  # the step that was scored was kept
+            assert call == kept_call, "what was foreseen came true"
+        kept_call = item.foreseen(KEEP)
         if calls == fail_after:
             item.fail(RuntimeError("now"))
             break

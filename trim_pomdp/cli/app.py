@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from trim_pomdp.cli import fitting, lab, labelling, planning, rollouts, routing, scoring
+from trim_pomdp.cli import fitting, lab, labelling, merging, planning, rollouts, routing, scoring
 from trim_pomdp.cli.demo import demo
 from trim_pomdp.cli.live import MODELS_HELP
 from trim_pomdp.cli.servers import UP_HELP, up
@@ -37,6 +37,7 @@ for verb, short_help in (
     (planning.policy, "Plan for one budget or price"),
     (planning.simulate, "Route problems drawn from the model"),
     (routing.run, "Route live, and compare with the plan"),
+    (merging.merge, "Join the shards of a job"),
     (up, "Start the servers of a models file"),
     (planning.inspect, "Show what a file or a model holds"),
     (demo, "Plan from a preset and draw the plan"),

@@ -91,10 +91,9 @@ def _rollout_folder(source: Path) -> Path | None:
 
 def _texts_of(folder: Path) -> list[UnlabelledSolution]:
     """Solutions of a weak rollout, by problem; those that an error ended are left out."""
-    from trim_pomdp.cli.rollouts import PROBLEMS_FILE
     from trim_pomdp.data.labelling import UnlabelledSolution
     from trim_pomdp.data.problems import read_problems
-    from trim_pomdp.runtime.rollouts import accepted, usable
+    from trim_pomdp.runtime.rollouts import PROBLEMS_FILE, accepted, usable
     from trim_pomdp.runtime.traces import read_run, read_traces
 
     if read_run(folder).config.get("mode") != "weak":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trim_pomdp.lab.problems import Family, Split
     from trim_pomdp.runtime.records import TerminalRecord
     from trim_pomdp.runtime.run import Progress
+    from trim_pomdp.runtime.shards import Shard
     from trim_pomdp.runtime.summary import RunSummary
 
 LAB = "lab"
@@ -27,14 +28,22 @@ MODELS_HELP = (
     "A models file has the tables [weak], [strong], [prm], each with a backend, or a module of one's own as backend. "
     "vllm: model, base_url (or a list), temperature (0.7), top_p (1), system_prompt, sampler ('auto', 'keyed', "
     "'seed'), tokenizer, end_token. vllm-prm: model, base_url, system_prompt, tokenizer, step_token. scores-http: url, "
-    "name. All of these: api_key_env (name of a variable), max_in_flight (64), timeout_s (120), deadline_s (600), "
-    "tries (4), and server, for trim-pomdp up. transformers: model (a folder or hub name), temperature (0.7), top_p "
+    "name. openai (any server of that interface): model, base_url (or a list), api ('chat' or 'completions'), "
+    "continuation ('instruct' asks for one step, 'prefill' goes on with the assistant's turn), prefill ('auto', "
+    "'plain', 'continue', 'prefix': how), temperature (0.7), top_p (1), system_prompt, extra_body (more keys of every "
+    "request); for completions template (a text with {prompt} in it) or tokenizer, where the server renders no "
+    "prompts. judge (as [prm], a model asked whether the last step is right): model, base_url, api, question, yes, "
+    "no, temperature (1), system_prompt, template, tokenizer, extra_body. All of these: api_key_env (name of a "
+    "variable), max_in_flight (64), timeout_s (120), deadline_s (600), tries (4), and server, for trim-pomdp up. Every "
+    "model: price, a table of input, cached (default: as input) and output per million tokens. transformers: model (a "
+    "folder or hub name), temperature (0.7), top_p "
     "(1), dtype (auto), device (auto), system_prompt, max_batch (64). replay: run (a folder). dummy: preset, or "
     "observations and "
     "dynamics; fault_probability, delay_s. [limits]: max_steps (30), max_step_tokens (512), max_strong_tokens, "
     "degenerate_steps (3), max_prompt_characters, on_failure ('fail', or 'weak' or 'strong' goes on "
     "alone). [steps]: separator ('blank-line', 'newline', or how a step's first line begins), thinking ('route' or "
-    "'one-step'), keep_blocks. Above the tables: checker ('math', 'exact' or 'package.module:function')."
+    "'one-step'), keep_blocks. Above the tables: checker ('math', 'exact' or 'package.module:function'), "
+    "currency."
 )
 
 ModelsOption = Annotated[str, typer.Option("--models", help="The lab's models ('lab'), or a models file (TOML).")]
@@ -47,10 +56,31 @@ ProblemsOption = Annotated[
 ]
 FolderOption = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with what --out holds; what failed stays failed.")]
+ShardOption = Annotated[
+    str | None, typer.Option("--shard", help="i/n: every n-th problem, from the i-th on; then trim-pomdp merge.")
+]
 InFlightOption = Annotated[int, typer.Option("--in-flight", min=1, help="Problems under way at once.")]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="Cores for models in this process (default: 1 for the lab).")
 ]
+
+
+def read_shard(text: str | None) -> Shard | None:
+    """The part of the job that is asked for; None for all of it.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    from trim_pomdp.runtime.shards import Shard
+
+    if text is None:
+        return None
+    try:
+        return Shard.parse(text)
+    except InputError as error:
+        raise InputError(f"--shard: {error}") from None
 
 
 def use_threads(models: str, threads: int | None) -> None:

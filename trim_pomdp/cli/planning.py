@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trim_pomdp.cli.budgets import BudgetOption
 from trim_pomdp.cli.models import DynamicsOption, JsonOption, ObservationsOption, PresetOption, SeedOption, read_model
 from trim_pomdp.cli.output import claim, emit_json, progress, say, show_table
+from trim_pomdp.cli.prices import (
+    CachedOption,
+    PricesOption,
+    PromptTokensOption,
+    ReadingOption,
+    amount,
+    planned_money,
+    priced,
+    read_tariff,
+    say_asked_once,
+    show_money,
+)
 from trim_pomdp.cli.rules import (
     BeliefOption,
     ClosenessOption,
@@ -23,10 +35,11 @@ from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
     from trim_pomdp.artifacts import Artifact
-    from trim_pomdp.model.process import RoutingModel
+    from trim_pomdp.model.process import RoutingModel, Spending
     from trim_pomdp.planning.frontier import Frontier
-    from trim_pomdp.policies import PlannedPoint
+    from trim_pomdp.policies import PlannedPoint, PolicyArtifact
 
+_SPENDINGS: dict[str, Spending] = {"tokens": "strong_tokens", "money": "money"}
 _COLUMNS = ("budget", "accuracy", "strong_tokens", "regenerations", "kept_tokens", "discarded_tokens")
 # Rounding errors of the value bounds are of this order.
 _SMALLEST_GAP = 1e-9
@@ -40,17 +53,27 @@ def frontier(
     tradeoffs: Annotated[int, typer.Option(min=1, help="How many tradeoffs, budgets evenly covered.")] = 200,
     gap: Annotated[float, typer.Option(help=_GAP_HELP)] = 1e-5,
     threads: Annotated[int, typer.Option(min=1, help="Solver threads.")] = 2,
+    over: Annotated[str, typer.Option(help="What is spent: tokens (of the strong model), or money.")] = "tokens",
+    prices: PricesOption = None,
+    prompt_tokens: PromptTokensOption = None,
+    cached: CachedOption = None,
+    reading: ReadingOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="Frontier file (JSON) to write.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Picture to write (.png, .svg or .pdf).")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Plan every budget at once: accuracy against strong tokens over all tradeoffs."""
+    """Plan every budget at once: accuracy against strong tokens, or money, over all tradeoffs."""
     from trim_pomdp.cli.fitting import show_warnings
     from trim_pomdp.planning.frontier import solve_frontier
     from trim_pomdp.planning.frontier_artifact import FrontierArtifact
     from trim_pomdp.planning.thresholds import predicted_threshold_curve
 
     _check_gap(gap)
+    if over not in _SPENDINGS:
+        raise InputError(f"--over is {over!r}; expected tokens or money")
+    if over == "money" and prices is None:
+        raise InputError("--over money needs --prices FILE")
+    tariff = read_tariff(prices, prompt_tokens, cached, reading)
     if plot is not None:
         from trim_pomdp.planning.plots import picture_format
 
@@ -58,9 +81,9 @@ def frontier(
     for path in (out, plot):
         if path is not None:
             claim(path)
-    model = read_model(preset, observations, dynamics)
+    model = priced(read_model(preset, observations, dynamics), tariff)
     with progress("planning", compiles=True):
-        planned = solve_frontier(model, tradeoffs, gap=gap, threads=threads)
+        planned = solve_frontier(model, tradeoffs, gap=gap, threads=threads, over=_SPENDINGS[over])
         thresholds = predicted_threshold_curve(model)
         artifact = FrontierArtifact.of(planned, thresholds)
     if out is not None:
@@ -73,7 +96,10 @@ def frontier(
         emit_json(artifact.model_dump(mode="json"))
         return
     show_warnings(model.dynamics)
-    show_budgets(planned, artifact.threshold_rule)
+    if over == "money":
+        show_amounts(planned, artifact.threshold_rule)
+    else:
+        show_budgets(planned, artifact.threshold_rule)
     say(
         f"{tradeoffs} tradeoffs in {planned.elapsed_s:.2f} s "
         f"(compiling or loading the kernels took {planned.compile_s:.2f} s before)"
@@ -108,6 +134,34 @@ def show_budgets(planned: Frontier, thresholds: tuple[PlannedPoint, ...]) -> Non
         say(f"beyond a budget of {last:.4f} more strong tokens do not help")
 
 
+def show_amounts(planned: Frontier, thresholds: tuple[PlannedPoint, ...]) -> None:
+    """Table of money per problem: the accuracy that it buys, the threshold rule's beside it where there is one."""
+    import numpy as np
+
+    from trim_pomdp.planning.frontier import concave_hull
+
+    ends = [planned.weak_only, planned.strong_only]
+    points = [*ends, *planned.planned]
+    spent = [point.money or 0.0 for point in points]
+    best = max(points, key=lambda point: point.accuracy)
+    shown = np.linspace(min(spent), best.money or 0.0, 11)
+    columns = ["money", "planned accuracy"]
+    rows = [[amount(money), float(a)] for money, a in zip(shown, planned.accuracy_at_money(shown), strict=True)]
+    if thresholds:
+        columns.append("threshold rule or ends")
+        rules = [*ends, *thresholds]
+        hull = concave_hull(np.array([p.money for p in rules]), np.array([p.accuracy for p in rules]))
+        rows = [[*row, float(np.interp(money, *hull))] for row, money in zip(rows, shown, strict=True)]
+    currency = None if planned.model.tariff is None else planned.model.tariff.prices.currency
+    show_table("money per problem" + ("" if currency is None else f" ({currency})") + " → accuracy", columns, rows)
+    weak, strong = ends
+    say(
+        f"weak-only {weak.accuracy:.4f} at {amount(weak.money)}; strong-only {strong.accuracy:.4f} at "
+        f"{amount(strong.money)}; most accurate: {best.accuracy:.4f} at {amount(best.money)}"
+    )
+    say_asked_once(planned.model)
+
+
 def _interpolate(planned: Frontier, budgets: list[float]) -> list[float]:
     import numpy as np
 
@@ -122,25 +176,41 @@ def policy(
     dynamics: DynamicsOption = None,
     budget: BudgetOption = None,
     tradeoff: Annotated[float | None, typer.Option(help="Price of one strong token, at least 0.")] = None,
+    max_cost: Annotated[
+        float | None, typer.Option("--max-cost", help="Money per problem, in the currency of --prices.")
+    ] = None,
+    prices: PricesOption = None,
+    prompt_tokens: PromptTokensOption = None,
+    cached: CachedOption = None,
+    reading: ReadingOption = None,
     gap: Annotated[float, typer.Option(help=_GAP_HELP)] = 1e-5,
     out: Annotated[Path | None, typer.Option("--out", help="Policy file (JSON) to write.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a policy for one budget or one price, and say what it will do."""
+    """Make a policy for one budget, one price, or a largest cost, and say what it will do."""
     from trim_pomdp.cli.fitting import show_warnings
     from trim_pomdp.planning.frontier import check_budget, end_points, policy_for_budget, policy_for_tradeoff
+    from trim_pomdp.planning.money import policy_for_cost
 
-    if (budget is None) == (tradeoff is None):
-        raise InputError("give --budget (a share of strong-only's tokens) or --tradeoff (a price), one of the two")
+    if sum(option is not None for option in (budget, tradeoff, max_cost)) != 1:
+        raise InputError(
+            "give --budget (a share of strong-only's tokens), --tradeoff (a price) or --max-cost (money per problem), "
+            "one of the three"
+        )
+    if max_cost is not None and prices is None:
+        raise InputError("--max-cost is money, so it needs --prices FILE")
+    tariff = read_tariff(prices, prompt_tokens, cached, reading)
     if budget is not None:
         check_budget(budget)
     _check_gap(gap)
     if out is not None:
         claim(out)
-    model = read_model(preset, observations, dynamics)
+    model = priced(read_model(preset, observations, dynamics), tariff)
     with progress("planning", compiles=True):
         if budget is not None:
             artifact = policy_for_budget(model, budget, gap=gap)
+        elif max_cost is not None:
+            artifact = policy_for_cost(model, max_cost, gap=gap)
         else:
             assert tradeoff is not None
             artifact = policy_for_tradeoff(model, tradeoff, gap=gap)
@@ -150,19 +220,38 @@ def policy(
     if as_json:
         document = artifact.model_dump(mode="json", exclude={"policy"})
         ends = {"weak_only": weak.model_dump(mode="json"), "strong_only": strong.model_dump(mode="json")}
+        document["money"] = _money_document(artifact, model)
         emit_json({"out": None if out is None else str(out), "form": artifact.policy.form, **document, **ends})
         return
     show_warnings(model.dynamics)
     show_points("policy", [("planned", artifact.planned), ("weak-only", weak), ("strong-only", strong)])
+    if tariff is not None:
+        only = planned_money(model)
+        columns = {"planned": artifact.money, "weak-only": only["weak_only"], "strong-only": only["strong_only"]}
+        show_money("money", columns, tariff.prices.currency)
+        say_asked_once(model, artifact.planned)
     for note in artifact.notes[len(model.dynamics.warnings) :]:
         say(note)
     if artifact.value_lower is not None and artifact.value_upper is not None:
         own = "" if artifact.value is None else f"; this policy's own: {artifact.value:.5f}"
         say(f"optimal value certified between {artifact.value_lower:.5f} and {artifact.value_upper:.5f}{own}")
+    if artifact.accuracy_bound is not None:
+        say(f"no policy that costs as much is more accurate than {artifact.accuracy_bound:.5f} (certified)")
     if artifact.added_variance:
         say(f"the draw adds {artifact.added_variance:.3g} to the variance of strong tokens per problem")
     if out is not None:
         say(f"wrote {out}")
+
+
+def _money_document(artifact: PolicyArtifact, model: RoutingModel) -> dict[str, Any] | None:
+    """Money by model and purpose of the policy and both ends, as JSON values."""
+    if model.tariff is None or artifact.money is None:
+        return None
+    from trim_pomdp.planning.evaluation import asked_once
+
+    only = {name: money.document for name, money in planned_money(model).items()}
+    currency = model.tariff.prices.currency
+    return {"currency": currency, "planned": artifact.money.document, **only, "asked_once": asked_once(model)}
 
 
 def _check_gap(gap: float) -> None:
@@ -174,8 +263,8 @@ def show_points(title: str, points: Sequence[tuple[str, PlannedPoint | None]]) -
     """Table of expected values per problem, without those that nobody knows."""
     show_table(
         title,
-        ["", *(column.replace("_", " ") for column in _COLUMNS)],
-        [[name, *(getattr(p, column) for column in _COLUMNS)] for name, p in points if p is not None],
+        ["", *(column.replace("_", " ") for column in _COLUMNS), "money"],
+        [[name, *(getattr(p, column) for column in _COLUMNS), amount(p.money)] for name, p in points if p is not None],
     )
 
 
@@ -189,6 +278,10 @@ def simulate(
     belief: BeliefOption = "filter",
     closeness: ClosenessOption = None,
     problems: Annotated[int, typer.Option(min=2, help="How many problems to draw.")] = 100_000,
+    prices: PricesOption = None,
+    prompt_tokens: PromptTokensOption = None,
+    cached: CachedOption = None,
+    reading: ReadingOption = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -198,22 +291,22 @@ def simulate(
 
     rule = read_rule(policy, threshold, strategy, belief, closeness)
     assert rule is not None
-    model = read_model(preset, observations, dynamics)
+    tariff = read_tariff(prices, prompt_tokens, cached, reading)
+    model = priced(read_model(preset, observations, dynamics), tariff)
     with progress("simulating", compiles=True):
         point = run(rule, model, problems, seed)
     if as_json:
         emit_json(point.model_dump(mode="json"))
         return
     exact = evaluate(rule, model)
-    show_table(
-        f"{problems} simulated problems",
-        ["quantity", "simulated", "standard error", "exact"],
-        [
-            [name.replace("_", " "), getattr(point, name), getattr(point, f"{name}_se"), getattr(exact, name)]
-            for name in (*_COLUMNS, "steps")
-            if getattr(point, name) is not None
-        ],
-    )
+    rows: list[list[object]] = [
+        [name.replace("_", " "), getattr(point, name), getattr(point, f"{name}_se"), getattr(exact, name)]
+        for name in (*_COLUMNS, "steps")
+        if getattr(point, name) is not None
+    ]
+    if point.money is not None:
+        rows.append(["money", amount(point.money), amount(point.money_se), amount(exact.money)])
+    show_table(f"{problems} simulated problems", ["quantity", "simulated", "standard error", "exact"], rows)
 
 
 def inspect(
@@ -221,6 +314,7 @@ def inspect(
     preset: PresetOption = None,
     observations: ObservationsOption = None,
     dynamics: DynamicsOption = None,
+    prices: PricesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what an artifact or a run holds, or what a model implies: end points, threshold rule, fit diagnostics."""
@@ -231,11 +325,15 @@ def inspect(
         if preset or observations or dynamics:
             raise InputError("give a file, or a model by --preset or --observations and --dynamics, not both")
         folder = run_folder(path)
+        if prices is not None and folder is None:
+            raise InputError("--prices is for runs, whose tokens it prices; policies and frontiers keep their own")
         if folder is not None:
-            inspect_run(folder, as_json)
+            inspect_run(folder, as_json, prices)
         else:
             _inspect_artifact(load(path), as_json)
         return
+    if prices is not None:
+        raise InputError("--prices is for runs; a model's money is told by: frontier --over money, policy --max-cost")
     _inspect_model(read_model(preset, observations, dynamics), as_json)
 
 
@@ -265,6 +363,8 @@ def _inspect_artifact(artifact: Artifact, as_json: bool) -> None:
     elif isinstance(artifact, PolicyArtifact):
         say(f"{artifact.policy.form} policy for {artifact.model}")
         show_points("per problem", [("planned", artifact.planned)])
+        if artifact.money is not None and artifact.tariff is not None:
+            show_money("money", {"planned": artifact.money}, artifact.tariff.prices.currency)
         for note in artifact.notes:
             say(note)
     else:

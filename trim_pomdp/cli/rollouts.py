@@ -17,9 +17,11 @@ from trim_pomdp.cli.live import (
     ModelsOption,
     ProblemsOption,
     ResumeOption,
+    ShardOption,
     ThreadsOption,
     lab_or_file_problems,
     read_family,
+    read_shard,
     require_success,
     resumable,
     solving_bar,
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from trim_pomdp.runtime.summary import RunSummary
 
 Mode = Literal["weak", "strong", "repair"]
-PROBLEMS_FILE = "problems.jsonl"
 
 
 def rollout(
@@ -61,6 +62,7 @@ def rollout(
     ] = False,
     seed: SeedOption = 0,
     resume: ResumeOption = False,
+    shard: ShardOption = None,
     in_flight: InFlightOption = 64,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
@@ -75,6 +77,7 @@ def rollout(
     _check_options(chosen, weak, repairs, no_scores, problems, family)
     if layout is not None and problems is None:
         raise InputError("--layout is of a --problems file, and none is given")
+    part = read_shard(shard)
     check_folder(out, resume=resume)
     source = model_source(models)
     if labels and source.oracle is None:
@@ -87,8 +90,9 @@ def rollout(
         asked = lab_or_file_problems(lab_family, problems, "fit", seed, layout)
         job = _solo_job(chosen, asked, lab_family, source, seed, scores=chosen == "weak" and not no_scores)
     use_threads(models, threads)
-    with resumable(), solving_bar(f"{chosen} rollout", len(job.problems)) as tell:
-        summary = job.run(out, resume=resume, in_flight=in_flight, progress=tell)
+    total = len(job.problems if part is None else part.of(job.problems))
+    with resumable(), solving_bar(f"{chosen} rollout", total) as tell:
+        summary = job.run(out, resume=resume, in_flight=in_flight, progress=tell, shard=part)
     require_success(summary, out)
     files = job.write(out, labels)
     if as_json:
@@ -131,6 +135,7 @@ class _Job:
 
     def run(self, out: Path, **options: Any) -> RunSummary:
         from trim_pomdp.data.problems import problems_text
+        from trim_pomdp.runtime.rollouts import PROBLEMS_FILE
         from trim_pomdp.runtime.run import run
         from trim_pomdp.runtime.sources import roles_asked
 
@@ -213,10 +218,13 @@ def _solo_job(
 def _repair_job(folder: Path, n: int | None, seed: int, source: ModelSource) -> _Job:
     from trim_pomdp.policies import StrategyRule
     from trim_pomdp.runtime.rollouts import choose_repairs, usable
+    from trim_pomdp.runtime.shards import Shard
     from trim_pomdp.runtime.sources import roles_asked
     from trim_pomdp.runtime.traces import read_run, read_traces
 
     weak = read_run(folder)
+    if (shard := Shard.of_config(weak.config)) is not None:
+        raise InputError(f"{folder}: is shard {shard} of a rollout; join its shards first (trim-pomdp merge)")
     if weak.config.get("mode") != "weak":
         raise InputError(f"{folder}: is no weak rollout; make one with: trim-pomdp rollout --mode weak")
     solo = StrategyRule(strategy="weak")
@@ -240,6 +248,7 @@ def _repair_job(folder: Path, n: int | None, seed: int, source: ModelSource) -> 
 
 def _recorded_problems(folder: Path, config: dict[str, Any]) -> dict[str, Problem]:
     from trim_pomdp.data.problems import read_problems
+    from trim_pomdp.runtime.rollouts import PROBLEMS_FILE
     from trim_pomdp.runtime.run import fingerprint
 
     problems = read_problems(folder / PROBLEMS_FILE)
@@ -263,6 +272,8 @@ def _document(mode: Mode, summary: RunSummary, files: list[str]) -> dict[str, An
 
 
 def _show(mode: Mode, summary: RunSummary, files: list[str], out: Path) -> None:
+    from trim_pomdp.runtime.rollouts import PROBLEMS_FILE
+
     rows: list[list[object]] = [
         ["accuracy", summary.accuracy, summary.accuracy_se],
         ["steps", summary.steps, None],

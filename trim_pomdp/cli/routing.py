@@ -16,9 +16,11 @@ from trim_pomdp.cli.live import (
     ModelsOption,
     ProblemsOption,
     ResumeOption,
+    ShardOption,
     ThreadsOption,
     lab_or_file_problems,
     read_family,
+    read_shard,
     require_success,
     resumable,
     solving_bar,
@@ -34,6 +36,7 @@ from trim_pomdp.cli.models import (
     read_model,
 )
 from trim_pomdp.cli.output import emit_json, number, progress, say, show_table, warn
+from trim_pomdp.cli.prices import MoneyOfRun, PricesOption, money_of_run, read_run_prices
 from trim_pomdp.cli.rules import (
     BeliefOption,
     ClosenessOption,
@@ -72,18 +75,29 @@ def run(
     preset: PresetOption = None,
     observations: ObservationsOption = None,
     dynamics: DynamicsOption = None,
+    prices: PricesOption = None,
     seed: SeedOption = 0,
     resume: ResumeOption = False,
+    shard: ShardOption = None,
     in_flight: InFlightOption = 64,
+    overlap: Annotated[
+        bool, typer.Option("--overlap", help="While a step is scored, let the weak model write the next one.")
+    ] = False,
+    warm_strong: Annotated[
+        bool,
+        typer.Option("--warm-strong", help="While a step is scored, let the strong model's server read the solution."),
+    ] = False,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Route problems through real models, and compare what happens with what was planned."""
     from trim_pomdp.lab.source import model_source
     from trim_pomdp.runtime.live import misfits, result_document, run_live
+    from trim_pomdp.runtime.sources import roles_asked
     from trim_pomdp.runtime.traces import check_folder
 
     given = read_rule(policy, threshold, strategy, belief, closeness, more={"--budget B": budget})
+    part = read_shard(shard)
     check_folder(out, resume=resume)
     lab_family = read_family(models, family)
     source = model_source(models)
@@ -91,16 +105,32 @@ def run(
     with progress("planning", compiles=True):
         model = _model(given, lab_family, evidence, preset, observations, dynamics)
         plan = _plan(given, budget, model)
+    known_prices = read_run_prices(prices, models, roles_asked(plan.artifact.policy, source.caps))
     for phrase in misfits(plan, source, family=lab_family):
         warn(f"the plan may not come true: it is for {phrase}")
     use_threads(models, threads)
-    with resumable(), solving_bar("routing", len(chosen)) as tell:
-        summary = run_live(plan, chosen, source, out, seed=seed, resume=resume, in_flight=in_flight, progress=tell)
+    total = len(chosen if part is None else part.of(chosen))
+    with resumable(), solving_bar("routing", total) as tell:
+        summary = run_live(
+            plan,
+            chosen,
+            source,
+            out,
+            seed=seed,
+            resume=resume,
+            in_flight=in_flight,
+            progress=tell,
+            shard=part,
+            overlap=overlap,
+            warm_strong=warm_strong,
+            prices=known_prices,
+        )
     require_success(summary, out)
+    money = money_of_run(out, known_prices, plan.artifact, model)
     if as_json:
-        emit_json(result_document(summary, plan))
+        emit_json(result_document(summary, plan, None if money is None else money.document))
         return
-    show_result(summary, plan)
+    show_result(summary, plan, money)
     say_how_drawn(out)
     say(f"wrote {out}/: solutions.jsonl, traces.jsonl, policy.json, run.json")
 
@@ -158,8 +188,8 @@ def _plan(given: Rule | PolicyArtifact | None, budget: float | None, model: Rout
     return plan_from_file(given, model) if isinstance(given, PolicyArtifact) else plan_for_rule(given, model)
 
 
-def show_result(summary: RunSummary, plan: LivePlan | None) -> None:
-    """What was measured beside what was planned, if anything was; tokens by kind, and how solutions ended."""
+def show_result(summary: RunSummary, plan: LivePlan | None, money: MoneyOfRun | None = None) -> None:
+    """What was measured beside what was planned, if anything was; tokens by kind, money, how solutions ended."""
     columns = ["per problem", "planned", "measured", "standard error", "weak-only, planned", "strong-only, planned"]
     points = () if plan is None else (plan.artifact.planned, plan.weak_only, plan.strong_only)
     planned, weak, strong = points or (None, None, None)
@@ -182,9 +212,11 @@ def show_result(summary: RunSummary, plan: LivePlan | None) -> None:
     counts = [
         [kind.replace("_", " "), count]
         for kind, count in summary.tokens.items()
-        if count or not kind.endswith(("_read", "_cached"))
+        if count or not kind.endswith(("_read", "_cached", "_ahead"))
     ]
     show_table("tokens", ["kind", "tokens"], counts)
+    if money is not None:
+        money.show()
     for note in () if plan is None else plan.artifact.notes:
         say(note)
     show_pace(summary)

@@ -34,14 +34,15 @@ def run_folder(path: Path) -> Path | None:
     return path
 
 
-def inspect_run(folder: Path, as_json: bool) -> None:
-    """Show a run, also while it goes on.
+def inspect_run(folder: Path, as_json: bool, prices: Path | None = None) -> None:
+    """Show a run, also while it goes on; its money by its own prices, or by those of a file.
 
     Raises
     ------
     InputError
         If a file of it is not right, or no problem has ended yet.
     """
+    from trim_pomdp.cli.prices import money_of_run, require_prices
     from trim_pomdp.cli.routing import show_result
     from trim_pomdp.runtime.live import result_document
     from trim_pomdp.runtime.summary import summarise
@@ -53,12 +54,15 @@ def inspect_run(folder: Path, as_json: bool) -> None:
     summary = summarise((solution.terminal for solution in read_traces(folder)), unit)
     if summary.problems == 0:
         raise InputError(f"{folder}: no problem has ended yet")
+    known = None if prices is None else require_prices(prices)
+    money = money_of_run(folder, known, None if plan is None else plan.artifact, None)
     if as_json:
         compared = {} if plan is None else result_document(summary, plan)
-        emit_json({**asdict(summary), **compared, "kind": run.kind, "folder": str(folder), "config": run.config})
+        document = {**asdict(summary), **compared, "money": None if money is None else money.document}
+        emit_json({**document, "kind": run.kind, "folder": str(folder), "config": run.config})
         return
     _say_what(run, summary, plan)
-    show_result(summary, plan)
+    show_result(summary, plan, money)
 
 
 def _plan(folder: Path) -> LivePlan | None:
@@ -72,11 +76,18 @@ def _plan(folder: Path) -> LivePlan | None:
 
 def _say_what(run: RunArtifact, summary: RunSummary, plan: LivePlan | None) -> None:
     """Say what was run, and how much of it there is."""
+    from trim_pomdp.runtime.shards import Shard
+
     config = run.config
     say(f"{run.kind}, schema {run.schema_version}, written by trim-pomdp {run.package_version}")
     mode, seed = (config.get(name, "unknown") for name in ("mode", "seed"))
-    count = config.get("problems", {}).get("count", summary.problems)
-    say(f"mode {mode}, seed {seed}, {summary.problems} of {count} problems ended")
+    count, part = config.get("problems", {}).get("count", summary.problems), ""
+    if (shard := Shard.of_config(config)) is not None:
+        part = f"shard {shard} of {count} problems, "
+        count = shard.size(count)
+    say(f"mode {mode}, seed {seed}, {part}{summary.problems} of {count} problems ended")
     if plan is not None:
-        asked = plan.artifact.asked_budget
-        say(f"policy {plan.artifact.policy!r}" + ("" if asked is None else f", asked for a budget of {asked:g}"))
+        asked, cost = plan.artifact.asked_budget, plan.artifact.asked_max_cost
+        wanted = "" if asked is None else f", asked for a budget of {asked:g}"
+        wanted += "" if cost is None else f", asked for a cost of {cost:g} at most"
+        say(f"policy {plan.artifact.policy!r}{wanted}")

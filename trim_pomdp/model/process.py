@@ -14,7 +14,8 @@ regenerating makes it right with probability p_s in S0 and p_r in S2; either mak
 probability ρ_t of a recovery in S1. A regenerated step ends the solution iff the weak one did, but where it repairs or
 spoils the prefix, whose hazard is another one then (`trim_pomdp.model.belief.outcome_table`): so an epoch closes with
 the observation whether the solution goes on. Reward components are kept apart (accuracy, strong tokens, regenerations,
-…); their weights are (reward, −λ, 0, …).
+…); their weights are (reward, −λ, 0, …). With a tariff, money is one more of them (`trim_pomdp.model.prices`), and over
+money the weights are (reward, 0, …, −μ), μ being the reward that a unit of money is worth.
 
 The whole model, with what it assumes: docs/model.md.
 """
@@ -24,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +38,10 @@ from trim_pomdp.model.belief import GOES_ON, KEEP, OVER, REGENERATE, RIGHT, outc
 from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.observations import ObservationModel
+from trim_pomdp.model.prices import Money, StepCosts, Tariff, mean_step_tokens, money
+
+Spending = Literal["strong_tokens", "money"]
+"""What a plan spends: the reward component that has a price."""
 
 FloatArray = NDArray[np.float64]
 _COMPONENTS = ("accuracy", "strong_tokens", "regenerations", "kept_tokens", "discarded_tokens", "steps")
@@ -53,16 +59,21 @@ class RoutingModel(Shown):
         What the two models do; strong success, repair rate and strong tokens must be known.
     reward : float
         Reward of a right answer; the tradeoff λ prices one strong token in the same units.
+    tariff : Tariff or None
+        Prices of the models and what they read; with it, what a policy costs in money is known too.
 
     Raises
     ------
     UnsetParameterError
         If the dynamics leave a parameter unset that planning needs.
+    InputError
+        If the tariff lacks the price of a model.
     """
 
     observations: ObservationModel
     dynamics: StepDynamics
     reward: float = 100.0
+    tariff: Tariff | None = None
 
     def __post_init__(self) -> None:
         self.dynamics.require("strong_success", "repair", "strong_tokens")
@@ -73,6 +84,8 @@ class RoutingModel(Shown):
                 f"dynamics {self.dynamics.name!r}: regenerating every step costs no strong token, so a budget means "
                 "nothing; set strong_tokens (or strong_only_tokens) above 0"
             )
+        if self.tariff is not None:
+            self.costs  # noqa: B018  # raises where money cannot be known
 
     @property
     def name(self) -> str:
@@ -103,9 +116,9 @@ class RoutingModel(Shown):
     @property
     def components(self) -> tuple[str, ...]:
         """Names of the reward components; token kinds that the dynamics do not know are left out."""
-        if self.dynamics.weak_tokens is not None:
-            return _COMPONENTS
-        return tuple(name for name in _COMPONENTS if name not in ("kept_tokens", "discarded_tokens"))
+        if self.dynamics.weak_tokens is None:
+            return tuple(name for name in _COMPONENTS if name not in ("kept_tokens", "discarded_tokens"))
+        return _COMPONENTS if self.tariff is None else (*_COMPONENTS, "money")
 
     @property
     def strong_success(self) -> float:
@@ -153,18 +166,77 @@ class RoutingModel(Shown):
         )
         return float(moments.regenerated[0] @ self.strong_tokens)
 
-    def weights(self, tradeoff: float) -> FloatArray:
-        """Weights of the reward components at a tradeoff λ, shape (D,).
+    @property
+    def needs_score(self) -> bool:
+        """Whether a planned policy looks at the PRM's score, so that its reading costs money."""
+        evidence = self.observations.evidence
+        return evidence is None or evidence.needs_score
+
+    @cached_property
+    def accepted_tokens(self) -> FloatArray:
+        """Mean tokens that a step adds to the solution, by action and class, shape (2, 3); 0 where not known."""
+        return np.stack([np.zeros(3) if self.weak_tokens is None else self.weak_tokens, self.strong_tokens])
+
+    @cached_property
+    def step_tokens(self) -> float:
+        """Mean tokens that a step adds to solutions, as plans over money have it.
+
+        That of the tariff, or else where the strong model rewrites first errors and nothing else.
+        """
+        assert self.tariff is not None
+        if self.tariff.step_tokens is not None:
+            return self.tariff.step_tokens
+        from trim_pomdp.model.propagation import course
+
+        dynamics = self.dynamics
+        first_errors = np.array([0.0, 0.0, 1.0])
+        tokens = self.accepted_tokens
+        by_step = course(first_errors, dynamics.weak_success_by_step, dynamics.end, self.outcomes, tokens)
+        return mean_step_tokens(by_step)
+
+    @cached_property
+    def costs(self) -> StepCosts:
+        """Money of a step by step, action and class, for every purpose, as plans over money have it.
+
+        Raises
+        ------
+        InputError, UnsetParameterError
+            If there is no tariff, a price that is needed is not known, or weak tokens are not.
+        """
+        if self.tariff is None:
+            raise InputError(f"no prices are given, so what {self.name} costs in money is not known")
+        self.dynamics.require("weak_tokens")
+        return StepCosts.of(
+            self.tariff, self.accepted_tokens, self.step_tokens, self.dynamics.max_steps, self.needs_score
+        )
+
+    def money(self, course: FloatArray, *, drafted: bool, scored: bool) -> Money:
+        """Expected money of what `trim_pomdp.policies.Rule.course` says of a policy (`trim_pomdp.model.prices.money`).
+
+        Raises
+        ------
+        InputError, UnsetParameterError
+            As `costs`.
+        """
+        self.costs  # noqa: B018  # raises where money is not known
+        assert self.tariff is not None
+        return money(self.tariff, course, self.accepted_tokens, drafted=drafted, scored=scored)
+
+    def weights(self, price: float, over: Spending = "strong_tokens") -> FloatArray:
+        """Weights of the reward components where a strong token, or a unit of money, has a price; shape (D,).
 
         Raises
         ------
         InputError
-            If the tradeoff is negative or not finite.
+            If the price is negative or not finite, or money is meant and no tariff is there.
         """
-        if not (np.isfinite(tradeoff) and tradeoff >= 0):
-            raise InputError(f"tradeoff is {tradeoff}; expected a price of one strong token, at least 0")
+        if not (np.isfinite(price) and price >= 0):
+            what = "strong token, at least 0" if over == "strong_tokens" else "unit of money, at least 0"
+            raise InputError(f"tradeoff is {price}; expected a price of one {what}")
+        if over == "money":
+            self.costs  # noqa: B018  # raises where money is not known
         out = np.zeros(len(self.components))
-        out[0], out[1] = self.reward, -tradeoff
+        out[0], out[self.components.index(over)] = self.reward, -price
         return out
 
     @cached_property
@@ -187,7 +259,8 @@ class RoutingModel(Shown):
                     if outcomes[:, GOES_ON].any():
                         successor[t, signals, action, GOES_ON] = 0
                 for d, name in enumerate(names):
-                    reward[t, :, action, :, d] = (by_class @ self._class_reward(name, action)).T
+                    of_class = self.costs.total[t, action] if name == "money" else self._class_reward(name, action)
+                    reward[t, :, action, :, d] = (by_class @ of_class).T
         terminal = np.zeros((T + 1, 2, len(names)))
         terminal[T, RIGHT, 0] = 1.0
         return EpochModel(

@@ -81,3 +81,37 @@ def routing_moments(
             outcomes,
         )
     )
+
+
+def course(
+    regenerate: FloatArray, weak_success: FloatArray, end: FloatArray, outcomes: FloatArray, tokens: FloatArray
+) -> FloatArray:
+    """How solutions go on under one rule, step by step.
+
+    Parameters
+    ----------
+    regenerate : ndarray of shape (3,)
+        Probability of regenerating a weak step of class S0, S1, S2.
+    weak_success, end, outcomes
+        As in `routing_moments`.
+    tokens : ndarray of shape (2, 3)
+        Mean tokens that a step adds to the solution, by action (keep, regenerate) and class of the weak step.
+
+    Returns
+    -------
+    ndarray of shape (T, 9)
+        By step: probability of a right answer there; mean number of steps by action and class of the weak step (six
+        columns); expected tokens of the solution before kept, and before regenerated steps.
+    """
+    out = np.zeros((len(end), 9))
+    mass, length = np.array([1.0, 0.0]), np.zeros(2)  # by prefix, right or derailed
+    acts = np.stack([1.0 - regenerate, regenerate])
+    for t, success in enumerate(weak_success.tolist()):
+        of_class = np.array([success, 1.0, 1.0 - success])
+        counts, before = (acts * of_class * state[[0, 1, 0]] for state in (mass, length))
+        after = np.einsum("ec,eacop->acop", np.stack([1.0 - end[t], end[t]]), outcomes[t])
+        out[t, 0] = (counts * after[:, :, 1, 0]).sum()
+        out[t, 1:7], out[t, 7:] = counts.ravel(), before.sum(axis=1)
+        mass = np.einsum("ac,acp->p", counts, after[:, :, 0])
+        length = np.einsum("ac,acp->p", before + counts * tokens, after[:, :, 0])
+    return out

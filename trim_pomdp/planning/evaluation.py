@@ -14,17 +14,22 @@ about 1e-9 in every quantity.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
+from trim_pomdp.model.prices import Money, Role, at_mean_length
 from trim_pomdp.model.process import RoutingModel
-from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
+from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule, StrategyRule
 
 FloatArray = NDArray[np.float64]
 
 
 def evaluate(policy: Rule | PolicyArtifact, model: RoutingModel) -> PlannedPoint:
-    """Expected accuracy, tokens, regenerations and steps per problem of a policy in a model, exactly.
+    """Expected accuracy, tokens, regenerations, steps, and money, per problem of a policy in a model, exactly.
+
+    Money is None where the model has no tariff.
 
     Parameters
     ----------
@@ -40,8 +45,81 @@ def evaluate(policy: Rule | PolicyArtifact, model: RoutingModel) -> PlannedPoint
         If the policy's observation bins are not those of the model, it is a rule on the PRM score and the model
         sees other evidence, or it has no exact evaluation.
     """
+    if model.tariff is not None:
+        return evaluate_money(policy, model).point
     rule = rule_of(policy)
     return _point(rule.totals(model), model, rule.planned_tradeoff)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a policy does, and what it costs.
+
+    Attributes
+    ----------
+    point : PlannedPoint
+        Exact expectations.
+    money : Money
+        Expected money per problem by model and purpose, exactly (`trim_pomdp.model.prices`).
+    planned_money : float
+        All of it, where solutions so far have their mean length at every step, as plans over money have it.
+    """
+
+    point: PlannedPoint
+    money: Money
+    planned_money: float
+
+
+def evaluate_money(policy: Rule | PolicyArtifact, model: RoutingModel) -> Evaluation:
+    """Expectations of a policy in a model, money by model and purpose among them.
+
+    A policy that leaves every step to the strong model has nothing drafted, and only one that decides on PRM scores has
+    steps scored.
+
+    Raises
+    ------
+    InputError
+        As `evaluate`; or if the model has no tariff.
+    """
+    rule = rule_of(policy)
+    parts = [_evaluation(part, model) for part in rule.parts]
+    if len(parts) == 1:
+        return parts[0]
+    first, second = parts
+    return mix_evaluations(first, second, rule.shares[1])
+
+
+def _evaluation(rule: Rule, model: RoutingModel) -> Evaluation:
+    course = rule.course(model)
+    asked = {"drafted": "weak" in rule.authors, "scored": rule.needs_score}
+    money = model.money(course, **asked)
+    return Evaluation(
+        point=_point(course[:, :7].sum(axis=0), model, rule.planned_tradeoff).model_copy(update={"money": money.total}),
+        money=money,
+        planned_money=model.money(at_mean_length(course, model.step_tokens), **asked).total,
+    )
+
+
+def asked_once(model: RoutingModel) -> dict[Role, float]:
+    """Money per problem of the weak, and the strong, model alone, asked once for all of the solution.
+
+    A router asks step by step, and pays for reading the solution so far each time; without one nobody does.
+    """
+    weak, strong = (evaluate_money(StrategyRule(strategy=name), model) for name in ("weak", "strong"))
+    assert model.tariff is not None  # or else money is not known
+    out: dict[Role, float] = {"weak": weak.money.weak_kept, "strong": strong.money.strong}
+    for role in out:
+        out[role] += model.tariff.prices.of(role).reading(model.tariff.reading(role).prompt_tokens)
+    return out
+
+
+def mix_evaluations(first: Evaluation, second: Evaluation, probability: float) -> Evaluation:
+    """As `mix`, money by purpose included."""
+    return Evaluation(
+        point=mix(first.point, second.point, probability),
+        money=first.money.scaled(1.0 - probability) + second.money.scaled(probability),
+        planned_money=(1.0 - probability) * first.planned_money + probability * second.planned_money,
+    )
 
 
 def rule_of(policy: Rule | PolicyArtifact) -> Rule:
@@ -56,7 +134,7 @@ def mix(first: PlannedPoint, second: PlannedPoint, probability: float) -> Planne
         name: None if a[name] is None or b[name] is None else (1 - probability) * a[name] + probability * b[name]
         for name in a
     }
-    return PlannedPoint.model_validate({**mixed, "tradeoff": None})
+    return PlannedPoint.model_validate({**mixed, "tradeoff": None, "rate": None})
 
 
 def _point(totals: FloatArray, model: RoutingModel, tradeoff: float | None = None) -> PlannedPoint:

@@ -3,7 +3,8 @@
 One table of the routing POMDP serves every tradeoff λ. For each, the solver returns a policy graph whose accuracy and
 tokens are exact and whose value is within the gap of the optimum, so every point is a policy that exists, and no
 policy lies above the frontier by more than the gap. A budget between two points is met by drawing one of two
-neighbouring policies for each problem.
+neighbouring policies for each problem. Where the model has a tariff, all of this can be had over money in place of
+strong tokens: each point then is optimal, to within the gap, at a price μ of money (`over="money"`).
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from numpy.typing import NDArray
 from solvers import Solution, solve, solve_many
 from trim_pomdp.display import Shown, html_table
 from trim_pomdp.errors import InputError
-from trim_pomdp.model.process import RoutingModel
-from trim_pomdp.planning.evaluation import evaluate, mix
+from trim_pomdp.model.prices import Money
+from trim_pomdp.model.process import RoutingModel, Spending
+from trim_pomdp.planning.evaluation import evaluate, evaluate_money, mix
 from trim_pomdp.policies import (
     AlphaVectorRule,
     MixedRule,
     PlannedPoint,
     PolicyArtifact,
+    Rule,
     StrategyRule,
 )
 
@@ -67,7 +70,7 @@ class Frontier(Shown):
     model : RoutingModel
         What was planned in.
     points : tuple of FrontierPoint
-        Sorted by budget; accuracy does not decrease.
+        Sorted by budget (or money); accuracy does not decrease.
     dominated : tuple of FrontierPoint
         Points that another one beats in both, or equals in one and beats in the other.
     weak_only, strong_only : PlannedPoint
@@ -78,6 +81,8 @@ class Frontier(Shown):
         Time that Numba took before that to compile, or to load, the kernels; it does not enter ``==``.
     gap : float
         What the value bounds of each point were asked to be within, in units of the reward.
+    over : {"strong_tokens", "money"}
+        What is spent.
     """
 
     model: RoutingModel
@@ -88,6 +93,7 @@ class Frontier(Shown):
     elapsed_s: float = field(compare=False)
     compile_s: float = field(compare=False)
     gap: float
+    over: Spending = "strong_tokens"
 
     def accuracy_at(self, budgets: Sequence[float] | FloatArray) -> FloatArray:
         """Accuracy at given budgets, on the concave hull of weak-only and all points; flat beyond the last.
@@ -98,6 +104,19 @@ class Frontier(Shown):
             If a budget lies outside [0, 1].
         """
         return hull_at([self.weak_only, *(item.point for item in self.points)], budgets)
+
+    def accuracy_at_money(self, money: Sequence[float] | FloatArray) -> FloatArray:
+        """Accuracy at given money per problem, on the concave hull of both ends and all points; NaN below the cheapest.
+
+        Raises
+        ------
+        InputError
+            If the model has no tariff.
+        """
+        self.model.costs  # noqa: B018  # raises where money is not known
+        points = [self.weak_only, *(item.point for item in self.points), self.strong_only]
+        x, y = concave_hull(np.array([p.money for p in points]), np.array([p.accuracy for p in points]))
+        return np.interp(np.asarray(money, dtype=np.float64), x, y, left=np.nan)
 
     @property
     def last(self) -> PlannedPoint:
@@ -202,6 +221,7 @@ def solve_frontier(
     *,
     gap: float = DEFAULT_GAP,
     threads: int = THREADS,
+    over: Spending = "strong_tokens",
 ) -> Frontier:
     """Plan for many tradeoffs at once.
 
@@ -215,11 +235,13 @@ def solve_frontier(
         Largest difference of the value bounds at the start, as a share of the reward.
     threads : int
         Solver threads.
+    over : {"strong_tokens", "money"}
+        What has a price, and is evenly covered.
 
     Raises
     ------
     InputError
-        If there is no tradeoff, or one is negative.
+        If there is no tradeoff, or one is negative; or money is meant, and the model has no tariff.
     """
     count = int(tradeoffs) if isinstance(tradeoffs, (int, np.integer)) else len(tradeoffs)
     if count < 1:
@@ -227,20 +249,20 @@ def solve_frontier(
     compile_s = compile_kernels(model)
     begin = time.perf_counter()
     chosen = (
-        even_tradeoffs(model, count, threads=threads)
+        even_tradeoffs(model, count, threads=threads, over=over)
         if isinstance(tradeoffs, (int, np.integer))
         else np.sort(np.array(tradeoffs, dtype=np.float64))
     )
-    weights = np.array([model.weights(float(value)) for value in chosen])
+    weights = np.array([model.weights(float(value), over) for value in chosen])
     solutions = solve_many(model.epoch_model, weights, gap=gap * model.reward, threads=threads)
     items = [
-        FrontierPoint(_point_of(solution, model, float(value)), solution.lower, solution.upper)
+        FrontierPoint(_point_of(solution, model, float(value), over), solution.lower, solution.upper)
         for value, solution in zip(chosen, solutions, strict=True)
     ]
-    points, dominated = split_dominated(items)
+    points, dominated = split_dominated(items, over)
     weak, strong = end_points(model)
     elapsed_s = time.perf_counter() - begin
-    return Frontier(model, tuple(points), tuple(dominated), weak, strong, elapsed_s, compile_s, gap)
+    return Frontier(model, tuple(points), tuple(dominated), weak, strong, elapsed_s, compile_s, gap, over)
 
 
 def end_points(model: RoutingModel) -> tuple[PlannedPoint, PlannedPoint]:
@@ -251,14 +273,24 @@ def end_points(model: RoutingModel) -> tuple[PlannedPoint, PlannedPoint]:
     )
 
 
-def split_dominated(items: Sequence[FrontierPoint]) -> tuple[list[FrontierPoint], list[FrontierPoint]]:
-    """Sort by budget, and put points apart that another one dominates."""
-    ordered = sorted(items, key=lambda item: (item.point.budget, -item.point.accuracy, item.tradeoff))
+def spent(point: PlannedPoint, over: Spending) -> float:
+    """What a point spends per problem: its budget, or money."""
+    if over == "strong_tokens":
+        return point.budget
+    assert point.money is not None  # of a model with a tariff
+    return point.money
+
+
+def split_dominated(
+    items: Sequence[FrontierPoint], over: Spending = "strong_tokens"
+) -> tuple[list[FrontierPoint], list[FrontierPoint]]:
+    """Sort by what is spent, and put points apart that another one dominates."""
+    ordered = sorted(items, key=lambda item: (spent(item.point, over), -item.point.accuracy, item.tradeoff))
     points: list[FrontierPoint] = []
     dominated: list[FrontierPoint] = []
     best = -np.inf
     for item in ordered:
-        same = points and item.point.budget == points[-1].point.budget and item.point.accuracy == best
+        same = points and spent(item.point, over) == spent(points[-1].point, over) and item.point.accuracy == best
         if item.point.accuracy > best or same:
             points.append(item)
             best = max(best, item.point.accuracy)
@@ -310,13 +342,19 @@ def hull_at(points: Sequence[PlannedPoint], budgets: Sequence[float] | FloatArra
 # Tradeoffs --------------------------------------------------------------------------------------------------
 
 
-def largest_tradeoff(model: RoutingModel, *, gap: float = 1e-4) -> float:
-    """A price at which intervening never pays, not much above the smallest such price."""
-    high = model.reward / float(model.strong_tokens[model.strong_tokens > 0].min())
+def largest_tradeoff(model: RoutingModel, *, gap: float = 1e-4, over: Spending = "strong_tokens") -> float:
+    """A price at which intervening never pays, not much above the smallest such price.
+
+    Over money it is one at which intervening pays at most by what it saves.
+    """
+    costs = model.strong_tokens if over == "strong_tokens" else regeneration_costs(model)
+    if not (costs > 0).any():
+        raise InputError("regenerating a step costs no money at these prices, so there is nothing to plan over money")
+    high = model.reward / float(costs[costs > 0].min())
     low, solution = 0.0, None
     for _ in range(12):
         middle = 0.5 * (low + high)
-        solution = solve(model.epoch_model, model.weights(middle), gap=gap * model.reward, warm_start=solution)
+        solution = solve(model.epoch_model, model.weights(middle, over), gap=gap * model.reward, warm_start=solution)
         if solution.components[1] > 0.0:
             low = middle
         else:
@@ -324,20 +362,29 @@ def largest_tradeoff(model: RoutingModel, *, gap: float = 1e-4) -> float:
     return high
 
 
-def even_tradeoffs(model: RoutingModel, n: int, *, threads: int = THREADS) -> FloatArray:
-    """`n` tradeoffs, ascending, whose budgets lie evenly between 0 and that of λ = 0."""
-    top = largest_tradeoff(model)
+def regeneration_costs(model: RoutingModel) -> FloatArray:
+    """Money that the strong model costs for a step by step and class, shape (T, 3)."""
+    return model.costs.strong_read[:, None] + model.costs.strong
+
+
+def even_tradeoffs(
+    model: RoutingModel, n: int, *, threads: int = THREADS, over: Spending = "strong_tokens"
+) -> FloatArray:
+    """`n` tradeoffs, ascending, whose budgets (or money) lie evenly between those of the largest one and of 0."""
+    top = largest_tradeoff(model, over=over)
     if n == 1:
         return np.array([0.5 * top])
     scouts = np.concatenate([[0.0], np.geomspace(top * 1e-4, top, _SCOUTS)])
-    budgets = _budgets(model, scouts, threads)
+    budgets = _spendings(model, scouts, threads, over)
+    least = budgets[-1]
+    budgets -= least
     for _ in range(_SCOUT_ROUNDS):  # halve the gaps between neighbours that are too wide
         wide = np.flatnonzero(np.diff(-budgets) > max(1.5 / n, 1.0 / _SCOUTS**2) * budgets[0])
         if len(wide) == 0:
             break
         extra = 0.5 * (scouts[wide] + scouts[wide + 1])
         order = np.argsort(np.concatenate([scouts, extra]), kind="stable")
-        budgets = np.concatenate([budgets, _budgets(model, extra, threads)])[order]
+        budgets = np.concatenate([budgets, _spendings(model, extra, threads, over) - least])[order]
         scouts = np.concatenate([scouts, extra])[order]
     wanted = np.linspace(budgets[0], 0.0, n)
     # Budgets fall with λ up to the solver's gap; interpolation needs them monotone.
@@ -347,16 +394,19 @@ def even_tradeoffs(model: RoutingModel, n: int, *, threads: int = THREADS) -> Fl
     return np.maximum.accumulate(chosen)
 
 
-def _budgets(model: RoutingModel, tradeoffs: FloatArray, threads: int) -> FloatArray:
-    weights = np.array([model.weights(float(value)) for value in tradeoffs])
+def _spendings(model: RoutingModel, prices: FloatArray, threads: int, over: Spending) -> FloatArray:
+    weights = np.array([model.weights(float(value), over) for value in prices])
     solutions = solve_many(model.epoch_model, weights, gap=1e-4 * model.reward, threads=threads)
-    return np.array([solution.components[1] for solution in solutions]) / model.strong_only_tokens
+    unit = model.strong_only_tokens if over == "strong_tokens" else 1.0
+    return np.array([solution.components[model.components.index(over)] for solution in solutions]) / unit
 
 
 # Policies ---------------------------------------------------------------------------------------------------
 
 
-def rule_from_solution(solution: Solution, model: RoutingModel, tradeoff: float) -> AlphaVectorRule:
+def rule_from_solution(
+    solution: Solution, model: RoutingModel, price: float, over: Spending = "strong_tokens"
+) -> AlphaVectorRule:
     """The executable rule of a solution: alpha-vectors of what follows each step, and the filter's parameters."""
     dynamics, observations = model.dynamics, model.observations
     assert dynamics.strong_tokens is not None  # RoutingModel sees to it
@@ -364,7 +414,7 @@ def rule_from_solution(solution: Solution, model: RoutingModel, tradeoff: float)
     by_class = dynamics.hazards_differ
     hazard, hazard_derailed, hazard_wrong = map(tuple, dynamics.end.T.tolist())
     return AlphaVectorRule(
-        tradeoff=tradeoff,
+        tradeoff=_token_price(model, price, over),
         reward=model.reward,
         alpha_vectors=(
             *(tuple((float(a), float(b)) for a, b in solution.vectors(t + 1)) for t in range(T - 1)),
@@ -383,7 +433,16 @@ def rule_from_solution(solution: Solution, model: RoutingModel, tradeoff: float)
         emission_derailed=tuple(model.emission[1].tolist()),
         emission_wrong=tuple(model.emission[2].tolist()),
         strong_tokens=dynamics.strong_tokens,
+        reading_price=(None if over == "strong_tokens" else tuple((price * model.costs.strong_read).tolist())),
     )
+
+
+def _token_price(model: RoutingModel, price: float, over: Spending) -> float:
+    """λ: what a strong token costs, in units of reward, where it has a price or money has."""
+    if over == "strong_tokens":
+        return price
+    assert model.tariff is not None
+    return price * model.tariff.prices.of("strong").writing(1.0)
 
 
 def policy_for_tradeoff(model: RoutingModel, tradeoff: float, *, gap: float = DEFAULT_GAP) -> PolicyArtifact:
@@ -397,7 +456,7 @@ def policy_for_tradeoff(model: RoutingModel, tradeoff: float, *, gap: float = DE
     solution = solve(model.epoch_model, model.weights(tradeoff), gap=gap * model.reward)
     rule = rule_from_solution(solution, model, tradeoff)
     planned = evaluate(rule, model)
-    return _artifact(
+    return planned_artifact(
         model,
         policy=rule,
         planned=planned,
@@ -427,7 +486,7 @@ def policy_for_budget(model: RoutingModel, budget: float, *, gap: float = DEFAUL
     if budget == 0.0:
         weak = StrategyRule(strategy="weak")
         note = "budget 0: the weak model alone"
-        return _artifact(
+        return planned_artifact(
             model,
             policy=weak,
             planned=evaluate(weak, model),
@@ -477,7 +536,7 @@ def _mixture(model: RoutingModel, below: PlannedRule, above: PlannedRule, budget
     wanted = budget * model.strong_only_tokens
     distance = second.strong_tokens - first.strong_tokens
     share = 0.0 if distance <= 0 else float(np.clip((wanted - first.strong_tokens) / distance, 0.0, 1.0))
-    return _artifact(
+    return planned_artifact(
         model,
         policy=MixedRule(first=cheap, second=dear, probability=share),
         planned=mix(first, second, share),
@@ -497,7 +556,7 @@ def _largest_useful(model: RoutingModel, solution: Solution, point: PlannedPoint
         f"budget {budget:g} cannot be spent to advantage: at a price of 0 the best policy uses {point.budget:.4f} of "
         f"strong-only's tokens for accuracy {point.accuracy:.4f} (strong-only: {strong.accuracy:.4f})"
     )
-    return _artifact(
+    return planned_artifact(
         model,
         policy=rule_from_solution(solution, model, 0.0),
         planned=point,
@@ -516,15 +575,27 @@ def check_budget(budget: float) -> None:
         raise InputError(f"budget is {budget:g}; expected a share of strong-only's tokens, from 0 to 1{hint}")
 
 
-def _point_of(solution: Solution, model: RoutingModel, tradeoff: float) -> PlannedPoint:
+def _point_of(solution: Solution, model: RoutingModel, price: float, over: Spending) -> PlannedPoint:
     values = dict(zip(model.components, solution.components.tolist(), strict=True))
-    return PlannedPoint(tradeoff=tradeoff, budget=values["strong_tokens"] / model.strong_only_tokens, **values)
+    return PlannedPoint(
+        tradeoff=_token_price(model, price, over),
+        rate=price if over == "money" else None,
+        budget=values["strong_tokens"] / model.strong_only_tokens,
+        **values,
+    )
 
 
-def _artifact(model: RoutingModel, *, notes: tuple[str, ...] = (), **fields: Any) -> PolicyArtifact:
-    """A policy file that says what it was planned in, and first why not to trust that."""
+def planned_artifact(
+    model: RoutingModel, *, policy: Rule, notes: tuple[str, ...] = (), money: Money | None = None, **fields: Any
+) -> PolicyArtifact:
+    """A policy file that says what it was planned in, what that costs, and first why not to trust that."""
+    if money is None and model.tariff is not None:
+        money = evaluate_money(policy, model).money
     return PolicyArtifact(
         model=model.name,
+        policy=policy,
+        money=money,
+        tariff=model.tariff,
         provenance=model.provenance,
         conditions=model.conditions,
         notes=(*model.dynamics.warnings, *notes),

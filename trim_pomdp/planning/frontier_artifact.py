@@ -8,6 +8,8 @@ from typing import Literal, Self
 from pydantic import NonNegativeFloat
 
 from trim_pomdp.artifacts import Artifact
+from trim_pomdp.model.prices import Tariff
+from trim_pomdp.model.process import Spending
 from trim_pomdp.planning.frontier import Frontier, FrontierPoint, frontier_facts, points_table
 from trim_pomdp.policies import PlannedPoint
 
@@ -44,6 +46,10 @@ class FrontierArtifact(Artifact):
         Time that Numba took to compile, or to load, the kernels.
     gap : float
         Largest difference of the value bounds, as a share of the reward.
+    over : {"strong_tokens", "money"}
+        What is spent, and evenly covered.
+    tariff : Tariff or None
+        What money is reckoned by.
     notes : tuple of str
         Why not to trust the dynamics that it was planned in.
     """
@@ -58,6 +64,8 @@ class FrontierArtifact(Artifact):
     elapsed_s: NonNegativeFloat
     compile_s: NonNegativeFloat
     gap: NonNegativeFloat
+    over: Spending = "strong_tokens"
+    tariff: Tariff | None = None
     notes: tuple[str, ...] = ()
 
     def facts(self) -> Mapping[str, object]:
@@ -82,5 +90,7 @@ class FrontierArtifact(Artifact):
             elapsed_s=frontier.elapsed_s,
             compile_s=frontier.compile_s,
             gap=frontier.gap,
+            over=frontier.over,
+            tariff=frontier.model.tariff,
             notes=frontier.model.dynamics.warnings,
         )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from trim_pomdp.artifacts import write_bytes
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.belief import GOES_ON, OVER, RIGHT, class_prior, next_q, update
-from trim_pomdp.planning.evaluation import rule_of
+from trim_pomdp.planning.evaluation import asked_once, rule_of
 from trim_pomdp.policies import AlphaVectorRule, PlannedPoint, PolicyArtifact, Rule
 
 if TYPE_CHECKING:
@@ -151,7 +151,11 @@ def plot_frontier(
         The threshold rule in the frontier's model; may be empty.
     dynamics : StepDynamics, optional
         Whose measured points to draw; the model's own by default.
+
+    A frontier over money has money on its axis, and nothing measured.
     """
+    if frontier.over == "money":
+        return _plot_over_money(frontier, thresholds)
     unit = frontier.model.strong_only_tokens
     dynamics = frontier.model.dynamics if dynamics is None else dynamics
     ends = (frontier.weak_only, frontier.strong_only)
@@ -182,6 +186,51 @@ def plot_frontier(
         )
         title = "measured: ± 1.96 s.e." if measured else None
         axis.legend(loc="lower right", fontsize=12, title=title, title_fontsize=12, alignment="left")
+        return figure
+
+
+def _plot_over_money(frontier: Frontier, thresholds: Sequence[PlannedPoint]) -> Figure:
+    """Planned frontier over money per problem, the threshold rule and both ends in the same model."""
+    ends = (frontier.weak_only, frontier.strong_only)
+    tariff = frontier.model.tariff
+    assert tariff is not None
+
+    def coordinates(points: Sequence[PlannedPoint]) -> tuple[list[float], list[float]]:
+        return [point.money or 0.0 for point in points], [point.accuracy for point in points]
+
+    with mpl.rc_context(_STYLE):
+        figure, (axis,) = _figure(width=9.4, height=6.2)
+        axis.plot(*coordinates(frontier.planned), color=BLUE, label="planned", zorder=3)
+        most = 1.1 * max(point.money or 0.0 for point in (*frontier.planned, *ends))
+        grid = np.linspace(min(point.money or 0.0 for point in (*frontier.planned, *ends)), most, 400)
+        label = "best draw between two policies, ends among them"
+        axis.plot(grid, frontier.accuracy_at_money(grid), ":", color=BLUE, linewidth=1.6, label=label)
+        inside = [point for point in thresholds if not any(_alike(point, end) for end in ends)]
+        if inside:
+            x, y = coordinates(inside)
+            axis.plot(x, y, "o--", color=ORANGE, markersize=5, linewidth=1.6, label="threshold rule, same model")
+        label = f"weak-only {ends[0].accuracy:.3f}, strong-only {ends[1].accuracy:.3f}, same model"
+        axis.plot(*coordinates(ends), "s", color=GREEN, markersize=8, label=label)
+        once = asked_once(frontier.model)
+        axis.plot(
+            [once["weak"], once["strong"]],
+            [end.accuracy for end in ends],
+            "s",
+            color=GREEN,
+            markerfacecolor="white",
+            markersize=8,
+            label="both asked once a problem, not step by step",
+        )
+        axis.axhline(frontier.strong_only.accuracy, color=GREEN, linewidth=1.0, linestyle=":", zorder=1)
+        currency = tariff.prices.currency
+        axis.set(
+            xlabel="money per problem" + ("" if currency is None else f" ({currency})"),
+            ylabel="accuracy (share of problems solved)",
+            title=frontier.model.dynamics.name,
+            xlim=(0.0, most),
+        )
+        axis.ticklabel_format(axis="x", style="sci", scilimits=(-2, 3))
+        axis.legend(loc="lower right", fontsize=12)
         return figure
 
 
@@ -323,7 +372,7 @@ def gains(rule: AlphaVectorRule, step: int, q: FloatArray, *, ended: bool = Fals
         return np.asarray(rule.reward * prefix[..., OVER, RIGHT] + prefix[..., GOES_ON, :].sum(axis=-1) * follows)
 
     kept, redone = map(value, tables.after[step, int(ended)])
-    return redone - kept, belief @ tables.price
+    return redone - kept, belief @ tables.price[step]
 
 
 def has_policy_map(policy: Rule | PolicyArtifact) -> bool:

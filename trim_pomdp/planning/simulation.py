@@ -1,7 +1,8 @@
 """Monte Carlo in the routing model: a cross-check of the exact evaluation, with standard errors.
 
 Problems are drawn one by one from the model: class, score bin, end, action, what follows. Tokens are class means, so
-their standard errors are those of what is regenerated, not of how long single steps are.
+their standard errors are those of what is regenerated, not of how long single steps are. Where the model has a tariff,
+what is read is the solution of the problem at hand.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from trim_pomdp.artifacts import Record
 from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
+from trim_pomdp.model.belief import KEEP, REGENERATE
+from trim_pomdp.model.prices import Role
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.evaluation import rule_of
 from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
@@ -41,6 +44,8 @@ class SimulatedPoint(Shown, Record):
     discarded_tokens_se: float | None = None
     steps: float
     steps_se: float
+    money: float | None = None
+    money_se: float | None = None
 
     def facts(self) -> Mapping[str, object]:
         """See `Shown`: means with their standard errors."""
@@ -53,7 +58,7 @@ class SimulatedPoint(Shown, Record):
     def z_scores(self, point: PlannedPoint) -> dict[str, float]:
         """Difference from an exact point in standard errors, by quantity (those with a positive one)."""
         out = {}
-        for name, value in point.model_dump(exclude={"tradeoff"}).items():
+        for name, value in point.model_dump(exclude={"tradeoff", "rate"}).items():
             error = getattr(self, f"{name}_se")
             if value is not None and error:
                 out[name] = (getattr(self, name) - value) / error
@@ -85,10 +90,40 @@ def simulate(
         raise InputError(f"{n} problems are too few to simulate; expected at least 2")
     generator = np.random.default_rng(rng)
     rule = rule_of(policy)
-    return _summary(rule.simulated(model, n, generator), model, rule.planned_tradeoff)
+    parts = rule.simulated_parts(model, n, generator)
+    counts = np.concatenate([drawn for _, drawn in parts])
+    money = None if model.tariff is None else np.concatenate([_money(part, drawn, model) for part, drawn in parts])
+    return _summary(counts, money, model, rule.planned_tradeoff)
 
 
-def _summary(counts: FloatArray, model: RoutingModel, tradeoff: float | None) -> SimulatedPoint:
+def _money(rule: Rule, counts: FloatArray, model: RoutingModel) -> FloatArray:
+    """Money of every problem, shape (n,)."""
+    assert model.tariff is not None
+    tariff, prices, weak_tokens = model.tariff, model.tariff.prices, model.accepted_tokens[KEEP]
+    kept, redone = counts[:, 1:4], counts[:, 4:7]
+
+    def read(role: Role, *actions: int) -> FloatArray:
+        """Reading of the requests of these actions."""
+        reading = tariff.reading(role)
+        tokens = np.zeros(len(counts))
+        for action in actions:
+            requests = (kept, redone)[action].sum(axis=1)
+            tokens += reading.prompt_tokens * requests + counts[:, 7 + action]
+            tokens += reading.step_overhead * counts[:, 9 + action]
+        return tokens * tariff.token(role)
+
+    money = read("strong", REGENERATE) + (redone @ model.strong_tokens) * prices.of("strong").writing(1.0)
+    if "weak" in rule.authors:
+        drafts = (kept + redone) @ weak_tokens
+        money += read("weak", KEEP, REGENERATE) + drafts * prices.of("weak").writing(1.0)
+        if rule.needs_score:
+            money += read("prm", KEEP, REGENERATE) + drafts * tariff.token("prm")
+    return money
+
+
+def _summary(
+    counts: FloatArray, money: FloatArray | None, model: RoutingModel, tradeoff: float | None
+) -> SimulatedPoint:
     kept, regenerated = counts[:, 1:4], counts[:, 4:7]
     strong = regenerated @ model.strong_tokens
     columns = {
@@ -96,8 +131,10 @@ def _summary(counts: FloatArray, model: RoutingModel, tradeoff: float | None) ->
         "strong_tokens": strong,
         "regenerations": regenerated.sum(axis=1),
         "budget": strong / model.strong_only_tokens,
-        "steps": counts[:, 1:].sum(axis=1),
+        "steps": counts[:, 1:7].sum(axis=1),
     }
+    if money is not None:
+        columns["money"] = money
     if model.weak_tokens is not None:
         columns["kept_tokens"] = kept @ model.weak_tokens
         columns["discarded_tokens"] = regenerated @ model.weak_tokens

@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.equality import ByContent
@@ -47,7 +54,8 @@ class AlphaVectorRule(Rule):
     to a right or a derailed prefix of a solution that goes on or is over (`trim_pomdp.model.belief.outcome_table`).
     Its value is reward·P(over, right) + P(goes on)·V(q), with q = P(right | goes on) and V(q) the largest of the step's
     alpha-vectors at (q, 1 − q). The gain is the value of regenerating less that of keeping; the price is
-    tradeoff × Σ_class b_class·strong_tokens_class.
+    tradeoff × Σ_class b_class·strong_tokens_class, plus, where it was planned over money, that of the strong model's
+    reading (`reading_price`).
 
     Attributes
     ----------
@@ -74,6 +82,8 @@ class AlphaVectorRule(Rule):
         Probability of each bin, by class.
     strong_tokens : PerClass
         Mean strong tokens of a regenerated step.
+    reading_price : tuple of float or None
+        Price of what the strong model reads for a regenerated step, by step, in units of reward; None: nothing.
     belief_cells : int
         The belief is kept as a multiple of 1 / belief_cells.
     """
@@ -95,6 +105,7 @@ class AlphaVectorRule(Rule):
     emission_derailed: tuple[Probability, ...]
     emission_wrong: tuple[Probability, ...]
     strong_tokens: PerClass
+    reading_price: tuple[NonNegativeFloat, ...] | None = None
     belief_cells: Annotated[int, Field(ge=16, le=1 << 16)] = BELIEF_CELLS
 
     @model_validator(mode="after")
@@ -107,7 +118,7 @@ class AlphaVectorRule(Rule):
             raise ValueError("hazard and hazard_derailed go together")
         if self.hazard is None and self.hazard_wrong is not None:
             raise ValueError("hazard_wrong goes with hazard and hazard_derailed")
-        for name in HAZARDS:
+        for name in (*HAZARDS, "reading_price"):
             value = getattr(self, name)
             if value is not None and len(value) != T:
                 raise ValueError(f"{name} has {len(value)} values; expected {T}")
@@ -121,6 +132,14 @@ class AlphaVectorRule(Rule):
         if any(not vectors for vectors in self.alpha_vectors[:-1]):
             raise ValueError("every step but the last needs at least one alpha-vector")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_reading_price(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Rules planned over strong tokens say, and hash, as before there was money."""
+        document: dict[str, Any] = serialise(self)
+        if self.reading_price is None:
+            document.pop("reading_price", None)
+        return document
 
     @property
     def max_steps(self) -> int:
@@ -190,18 +209,23 @@ class AlphaVectorRule(Rule):
 
     def totals(self, model: RoutingModel) -> FloatArray:
         """See `Rule`: the belief is the *rule's*, the truth is the *model's*, and both are propagated."""
+        return np.asarray(self.course(model)[:, :7].sum(axis=0))
+
+    def course(self, model: RoutingModel) -> FloatArray:
+        """See `Rule`."""
         from trim_pomdp import _kernels
 
         check_bins(self, model)
         dynamics = model.dynamics
-        totals: FloatArray = _kernels.propagate_alpha(
+        by_step: FloatArray = _kernels.propagate_alpha(
             self.tables.arguments,
             dynamics.weak_success_by_step,
             dynamics.end,
             np.ascontiguousarray(model.emission),
             model.outcomes,
+            model.accepted_tokens,
         )
-        return totals
+        return by_step
 
     def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> FloatArray:
         """See `Rule`."""
@@ -227,8 +251,8 @@ class RuleTables(ByContent):
     emission : ndarray of shape (3, J)
     after : ndarray of shape (T, 2, 2, 3, 2, 2)
         What follows an action: `trim_pomdp.model.belief.outcome_table`.
-    price : ndarray of shape (3,)
-        λ × strong tokens, by class.
+    price : ndarray of shape (T, 3)
+        λ × strong tokens by class, plus the price of the strong model's reading, by step.
     reward : float
     cells : int
         Number of belief cells.
@@ -258,7 +282,7 @@ class RuleTables(ByContent):
         empty = np.zeros((1, 3))
         return cls(
             np.zeros(1), np.zeros((1, 3)), np.zeros((3, 1)), empty, np.zeros(2, dtype=np.int64),
-            np.zeros((1, 2, 2, 3, 2, 2)), np.zeros(3), 0.0, 1,
+            np.zeros((1, 2, 2, 3, 2, 2)), np.zeros((1, 3)), 0.0, 1,
         )  # fmt: skip
 
     @classmethod
@@ -276,7 +300,7 @@ class RuleTables(ByContent):
             end=end,
             emission=rule.emission,
             after=outcome_table(rule.strong_success, rule.repair, np.broadcast_to(np.array(rule.recovery), (T,)), end),
-            price=rule.tradeoff * rule.strong_tokens.array,
+            price=rule.tradeoff * rule.strong_tokens.array + np.array(rule.reading_price or (0.0,) * T)[:, None],
             reward=rule.reward,
             cells=rule.belief_cells,
         )
@@ -382,7 +406,7 @@ class _RuleLists:
     end: list[list[float]]
     values: list[_Envelope]
     after: list[Any]
-    price: list[float]
+    price: list[list[float]]
 
     @classmethod
     def of(cls, rule: AlphaVectorRule) -> _RuleLists:
@@ -431,7 +455,7 @@ class AlphaVectorRouter(RuleRouter):
             self._value_and_q((b0, b1, b2), step, outcomes) for outcomes in self._lists.after[step][int(seen.ended)]
         )
         gain = redone - kept
-        right_price, derailed_price, wrong_price = self._lists.price
+        right_price, derailed_price, wrong_price = self._lists.price[step]
         price = b0 * right_price + b1 * derailed_price + b2 * wrong_price
         after = (self._rounded(keep), self._rounded(redo))
         action = REGENERATE if gain > price else KEEP

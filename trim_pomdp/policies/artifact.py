@@ -8,11 +8,16 @@ from typing import Literal
 from trim_pomdp.artifacts import Artifact, Record
 from trim_pomdp.display import Shown
 from trim_pomdp.model.conditions import Conditions
+from trim_pomdp.model.prices import Money, Tariff
 from trim_pomdp.policies.base import AnyRule
 
 
 class PlannedPoint(Shown, Record):
-    """What a policy is expected to do, per problem; None where the dynamics know too little."""
+    """What a policy is expected to do, per problem; None where the dynamics know too little, or prices are not known.
+
+    `tradeoff` is the price of a strong token that it was planned at, `rate` the reward that a unit of money was worth
+    to it, where it was planned over money.
+    """
 
     tradeoff: float | None = None
     accuracy: float
@@ -22,6 +27,8 @@ class PlannedPoint(Shown, Record):
     kept_tokens: float | None = None
     discarded_tokens: float | None = None
     steps: float | None = None
+    money: float | None = None
+    rate: float | None = None
 
     def facts(self) -> Mapping[str, object]:
         """See `Shown`."""
@@ -39,8 +46,8 @@ class PolicyArtifact(Artifact):
         Exact expectation of that policy in the model it was planned in; None for a rule that no model was there for.
     model : str
         Names of observations and dynamics.
-    asked_budget, asked_tradeoff : float or None
-        What it was made for.
+    asked_budget, asked_tradeoff, asked_max_cost : float or None
+        What it was made for: a share of strong-only's tokens, a price, or money per problem.
     value : float or None
         Exact value of the policy itself, reward × accuracy − tradeoff × strong tokens (None for a mixture).
     value_lower, value_upper : float or None
@@ -48,6 +55,11 @@ class PolicyArtifact(Artifact):
         grid, so its own value can lie a little below the lower bound.
     added_variance : float or None
         Variance of strong tokens per problem that mixing adds to the average variance of the two policies.
+    money : Money or None
+        Expected money per problem by model and purpose; `tariff` holds the prices, and what is read, that it was
+        planned for.
+    accuracy_bound : float or None
+        No policy in the model that costs `asked_max_cost` or less is more accurate than this (certified).
     conditions : Conditions or None
         Under which the models were observed that it was planned for.
     notes : tuple of str
@@ -60,10 +72,14 @@ class PolicyArtifact(Artifact):
     planned: PlannedPoint | None = None
     asked_budget: float | None = None
     asked_tradeoff: float | None = None
+    asked_max_cost: float | None = None
     value: float | None = None
     value_lower: float | None = None
     value_upper: float | None = None
     added_variance: float | None = None
+    money: Money | None = None
+    tariff: Tariff | None = None
+    accuracy_bound: float | None = None
     conditions: Conditions | None = None
     notes: tuple[str, ...] = ()
 
@@ -74,8 +90,10 @@ class PolicyArtifact(Artifact):
             "form": self.policy.form,
             "asked budget": self.asked_budget,
             "asked tradeoff": self.asked_tradeoff,
+            "asked max cost": self.asked_max_cost,
             "accuracy": None if planned is None else planned.accuracy,
             "budget": None if planned is None else planned.budget,
             "strong tokens": None if planned is None else planned.strong_tokens,
+            "money": None if planned is None else planned.money,
             "model": self.model,
         }

@@ -24,6 +24,7 @@ from trim_pomdp.artifacts import Record, validate
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
+from trim_pomdp.model.prices import Role as Role
 
 if TYPE_CHECKING:
     from trim_pomdp.model.observations import ClassTable
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 Author = Literal["weak", "strong"]
-Role = Literal["weak", "strong", "prm"]
 Belief = tuple[float, float, float]
 
 
@@ -219,8 +219,23 @@ class Rule(Shown, Record):
         """
         raise InputError(f"a policy of the form {self.form!r} has no exact evaluation in a routing model; run it live")
 
+    def course(self, model: RoutingModel) -> FloatArray:
+        """What `totals` expects by step, and the length of solutions, which money needs; shape (T, 9).
+
+        The last two columns: expected tokens of the solution before kept, and before regenerated steps.
+
+        Raises
+        ------
+        InputError
+            As `totals`.
+        """
+        raise InputError(f"a policy of the form {self.form!r} has no exact evaluation in a routing model; run it live")
+
     def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> FloatArray:
-        """What `totals` expects, drawn for n problems: right or not (1, 0) and counts; shape (n, 7).
+        """What `totals` expects, drawn for n problems, and lengths of solutions so far; shape (n, 11).
+
+        Right or not (1, 0), counts of (action, class); and summed over kept, and over regenerated, steps: tokens of the
+        solution before the step (two columns), and number of steps before it (two more).
 
         Raises
         ------
@@ -228,6 +243,12 @@ class Rule(Shown, Record):
             As `totals`.
         """
         raise InputError(f"a policy of the form {self.form!r} has no simulation in a routing model; run it live")
+
+    def simulated_parts(
+        self, model: RoutingModel, n: int, rng: np.random.Generator
+    ) -> tuple[tuple[Rule, FloatArray], ...]:
+        """What is `simulated`, apart by the rule of `parts` that was drawn."""
+        return ((self, self.simulated(model, n, rng)),)
 
 
 class RuleRouter:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trim_pomdp.model.propagation import routing_moments
+from trim_pomdp.model.propagation import course, routing_moments
 from trim_pomdp.policies.base import FloatArray, Rule
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ class MemorylessRule(Rule):
     def totals(self, model: RoutingModel) -> FloatArray:
         """See `Rule.totals`: the hidden state alone is propagated."""
         return memoryless_totals(self.regenerate_by_bin(model), model)
+
+    def course(self, model: RoutingModel) -> FloatArray:
+        """See `Rule.course`."""
+        return memoryless_course(self.regenerate_by_bin(model), model)
 
     def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> FloatArray:
         """See `Rule.simulated`."""
@@ -49,6 +53,13 @@ def memoryless_totals(by_bin: FloatArray, model: RoutingModel) -> FloatArray:
     return np.concatenate([[moments.accuracy[0]], moments.kept[0], moments.regenerated[0]])
 
 
+def memoryless_course(by_bin: FloatArray, model: RoutingModel) -> FloatArray:
+    """`Rule.course` of P(regenerate | class, observation bin)."""
+    dynamics = model.dynamics
+    regenerate = regenerate_by_class(by_bin, model)
+    return course(regenerate, dynamics.weak_success_by_step, dynamics.end, model.outcomes, model.accepted_tokens)
+
+
 def simulate_counts(
     model: RoutingModel,
     n: int,
@@ -71,8 +82,8 @@ def simulate_counts(
 
     Returns
     -------
-    ndarray of shape (n, 7)
-        Right or not, and counts of (action, class).
+    ndarray of shape (n, 11)
+        See `Rule.simulated`; a model without weak tokens takes kept steps to have none.
     """
     from trim_pomdp import _kernels
     from trim_pomdp.policies.alpha_vectors import RuleTables
@@ -81,7 +92,7 @@ def simulate_counts(
     dynamics = model.dynamics
     cumulative = np.cumsum(model.emission, axis=1)
     cumulative[:, -1] = np.inf  # a uniform draw never falls behind the last bin, whatever rounding says
-    out = np.zeros((n, 7))
+    out = np.zeros((n, 11))
     _kernels.simulate(
         rng,
         out,
@@ -93,5 +104,6 @@ def simulate_counts(
         dynamics.end,
         cumulative,
         model.outcomes,
+        model.accepted_tokens,
     )
     return out

@@ -87,11 +87,22 @@ class MixedRule(Rule):
         first, second = (part.totals(model) for part in self.parts)
         return (1.0 - self.probability) * first + self.probability * second
 
+    def course(self, model: RoutingModel) -> FloatArray:
+        """See `Rule`."""
+        first, second = (part.course(model) for part in self.parts)
+        return (1.0 - self.probability) * first + self.probability * second
+
     def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> FloatArray:
+        """See `Rule`."""
+        return np.concatenate([counts for _, counts in self.simulated_parts(model, n, rng)])
+
+    def simulated_parts(
+        self, model: RoutingModel, n: int, rng: np.random.Generator
+    ) -> tuple[tuple[Rule, FloatArray], ...]:
         """See `Rule`; how many problems each policy gets is drawn too."""
         second = int(rng.binomial(n, self.probability))
         sizes = ((self.first, n - second), (self.second, second))
-        return np.concatenate([part.simulated(model, size, rng) for part, size in sizes if size])
+        return tuple((part, part.simulated(model, size, rng)) for part, size in sizes if size)
 
 
 def _at(part: Rule) -> str:

@@ -13,7 +13,7 @@ from trim_pomdp.errors import UnsetParameterError
 from trim_pomdp.model.belief import KEEP, REGENERATE
 from trim_pomdp.model.observations import ClassTable
 from trim_pomdp.policies.base import Decision, FloatArray, Rule, RuleRouter, StepObservation
-from trim_pomdp.policies.in_model import memoryless_totals, simulate_counts
+from trim_pomdp.policies.in_model import memoryless_course, memoryless_totals, simulate_counts
 
 if TYPE_CHECKING:
     from trim_pomdp.model.process import RoutingModel
@@ -47,17 +47,24 @@ class PosteriorRule(Rule):
         """See `Rule`: with fine score bins the running minimum is propagated, a bin; else nothing is remembered."""
         if model.observations.emission != "step":
             return memoryless_totals(self._by_bin(model), model)
+        return np.asarray(self.course(model)[:, :7].sum(axis=0))
+
+    def course(self, model: RoutingModel) -> FloatArray:
+        """See `Rule`."""
+        if model.observations.emission != "step":
+            return memoryless_course(self._by_bin(model), model)
         from trim_pomdp import _kernels
 
         dynamics = model.dynamics
-        totals: FloatArray = _kernels.propagate_posterior(
+        by_step: FloatArray = _kernels.propagate_posterior(
             self.actions(model),
             dynamics.weak_success_by_step,
             dynamics.end,
             model.emission,
             model.outcomes,
+            model.accepted_tokens,
         )
-        return totals
+        return by_step
 
     def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> FloatArray:
         """See `Rule`."""

@@ -15,13 +15,16 @@ be), the weak model goes on alone.
 A model that is given up (so is one whose reply the request does not allow) ends the problem as `Caps.on_failure`
 declares: it fails; or the weak or the strong model goes on alone, beginning with the step in hand, whose draft the weak
 model keeps and the strong one replaces. Where that model is itself given up, or out of tokens, the problem fails.
+
+While a score is awaited, `Attempt.foreseen` says what will be wanted next if the step is kept, or if it is not, so that
+a model can begin; what it does in vain is counted apart (`Attempt.note_ahead`) and changes nothing else.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -29,7 +32,7 @@ from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError, TrimError
 from trim_pomdp.model.belief import KEEP, REGENERATE
 from trim_pomdp.policies.base import Author, Decision, Role, Router, StepObservation
-from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest
+from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest, Usage
 from trim_pomdp.runtime.records import (
     DecisionRecord,
     Fallback,
@@ -127,12 +130,14 @@ class _Step:
 
     weak: Generation | None = None
     scoring: Scoring | None = None
+    ended: bool = False
     seen: StepObservation | None = None
     decision: Decision | None = None
     action: int | None = None
     capped: bool = False
     fallback: bool = False
     strong: Generation | None = None
+    ahead: dict[Author, Usage] = field(default_factory=dict)
 
     @property
     def accepted(self) -> Generation | None:
@@ -145,7 +150,7 @@ class _Step:
         weak = self.weak.tokens if self.weak else 0
         kept = self.action == KEEP
         asked_weak, asked_strong = (item.usage if item else None for item in (self.weak, self.strong))
-        return TokenCounts(
+        counts = TokenCounts(
             weak_kept=weak if kept else 0,
             weak_discarded=0 if kept else weak,
             strong=self.strong.tokens if self.strong else 0,
@@ -156,6 +161,7 @@ class _Step:
             strong_cached=asked_strong.cached if asked_strong else 0,
             scored_cached=self.scoring.cached if self.scoring else 0,
         )
+        return counts + _ahead_counts(self.ahead) if self.ahead else counts
 
 
 @dataclass(eq=False)
@@ -212,6 +218,7 @@ class Attempt:
         self._fallback: Fallback | None = None
         self._given_up: dict[Role, str] = {}  # what each of them met
         self._strong_tokens = 0
+        self._flawed_in_a_row = 0
         self._answer: str | None = None
         self._correct: bool | None = None
         self._is_judged = False
@@ -225,6 +232,30 @@ class Attempt:
     def pending(self) -> Call | None:
         """What is wanted next; None once the solution has ended."""
         return self._pending
+
+    def foreseen(self, action: int) -> Call | None:
+        """The call that follows the pending score if it leads to this action, as far as can be told.
+
+        None unless a score is awaited for a decision; and none after a kept step that ends the solution, or before one
+        that the strong model writes alone.
+        """
+        step = self._steps[-1] if self._steps else None
+        if self._pending is None or self._pending.role != "prm" or step is None or step.action is not None:
+            return None
+        if action == REGENERATE:
+            return self._call("strong", tuple(self._texts))
+        assert step.weak is not None
+        is_last = len(self._texts) + 1 >= self.caps.max_steps or (
+            step.weak.flaw is not None and self._flawed_in_a_row + 1 >= self.caps.degenerate_steps
+        )
+        if step.ended or is_last or self.router.writer(len(self._texts) + 1) == "strong":
+            return None
+        return self._call("weak", (*self._texts, step.weak.text))
+
+    def note_ahead(self, author: Author, usage: Usage) -> None:
+        """Count what a model did in vain on a foreseen call, or only to be ready for it."""
+        spent = self._steps[-1].ahead
+        spent[author] = spent.get(author, Usage(0, 0, 0)) + usage
 
     def receive(self, reply: GeneratedStep | SolutionScores, seconds: float = 0.0) -> None:
         """Go on with the reply to the pending call, which took so many seconds.
@@ -267,7 +298,6 @@ class Attempt:
         return reason
 
     def _write_steps(self) -> Generator[Call, _Reply, Reason]:
-        flawed_in_a_row = 0
         while len(self._texts) < self.caps.max_steps:
             accepted = yield from self._next_step()
             self._texts.append(accepted.text)
@@ -276,8 +306,8 @@ class Attempt:
                 return "answer"
             if accepted.stop == "end":
                 return "no answer"
-            flawed_in_a_row = flawed_in_a_row + 1 if accepted.flaw else 0
-            if flawed_in_a_row >= self.caps.degenerate_steps:
+            self._flawed_in_a_row = self._flawed_in_a_row + 1 if accepted.flaw else 0
+            if self._flawed_in_a_row >= self.caps.degenerate_steps:
                 return "degenerate"
         return "step cap"
 
@@ -336,12 +366,12 @@ class Attempt:
         features = {"tokens": float(draft.tokens)}
         if draft.logprobs or not draft.tokens:  # else the model offers none, which says nothing of the step
             features |= logprob_features(draft.logprobs)
+        step.ended = draft.stop == "end" or self.format.answer((*self._texts, draft.text)) is not None
         if self.router.needs_score or self.record_scores:
             step.scoring = yield from self._score((*self._texts, draft.text))
             features["score"] = step.scoring.scores[-1]
             features["minimum"] = min((score for score in self._own_scores if score is not None), default=1.0)
-        ended = draft.stop == "end" or self.format.answer((*self._texts, draft.text)) is not None
-        step.seen = StepObservation(len(self._texts), ended, features, draft.true_class)
+        step.seen = StepObservation(len(self._texts), step.ended, features, draft.true_class)
         step.decision = self.router.decide(step.seen)
         step.action = step.decision.action
 
@@ -349,10 +379,7 @@ class Attempt:
         if role in self._given_up:
             raise _GivenUpError(role)
         steps = tuple(self._texts)
-        limit = self.caps.max_step_tokens
-        if role == "strong":
-            limit = min(limit, self._strong_tokens_left)
-        reply = yield Call(role, StepRequest(self.problem, steps, self.seed, limit, self.format))
+        reply = yield self._call(role, steps)
         try:
             step = _step_in(reply, role)
         except Exception as error:
@@ -368,6 +395,12 @@ class Attempt:
             true_class=self.oracle(self.problem, (*steps, step.text)) if self.oracle else None,
             seconds=reply.seconds,
         )
+
+    def _call(self, role: Author, steps: tuple[str, ...]) -> Call:
+        limit = self.caps.max_step_tokens
+        if role == "strong":
+            limit = min(limit, self._strong_tokens_left)
+        return Call(role, StepRequest(self.problem, steps, self.seed, limit, self.format))
 
     def _score(self, steps: tuple[str, ...]) -> Generator[Call, _Reply, Scoring]:
         """Have the steps scored; those that stand and had no score yet get theirs."""
@@ -476,6 +509,19 @@ def logprob_features(logprobs: tuple[float, ...]) -> dict[str, float]:
 def described(error: Exception) -> str:
     """Class and message of an error, on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _ahead_counts(spent: Mapping[Author, Usage]) -> TokenCounts:
+    none = Usage(0, 0, 0)
+    weak, strong = spent.get("weak", none), spent.get("strong", none)
+    return TokenCounts(
+        weak_ahead=weak.output,
+        strong_ahead=strong.output,
+        weak_ahead_read=weak.prompt,
+        weak_ahead_cached=weak.cached,
+        strong_ahead_read=strong.prompt,
+        strong_ahead_cached=strong.cached,
+    )
 
 
 def _step_in(reply: _Reply, role: Author) -> GeneratedStep:

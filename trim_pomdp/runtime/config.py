@@ -24,8 +24,11 @@ r"""The models file: which models a run asks, how they sample, and the limits of
     separator = "blank-line"                # or "newline", or how a step's first line begins: '## Step'
     thinking = "route"                      # or "one-step": what stands in <think>…</think> is not routed
 
+A model's prices stand in a table of its own, per million tokens, ``[weak.price]``, ``[strong.price]``, ``[prm.price]``:
+``input``, ``cached`` (where a prefix cache held them; default: as input), ``output``.
+
 Before the tables, ``checker = "exact"`` or ``"package.module:function"`` says who judges answers that are not
-mathematics.
+mathematics, ``currency`` what prices are in.
 
 A table may be absent where nothing asks its model. What it may say depends on its backend
 (`trim_pomdp.runtime.backends`).
@@ -99,6 +102,8 @@ class ModelsFile(Record):
     steps : Steps
     checker : str
         What judges answers: ``math``, ``exact``, or ``package.module:function``.
+    currency : str or None
+        Of all prices, for people.
     """
 
     weak: GeneratorTable | None = None
@@ -107,6 +112,7 @@ class ModelsFile(Record):
     limits: Limits = Limits()
     steps: Steps = Steps()
     checker: str = "math"
+    currency: str | None = None
 
     @field_validator("checker")
     @classmethod
@@ -155,4 +161,6 @@ def _file_of(document: dict[str, Any], path: str | Path) -> type[ModelsFile]:
 def model_config(file: ModelsFile, roles: Collection[Role], folder: Path) -> dict[str, Any]:
     """What of a models file defines a run that asks these roles, as JSON values."""
     tables = {role: file.table(role) for role in ROLES if role in roles}
-    return {role: table.config(folder) for role, table in tables.items() if table is not None}
+    configs = {role: table.config(folder) for role, table in tables.items() if table is not None}
+    # A run is the same run whatever it costs.
+    return {role: {key: value for key, value in config.items() if key != "price"} for role, config in configs.items()}

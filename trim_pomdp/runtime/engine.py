@@ -18,6 +18,7 @@ from typing import Any
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies.base import Role, SetupError
+from trim_pomdp.runtime.ahead import Ahead
 from trim_pomdp.runtime.attempt import Attempt, Call
 from trim_pomdp.runtime.protocols import (
     Closable,
@@ -27,6 +28,8 @@ from trim_pomdp.runtime.protocols import (
     ServedModel,
     SolutionScores,
     StepScorer,
+    Usage,
+    WarmedGenerator,
 )
 from trim_pomdp.runtime.records import SolutionRecord
 
@@ -94,6 +97,18 @@ class Models:
         with self.clock.working():
             return await self._answer(call)
 
+    async def timed(self, call: Call) -> tuple[GeneratedStep | SolutionScores, float]:
+        """`answer`, and the seconds that it took."""
+        began = perf_counter()
+        return await self.answer(call), perf_counter() - began
+
+    async def warm(self, call: Call) -> Usage:
+        """Have the strong model read what it would continue."""
+        assert isinstance(self.strong, WarmedGenerator)
+        assert not isinstance(call.request, ScoreRequest)
+        with self.clock.working():
+            return await self.strong.warm(call.request)
+
     @property
     def facts(self) -> dict[str, dict[str, Any]]:
         """What was found out about served models and defines a run, by role."""
@@ -135,6 +150,8 @@ async def solve_all(
     finished: Callable[[SolutionRecord], None],
     *,
     in_flight: int = 64,
+    overlap: bool = False,
+    warm_strong: bool = False,
 ) -> None:
     """Solve problems, so many at a time.
 
@@ -150,21 +167,29 @@ async def solve_all(
         Told of every ended solution, in the order in which they end. What it raises ends the run.
     in_flight : int
         Problems under way at once.
+    overlap : bool
+        While a step is scored, have the weak model write the next one, as if that step stood.
+    warm_strong : bool
+        While a step is scored, have the strong model read what it would continue.
 
     Raises
     ------
     InputError
-        If `in_flight` is below 1.
+        If `in_flight` is below 1, or the strong model cannot be made to read without writing.
     SetupError
         If a model is wanted that the run does not have, or truth that nobody knows.
     """
     if in_flight < 1:
         raise InputError(f"in_flight is {in_flight}; expected at least 1")
+    if warm_strong and models.strong is not None and not isinstance(models.strong, WarmedGenerator):
+        raise InputError("the strong model's backend cannot be made to read without writing; leave out warm_strong")
     waiting = iter(problems)
 
     async def work() -> None:
         for problem in waiting:
-            finished(await _solve(start(problem), models))
+            attempt = start(problem)
+            ahead = Ahead(attempt, models, overlap=overlap, warm=warm_strong) if overlap or warm_strong else None
+            finished(await _solve(attempt, models, ahead))
 
     workers = [asyncio.create_task(work()) for _ in range(in_flight)]
     try:
@@ -176,18 +201,18 @@ async def solve_all(
         await models.close()
 
 
-async def _solve(attempt: Attempt, models: Models) -> SolutionRecord:
+async def _solve(attempt: Attempt, models: Models, ahead: Ahead | None) -> SolutionRecord:
     try:
         while (call := attempt.pending) is not None:
-            began = perf_counter()
+            foreseen = None if ahead is None else await ahead.reply(call)
             try:
-                reply = await models.answer(call)
+                reply, seconds = foreseen or await models.timed(call)
             except SetupError:
                 raise
             except Exception as error:
                 attempt.lose(error)
             else:
-                attempt.receive(reply, perf_counter() - began)
+                attempt.receive(reply, seconds)
         if attempt.answer_is_plain:
             attempt.judge()
         else:  # not in the event loop, where other problems would wait
@@ -196,4 +221,7 @@ async def _solve(attempt: Attempt, models: Models) -> SolutionRecord:
         raise
     except Exception as error:
         attempt.fail(error)
+    finally:
+        if ahead is not None:
+            await ahead.stop()
     return attempt.record

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from trim_pomdp.text.boxes import ends_in_thinking
 from trim_pomdp.text.format import StepFormat
-from trim_pomdp.text.steps import split_steps
+from trim_pomdp.text.steps import StepCutter
 
 _FIRST = (
     "{prompt}\n\nWrite only the first step of the solution, and nothing else. If that step completes the solution, put "
@@ -25,11 +25,13 @@ _NEXT = (
 )
 _FENCED = re.compile(r"\s*(`{3,}|~{3,})[^\n`]*\n(.*?)\n?\s*\1\s*", re.DOTALL)
 _OPENING = re.compile(
-    r"(?:(?:sure|certainly|of course|okay|ok|alright)\b.{0,100}|.{0,60}\b(?:next|first|following) step\b.{0,60})[:.!]",
+    r"(?:(?:sure|certainly|of course|okay|ok|alright|here(?:'s| is))\b.{0,100}[:.!]"
+    r"|.{0,60}\b(?:next|first|following) step\b.{0,60}:)",
     re.IGNORECASE | re.DOTALL,
 )
 _LABEL = re.compile(
-    r"(?:#{1,6}\s+)?(?:\*\*|__)?\s*(?:(?:next\s+)?step\s*\d+|next\s+step)\s*(?:(?:\*\*|__)?\s*[:.)–—-]\s*(?:\*\*|__)?|\*\*|__|(?=\n|\Z))\s*",
+    r"(?:#{1,6}\s+)?(?P<bold>\*\*|__)?\s*(?:(?:next\s+)?step\s*\d+|next\s+step)\s*"
+    r"(?:(?P<end>\*\*|__)?\s*[:.)–—-]\s*(?P<after>\*\*|__)?|(?P<alone>\*\*|__)|(?=\n|\Z))\s*",
     re.IGNORECASE,
 )
 
@@ -53,24 +55,31 @@ def step_of_reply(reply: str, steps: Sequence[str], form: StepFormat) -> tuple[s
     """
     fenced = _FENCED.fullmatch(reply)
     in_thinking = ends_in_thinking("\n".join(steps))
-    pieces = split_steps(
-        fenced[2] if fenced else reply, form.separator, thinking=form.thinking, in_thinking=in_thinking
-    )
+    cutter = StepCutter(form.separator, thinking=form.thinking, in_thinking=in_thinking, keep_blocks=form.keep_blocks)
+    pieces = [*cutter.feed(fenced[2] if fenced else reply), *cutter.close()]
     known = {_essence(step) for step in steps}
     labelled = not form.ends_at_newlines or any(_LABEL.match(step) for step in steps)
     while len(pieces) > 1 and (_is_opening(pieces[0]) or _essence(pieces[0]) in known):
         pieces = pieces[1:]
     if not pieces:
         return "", False
-    step = pieces[0]
-    label = None if labelled else _LABEL.match(step)
-    return (step[label.end() :] if label else step) or step, len(pieces) > 1
+    return pieces[0] if labelled else _unlabelled(pieces[0]) or pieces[0], len(pieces) > 1
+
+
+def _unlabelled(step: str) -> str:
+    """A step without its label."""
+    label = _LABEL.match(step)
+    if label is None:
+        return step
+    rest, bold = step[label.end() :], label["bold"]
+    if bold and not (label["end"] or label["after"] or label["alone"]):  # all of it is bold
+        return rest.removesuffix(bold)
+    return rest
 
 
 def _essence(step: str) -> str:
     """A step without its label and white space; nothing for a label alone."""
-    label = _LABEL.match(step)
-    return " ".join(step[label.end() if label else 0 :].split())
+    return " ".join(_unlabelled(step).split())
 
 
 def _is_opening(step: str) -> bool:

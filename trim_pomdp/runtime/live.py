@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
+from trim_pomdp.runtime.money import PRICES_FILE
 from trim_pomdp.runtime.run import Progress, Routing, run
 from trim_pomdp.runtime.solutions import write_solutions
 from trim_pomdp.runtime.sources import roles_asked
@@ -18,7 +19,9 @@ from trim_pomdp.runtime.summary import RunSummary
 if TYPE_CHECKING:
     from trim_pomdp.data.problems import Problem
     from trim_pomdp.model.observations import ClassTable
+    from trim_pomdp.model.prices import Prices
     from trim_pomdp.model.process import RoutingModel
+    from trim_pomdp.runtime.shards import Shard
     from trim_pomdp.runtime.sources import ModelSource
 
 POLICY_FILE = "policy.json"
@@ -138,6 +141,10 @@ def run_live(
     in_flight: int = 64,
     progress: Progress | None = None,
     record_scores: bool = False,
+    shard: Shard | None = None,
+    overlap: bool = False,
+    warm_strong: bool = False,
+    prices: Prices | None = None,
 ) -> RunSummary:
     """Route problems with a plan's policy; traces, solutions and the policy go into the folder.
 
@@ -148,12 +155,14 @@ def run_live(
     problems : sequence of Problem
     source : ModelSource
         Only the models that the policy can ask are loaded.
-    folder, resume, in_flight, progress
+    folder, resume, in_flight, progress, shard, overlap, warm_strong
         As in `trim_pomdp.runtime.run.run`.
     seed : int
         Of all draws.
     record_scores : bool
         Have every step scored, whether the policy needs it or not.
+    prices : Prices or None
+        Kept in the folder, where `trim_pomdp.runtime.money.run_money` finds them; no part of what defines the run.
 
     Raises
     ------
@@ -178,6 +187,9 @@ def run_live(
     )
     roles = roles_asked(rule, source.caps, record_scores=record_scores)
     source.require(roles)
+    files = {POLICY_FILE: plan.artifact.model_dump_json(indent=1) + "\n"}
+    if prices is not None:
+        files[PRICES_FILE] = prices.model_dump_json(indent=1) + "\n"
     summary = run(
         problems,
         routing.start,
@@ -188,7 +200,10 @@ def run_live(
         in_flight=in_flight,
         progress=progress,
         strong_only_tokens=plan.strong_only_tokens,
-        files={POLICY_FILE: plan.artifact.model_dump_json(indent=1) + "\n"},
+        shard=shard,
+        overlap=overlap,
+        warm_strong=warm_strong,
+        files=files,
     )
     write_solutions(folder, problems)
     return summary
@@ -200,8 +215,8 @@ def _as_plan(given: LivePlan | PolicyArtifact | Rule) -> LivePlan:
     return plan_from_file(given, None) if isinstance(given, PolicyArtifact) else given
 
 
-def result_document(summary: RunSummary, plan: LivePlan) -> dict[str, Any]:
-    """What was measured beside what was planned, as JSON values."""
+def result_document(summary: RunSummary, plan: LivePlan, money: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What was measured beside what was planned, as JSON values; `money` as it is, where it is known."""
     planned = plan.artifact.planned
     compared = ("accuracy", "strong_tokens", "regenerations")
 
@@ -218,10 +233,12 @@ def result_document(summary: RunSummary, plan: LivePlan) -> dict[str, Any]:
         "budget": summary.budget,
         "budget_se": summary.budget_se,
         "asked_budget": plan.artifact.asked_budget,
+        "asked_max_cost": plan.artifact.asked_max_cost,
         "planned": expected(planned),
         "weak_only": expected(plan.weak_only),
         "strong_only": expected(plan.strong_only),
         "tokens": summary.tokens,
+        "money": None if money is None else dict(money),
         "wall_s": summary.wall_s,
         "overhead_share": summary.overhead_share,
         "failed": summary.failed,

@@ -136,6 +136,15 @@ class Generator(Protocol):
         ...
 
 
+@runtime_checkable
+class WarmedGenerator(Protocol):
+    """A generator whose server can be made ready for a step before it is wanted."""
+
+    async def warm(self, request: StepRequest) -> Usage:
+        """Have the prompt of a step read, so that the server's prefix cache knows it; nothing is written."""
+        ...
+
+
 class StepScorer(Protocol):
     """A process reward model."""
 

@@ -103,6 +103,12 @@ class TokenCounts(Record):
         Read by the weak model, the strong one (0 where nobody counted) and the PRM, every request anew.
     weak_cached, strong_cached, scored_cached : int
         Those among them that a prefix cache knew.
+    weak_ahead, strong_ahead : int
+        Generated ahead and in vain, beside all of those above: weak steps that were written while the one before was
+        scored, and thrown away as that did not stand; one token each time that the strong model only read. Not of
+        requests that were broken off, which nobody counts.
+    weak_ahead_read, weak_ahead_cached, strong_ahead_read, strong_ahead_cached : int
+        Read for that, and known to a prefix cache.
     """
 
     weak_kept: NonNegativeInt = 0
@@ -114,6 +120,12 @@ class TokenCounts(Record):
     strong_read: NonNegativeInt = 0
     strong_cached: NonNegativeInt = 0
     scored_cached: NonNegativeInt = 0
+    weak_ahead: NonNegativeInt = 0
+    strong_ahead: NonNegativeInt = 0
+    weak_ahead_read: NonNegativeInt = 0
+    weak_ahead_cached: NonNegativeInt = 0
+    strong_ahead_read: NonNegativeInt = 0
+    strong_ahead_cached: NonNegativeInt = 0
 
     def __add__(self, other: TokenCounts) -> TokenCounts:
         return TokenCounts(**{name: getattr(self, name) + getattr(other, name) for name in TokenCounts.model_fields})

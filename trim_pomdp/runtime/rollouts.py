@@ -27,6 +27,10 @@ from trim_pomdp.runtime.attempt import logprob_features
 from trim_pomdp.runtime.records import Generation, SolutionRecord
 from trim_pomdp.text.boxes import step_answer
 
+PROBLEMS_FILE = "problems.jsonl"
+ROLLOUT_FILES = ("weak.jsonl", "scores.jsonl", "labelled.jsonl", "strong.jsonl", "repair.jsonl")
+"""What rollouts write from their traces: one line a solution, its id that of its problem and ``/weak`` or the like."""
+
 
 @dataclass(frozen=True)
 class Repair:

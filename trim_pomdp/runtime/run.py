@@ -20,6 +20,7 @@ from trim_pomdp.policies.base import Rule, SetupError, content_hash
 from trim_pomdp.runtime.attempt import Attempt, Caps, Oracle
 from trim_pomdp.runtime.engine import Models, solve_all
 from trim_pomdp.runtime.records import SolutionRecord, TerminalRecord
+from trim_pomdp.runtime.shards import Shard
 from trim_pomdp.runtime.summary import RunSummary, summarise
 from trim_pomdp.runtime.traces import TraceWriter
 from trim_pomdp.text import mathematics
@@ -118,6 +119,9 @@ def run(
     progress: Progress | None = None,
     strong_only_tokens: float | None = None,
     files: Mapping[str, str] | None = None,
+    shard: Shard | None = None,
+    overlap: bool = False,
+    warm_strong: bool = False,
 ) -> RunSummary:
     """Solve problems and write their traces.
 
@@ -144,6 +148,11 @@ def run(
         The unit of the budget.
     files : mapping of str to str
         Texts to keep in the folder, by file name; written before the first problem.
+    shard : Shard or None
+        Solve this part of the problems.
+    overlap, warm_strong : bool
+        What models do while a score is awaited, see `trim_pomdp.runtime.engine.solve_all`; all but time and tokens that
+        were spent ahead are the same without, so that a run may be resumed with or without.
 
     Returns
     -------
@@ -153,12 +162,14 @@ def run(
     Raises
     ------
     InputError
-        If two problems have the same id, or the folder is not fit (see `TraceWriter`).
+        If two problems have the same id, there are fewer than shards, or the folder is not fit (see `TraceWriter`).
     """
     _require_distinct(problems)
+    mine, part = (problems, {}) if shard is None else (shard.of(problems), shard.config)
     if any(problem.answer is not None and not _PLAIN.fullmatch(problem.answer) for problem in problems):
         mathematics.start()  # in the background, so that the first answer need not wait for it
-    defined = {**config, "problems": fingerprint(problems), **({"found": models.facts} if models.facts else {})}
+    found = {"found": models.facts} if models.facts else {}
+    defined = {**config, **part, "problems": fingerprint(problems), **found}
     with TraceWriter(folder, defined, resume=resume, files=files) as traces:
         done = {item.problem for item in traces.terminals}
         began, worked = perf_counter(), models.clock.seconds
@@ -172,10 +183,11 @@ def run(
             terminal = solution.terminal.model_copy(update=times)
             traces.append(replace(solution, terminal=terminal))
             if progress is not None:
-                progress(len(traces.terminals), len(problems), terminal)
+                progress(len(traces.terminals), len(mine), terminal)
 
-        todo = (problem for problem in problems if problem.id not in done)
-        asyncio.run(solve_all(todo, start, models, finished, in_flight=in_flight))
+        todo = (problem for problem in mine if problem.id not in done)
+        ahead = {"overlap": overlap, "warm_strong": warm_strong}
+        asyncio.run(solve_all(todo, start, models, finished, in_flight=in_flight, **ahead))
         return replace(summarise(traces.terminals, strong_only_tokens), faults=models.faults)
 
 

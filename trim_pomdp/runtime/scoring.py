@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from trim_pomdp.artifacts import require_writable, validate
 from trim_pomdp.data.features import LOGPROBS, LogprobName
@@ -19,6 +20,8 @@ from trim_pomdp.runtime.attempt import logprob_features
 from trim_pomdp.runtime.backends.base import AnyGenerator, AnyScorer, LogprobGenerator
 from trim_pomdp.runtime.batching import score_all
 from trim_pomdp.runtime.protocols import ScoreRequest
+from trim_pomdp.runtime.shards import Shard
+from trim_pomdp.runtime.traces import RunArtifact, first_difference
 from trim_pomdp.text.format import DEFAULT_FORMAT, StepFormat
 
 _BATCH = 32
@@ -145,6 +148,46 @@ def _nothing_left_empty(out: Path) -> Iterator[None]:
         if out.stat().st_size == 0:
             out.unlink()
         raise
+
+
+def scoring_config(
+    solutions: Sequence[LabelledSolution], scorer: SolutionScorer, models: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What defines the scoring of these solutions, shards apart, as JSON values."""
+    text = json.dumps([(item.id, item.problem, item.steps, item.label) for item in solutions])
+    return {
+        "mode": "score",
+        "models": models,
+        "prm": scorer.name if scorer.prm else None,
+        "logprobs": scorer.weak is not None,
+        "steps": asdict(scorer.format),
+        "solutions": {"count": len(solutions), "sha256": hashlib.sha256(text.encode()).hexdigest()},
+    }
+
+
+def shard_file(out: Path) -> Path:
+    """What stands beside the scores of a shard, and says of what they are one."""
+    return out.with_name(f"{out.name}.shard.json")
+
+
+def claim_shard(out: Path, shard: Shard | None, config: Mapping[str, Any]) -> None:
+    """Write, beside the scores of a shard that are to come, what they are a part of.
+
+    Raises
+    ------
+    InputError
+        If `out` is there already, and is another shard, or one at all where the whole is wanted.
+    """
+    path = shard_file(out)
+    run = RunArtifact.of({**config, **({} if shard is None else shard.config)})
+    if out.exists():
+        before = RunArtifact.read(path) if path.is_file() else RunArtifact.of(config)
+        if before.config_hash != run.config_hash:
+            raise InputError(f"{out}: is another scoring; {first_difference(before.config, run.config)}")
+    elif shard is not None:
+        run.save(path)
+    else:
+        path.unlink(missing_ok=True)  # of a file that is gone
 
 
 def check_out(out: Path, *, resume: bool) -> None:

@@ -160,5 +160,8 @@ def mean_and_error(values: Sequence[float]) -> tuple[float | None, float | None]
 
 def _times(ended: Sequence[TerminalRecord]) -> tuple[float, float]:
     """Time that passed and time that models worked, summed over sessions."""
-    last = {item.session: item for item in ended}
+    last: dict[int, TerminalRecord] = {}
+    for item in ended:
+        if item.session not in last or item.elapsed_s >= last[item.session].elapsed_s:
+            last[item.session] = item
     return sum(item.elapsed_s for item in last.values()), sum(item.models_s for item in last.values())

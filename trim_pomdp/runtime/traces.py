@@ -177,13 +177,31 @@ def read_traces(folder: str | Path) -> Iterator[SolutionRecord]:
         If there is no trace, or a whole line of it is no record.
     """
     path = Path(folder) / TRACE_FILE
-    try:
-        stream = path.open("rb")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    with stream:
+    with _opened(path) as stream:
         for solution, _ in _solutions(stream, path):
             yield solution
+
+
+def trace_places(folder: str | Path) -> Iterator[tuple[TerminalRecord, int, int]]:
+    """How the problems of a run ended, each with the offsets in the trace at which its lines begin and end.
+
+    Raises
+    ------
+    InputError
+        As `read_traces`.
+    """
+    path, begin = Path(folder) / TRACE_FILE, 0
+    with _opened(path) as stream:
+        for solution, end in _solutions(stream, path):
+            yield solution.terminal, begin, end
+            begin = end
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def _solutions(stream: BinaryIO, path: Path) -> Iterator[tuple[SolutionRecord, int]]:
@@ -261,11 +279,12 @@ def _refuse_others(folder: Path, run: RunArtifact) -> bool:
         return False
     before = RunArtifact.read(path)
     if before.config_hash != run.config_hash:
-        raise InputError(f"{folder}: is another run; {_first_difference(before.config, run.config)}")
+        raise InputError(f"{folder}: is another run; {first_difference(before.config, run.config)}")
     return True
 
 
-def _first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def first_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What of a configuration is another one now, as a phrase."""
     old, new = _flat(before), _flat(now)
     for key in sorted({*old, *new}):
         if key not in old or key not in new or old[key] != new[key]:

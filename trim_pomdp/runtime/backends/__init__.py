@@ -7,6 +7,7 @@ None where it has no such thing. A backend from elsewhere is named by its module
 
 BACKENDS = {
     "dummy": "trim_pomdp.runtime.backends.dummy",
+    "judge": "trim_pomdp.runtime.backends.judge",
     "openai": "trim_pomdp.runtime.backends.openai",
     "replay": "trim_pomdp.runtime.backends.replay",
     "scores-http": "trim_pomdp.runtime.backends.scores_http",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from trim_pomdp.artifacts import Record
 from trim_pomdp.errors import InputError
+from trim_pomdp.model.prices import Price, ReaderPrice
 from trim_pomdp.policies.base import Author, Role
 from trim_pomdp.runtime.backends import BACKENDS
 from trim_pomdp.runtime.protocols import BatchGenerator, BatchScorer, Generator, ScoreRequest, StepScorer
@@ -68,7 +69,9 @@ class ModelTable(Record):
 
 
 class GeneratorTable(ModelTable):
-    """A table of a model that writes steps."""
+    """A table of a model that writes steps; its price, as that of a scorer, is no part of what defines a run."""
+
+    price: Price | None = None
 
     def load(self, role: Author, place: Place) -> AnyGenerator:
         """Load the model for a role.
@@ -83,6 +86,8 @@ class GeneratorTable(ModelTable):
 
 class ScorerTable(ModelTable):
     """A table of a process reward model."""
+
+    price: ReaderPrice | None = None
 
     def load(self, place: Place) -> AnyScorer:
         """Load the model.

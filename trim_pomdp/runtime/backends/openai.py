@@ -20,6 +20,7 @@ that a server that honours seeds writes the same again, as far as batches do not
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -124,6 +125,16 @@ class OpenAIGenerator:
     async def generate(self, request: StepRequest) -> GeneratedStep:
         """See `Generator`."""
         return await (self._instructed(request) if self.instructed else self._continued(request))
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """Nothing was found out about the server that defines a run."""
+        return {}
+
+    @property
+    def faults(self) -> Mapping[str, int]:
+        """See `ServedModel`."""
+        return self.server.faults
 
     async def close(self) -> None:
         """Close the connections."""

@@ -12,7 +12,7 @@ import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -24,7 +24,7 @@ from trim_pomdp.policies.base import SetupError
 from trim_pomdp.runtime.backends.base import Place
 from trim_pomdp.runtime.backends.prompts import LocalRenderer, Message, Renderer, VllmRenderer
 from trim_pomdp.runtime.backends.remote import Connection, Url
-from trim_pomdp.runtime.http import RefusedError, Service
+from trim_pomdp.runtime.http import Patience, RefusedError, ServerError, Service
 from trim_pomdp.runtime.replies import Reply, parse_reply
 
 Api = Literal["chat", "completions"]
@@ -49,6 +49,8 @@ _NOT_TAKEN = re.compile(
 )
 _TEMPLATE = re.compile(r"\{(prompt|system)\}")
 _KEPT = 4096
+# A run should not wait long for a server that is not there when it begins.
+_FIRST_PATIENCE = Patience(timeout_s=60.0, deadline_s=10.0, tries=2)
 
 
 class OpenAITable(Connection):
@@ -67,7 +69,8 @@ class OpenAITable(Connection):
         folder (seen from the models file) or hub name of a tokenizer whose chat template says it. With neither of them
         the server is asked to render the prompt, which llama.cpp and vLLM do.
     extra_body : dict
-        More keys for every request, as ``{reasoning_effort = "low"}``; they go before our own.
+        More keys for every request, as ``{reasoning_effort = "low"}``; they go before our own, and are part of what
+        defines a run, so no place for secrets.
     """
 
     model: str = Field(min_length=1)
@@ -99,19 +102,22 @@ class OpenAITable(Connection):
         return [self.base_url] if isinstance(self.base_url, str) else self.base_url
 
     def server(self, place: Place) -> OpenAIServer:
-        """The server of the table.
+        """The server of the table, which is asked what it is.
 
         Raises
         ------
         InputError
-            If the environment variable of its key is not set, or the tokenizer cannot be loaded.
+            If the environment variable of its key is not set, the tokenizer cannot be loaded, or the server is not
+            there.
         """
         roots = [url.rstrip("/").removesuffix("/v1").rstrip("/") for url in self._listed]
+        service, version = self.connect(place, roots), _version(self._listed[0])
         return OpenAIServer(
-            service=self.connect(place, roots),
+            service=service,
             model=self.model,
             api=self.api,
-            version=_version(self._listed[0]),
+            version=version,
+            kind=asyncio.run(_kind(replace(service, patience=_FIRST_PATIENCE), version)),
             extra_body=self.extra_body,
             renderer=self._renderer(place),
         )
@@ -133,6 +139,26 @@ class OpenAITable(Connection):
 def _version(url: str) -> str:
     path = urlsplit(url).path.rstrip("/")
     return "/v1" if not path or path.endswith("/v1") else ""
+
+
+async def _kind(service: Service, version: str) -> Kind:
+    """What the server is; `InputError` if it is not there, or does not take the key."""
+
+    def read(document: Any) -> Kind:
+        listed = document.get("data") if isinstance(document, dict) else None
+        owners = [item.get("owned_by") for item in listed or () if isinstance(item, dict)]
+        return next((_OWNERS[owner] for owner in owners if owner in _OWNERS), "other")
+
+    try:
+        return await service.get(f"{version}/models", read)
+    except RefusedError as error:
+        if error.status == 401:
+            raise InputError(str(error)) from None
+        return "other"  # it has no such list
+    except ServerError as error:
+        raise InputError(str(error)) from None
+    finally:
+        await service.close()
 
 
 @dataclass(frozen=True)
@@ -177,6 +203,7 @@ class OpenAIServer:
         See `OpenAITable`.
     version : str
         What comes between the address and the paths of the interface.
+    kind : {"llama.cpp", "vllm", "sglang", "other"}
     renderer : Renderer or None
         Makes prompts of chats for completions; None: the server does.
     prefill : {"auto", "plain", "continue", "prefix"}
@@ -187,12 +214,12 @@ class OpenAIServer:
     model: str
     api: Api = "chat"
     version: str = "/v1"
+    kind: Kind = "other"
     extra_body: Mapping[str, Any] = field(default_factory=dict)
     renderer: Renderer | None = None
     prefill: Prefill = "auto"
 
     def __post_init__(self) -> None:
-        self._kind: asyncio.Future[Kind] | None = None
         self._left_out: set[str] = set()
         self._openings: OrderedDict[tuple[str, ...], str] = OrderedDict()
         self._path = f"{self.version}/{'chat/completions' if self.api == 'chat' else 'completions'}"
@@ -207,47 +234,34 @@ class OpenAIServer:
         SetupError
             If nobody can render prompts.
         """
-        kind = await self.kind()
-        body = await self._body(question, kind)
+        body = await self._body(question)
         while True:
             sent = self._adapted(body)
             stop = sent.get("stop")
-            has_tokens = "logprobs" in sent
+            counted = "logprobs" in sent and self.kind == "llama.cpp"
 
-            def read(document: Any, stop: str | None = stop, counted: bool = has_tokens) -> Reply:
-                counted = counted and kind == "llama.cpp"
-                return parse_reply(document, stop, prefix=self._repeated(question), counted=counted)
+            def read(document: Any, stop: str | None = stop, counted: bool = counted) -> Reply:
+                prefix = question.begun if self.api == "chat" else ""
+                return parse_reply(document, stop, prefix=prefix, counted=counted)
 
             try:
                 return await self.service.post(self._path, sent, read)
             except RefusedError as error:
-                if error.status not in (400, 422) or not self._learn(str(error), sent):
+                if error.status not in (400, 403, 422) or not self._learn(str(error), sent):
                     raise
 
-    async def kind(self) -> Kind:
-        """What the server is, found out once."""
-        known = self._kind
-        if known is None or (known.done() and (known.cancelled() or known.exception() is not None)):
-            known = self._kind = asyncio.ensure_future(self._find_kind())
-        return await asyncio.shield(known)
+    @property
+    def faults(self) -> Mapping[str, int]:
+        """What went wrong with requests so far, by kind."""
+        return self.service.faults
 
     async def close(self) -> None:
         """Close the connections."""
         await self.service.close()
 
-    async def _find_kind(self) -> Kind:
-        def read(document: Any) -> Kind:
-            owners = [item.get("owned_by") for item in document["data"]]
-            return next((_OWNERS[owner] for owner in owners if owner in _OWNERS), "other")
-
-        try:
-            return await self.service.get(f"{self.version}/models", read)
-        except RefusedError:  # it has no such list
-            return "other"
-
     # Bodies -----------------------------------------------------------------------------------------------------
 
-    async def _body(self, question: Question, kind: Kind) -> dict[str, Any]:
+    async def _body(self, question: Question) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.model,
             "max_tokens": question.max_tokens,
@@ -259,25 +273,22 @@ class OpenAIServer:
         if self.api == "chat":
             body |= {"messages": list(question.messages), "logprobs": True, "top_logprobs": question.top}
             if question.begun:
-                body |= self._continuing(body["messages"], kind)
+                body |= self._continuing(body["messages"])
         else:
-            body |= {"prompt": await self._rendered(question, kind), "logprobs": question.top}
-            if kind == "vllm":  # the template has put them there
+            body |= {"prompt": await self._rendered(question), "logprobs": question.top}
+            if self.kind == "vllm":  # the template has put them there
                 body["add_special_tokens"] = False
-        body |= _PLAIN_SAMPLING[kind]
+        body |= _PLAIN_SAMPLING[self.kind]
         return {**{key: value for key, value in body.items() if value is not None}, **self.extra_body}
 
-    def _continuing(self, messages: list[dict[str, Any]], kind: Kind) -> dict[str, Any]:
+    def _continuing(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
         """What makes the server go on with the last message, rather than answer it."""
         how = self.prefill
         if how == "auto":
-            how = "continue" if kind in ("vllm", "sglang") else "plain"
+            how = "continue" if self.kind in ("vllm", "sglang") else "plain"
         if how == "prefix":  # DeepSeek, Mistral
             messages[-1] = {**messages[-1], "prefix": True}
         return {"continue_final_message": True, "add_generation_prompt": False} if how == "continue" else {}
-
-    def _repeated(self, question: Question) -> str:
-        return question.begun if self.api == "chat" else ""
 
     def _adapted(self, body: dict[str, Any]) -> dict[str, Any]:
         """The body without what this server was found not to take."""
@@ -301,23 +312,23 @@ class OpenAIServer:
 
     # Prompts ----------------------------------------------------------------------------------------------------
 
-    async def _rendered(self, question: Question, kind: Kind) -> str:
+    async def _rendered(self, question: Question) -> str:
         """The text of the messages, which ends in the assistant's turn."""
         opening = question.messages[:-1] if question.begun else question.messages
         key = tuple(message["content"] for message in opening)
         found = self._openings.get(key)
         if found is None:
-            found = self._openings[key] = await self._renderer_of(kind)(list(opening))
+            found = self._openings[key] = await self._any_renderer()(list(opening))
             if len(self._openings) > _KEPT:
                 self._openings.popitem(last=False)
         return found + question.begun
 
-    def _renderer_of(self, kind: Kind) -> Renderer:
+    def _any_renderer(self) -> Renderer:
         if self.renderer is not None:
             return self.renderer
-        if kind == "llama.cpp":
+        if self.kind == "llama.cpp":
             return LlamaRenderer(self.service)
-        if kind == "vllm":
+        if self.kind == "vllm":
             return VllmRenderer(self.service, self.model)
         raise SetupError(
             f"{self.service.name}: this server renders no chat template; give the table a template or a tokenizer, or "

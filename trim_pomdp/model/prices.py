@@ -1,0 +1,325 @@
+r"""Money: what models charge for tokens, what they read, and what a problem costs by model and purpose.
+
+A generator is asked once a step, for which it reads the problem and the solution so far, and writes the step. The
+process reward model reads problem, solution so far and the weak step. With P tokens of the problem (prompt template
+included) and L of the solution so far, a request reads
+
+.. math::
+    P + L + o (t - 1) \text{ tokens at step } t \text{ (the reward model: and the weak step's)},
+
+o being what an earlier step takes in the model's prompt beyond the tokens that were generated; the share of it that
+prefix caches hold is charged at the cached price.
+
+What a policy costs is exact: E[L] is carried along with the probability of every state (`money`). A *plan* over money
+takes the solution so far to have its mean length at step t, :math:`L = a (t - 1)`, since all that it knows of the past
+is P(right): money of a step then is a table (`StepCosts`), and the plan is optimal for that table.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeFloat
+
+from trim_pomdp.artifacts import Record, validate
+from trim_pomdp.display import Shown
+from trim_pomdp.errors import InputError
+from trim_pomdp.files import read_text
+
+FloatArray = NDArray[np.float64]
+Role = Literal["weak", "strong", "prm"]
+ROLES: tuple[Role, ...] = ("weak", "strong", "prm")
+_MILLION = 1e6
+_KEEP, _REGENERATE = 0, 1
+
+
+class Price(Record):
+    """Price of a million tokens of a model that writes, in any currency.
+
+    Attributes
+    ----------
+    input : float
+        Of tokens read.
+    cached : float or None
+        Of tokens read that a prefix cache held; None: as `input`.
+    output : float
+        Of tokens written.
+    """
+
+    input: NonNegativeFloat
+    cached: NonNegativeFloat | None = None
+    output: NonNegativeFloat
+
+    def reading(self, tokens: float, cached: float = 0.0) -> float:
+        """Money for so many tokens read, so many of which a cache held."""
+        held = self.input if self.cached is None else self.cached
+        return ((tokens - cached) * self.input + cached * held) / _MILLION
+
+    def writing(self, tokens: float) -> float:
+        """Money for so many tokens written."""
+        return tokens * self.output / _MILLION
+
+
+class ReaderPrice(Price):
+    """Price of a million tokens of a reward model, which only reads.
+
+    `output` may be given (a judge's price list has one), but bills nothing: a verdict is one token a step.
+    """
+
+    output: NonNegativeFloat = 0.0
+
+
+class Prices(Record):
+    """Prices of the models, None where nobody said; `currency` is for people."""
+
+    weak: Price | None = None
+    strong: Price | None = None
+    prm: ReaderPrice | None = None
+    currency: str | None = None
+
+    def of(self, role: Role) -> Price:
+        """Price of a model.
+
+        Raises
+        ------
+        InputError
+            If it has none.
+        """
+        prices: dict[Role, Price | None] = {"weak": self.weak, "strong": self.strong, "prm": self.prm}
+        if (price := prices[role]) is None:
+            raise InputError(f"no price of the {role} model; give a table [{role}.price] with input, output and cached")
+        return price
+
+
+def read_prices(path: str | Path) -> Prices | None:
+    """Prices of a TOML file with tables ``[weak.price]``, ``[strong.price]``, ``[prm.price]``, such as a models file.
+
+    What else stands there is passed over, but ``currency``. None where there is no price at all.
+
+    Raises
+    ------
+    InputError
+        If it is no TOML, or a price is wrong; naming file, table and key.
+    """
+    try:
+        document = tomllib.loads(read_text(path, "TOML in UTF-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not TOML in UTF-8 ({error})") from None
+    found: dict[str, Price] = {
+        role: validate(ReaderPrice if role == "prm" else Price, table["price"], source=f"{path}, [{role}.price]")
+        for role in ROLES
+        if isinstance(table := document.get(role), dict) and "price" in table
+    }
+    if not found:
+        return None
+    return validate(Prices, {**found, "currency": document.get("currency")}, source=str(path))
+
+
+class Money(Shown, Record):
+    """Money by model and purpose, in the currency of the prices.
+
+    Attributes
+    ----------
+    weak_read, weak_kept, weak_discarded : float
+        The weak model's reading, and its steps that were kept and those that were regenerated.
+    strong_read, strong : float
+        The strong model's reading and writing.
+    scored : float
+        What the process reward model read.
+    """
+
+    weak_read: NonNegativeFloat = 0.0
+    weak_kept: NonNegativeFloat = 0.0
+    weak_discarded: NonNegativeFloat = 0.0
+    strong_read: NonNegativeFloat = 0.0
+    strong: NonNegativeFloat = 0.0
+    scored: NonNegativeFloat = 0.0
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return sum(self.by_purpose.values())
+
+    @property
+    def by_purpose(self) -> dict[str, float]:
+        """Amounts by name."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`."""
+        return {**self.by_purpose, "total": self.total}
+
+    @property
+    def document(self) -> dict[str, float]:
+        """Amounts by name and their total, as JSON values."""
+        return {**self.by_purpose, "total": self.total}
+
+    def scaled(self, factor: float) -> Money:
+        """So many times of it."""
+        return Money(**{name: factor * value for name, value in self.by_purpose.items()})
+
+    def __add__(self, other: Money) -> Money:
+        return Money(**{name: value + getattr(other, name) for name, value in self.by_purpose.items()})
+
+
+class Reading(Record):
+    """What a model reads.
+
+    Attributes
+    ----------
+    prompt_tokens : float
+        Mean tokens of a problem, prompt template included.
+    step_overhead : float
+        Mean tokens of an earlier step in the model's prompt beyond those that were generated (a mark that asks for its
+        score; another tokenizer); negative where there are fewer.
+    cached : float
+        Share of what it reads that prefix caches hold.
+    """
+
+    prompt_tokens: NonNegativeFloat
+    step_overhead: float = 0.0
+    cached: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+
+
+class Tariff(Record):
+    """What money is reckoned by: prices, and what each model reads.
+
+    Attributes
+    ----------
+    prices : Prices
+    weak, strong, prm : Reading
+    step_tokens : float or None
+        Mean tokens that a step adds to a solution, as plans over money have it; None: as the dynamics imply.
+    """
+
+    prices: Prices
+    weak: Reading
+    strong: Reading
+    prm: Reading
+    step_tokens: NonNegativeFloat | None = None
+
+    @classmethod
+    def of(cls, prices: Prices, prompt_tokens: float, cached: Mapping[str, float] | float = 0.0) -> Tariff:
+        """The same prompt length for all models, and a cached share for all or by model."""
+        shares = cached if isinstance(cached, Mapping) else dict.fromkeys(ROLES, cached)
+        readings = {role: Reading(prompt_tokens=prompt_tokens, cached=shares.get(role, 0.0)) for role in ROLES}
+        return cls(prices=prices, weak=readings["weak"], strong=readings["strong"], prm=readings["prm"])
+
+    def reading(self, role: Role) -> Reading:
+        """What a model reads."""
+        readings: dict[Role, Reading] = {"weak": self.weak, "strong": self.strong, "prm": self.prm}
+        return readings[role]
+
+    def read(self, role: Role, requests: FloatArray, before: FloatArray) -> FloatArray:
+        """Money for reading problem and solution so far, of as many requests at each step; shape (T, …).
+
+        Parameters
+        ----------
+        requests : ndarray of shape (T, …)
+            Mean number of requests by step.
+        before : ndarray of shape (T, …)
+            Expected tokens of the solution so far, summed over them.
+        """
+        reading = self.reading(role)
+        steps = np.arange(len(requests)).reshape(-1, *(1,) * (requests.ndim - 1))
+        tokens = requests * (reading.prompt_tokens + reading.step_overhead * steps) + before
+        return np.maximum(tokens, 0.0) * self.token(role)  # an overhead below zero may be more than there is
+
+    def token(self, role: Role) -> float:
+        """Money for a token that a model reads."""
+        return self.prices.of(role).reading(1.0, self.reading(role).cached)
+
+
+def money(tariff: Tariff, course: FloatArray, tokens: FloatArray, *, drafted: bool, scored: bool) -> Money:
+    """Expected money per problem.
+
+    Parameters
+    ----------
+    course : ndarray of shape (T, 9)
+        What becomes of a policy step by step: `trim_pomdp.policies.Rule.course`.
+    tokens : ndarray of shape (2, 3)
+        Mean tokens of a step by who wrote it (weak, strong) and class of the weak step.
+    drafted : bool
+        Whether the weak model is asked at all; the strong model alone writes without drafts.
+    scored : bool
+        Whether the PRM is asked.
+    """
+    weak, strong = tariff.prices.of("weak"), tariff.prices.of("strong")
+    counts, before = course[:, 1:7].reshape(-1, 2, 3), course[:, 7:]
+    requests, (kept, redone) = counts.sum(axis=2), counts.sum(axis=0)
+    out = {
+        "strong_read": tariff.read("strong", requests[:, _REGENERATE], before[:, _REGENERATE]).sum(),
+        "strong": strong.writing(redone @ tokens[_REGENERATE]),
+    }
+    if drafted:
+        out["weak_read"] = tariff.read("weak", requests, before).sum()
+        out["weak_kept"] = weak.writing(kept @ tokens[_KEEP])
+        out["weak_discarded"] = weak.writing(redone @ tokens[_KEEP])
+    if drafted and scored:
+        drafts = (kept + redone) @ tokens[_KEEP]
+        out["scored"] = tariff.read("prm", requests, before).sum() + tariff.token("prm") * drafts
+    return Money(**{name: float(value) for name, value in out.items()})
+
+
+def mean_step_tokens(course: FloatArray) -> float:
+    """Mean tokens that a step adds to solutions, such that they explain all lengths of solutions so far."""
+    steps = (course[:, 1:7].sum(axis=1) * np.arange(len(course))).sum()
+    return float(course[:, 7:].sum() / steps) if steps > 0 else 0.0
+
+
+def at_mean_length(course: FloatArray, step_tokens: float) -> FloatArray:
+    """The same course, with as many tokens for every earlier step, as plans over money have it."""
+    requests = course[:, 1:7].reshape(-1, 2, 3).sum(axis=2)
+    before = requests * (step_tokens * np.arange(len(course)))[:, None]
+    return np.concatenate([course[:, :7], before], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class StepCosts:
+    """Money of one step by step index, action and class of the weak step, where drafts are made at every step.
+
+    Attributes
+    ----------
+    total : ndarray of shape (T, 2, 3)
+        Of all purposes.
+    strong_read : ndarray of shape (T,)
+        Of the strong model's reading, if it is asked.
+    strong : ndarray of shape (3,)
+        Of its writing, by class.
+    """
+
+    total: FloatArray
+    strong_read: FloatArray
+    strong: FloatArray
+
+    @classmethod
+    def of(cls, tariff: Tariff, tokens: FloatArray, step_tokens: float, steps: int, scored: bool) -> StepCosts:
+        """Costs where the solution so far has its mean length at every step.
+
+        Parameters
+        ----------
+        tokens : ndarray of shape (2, 3)
+            As in `money`.
+        step_tokens : float
+            Mean tokens that a step adds to the solution.
+        steps : int
+            Step cap.
+        scored : bool
+            Whether every step is scored.
+        """
+        once, before = np.ones(steps), step_tokens * np.arange(steps, dtype=np.float64)
+        strong_read = tariff.read("strong", once, before)
+        strong = tariff.prices.of("strong").writing(1.0) * tokens[_REGENERATE]
+        total = np.zeros((steps, 2, 3))
+        total += tariff.read("weak", once, before)[:, None, None]
+        total += tariff.prices.of("weak").writing(1.0) * tokens[_KEEP]
+        if scored:
+            total += tariff.read("prm", once, before)[:, None, None] + tariff.token("prm") * tokens[_KEEP]
+        total[:, _REGENERATE] += strong_read[:, None] + strong
+        return cls(total, strong_read, strong)
