@@ -94,8 +94,7 @@ class Keeper:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                process_group=0,
-                preexec_fn=_end_with_parent,
+                preexec_fn=_begin,
             ).pid
 
     def _forked(self, server: dict[str, Any]) -> int:
@@ -105,10 +104,9 @@ class Keeper:
             return pid
         code = 1
         try:
-            os.setpgid(0, 0)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            _end_with_parent()
+            _begin()
             if os.getppid() != keeper:
                 os._exit(1)
             _redirect(server["log"])
@@ -167,7 +165,9 @@ def _signal_group(pid: int, number: int) -> None:
         pass
 
 
-def _end_with_parent() -> None:
+def _begin() -> None:
+    """A server is a process group of its own, and is ended by the kernel when its keeper is."""
+    os.setpgid(0, 0)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -184,6 +184,8 @@ def _redirect(log: str) -> None:
 
 
 if __name__ == "__main__":
+    # This file's folder is no place to import from; its neighbours have names that others may have too.
+    sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
     # Unbuffered: what follows the first line is left for `select`.
     with open(0, "rb", buffering=0, closefd=False) as first:
         Keeper(**json.loads(first.readline())).run()
