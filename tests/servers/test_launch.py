@@ -193,3 +193,15 @@ def test_servers_end_when_their_keeper_is_killed(tmp_path, fork):
 
 def test_free_ports_are_different_ones():
     assert len(set(free_ports(20))) == 20
+
+
+def test_what_is_interrupted_while_it_imports_ends_at_once(tmp_path):
+    (tmp_path / "slow_module.py").write_text("import time\ntime.sleep(100)\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    began = time.monotonic()
+    with Servers(
+        [server(tmp_path)], module="slow_module", fork=True, environment=environment, log=tmp_path / "start.log"
+    ) as servers:
+        time.sleep(0.5)
+    assert time.monotonic() - began < 8
+    assert gone(servers._process.pid)

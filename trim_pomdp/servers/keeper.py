@@ -50,6 +50,8 @@ class Keeper:
         self._servers = {server["name"]: server for server in servers}
         self._grace_s = grace_s
         self._pids: dict[str, int] = {}
+        # Held, since one that is forgotten may be waited for by the next.
+        self._processes: list[subprocess.Popen[bytes]] = []
         self._asked_to_end = False
         # What the imports print must not come between the events.
         self._events = os.dup(1)
@@ -57,10 +59,11 @@ class Keeper:
 
     def run(self) -> None:
         """Keep servers until the input ends."""
-        signal.signal(signal.SIGTERM, self._end_soon)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if self._fork:
             importlib.import_module(self._module)
+        # Not before: while it imports there is nothing to end but itself.
+        signal.signal(signal.SIGTERM, self._end_soon)
         try:
             self._keep()
         finally:
@@ -88,14 +91,16 @@ class Keeper:
 
     def _executed(self, server: dict[str, Any]) -> int:
         with open(server["log"], "ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", self._module, *server["arguments"]],
                 env={**os.environ, **server["environment"]},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 preexec_fn=_begin,
-            ).pid
+            )
+        self._processes.append(process)
+        return process.pid
 
     def _forked(self, server: dict[str, Any]) -> int:
         keeper = os.getpid()

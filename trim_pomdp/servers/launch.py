@@ -221,6 +221,7 @@ class Servers:
         with suppress(OSError):
             assert self._process.stdin is not None
             self._process.stdin.close()
+        self._process.terminate()  # it may be importing, and not listen
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(self._grace_s + 5.0)
         if self._process.returncode != 0:
