@@ -29,7 +29,8 @@ pytest.importorskip("transformers")
 
 RUN_KEYS = {
     "problems", "accuracy", "accuracy_se", "strong_tokens", "strong_tokens_se", "regenerations", "budget", "budget_se",
-    "asked_budget", "planned", "weak_only", "strong_only", "tokens", "wall_s", "overhead_share", "failed", "alone",
+    "asked_budget", "asked_max_cost", "planned", "weak_only", "strong_only", "tokens", "money", "wall_s",
+    "overhead_share", "failed", "alone",
 }  # fmt: skip
 KINDS = set(TokenCounts.model_fields)
 
