@@ -121,12 +121,14 @@ def test_the_other_model_runner_has_its_own_sampler(tmp_path):
 
 def test_what_is_not_started_stays_and_paths_stay_right(tmp_path):
     (tmp_path / "mine").mkdir()
+    (tmp_path / "lab:prm").mkdir()
     text = LAB.replace("[prm]", '[strong]\nbackend = "transformers"\nmodel = "mine"\n[prm]\nbase_url = "http://h:1"')
     plan = planned(tmp_path, text)
     assert [item.name for item in plan.servers] == ["weak"]
     document = tomllib.loads(plan.text)
     assert document["strong"]["model"] == str(tmp_path / "mine")
     assert document["prm"]["base_url"] == "http://h:1"
+    assert document["prm"]["model"] == "lab:prm"  # as the server there knows it, whatever lies here
     assert "server" not in document["prm"]
 
 

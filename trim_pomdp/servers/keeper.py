@@ -50,6 +50,8 @@ class Keeper:
         self._servers = {server["name"]: server for server in servers}
         self._grace_s = grace_s
         self._pids: dict[str, int] = {}
+        # Held, since one that is forgotten may be waited for by the next.
+        self._processes: list[subprocess.Popen[bytes]] = []
         self._asked_to_end = False
         # What the imports print must not come between the events.
         self._events = os.dup(1)
@@ -57,10 +59,11 @@ class Keeper:
 
     def run(self) -> None:
         """Keep servers until the input ends."""
-        signal.signal(signal.SIGTERM, self._end_soon)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if self._fork:
             importlib.import_module(self._module)
+        # Not before: while it imports there is nothing to end but itself.
+        signal.signal(signal.SIGTERM, self._end_soon)
         try:
             self._keep()
         finally:
@@ -88,15 +91,16 @@ class Keeper:
 
     def _executed(self, server: dict[str, Any]) -> int:
         with open(server["log"], "ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", self._module, *server["arguments"]],
                 env={**os.environ, **server["environment"]},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                process_group=0,
-                preexec_fn=_end_with_parent,
-            ).pid
+                preexec_fn=_begin,
+            )
+        self._processes.append(process)
+        return process.pid
 
     def _forked(self, server: dict[str, Any]) -> int:
         keeper = os.getpid()
@@ -105,10 +109,9 @@ class Keeper:
             return pid
         code = 1
         try:
-            os.setpgid(0, 0)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            _end_with_parent()
+            _begin()
             if os.getppid() != keeper:
                 os._exit(1)
             _redirect(server["log"])
@@ -167,7 +170,9 @@ def _signal_group(pid: int, number: int) -> None:
         pass
 
 
-def _end_with_parent() -> None:
+def _begin() -> None:
+    """A server is a process group of its own, and is ended by the kernel when its keeper is."""
+    os.setpgid(0, 0)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -184,6 +189,8 @@ def _redirect(log: str) -> None:
 
 
 if __name__ == "__main__":
+    # This file's folder is no place to import from; its neighbours have names that others may have too.
+    sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
     # Unbuffered: what follows the first line is left for `select`.
     with open(0, "rb", buffering=0, closefd=False) as first:
         Keeper(**json.loads(first.readline())).run()

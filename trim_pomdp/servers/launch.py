@@ -221,10 +221,13 @@ class Servers:
         with suppress(OSError):
             assert self._process.stdin is not None
             self._process.stdin.close()
-        try:
+        self._process.terminate()  # it may be importing, and not listen
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(self._grace_s + 5.0)
-        except subprocess.TimeoutExpired:
-            for group in (*self._pids.values(), self._process.pid):
+        if self._process.returncode != 0:
+            # It was killed itself, or hangs, and may not have ended them all.
+            running = [pid for name in self._by_name if (pid := self.pid(name)) is not None]
+            for group in (*running, self._process.pid):
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(group, signal.SIGKILL)
             self._process.wait()

@@ -91,17 +91,25 @@ class ServedFile:
         out: dict[str, Any] = {}
         for key, value in self.document.items():
             if key in ROLES and isinstance(value, dict):
-                value = {name: self._located(name, item) for name, item in value.items() if name != "server"}
+                value = {name: item for name, item in value.items() if name != "server"}
+                value |= {name: self._absolute(value[name]) for name in _paths(value) if name in value}
             if key in urls:
                 addresses = list(urls[key])
                 value |= {"model": self.model(key), "base_url": addresses if addresses[1:] else addresses[0]}
             out[key] = value
         return out
 
-    def _located(self, name: str, value: object) -> object:
-        """A value of a table that is a path, as an absolute one: the file that runs read may stand elsewhere."""
-        is_path = name != "backend" and isinstance(value, str) and value and (self.folder / value).exists()
-        return str((self.folder / str(value)).resolve()) if is_path else value
+    def _absolute(self, value: object) -> object:
+        """A relative path that exists, as an absolute one: the file that runs read may stand elsewhere."""
+        if not isinstance(value, str) or not (path := self.folder / value).exists():
+            return value
+        return str(path.resolve())
+
+
+def _paths(table: Mapping[str, Any]) -> tuple[str, ...]:
+    """Keys of a table that may be paths; the model of a server that is elsewhere is a name."""
+    here = ("model",) if table.get("backend") in ("transformers", "vllm-local") else ()
+    return (*here, "tokenizer", "run", "observations", "dynamics")
 
 
 @dataclass(frozen=True)
