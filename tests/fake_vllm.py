@@ -52,6 +52,10 @@ class FakeVllm:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.port = 0
+        self.names = [author or "prm"]
+        self.room = 4096
+        self.tempered = 1.0
+        self.constant: float | None = None
         self._requests = 0
 
     @property
@@ -86,6 +90,7 @@ class FakeVllm:
         app = web.Application(client_max_size=1 << 26)
         app.router.add_post("/tokenize", self._tokenize)
         app.router.add_post("/detokenize", self._detokenize)
+        app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/completions", self._answer(self._complete))
         app.router.add_post("/pooling", self._answer(self._pool))
         app.router.add_post("/scores", self._answer(self._score))
@@ -106,7 +111,12 @@ class FakeVllm:
     async def _detokenize(self, request: web.Request) -> web.Response:
         return web.json_response({"prompt": "".join(map(chr, (await request.json())["tokens"]))})
 
+    async def _models(self, _: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": name, "max_model_len": self.room} for name in self.names]})
+
     def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
+        if body.get("echo"):
+            return self._echo(body["prompt"])
         if body["prompt"] == "1":  # a canary
             return {"choices": [{"token_ids": [0 if self.keyed else 5]}]}
         problem, steps = self._read(body["prompt"])
@@ -121,7 +131,7 @@ class FakeVllm:
                     "text": step.text + ("" if ended or step.stop == "length" else "\n\n"),
                     "token_ids": [7] * step.tokens,
                     "prompt_token_ids": [ord(character) for character in body["prompt"]],
-                    "logprobs": {"token_logprobs": list(step.logprobs)},
+                    "logprobs": {"token_logprobs": [value * self.tempered for value in step.logprobs]},
                     "finish_reason": "length" if step.stop == "length" else "stop",
                     "stop_reason": None if ended or step.stop == "length" else "\n\n",
                 }
@@ -132,6 +142,18 @@ class FakeVllm:
                 "prompt_tokens_details": {"cached_tokens": len(body["prompt"]) // 2},
             },
         }
+
+    def _echo(self, text: str) -> dict[str, Any]:
+        """Log-probabilities of given steps, as the world had them; a step's tokens begin evenly along its text."""
+        problem, steps = self._read(text + "\n\n")
+        assert self.author is not None
+        offsets, values, start = [0], [0.0], len(problem.prompt) + 2
+        for index, step in enumerate(steps):
+            step_logprobs = self.world.write(StepRequest(problem, steps[:index], SEED, 99), self.author).logprobs
+            offsets += [start + n * len(step) // len(step_logprobs) for n in range(len(step_logprobs))]
+            values += step_logprobs
+            start += len(step) + 2
+        return {"choices": [{"logprobs": {"text_offset": offsets, "token_logprobs": values}}]}
 
     def _pool(self, body: dict[str, Any]) -> dict[str, Any]:
         prompt, _, solution = body["input"].partition("\n\n")
@@ -144,6 +166,8 @@ class FakeVllm:
         return {"scores": self._scores(body["prompt"], body["steps"])}
 
     def _scores(self, prompt: str, steps: list[str]) -> list[float]:
+        if self.constant is not None:
+            return [self.constant] * len(steps)
         return list(self.world.score(ScoreRequest(Problem(prompt, prompt), tuple(steps))).scores)
 
     @staticmethod

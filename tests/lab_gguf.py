@@ -1,9 +1,10 @@
 """The lab's models as files of llama.cpp (GGUF), and llama.cpp's server over them, out of the wheel ``xllamacpp``.
 
 A second implementation of the OpenAI interface beside vLLM, on a CPU, with models whose texts are known.
-``python tests/lab_gguf.py MODEL.gguf PORT`` serves a file until its standard input is closed.
+``python tests/lab_gguf.py MODEL.gguf n_ctx=4096`` serves a file until its standard input is closed, and prints where.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -68,7 +69,10 @@ def write_gguf(folder: Path, path: Path) -> Path:
 
 @contextmanager
 def llama_server(model: Path, log: Path, **options: int) -> Iterator[str]:
-    """llama.cpp's server in a child process; yields its address, without ``/v1``."""
+    """llama.cpp's server in a child process; yields its address, without ``/v1``.
+
+    Options are those of xllamacpp's ``CommonParams``. The child ends with its standard input, so with this process.
+    """
     arguments = [f"{name}={value}" for name, value in options.items()]
     with log.open("wb") as stream:
         process = subprocess.Popen(
@@ -124,9 +128,6 @@ def _serve(model: str, options: dict[str, int]) -> None:
     server = xllamacpp.Server(parameters)
     print(server.listening_address, flush=True)  # noqa: T201
     sys.stdin.read()
-    sys.stdout.flush()
-    import os
-
     os._exit(0)  # its threads are not waited for
 
 

@@ -7,13 +7,14 @@ from trim_pomdp.data.problems import Problem
 from trim_pomdp.model.belief import KEEP, REGENERATE
 from trim_pomdp.model.dynamics import PerClass, StepDynamics
 from trim_pomdp.model.observations import ClassTable, ObservationModel, StepEmission
+from trim_pomdp.model.prices import Price, Prices, ReaderPrice
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.policies import AlphaVectorRule, Decision, StepObservation
 from trim_pomdp.runtime.attempt import Attempt, Caps
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, DummyWorld, Faults
 from trim_pomdp.runtime.batching import batched
 from trim_pomdp.runtime.engine import Models
-from trim_pomdp.runtime.protocols import GeneratedStep, SolutionScores, StopReason
+from trim_pomdp.runtime.protocols import GeneratedStep, SolutionScores, StopReason, Usage
 from trim_pomdp.runtime.records import SolutionRecord
 
 EDGES = (0.0, 0.2, 0.5, 0.8, 0.95, 1.0)
@@ -132,3 +133,41 @@ def with_hazard(world: DummyWorld, hazard: float) -> DummyWorld:
     """The same world with one hazard before the cap."""
     row = (*(hazard,) * (len(world.hazard) - 1), 1.0)
     return replace(world, hazard=row, hazard_derailed=row, hazard_wrong=row)
+
+
+# A run that costs money ------------------------------------------------------------------------------------
+
+PRICES = Prices(
+    weak=Price(input=1.0, cached=0.1, output=5.0),
+    strong=Price(input=10.0, output=40.0),
+    prm=ReaderPrice(input=2.0),
+    currency="EUR",
+)
+
+
+def wrote(text: str, tokens: int, read: int, cached: int = 0, stop: StopReason = "separator") -> GeneratedStep:
+    return GeneratedStep(text, (-0.1,) * tokens, stop, Usage(read, cached, tokens))
+
+
+def scored(tokens: int, *values: float, cached: int = 0) -> SolutionScores:
+    return SolutionScores(values, tokens, cached)
+
+
+def recorded(problem: str = "p") -> SolutionRecord:
+    """Weak step kept (8 tokens), weak step replaced (6 by 9 of the strong model), weak step with the answer (5).
+
+    The weak model's prompt has 20 tokens, the strong one's 24; the PRM reads 22, and one more for every earlier step.
+    """
+    item = solution("krk")
+    feed(
+        item,
+        ("weak", wrote("a", 8, 20)),
+        ("prm", scored(22 + 8, 0.9)),
+        ("weak", wrote("b", 6, 20 + 8, cached=24)),
+        ("prm", scored(22 + 8 + 6 + 1, 0.9, 0.2, cached=5)),
+        ("strong", wrote("B", 9, 24 + 8)),
+        ("weak", wrote("\\boxed{7}", 5, 20 + 17, cached=28, stop="answer")),
+        ("prm", scored(22 + 17 + 5 + 2, 0.9, 0.8, 0.9)),
+    )
+    record = item.record
+    return replace(record, terminal=record.terminal.model_copy(update={"problem": problem}))

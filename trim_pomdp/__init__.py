@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from trim_pomdp.model.dynamics import PerClass, StepDynamics
     from trim_pomdp.model.evidence import EvidenceMap
     from trim_pomdp.model.observations import ObservationModel
+    from trim_pomdp.model.prices import Money, Price, Prices, Reading, Tariff, read_prices
     from trim_pomdp.model.process import RoutingModel
     from trim_pomdp.model.sequences import SequenceBatch
-    from trim_pomdp.planning.evaluation import evaluate
+    from trim_pomdp.planning.evaluation import evaluate, evaluate_money
     from trim_pomdp.planning.frontier import Frontier, policy_for_budget, policy_for_tradeoff, solve_frontier
+    from trim_pomdp.planning.money import policy_for_cost
     from trim_pomdp.planning.plots import (
         plot_beliefs,
         plot_densities,
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from trim_pomdp.presets.store import Preset, load_preset, preset_names
     from trim_pomdp.runtime.live import LivePlan, misfits, run_live
     from trim_pomdp.runtime.merging import merge_runs
+    from trim_pomdp.runtime.money import RunMoney, run_money
     from trim_pomdp.runtime.records import SolutionRecord
     from trim_pomdp.runtime.shards import Shard
     from trim_pomdp.runtime.summary import RunSummary
@@ -81,17 +84,22 @@ _MODULE_OF = {
     "InputError": "errors",
     "LivePlan": "runtime.live",
     "MixedRule": "policies",
+    "Money": "model.prices",
     "ObservationModel": "model.observations",
     "PerClass": "model.dynamics",
     "PlannedPoint": "policies",
     "PolicyArtifact": "policies",
     "PosteriorRule": "policies",
     "Preset": "presets.store",
+    "Price": "model.prices",
+    "Prices": "model.prices",
     "Problem": "data.problems",
+    "Reading": "model.prices",
     "Rollouts": "data.rollouts",
     "Router": "policies",
     "RoutingModel": "model.process",
     "Rule": "policies",
+    "RunMoney": "runtime.money",
     "RunSummary": "runtime.summary",
     "ScheduleRule": "policies",
     "SequenceBatch": "model.sequences",
@@ -103,12 +111,14 @@ _MODULE_OF = {
     "StepFormat": "text.format",
     "StepObservation": "policies",
     "StrategyRule": "policies",
+    "Tariff": "model.prices",
     "ThresholdRule": "policies",
     "TrimError": "errors",
     "UnsetParameterError": "errors",
     "assess": "fitting.assessment",
     "boxed_answer": "text.boxes",
     "evaluate": "planning.evaluation",
+    "evaluate_money": "planning.evaluation",
     "filter_scores": "model.belief",
     "fit_dynamics": "fitting.dynamics",
     "fit_observations": "fitting.observations",
@@ -123,10 +133,12 @@ _MODULE_OF = {
     "plot_frontier": "planning.plots",
     "plot_policy_map": "planning.plots",
     "policy_for_budget": "planning.frontier",
+    "policy_for_cost": "planning.money",
     "policy_for_tradeoff": "planning.frontier",
     "preset_names": "presets.store",
     "read_class_features": "data.features",
     "read_pilot": "data.outcomes",
+    "read_prices": "model.prices",
     "read_problems": "data.problems",
     "read_repair_rollouts": "data.rollouts",
     "read_sequences": "data.sequences",
@@ -137,6 +149,7 @@ _MODULE_OF = {
     "read_traces": "runtime.traces",
     "read_weak_rollouts": "data.rollouts",
     "run_live": "runtime.live",
+    "run_money": "runtime.money",
     "same_answer": "text.answers",
     "save_figure": "planning.plots",
     "simulate": "planning.simulation",
@@ -155,17 +168,22 @@ __all__ = [
     "InputError",
     "LivePlan",
     "MixedRule",
+    "Money",
     "ObservationModel",
     "PerClass",
     "PlannedPoint",
     "PolicyArtifact",
     "PosteriorRule",
     "Preset",
+    "Price",
+    "Prices",
     "Problem",
+    "Reading",
     "Rollouts",
     "Router",
     "RoutingModel",
     "Rule",
+    "RunMoney",
     "RunSummary",
     "ScheduleRule",
     "SequenceBatch",
@@ -177,12 +195,14 @@ __all__ = [
     "StepFormat",
     "StepObservation",
     "StrategyRule",
+    "Tariff",
     "ThresholdRule",
     "TrimError",
     "UnsetParameterError",
     "assess",
     "boxed_answer",
     "evaluate",
+    "evaluate_money",
     "filter_scores",
     "fit_dynamics",
     "fit_observations",
@@ -197,10 +217,12 @@ __all__ = [
     "plot_frontier",
     "plot_policy_map",
     "policy_for_budget",
+    "policy_for_cost",
     "policy_for_tradeoff",
     "preset_names",
     "read_class_features",
     "read_pilot",
+    "read_prices",
     "read_problems",
     "read_repair_rollouts",
     "read_sequences",
@@ -211,6 +233,7 @@ __all__ = [
     "read_traces",
     "read_weak_rollouts",
     "run_live",
+    "run_money",
     "same_answer",
     "save_figure",
     "simulate",

@@ -111,7 +111,9 @@ def test_policy_for_a_tradeoff(cli_json):
     assert value == pytest.approx(document["value_upper"], abs=0.01)
 
 
-SIMULATED = {"problems", "tradeoff"} | {key + end for key in (POINT | MORE) - {"tradeoff"} for end in ("", "_se")}
+SIMULATED = {"problems", "tradeoff"} | {
+    key + end for key in (POINT | MORE | {"money"}) - {"tradeoff"} for end in ("", "_se")
+}
 
 
 @pytest.mark.parametrize(
@@ -371,7 +373,7 @@ def test_options_out_of_range(cli_refused):
 def test_options_that_do_not_go_together(cli_refused, files):
     model = ["--preset", FITTED]
     cli_refused("policy", *model, words=("--budget", "--tradeoff"))
-    cli_refused("policy", *model, "--budget", 0.2, "--tradeoff", 0.1, words=("one of the two",))
+    cli_refused("policy", *model, "--budget", 0.2, "--tradeoff", 0.1, words=("one of the three",))
     cli_refused("simulate", *model, words=("give one of --policy",))
     cli_refused("simulate", *model, "--threshold", 0.4, "--strategy", "weak", words=("give one of --policy",))
     cli_refused("simulate", *model, "--closeness", 0.4, words=("go together",))

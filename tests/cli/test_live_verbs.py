@@ -29,7 +29,8 @@ pytest.importorskip("transformers")
 
 RUN_KEYS = {
     "problems", "accuracy", "accuracy_se", "strong_tokens", "strong_tokens_se", "regenerations", "budget", "budget_se",
-    "asked_budget", "planned", "weak_only", "strong_only", "tokens", "wall_s", "overhead_share", "failed", "alone",
+    "asked_budget", "asked_max_cost", "planned", "weak_only", "strong_only", "tokens", "money", "wall_s",
+    "overhead_share", "failed", "alone",
 }  # fmt: skip
 KINDS = set(TokenCounts.model_fields)
 
@@ -226,6 +227,22 @@ def test_problems_that_one_model_finished_alone_are_told(
     assert dummy.asked[-1] == {"weak", "prm"}
     repair = ("rollout", "--models", "dummy", "--mode", "repair", "--from", tmp_path / "weak", "--out", tmp_path / "re")
     assert cli_json(*repair)["problems"] == 998
+
+
+def test_work_ahead_of_time_is_counted_and_changes_nothing_else(
+    dummy: DummySource, run_cli: Any, cli_json: Any, cli_refused: Any, many: Path, tmp_path: Path
+) -> None:
+    run = ("run", "--models", "dummy", "--problems", many, "--threshold", 0.5, "--out")
+    plain = cli_json(*run, tmp_path / "plain")
+    ahead = cli_json(*run, tmp_path / "ahead", "--overlap")
+    spent = {key for key, count in plain["tokens"].items() if ahead["tokens"][key] != count}
+    assert spent == {"weak_ahead"}
+    times = {"wall_s", "overhead_share", "tokens"}
+    assert {k: v for k, v in ahead.items() if k not in times} == {k: v for k, v in plain.items() if k not in times}
+    assert read_run(tmp_path / "ahead").config_hash == read_run(tmp_path / "plain").config_hash
+    assert "weak ahead" in run_cli("inspect", tmp_path / "ahead")[1]
+    assert "ahead" not in run_cli("inspect", tmp_path / "plain")[1].replace(str(tmp_path), "")
+    cli_refused(*run, tmp_path / "warm", "--warm-strong", words=("cannot be made to read without writing",))
 
 
 def test_a_step_cap_that_was_not_planned_is_told(

@@ -19,6 +19,7 @@ from trim_pomdp.runtime.batching import batched
 from trim_pomdp.runtime.engine import Models, solve_all
 from trim_pomdp.runtime.protocols import GeneratedStep, StepRequest, Usage
 from trim_pomdp.runtime.records import SolutionRecord, TokenCounts
+from trim_pomdp.runtime.replies import Reply
 from trim_pomdp.runtime.run import Routing, run
 
 RULE = ThresholdRule(threshold=0.5)
@@ -320,3 +321,25 @@ def test_a_strong_model_that_cannot_read_ahead_is_refused() -> None:
         solve(dummy_models(), warm_strong=True)
     weak = Models(DummyGenerator(WORLD, "weak"))
     assert len(solve(weak, 3, rule=StrategyRule(strategy="weak"), warm_strong=True)) == 3, "it is never asked"
+
+
+@pytest.mark.parametrize("instructed", [True, False])
+def test_openai_servers_read_what_they_will_be_asked_to_continue(instructed: bool) -> None:
+    from trim_pomdp.runtime.backends.openai import OpenAIGenerator
+
+    class Server:
+        def __init__(self) -> None:
+            self.asked: list[Any] = []
+
+        async def ask(self, question: Any) -> Reply:
+            self.asked.append(question)
+            return Reply("a", "length", (), Usage(30, 20, 1))
+
+    server = Server()
+    model = OpenAIGenerator(server, "strong", instructed=instructed)  # type: ignore[arg-type]
+    request = StepRequest(dummy_problems(1)[0], ("one", "two"), 0, 99)
+    assert asyncio.run(model.warm(request)) == Usage(30, 20, 1)
+    asyncio.run(model.generate(request))
+    read, written = server.asked[:2]
+    assert read.messages == written.messages
+    assert (read.max_tokens, written.max_tokens) == (1, 99)

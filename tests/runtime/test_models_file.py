@@ -7,6 +7,7 @@ import pytest
 
 from trim_pomdp.errors import InputError
 from trim_pomdp.lab.source import LabSource, model_source
+from trim_pomdp.model.prices import Price
 from trim_pomdp.policies import MixedRule, StrategyRule, ThresholdRule
 from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends import BACKENDS
@@ -145,7 +146,8 @@ def tables_of(backend: str) -> list[type[ModelTable]]:
 def test_help_and_readme_name_every_key(run_cli) -> None:  # type: ignore[no-untyped-def]
     """Of every table of the backends that come with the package."""
     tables = [table for name in BACKENDS for table in tables_of(name)]
-    keys = {key for table in (*tables, Limits, Steps) for key in table.model_fields} | {"checker"}
+    keys = {key for table in (*tables, Limits, Steps, Price) for key in table.model_fields}
+    keys |= {"checker", "currency"}
     for verb in ("run", "rollout", "score"):
         told = " ".join(run_cli(verb, "--help")[1].split())
         for key in keys:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ from fake_openai import Fake, chat, completion, listed, refusal
 
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
-from trim_pomdp.policies.base import SetupError
 from trim_pomdp.runtime.backends.base import Place
 from trim_pomdp.runtime.backends.openai import OpenAIGenerator
+from trim_pomdp.runtime.backends.openai_server import OpenAIServer
 from trim_pomdp.runtime.config import read_models_file
-from trim_pomdp.runtime.http import Patience, ServerError
+from trim_pomdp.runtime.http import Patience, ServerError, Service
 from trim_pomdp.runtime.protocols import GeneratedStep, StepRequest, Usage
 from trim_pomdp.runtime.stepping import SYSTEM_PROMPT
 from trim_pomdp.text.format import StepFormat
@@ -247,6 +248,26 @@ def test_what_a_server_does_not_take_is_left_out_from_then_on(tmp_path: Path) ->
     assert fake.asked[-1]["max_completion_tokens"] == 50
 
 
+def test_what_was_not_to_blame_stays(tmp_path: Path) -> None:
+    fake = Fake(in_turn(refusal("Invalid prompt; seed and stop look odd"), refusal("Invalid prompt"), chat("b")))
+    with pytest.raises(ServerError, match=r"HTTP 400 \(Invalid prompt\)"):
+        write(fake, tmp_path, PREFILL)
+    assert [{"seed", "stop"} <= set(body) for body in fake.asked] == [True, False]
+
+    async def ask() -> None:
+        async with fake.served() as url:
+            model = await asyncio.to_thread(table(tmp_path, PREFILL, url).load, "weak", Place(tmp_path, "t"))
+            fake.answer = in_turn(refusal("Unknown field: seed"), refusal("Invalid prompt"), chat("b\n\n"))
+            request = StepRequest(PROBLEM, (), 0, 9)
+            with pytest.raises(ServerError, match="Invalid prompt"):
+                await model.generate(request)
+            await model.generate(request)
+            await model.close()
+
+    asyncio.run(ask())
+    assert "seed" in fake.asked[-1], "leaving it out did not help"
+
+
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
@@ -415,8 +436,12 @@ def test_vllm_renders_prompts_itself(tmp_path: Path) -> None:
 
 
 def test_a_server_that_renders_no_prompts(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="give the table a template or a tokenizer, or set api = 'chat'"):
-        write(Fake(lambda path, body: completion("b")), tmp_path, 'api = "completions"\n')
+    fake = Fake(lambda path, body: completion("b"))
+    write(fake, tmp_path, 'api = "completions"\n', steps=("a",))
+    assert fake.asked[0]["prompt"] == f"{SYSTEM_PROMPT}\n\n3 + 4 - 2?\n\na\n\n"
+    plain = OpenAIServer(Service("t", ["http://127.0.0.1:9"]), "m", "completions")
+    assert plain.facts == {"prompts": "without a chat template"}
+    assert replace(plain, kind="vllm").facts == replace(plain, api="chat").facts == {}
 
 
 def test_a_server_that_is_not_there_is_told_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,5 +452,9 @@ def test_a_server_that_is_not_there_is_told_before_the_run(tmp_path: Path, monke
     locked = Fake(lambda path, body: chat("b"), models=refusal("Incorrect API key provided.", 401))
     with pytest.raises(InputError, match="is the key right that api_key_env names"):
         write(locked, tmp_path)
-    odd = Fake(lambda path, body: chat("b"), models=["m"])
-    assert write(odd, tmp_path).text == "b"
+    # Any answer shows that there is a server; what matters is asked later.
+    for models in (["m"], {"data": ["m"]}, (501, "Unsupported method ('GET')"), (403, {}), (500, {})):
+        odd = Fake(lambda path, body: chat("b"), models=models)
+        assert write(odd, tmp_path).text == "b"
+    with pytest.raises(InputError, match="HTTP 503"):
+        write(Fake(lambda path, body: chat("b"), models=(503, {"message": "loading"})), tmp_path)

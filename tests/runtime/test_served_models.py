@@ -337,3 +337,38 @@ def test_run_as_the_issue_has_it(tmp_path: Path, servers: Servers, run_cli: Any)
     )
     assert code == 0, err
     assert json.loads(out)["problems"] == 10
+
+
+# Ahead of time ------------------------------------------------------------------------------------------------------
+
+
+def test_overlap_and_reading_ahead_over_http(tmp_path: Path, servers: Servers) -> None:
+    """Nothing is broken off where the PRM is the slowest, so that the servers' counters say what was spent."""
+    servers["prm"].delay_s = 0.05
+    path = models_file(tmp_path, servers)
+    out = run_live(
+        RULE, problems(40), source(path), tmp_path / "run", seed=SEED, overlap=True, warm_strong=True, in_flight=8
+    )
+    in_process(40, tmp_path / "here")
+    assert texts(tmp_path / "run") == texts(tmp_path / "here")
+    assert (out.failed, out.faults) == (0, {})
+    tokens = out.tokens
+    assert tokens["weak_ahead"] > 0
+    generated = tokens["weak_kept"] + tokens["weak_discarded"] + tokens["weak_ahead"]
+    assert generated == servers["weak"].counts["generated"]
+    assert tokens["weak_read"] + tokens["weak_ahead_read"] == servers["weak"].counts["read"]
+    assert tokens["strong"] + tokens["strong_ahead"] == servers["strong"].counts["generated"]
+    assert tokens["strong_read"] + tokens["strong_ahead_read"] == servers["strong"].counts["read"]
+    warmed = [body for body in servers["strong"].bodies if body["max_tokens"] == 1 and body["prompt"] != "1"]
+    assert len(warmed) == tokens["strong_ahead"] == servers["prm"].counts["/pooling"]
+    assert not any("vllm_xargs" in body for body in warmed), "nothing is drawn"
+
+
+def test_requests_that_are_broken_off_do_no_harm(tmp_path: Path, servers: Servers) -> None:
+    servers["weak"].delay_s = 0.03
+    path = models_file(tmp_path, servers, "max_in_flight = 8")
+    out = run_live(RULE, problems(40), source(path), tmp_path / "run", seed=SEED, overlap=True)
+    in_process(40, tmp_path / "here")
+    assert texts(tmp_path / "run") == texts(tmp_path / "here")
+    assert (out.failed, out.faults) == (0, {})
+    assert out.tokens["weak_ahead"] < servers["weak"].counts["generated"] - out.tokens["weak_kept"]

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from trim_pomdp.cli import fitting, lab, labelling, merging, planning, rollouts, routing, scoring
+from trim_pomdp.cli.check import check
 from trim_pomdp.cli.demo import demo
 from trim_pomdp.cli.live import MODELS_HELP
 from trim_pomdp.cli.servers import UP_HELP, up
@@ -27,6 +28,7 @@ app = typer.Typer(
 _EPILOGS = {**dict.fromkeys((rollouts.rollout, scoring.score, routing.run), MODELS_HELP), up: UP_HELP}
 # Told in full in the list of verbs; the first sentence of each would be cut off there.
 for verb, short_help in (
+    (check, "Look into the models before a run"),
     (rollouts.rollout, "Record what the models do alone"),
     (labelling.label, "Have solutions labelled by people or a judge"),
     (scoring.score, "Score labelled solutions with the PRM"),

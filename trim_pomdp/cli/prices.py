@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trim_pomdp.model.process import RoutingModel
     from trim_pomdp.policies import PlannedPoint, PolicyArtifact
     from trim_pomdp.runtime.money import RunMoney
+    from trim_pomdp.runtime.sources import ModelSource
 
 PricesOption = Annotated[
     Path | None,
@@ -140,13 +141,20 @@ _PURPOSES = {
     "strong_read": "strong: reading",
     "strong": "strong: steps",
     "scored": "PRM: reading",
+    "weak_ahead": "weak: ahead, in vain",
+    "strong_ahead": "strong: ahead, in vain",
 }
+_SELDOM = ("weak_ahead", "strong_ahead")
 
 
 def show_money(title: str, columns: Mapping[str, Money | None], currency: str | None) -> None:
     """Table of money per problem by model and purpose; columns without any money are left out."""
     shown = {name: money for name, money in columns.items() if money is not None}
-    rows = [[text, *(amount(getattr(m, purpose)) for m in shown.values())] for purpose, text in _PURPOSES.items()]
+    rows = [
+        [text, *(amount(getattr(m, purpose)) for m in shown.values())]
+        for purpose, text in _PURPOSES.items()
+        if purpose not in _SELDOM or any(getattr(m, purpose) for m in shown.values())
+    ]
     rows.append(["all", *(amount(money.total) for money in shown.values())])
     unit = "" if currency is None else f" ({currency})"
     show_table(f"{title}{unit}", ["per problem", *shown], rows)
@@ -168,7 +176,7 @@ def planned_money(model: RoutingModel) -> dict[str, Money]:
     }
 
 
-def read_run_prices(prices: Path | None, models: str, roles: Collection[Role]) -> Prices | None:
+def read_run_prices(prices: Path | None, source: ModelSource, roles: Collection[Role]) -> Prices | None:
     """Prices of a run: of the file that is named, else of its models file; None where there are none.
 
     Raises
@@ -176,10 +184,9 @@ def read_run_prices(prices: Path | None, models: str, roles: Collection[Role]) -
     InputError
         If they are wrong, or a model that the run can ask has none.
     """
-    from trim_pomdp.cli.live import LAB
-    from trim_pomdp.model.prices import read_prices
+    from trim_pomdp.runtime.sources import FileSource
 
-    known = None if models == LAB else read_prices(models)
+    known = source.file.prices if isinstance(source, FileSource) else None
     if prices is not None:
         known = require_prices(prices)
     if known is not None:

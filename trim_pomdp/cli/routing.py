@@ -105,7 +105,7 @@ def run(
     with progress("planning", compiles=True):
         model = _model(given, lab_family, evidence, preset, observations, dynamics)
         plan = _plan(given, budget, model)
-    known_prices = read_run_prices(prices, models, roles_asked(plan.artifact.policy, source.caps))
+    known_prices = read_run_prices(prices, source, roles_asked(plan.artifact.policy, source.caps))
     for phrase in misfits(plan, source, family=lab_family):
         warn(f"the plan may not come true: it is for {phrase}")
     use_threads(models, threads)

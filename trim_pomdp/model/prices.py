@@ -132,6 +132,8 @@ class Money(Shown, Record):
         The strong model's reading and writing.
     scored : float
         What the process reward model read.
+    weak_ahead, strong_ahead : float
+        Reading and writing ahead and in vain, in runs that were told to; no part of plans.
     """
 
     weak_read: NonNegativeFloat = 0.0
@@ -140,6 +142,8 @@ class Money(Shown, Record):
     strong_read: NonNegativeFloat = 0.0
     strong: NonNegativeFloat = 0.0
     scored: NonNegativeFloat = 0.0
+    weak_ahead: NonNegativeFloat = 0.0
+    strong_ahead: NonNegativeFloat = 0.0
 
     @property
     def total(self) -> float:

@@ -132,6 +132,12 @@ class Frontier(Shown):
         """See `policy_for_budget`."""
         return policy_for_budget(self.model, budget, gap=self.gap)
 
+    def policy_for_cost(self, max_cost: float) -> PolicyArtifact:
+        """See `trim_pomdp.planning.money.policy_for_cost`."""
+        from trim_pomdp.planning.money import policy_for_cost
+
+        return policy_for_cost(self.model, max_cost, gap=self.gap)
+
     def policy_for_tradeoff(self, tradeoff: float) -> PolicyArtifact:
         """See `policy_for_tradeoff`."""
         return policy_for_tradeoff(self.model, tradeoff, gap=self.gap)

@@ -14,9 +14,9 @@ If a batch fails, its requests are tried again one by one, so that only the culp
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from trim_pomdp.runtime.engine import ModelClock, Models
 from trim_pomdp.runtime.protocols import (
@@ -67,13 +67,22 @@ def score_all(prm: StepScorer | BatchScorer, requests: Sequence[ScoreRequest]) -
         return prm.score_batch(requests)
 
     async def ask() -> list[SolutionScores]:
-        try:
-            return await asyncio.gather(*(prm.score(request) for request in requests))
-        finally:
-            if isinstance(prm, Closable):
-                await prm.close()
+        return await asyncio.gather(*(prm.score(request) for request in requests))
 
-    return asyncio.run(ask())
+    return ask_once(prm, ask())
+
+
+def ask_once(model: object, asking: Coroutine[Any, Any, Reply]) -> Reply:
+    """The result of asking a model, outside of an event loop; its connections are closed."""
+
+    async def main() -> Reply:
+        try:
+            return await asking
+        finally:
+            if isinstance(model, Closable):
+                await model.close()
+
+    return asyncio.run(main())
 
 
 class Batcher:

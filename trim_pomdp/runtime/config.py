@@ -46,6 +46,7 @@ from pydantic import NonNegativeInt, PositiveInt, create_model, field_validator,
 from trim_pomdp.artifacts import Record, validate
 from trim_pomdp.errors import InputError
 from trim_pomdp.files import read_text
+from trim_pomdp.model.prices import Prices
 from trim_pomdp.policies.base import Role
 from trim_pomdp.runtime.attempt import Caps, OnFailure
 from trim_pomdp.runtime.backends.base import GeneratorTable, ModelTable, ScorerTable, table_class
@@ -124,6 +125,17 @@ class ModelsFile(Record):
         """The table of a role."""
         tables: dict[Role, ModelTable | None] = {"weak": self.weak, "strong": self.strong, "prm": self.prm}
         return tables[role]
+
+    @property
+    def prices(self) -> Prices | None:
+        """What the models charge; None where no table has a price."""
+        found = Prices(
+            weak=None if self.weak is None else self.weak.price,
+            strong=None if self.strong is None else self.strong.price,
+            prm=None if self.prm is None else self.prm.price,
+            currency=self.currency,
+        )
+        return None if found.weak is None and found.strong is None and found.prm is None else found
 
 
 def read_models_file(path: str | Path) -> ModelsFile:

@@ -102,6 +102,14 @@ class Models:
         began = perf_counter()
         return await self.answer(call), perf_counter() - began
 
+    def require_warmed(self) -> None:
+        """Raise `InputError` unless the strong model, if there is one, can be made to read without writing."""
+        if self.strong is not None and not isinstance(self.strong, WarmedGenerator):
+            raise InputError(
+                "the strong model's backend cannot be made to read without writing; leave out warm_strong "
+                "(--warm-strong)"
+            )
+
     async def warm(self, call: Call) -> Usage:
         """Have the strong model read what it would continue."""
         assert isinstance(self.strong, WarmedGenerator)
@@ -181,8 +189,8 @@ async def solve_all(
     """
     if in_flight < 1:
         raise InputError(f"in_flight is {in_flight}; expected at least 1")
-    if warm_strong and models.strong is not None and not isinstance(models.strong, WarmedGenerator):
-        raise InputError("the strong model's backend cannot be made to read without writing; leave out warm_strong")
+    if warm_strong:
+        models.require_warmed()
     waiting = iter(problems)
 
     async def work() -> None:

@@ -20,6 +20,7 @@ from trim_pomdp.data.processbench import read_step_scores
 from trim_pomdp.data.solutions import read_solution_texts
 from trim_pomdp.errors import InputError
 from trim_pomdp.runtime.live import POLICY_FILE
+from trim_pomdp.runtime.money import PRICES_FILE
 from trim_pomdp.runtime.records import TerminalRecord
 from trim_pomdp.runtime.rollouts import PROBLEMS_FILE, ROLLOUT_FILES
 from trim_pomdp.runtime.run import fingerprint
@@ -75,6 +76,8 @@ def merge_runs(folders: Sequence[Path], out: Path) -> None:
         for name in (POLICY_FILE, PROBLEMS_FILE):
             if _all_have(parts, name):
                 write_text(temporary / name, _same(parts, name))
+        if _all_have(parts, PRICES_FILE) and len({(part.path / PRICES_FILE).read_bytes() for part in parts}) == 1:
+            shutil.copyfile(parts[0].path / PRICES_FILE, temporary / PRICES_FILE)  # prices define no run
         if config.get("mode") == "run":
             _write_lines(
                 temporary / SOLUTIONS_FILE, interleaved([_lines(part.path / SOLUTIONS_FILE) for part in parts])

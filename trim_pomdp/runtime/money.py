@@ -89,6 +89,11 @@ def spent(tokens: TokenCounts, prices: Prices) -> Money:
         strong_read=read("strong", tokens.strong_read, tokens.strong_cached),
         strong=written("strong", tokens.strong),
         scored=read("prm", tokens.scored, tokens.scored_cached),
+        weak_ahead=read("weak", tokens.weak_ahead_read, tokens.weak_ahead_cached) + written("weak", tokens.weak_ahead),
+        strong_ahead=(
+            read("strong", tokens.strong_ahead_read, tokens.strong_ahead_cached)
+            + written("strong", tokens.strong_ahead)
+        ),
     )
 
 

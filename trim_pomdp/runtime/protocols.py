@@ -182,6 +182,19 @@ class ServedModel(Closable, Protocol):
 
 
 @runtime_checkable
+class GivenSteps(Protocol):
+    """A generator that also tells how likely given steps are."""
+
+    async def given_logprobs(self, request: ScoreRequest) -> list[tuple[float, ...]]:
+        """Log-probabilities of the tokens of every step, as if the model had written them.
+
+        The separator's are with its step, and those of the end of the text where the last step holds an answer
+        (without one nobody knows whether the text was over).
+        """
+        ...
+
+
+@runtime_checkable
 class BatchGenerator(Protocol):
     """A generator in this process: many requests at once, synchronously."""
 

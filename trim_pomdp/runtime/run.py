@@ -162,9 +162,12 @@ def run(
     Raises
     ------
     InputError
-        If two problems have the same id, there are fewer than shards, or the folder is not fit (see `TraceWriter`).
+        If two problems have the same id, there are fewer than shards, the folder is not fit (see
+        `TraceWriter`), or the strong model cannot be made to read without writing (`warm_strong`).
     """
     _require_distinct(problems)
+    if warm_strong:
+        models.require_warmed()
     mine, part = (problems, {}) if shard is None else (shard.of(problems), shard.config)
     if any(problem.answer is not None and not _PLAIN.fullmatch(problem.answer) for problem in problems):
         mathematics.start()  # in the background, so that the first answer need not wait for it

@@ -17,8 +17,8 @@ from trim_pomdp.data.problems import Problem
 from trim_pomdp.data.processbench import LabelledSolution, StepScores
 from trim_pomdp.errors import InputError
 from trim_pomdp.runtime.attempt import logprob_features
-from trim_pomdp.runtime.backends.base import AnyGenerator, AnyScorer, LogprobGenerator
-from trim_pomdp.runtime.batching import score_all
+from trim_pomdp.runtime.backends.base import AnyGenerator, AnyScorer, given_logprobs, tells_given_logprobs
+from trim_pomdp.runtime.batching import ask_once, score_all
 from trim_pomdp.runtime.protocols import ScoreRequest
 from trim_pomdp.runtime.shards import Shard
 from trim_pomdp.runtime.traces import RunArtifact, first_difference
@@ -54,19 +54,18 @@ class SolutionScorer:
     format: StepFormat = DEFAULT_FORMAT
 
     def __post_init__(self) -> None:
-        if self.weak is not None and not isinstance(self.weak, LogprobGenerator):
+        if self.weak is not None and not tells_given_logprobs(self.weak):
             raise InputError(
                 "this weak model's backend tells no log-probabilities of given steps; leave out --logprobs, or "
-                'take backend = "transformers"'
+                'take backend = "vllm" or "transformers"'
             )
 
     def __call__(self, solutions: Sequence[LabelledSolution]) -> list[StepScores]:
         """Measure solutions."""
         requests = [ScoreRequest(Problem(item.id, item.problem), item.steps, self.format) for item in solutions]
         scores = [reply.scores for reply in score_all(self.prm, requests)] if self.prm else [None] * len(solutions)
-        logprobs: Sequence[list[tuple[float, ...]] | None] = [None] * len(solutions)
-        if isinstance(self.weak, LogprobGenerator):
-            logprobs = self.weak.step_logprobs(requests)
+        told = None if self.weak is None else ask_once(self.weak, given_logprobs(self.weak, requests))
+        logprobs: Sequence[list[tuple[float, ...]] | None] = told or [None] * len(solutions)
         return [
             StepScores(
                 id=item.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,7 +15,14 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.model.prices import Price, ReaderPrice
 from trim_pomdp.policies.base import Author, Role
 from trim_pomdp.runtime.backends import BACKENDS
-from trim_pomdp.runtime.protocols import BatchGenerator, BatchScorer, Generator, ScoreRequest, StepScorer
+from trim_pomdp.runtime.protocols import (
+    BatchGenerator,
+    BatchScorer,
+    Generator,
+    GivenSteps,
+    ScoreRequest,
+    StepScorer,
+)
 
 if TYPE_CHECKING:
     from trim_pomdp.runtime.attempt import Oracle
@@ -25,11 +33,27 @@ AnyScorer = StepScorer | BatchScorer
 
 @runtime_checkable
 class LogprobGenerator(BatchGenerator, Protocol):
-    """A generator that also tells how likely given steps are."""
+    """A generator in this process that also tells how likely given steps are, see `GivenSteps`."""
 
     def step_logprobs(self, requests: Sequence[ScoreRequest]) -> list[list[tuple[float, ...]]]:
         """Log-probabilities of the tokens of every step of every request."""
         ...
+
+
+async def given_logprobs(
+    model: AnyGenerator | None, requests: Sequence[ScoreRequest]
+) -> list[list[tuple[float, ...]]] | None:
+    """Log-probabilities of given steps; None from a model that tells none."""
+    if isinstance(model, LogprobGenerator):
+        return model.step_logprobs(requests)
+    if isinstance(model, GivenSteps):
+        return await asyncio.gather(*(model.given_logprobs(request) for request in requests))
+    return None
+
+
+def tells_given_logprobs(model: AnyGenerator) -> bool:
+    """Whether a model can tell how likely given steps are."""
+    return isinstance(model, LogprobGenerator | GivenSteps)
 
 
 @dataclass(frozen=True)

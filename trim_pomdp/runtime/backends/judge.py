@@ -136,8 +136,8 @@ class Judge:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Nothing was found out about the server that defines a run."""
-        return {}
+        """See `ServedModel`."""
+        return self.server.facts
 
     @property
     def faults(self) -> Mapping[str, int]:

@@ -128,34 +128,42 @@ class OpenAIGenerator:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """Nothing was found out about the server that defines a run."""
-        return {}
+        """See `ServedModel`."""
+        return self.server.facts
 
     @property
     def faults(self) -> Mapping[str, int]:
         """See `ServedModel`."""
         return self.server.faults
 
+    async def warm(self, request: StepRequest) -> Usage:
+        """See `WarmedGenerator`."""
+        reply = await self._ask(request, self._messages(request), 1, None, 0)
+        return reply.usage or Usage(0, 0, len(reply.tokens))
+
     async def close(self) -> None:
         """Close the connections."""
         await self.server.close()
 
     async def _instructed(self, request: StepRequest) -> GeneratedStep:
-        asked = user_message(question(request.problem.prompt, request.steps, request.format.joiner))
-        reply = await self._ask(request, [asked], request.max_tokens, None, 0)
+        reply = await self._ask(request, self._messages(request), request.max_tokens, None, 0)
         text, more = step_of_reply(reply.text, request.steps, request.format)
         stop: StopReason = "end" if not text else "length" if reply.ending == "length" and not more else "separator"
         return GeneratedStep(text, _logprobs_within(reply, text), stop, reply.usage)
 
     async def _continued(self, request: StepRequest) -> GeneratedStep:
         draft = _Draft(request)
-        opening = user_message(request.problem.prompt)
-        written = "".join(step + request.format.joiner for step in request.steps)
         while draft.stop is None:
-            messages = [opening, *assistant_message(written + draft.text)]
-            stop = draft.stop_string
+            messages, stop = self._messages(request, draft.text), draft.stop_string
             draft.add(await self._ask(request, messages, draft.tokens_left, stop, draft.requests), stop)
         return draft.step
+
+    def _messages(self, request: StepRequest, begun: str = "") -> list[Message]:
+        """What the model goes on from; `begun` is what it wrote of the step."""
+        prompt, joiner = request.problem.prompt, request.format.joiner
+        if self.instructed:
+            return [user_message(question(prompt, request.steps, joiner))]
+        return [user_message(prompt), *assistant_message("".join(step + joiner for step in request.steps) + begun)]
 
     async def _ask(
         self, request: StepRequest, messages: list[Message], max_tokens: int, stop: str | None, number: int

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.policies.base import SetupError
 from trim_pomdp.runtime.backends.base import Place
 from trim_pomdp.runtime.backends.prompts import LocalRenderer, Message, Renderer, VllmRenderer
 from trim_pomdp.runtime.backends.remote import Connection, Url
@@ -40,7 +39,6 @@ _PLAIN_SAMPLING: dict[Kind, dict[str, Any]] = {
     "other": {},
 }
 _OURS = {"messages", "prompt", "model", "stream", "n", "echo", "best_of", "stop", "max_tokens", "max_completion_tokens"}
-# max_tokens has another name then.
 _OPTIONAL = ("max_tokens", "seed", "stop", "top_logprobs", "logprobs")
 _NOT_TAKEN = re.compile(
     r"unsupported|not support|n.t support|unknown|unrecognized|unexpected|extra|not permitted|not allowed|invalid|"
@@ -50,7 +48,8 @@ _NOT_TAKEN = re.compile(
 _TEMPLATE = re.compile(r"\{(prompt|system)\}")
 _KEPT = 4096
 # A run should not wait long for a server that is not there when it begins.
-_FIRST_PATIENCE = Patience(timeout_s=60.0, deadline_s=10.0, tries=2)
+_FIRST_PATIENCE = Patience(timeout_s=10.0, deadline_s=10.0, tries=1)
+_NOT_THERE = {"cannot connect", "HTTP 429", "HTTP 503"}
 
 
 class OpenAITable(Connection):
@@ -67,7 +66,8 @@ class OpenAITable(Connection):
         For completions: what the model reads, with ``{prompt}`` and ``{system}`` in it; or
     tokenizer : str or None
         folder (seen from the models file) or hub name of a tokenizer whose chat template says it. With neither of them
-        the server is asked to render the prompt, which llama.cpp and vLLM do.
+        llama.cpp and vLLM render the prompt by the model's own template; of other servers the model reads the system
+        prompt and the problem, with blank lines behind them, as befits a model without a template.
     extra_body : dict
         More keys for every request, as ``{reasoning_effort = "low"}``; they go before our own, and are part of what
         defines a run, so no place for secrets.
@@ -156,7 +156,9 @@ async def _kind(service: Service, version: str) -> Kind:
             raise InputError(str(error)) from None
         return "other"  # it has no such list
     except ServerError as error:
-        raise InputError(str(error)) from None
+        if set(service.faults) <= _NOT_THERE:
+            raise InputError(str(error)) from None
+        return "other"
     finally:
         await service.close()
 
@@ -231,24 +233,32 @@ class OpenAIServer:
         ------
         ServerError
             If there is none that could be used.
-        SetupError
-            If nobody can render prompts.
         """
         body = await self._body(question)
+        left_out = set(self._left_out)
         while True:
-            sent = self._adapted(body)
-            stop = sent.get("stop")
-            counted = "logprobs" in sent and self.kind == "llama.cpp"
-
-            def read(document: Any, stop: str | None = stop, counted: bool = counted) -> Reply:
-                prefix = question.begun if self.api == "chat" else ""
-                return parse_reply(document, stop, prefix=prefix, counted=counted)
-
+            sent = _without(body, left_out)
             try:
-                return await self.service.post(self._path, sent, read)
+                reply = await self.service.post(self._path, sent, self._reader(question, sent))
             except RefusedError as error:
-                if error.status not in (400, 403, 422) or not self._learn(str(error), sent):
+                blamed = _blamed(str(error), sent) if error.status in (400, 403, 422) else set()
+                if not blamed:
                     raise
+                left_out |= blamed
+            else:
+                self._left_out |= left_out  # that was it
+                return reply
+
+    def _reader(self, question: Question, sent: Mapping[str, Any]) -> Callable[[Any], Reply]:
+        prefix = question.begun if self.api == "chat" else ""
+        counted = "logprobs" in sent and self.kind == "llama.cpp"
+        return lambda document: parse_reply(document, sent.get("stop"), prefix=prefix, counted=counted)
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What was found out and defines a run: that nobody renders prompts, where it is so."""
+        is_plain = self.api == "completions" and self._any_renderer() is plain_prompt
+        return {"prompts": "without a chat template"} if is_plain else {}
 
     @property
     def faults(self) -> Mapping[str, int]:
@@ -290,26 +300,6 @@ class OpenAIServer:
             messages[-1] = {**messages[-1], "prefix": True}
         return {"continue_final_message": True, "add_generation_prompt": False} if how == "continue" else {}
 
-    def _adapted(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The body without what this server was found not to take."""
-        sent = {key: value for key, value in body.items() if key not in self._left_out}
-        if "max_tokens" in self._left_out:
-            sent["max_completion_tokens"] = body["max_tokens"]
-        return sent
-
-    def _learn(self, refusal: str, sent: Mapping[str, Any]) -> bool:
-        """Whether the refusal is of something that can be said otherwise, or left out, from now on."""
-        if not _NOT_TAKEN.search(refusal):
-            return False
-        optional = [name for name in _OPTIONAL if name in sent]
-        # Said outright, the default is refused by some servers, and asked for by none.
-        optional += [name for name in ("top_p", "temperature") if sent.get(name) == 1.0]
-        blamed = [name for name in optional if re.search(rf"\b{name}\b", refusal)]
-        if "logprobs" in blamed:
-            blamed.append("top_logprobs")
-        self._left_out.update(blamed)
-        return bool(blamed)
-
     # Prompts ----------------------------------------------------------------------------------------------------
 
     async def _rendered(self, question: Question) -> str:
@@ -328,12 +318,32 @@ class OpenAIServer:
             return self.renderer
         if self.kind == "llama.cpp":
             return LlamaRenderer(self.service)
-        if self.kind == "vllm":
-            return VllmRenderer(self.service, self.model)
-        raise SetupError(
-            f"{self.service.name}: this server renders no chat template; give the table a template or a tokenizer, or "
-            "set api = 'chat'"
-        )
+        return VllmRenderer(self.service, self.model) if self.kind == "vllm" else plain_prompt
+
+
+def _without(body: Mapping[str, Any], left_out: set[str]) -> dict[str, Any]:
+    """The body without what the server does not take; the limit has another name then."""
+    sent = {key: value for key, value in body.items() if key not in left_out}
+    if "max_tokens" in left_out:
+        sent["max_completion_tokens"] = body["max_tokens"]
+    return sent
+
+
+def _blamed(refusal: str, sent: Mapping[str, Any]) -> set[str]:
+    """What of the request is refused by name, and can be left out or said otherwise."""
+    said = refusal.partition(": HTTP ")[2]
+    if not _NOT_TAKEN.search(said):
+        return set()
+    optional = [name for name in _OPTIONAL if name in sent]
+    # Said outright, the default is refused by some servers; not said, it is the same.
+    optional += [name for name in ("top_p", "temperature") if sent.get(name) == 1.0]
+    blamed = {name for name in optional if re.search(rf"\b{name}\b", said)}
+    return blamed | {"top_logprobs"} if "logprobs" in blamed else blamed
+
+
+async def plain_prompt(messages: list[Message]) -> str:
+    """The messages as they are, a blank line behind each."""
+    return "".join(f"{item['content']}\n\n" for item in messages)
 
 
 class TemplateRenderer:

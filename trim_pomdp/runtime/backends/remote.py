@@ -14,6 +14,7 @@ from trim_pomdp.runtime.backends.base import ModelTable, Place
 from trim_pomdp.runtime.backends.prompts import LocalRenderer, Openings, Renderer, VllmRenderer
 from trim_pomdp.runtime.backends.served import ServerTable
 from trim_pomdp.runtime.files import fingerprint
+from trim_pomdp.runtime.findings import Finding
 from trim_pomdp.runtime.http import Patience, Service
 from trim_pomdp.runtime.protocols import Usage
 from trim_pomdp.runtime.stepping import SYSTEM_PROMPT
@@ -142,6 +143,22 @@ class ServedByVllm(RemoteTable):
             return VllmRenderer(service, self.model)
         folder = place.folder / self.tokenizer
         return LocalRenderer(folder if folder.is_dir() else self.tokenizer)
+
+
+async def served(service: Service, model: str, needed: int) -> list[Finding]:
+    """What the server says of the model: whether it serves it, and whether so many tokens have room."""
+    listed = await service.get("/v1/models", lambda reply: {item["id"]: item for item in reply["data"]})
+    if model not in listed:
+        names = ", ".join(listed)
+        return [Finding("model", "bad", f"the server has {names}, not {model}", "name it as the server does (model)")]
+    found = [Finding("model", "good", f"served as {model}")]
+    room = listed[model].get("max_model_len")
+    if room is not None:
+        told = f"{room} tokens; a solution and one more step took up to {needed}"
+        fits = needed <= room
+        remedy = "" if fits else "raise --max-model-len, or lower [limits] max_steps, max_step_tokens"
+        found.append(Finding("context length", "good" if fits else "bad", told, remedy))
+    return found
 
 
 def usage_of(reply: Any) -> Usage:

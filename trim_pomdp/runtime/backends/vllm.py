@@ -24,7 +24,8 @@ from trim_pomdp.policies.base import Author
 from trim_pomdp.randomness import key_state
 from trim_pomdp.runtime.backends.base import GeneratorTable, Place
 from trim_pomdp.runtime.backends.prompts import Openings
-from trim_pomdp.runtime.backends.remote import ServedByVllm, usage_of
+from trim_pomdp.runtime.backends.remote import ServedByVllm, served, usage_of
+from trim_pomdp.runtime.findings import Finding
 from trim_pomdp.runtime.http import BadReplyError, Patience, ServerError, Service
 from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StopReason, Usage
 
@@ -174,8 +175,7 @@ class VllmGenerator:
 
     async def generate(self, request: StepRequest) -> GeneratedStep:
         """See `Generator.generate`."""
-        opening = await self._openings.of(request.problem)
-        prompt: str | list[int] = opening + "".join(step + request.format.joiner for step in request.steps)
+        prompt: str | list[int] = await self._prompt(request)
         written = _Written()
         while True:
             reply = await self._complete(prompt, request, len(written.logprobs))
@@ -188,6 +188,15 @@ class VllmGenerator:
             if reply.ended_by == "length" or len(written.logprobs) >= request.max_tokens:
                 return written.step(written.text, "length")
             prompt = reply.tokens  # a block is open, or nothing was written but blank lines
+
+    async def warm(self, request: StepRequest) -> Usage:
+        """See `WarmedGenerator`."""
+        body = {"model": self._model, "prompt": await self._prompt(request), "add_special_tokens": False}
+        return await self.service.post("/v1/completions", body | {"max_tokens": 1, "temperature": 0.0}, usage_of)
+
+    async def _prompt(self, request: StepRequest) -> str:
+        opening = await self._openings.of(request.problem)
+        return opening + "".join(step + request.format.joiner for step in request.steps)
 
     async def _complete(self, prompt: str | list[int], request: StepRequest, offset: int) -> Completion:
         body = {
@@ -228,6 +237,39 @@ class VllmGenerator:
         body |= {"echo": True, "temperature": 0.0}
         return await self.service.post("/v1/completions", body, lambda reply: _by_step(reply, ends, len(text)))
 
+    async def examine(self, request: ScoreRequest, max_tokens: int) -> list[Finding]:
+        """See `SelfExamining`."""
+        opening = await self._openings.of(request.problem)
+        whole = opening + "".join(step + request.format.joiner for step in request.steps)
+        first = StepRequest(request.problem, (), 0, max_tokens, request.format)
+        written = await self._complete(opening, first, 0)
+        one = StepRequest(request.problem, request.steps, 0, 1, request.format)
+        await self._complete(whole, one, 0)
+        again = await self._complete(whole, one, 0)
+        return [
+            *await served(self.service, self._model, again.usage.prompt + max_tokens),
+            self._drawn,
+            _cached(again.usage),
+            await self._read_back(opening, written, one),
+        ]
+
+    @property
+    def _drawn(self) -> Finding:
+        if self._sampler == "keyed" or self._temperature == 0.0:
+            return Finding("draws", "good", "as of a model in this process")
+        remedy = "to have those, start it with --logits-processors trim_pomdp.servers.keyed:KeyedSampler"
+        return Finding("draws", "note", "by seeds in the server; not those of a model in this process", remedy)
+
+    async def _read_back(self, opening: str, written: Completion, one: StepRequest) -> Finding:
+        """Whether a step that was written is read as the tokens that it was written in."""
+        if written.ended_by != "separator":
+            return Finding("read back", "note", "the first step ended without a separator, so it was not looked at")
+        read = await self._complete(opening + written.text, one, 0)
+        if read.tokens[: read.usage.prompt] == written.tokens:
+            return Finding("read back", "good", "a step is read as the tokens that it was written in")
+        remedy = "harmless, but it costs cached tokens: the separator merges with what stands before it"
+        return Finding("read back", "note", "a step is read as other tokens than it was written in", remedy)
+
     async def close(self) -> None:
         """Close the connections."""
         await self.service.close()
@@ -248,6 +290,14 @@ def _completion(reply: Any) -> Completion:
         ended_by=ended_by,
         usage=usage,
     )
+
+
+def _cached(usage: Usage) -> Finding:
+    told = f"{usage.cached} of {usage.prompt} tokens of a prompt that was sent before"
+    if usage.cached:
+        return Finding("prefix cache", "good", told)
+    remedy = "--enable-prefix-caching --enable-prompt-tokens-details, and on a CPU --block-size 32"
+    return Finding("prefix cache", "note", told, remedy)
 
 
 def _by_step(reply: Any, ends: list[int], length: int) -> list[tuple[float, ...]]:

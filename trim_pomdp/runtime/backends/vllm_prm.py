@@ -14,7 +14,8 @@ from pydantic import Field
 
 from trim_pomdp.runtime.backends.base import Place, ScorerTable
 from trim_pomdp.runtime.backends.prompts import Openings
-from trim_pomdp.runtime.backends.remote import ServedByVllm, usage_of
+from trim_pomdp.runtime.backends.remote import ServedByVllm, served, usage_of
+from trim_pomdp.runtime.findings import Finding
 from trim_pomdp.runtime.http import BadReplyError, Service
 from trim_pomdp.runtime.protocols import ScoreRequest, SolutionScores
 
@@ -72,6 +73,11 @@ class VllmScorer:
                 raise BadReplyError(f"a score of {right!r} beside {wrong!r}; expected two probabilities")
         usage = usage_of({"usage": {"completion_tokens": 0, **reply["usage"]}})
         return SolutionScores(tuple(float(right) for _, right in pairs), usage.prompt, usage.cached)
+
+    async def examine(self, request: ScoreRequest, max_tokens: int) -> list[Finding]:
+        """See `SelfExamining`."""
+        reply = await self.score(request)
+        return await served(self.service, self._model, reply.tokens + max_tokens)
 
     @property
     def facts(self) -> Mapping[str, Any]:
