@@ -88,7 +88,7 @@ def summarise(terminals: Iterable[TerminalRecord], strong_only_tokens: float | N
     """
     ended = list(terminals)
     # Sums do not depend on the order in which problems happened to end.
-    tokens = sum((item.tokens for item in ended), TokenCounts())
+    tokens = TokenCounts.total(item.tokens for item in ended)
     accuracy, accuracy_se = mean_and_error([float(item.correct) for item in ended if item.correct is not None])
     strong, strong_se = mean_and_error([float(item.tokens.strong) for item in ended])
     redone, redone_se = mean_and_error([float(item.regenerations) for item in ended])
