@@ -23,7 +23,7 @@ from trim_pomdp.runtime.live import run_live
 from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.run import Routing, run
 from trim_pomdp.runtime.sources import FileSource
-from trim_pomdp.runtime.summary import RunSummary
+from trim_pomdp.runtime.summary import RunSummary, disobedience
 from trim_pomdp.runtime.traces import read_run, read_traces
 
 Servers = dict[str, FakeVllm]
@@ -372,3 +372,13 @@ def test_requests_that_are_broken_off_do_no_harm(tmp_path: Path, servers: Server
     assert texts(tmp_path / "run") == texts(tmp_path / "here")
     assert (out.failed, out.faults) == (0, {})
     assert out.tokens["weak_ahead"] < servers["weak"].counts["generated"] - out.tokens["weak_kept"]
+
+
+def test_scores_that_are_all_the_same_are_noticed(tmp_path: Path, servers: Servers) -> None:
+    servers["prm"].constant = 0.9
+    path = models_file(tmp_path, servers)
+    out = run_live(RULE, problems(12), source(path), tmp_path / "run", seed=SEED)
+    assert out.constant_score == 0.9
+    assert any("every step has the score 0.9" in line for line in disobedience(out))
+    servers["prm"].constant = None
+    assert run_live(RULE, problems(12), source(path), tmp_path / "other", seed=SEED).constant_score is None

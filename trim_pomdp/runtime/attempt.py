@@ -453,7 +453,7 @@ class Attempt:
             self.judge()
         decisions = tuple(self._decision_record(index, step) for index, step in enumerate(self._steps))
         accepted = [item for step in self._steps if (item := step.accepted)]
-        tokens = sum((item.tokens for item in decisions), TokenCounts())
+        tokens = TokenCounts.total(item.tokens for item in decisions)
         if self._last_scoring:
             tokens += TokenCounts(scored=self._last_scoring.tokens, scored_cached=self._last_scoring.cached)
         terminal = TerminalRecord(
