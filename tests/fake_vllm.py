@@ -74,6 +74,7 @@ class FakeVllm:
             yield self
         finally:
             self.die()
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
             thread.join()
             self._loop.close()
@@ -85,6 +86,13 @@ class FakeVllm:
     def die(self) -> None:
         """Listen no more; connections break."""
         asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+
+    async def _end(self) -> None:
+        """End what still answers slowly."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def _start(self) -> None:
         app = web.Application(client_max_size=1 << 26)
