@@ -254,7 +254,8 @@ def named_times(path: Path | None, weak: str, strong: str, prm: str) -> Trio:
     if path is None:
         models = PAPER
     else:
-        models = {name: Times(**item) for name, item in json.loads(path.read_text())["models"].items()}
+        items = json.loads(path.read_text())["models"].items()
+        models = {name: Times(item["start_s"], item["read_s"], item.get("write_s", 0.0)) for name, item in items}
     missing = [name for name in (weak, strong, prm) if name not in models]
     if missing:
         raise SystemExit(f"{path or 'the paper'}: no model {missing[0]!r}; expected one of {', '.join(models)}")
