@@ -25,6 +25,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from trim_pomdp.errors import TrimError
 from trim_pomdp.randomness import keyed_uniform
@@ -261,7 +263,8 @@ class Service:
             headers=headers,
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
             timeout=aiohttp.ClientTimeout(total=self.patience.timeout_s, sock_connect=_CONNECT_S),
-            trust_env=True,
+            # A proxy of the environment is looked up in a thread, for every request: only where there is one.
+            trust_env=any(_has_proxy(item.url) for item in self._endpoints),
         )
         return self._session
 
@@ -381,6 +384,12 @@ async def _content(response: ClientResponse) -> bytes:
         if len(content) > _MOST_BYTES:
             raise BadReplyError(f"more than {_MOST_BYTES >> 20} MiB")
     return bytes(content)
+
+
+def _has_proxy(url: str) -> bool:
+    """Whether the environment names a proxy for a URL."""
+    parts = urlsplit(url)
+    return parts.scheme in getproxies() and not proxy_bypass(parts.netloc)
 
 
 def _shown(content: bytes) -> str:
