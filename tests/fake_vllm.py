@@ -56,6 +56,8 @@ class FakeVllm:
         self.room = 4096
         self.tempered = 1.0
         self.constant: float | None = None
+        self.detokenizes = True
+        self.tells_tokens = True
         self._requests = 0
 
     @property
@@ -117,6 +119,8 @@ class FakeVllm:
         return web.json_response({"tokens": [ord(character) for character in text]})
 
     async def _detokenize(self, request: web.Request) -> web.Response:
+        if not self.detokenizes:
+            raise web.HTTPNotFound
         return web.json_response({"prompt": "".join(map(chr, (await request.json())["tokens"]))})
 
     async def _models(self, _: web.Request) -> web.Response:
@@ -127,18 +131,23 @@ class FakeVllm:
             return self._echo(body["prompt"])
         if body["prompt"] == "1":  # a canary
             return {"choices": [{"token_ids": [0 if self.keyed else 5]}]}
+        if isinstance(body["prompt"], list):
+            body = {**body, "prompt": "".join(map(chr, body["prompt"]))}
         problem, steps = self._read(body["prompt"])
         assert self.author is not None
         step = self.world.write(StepRequest(problem, steps, SEED, body["max_tokens"]), self.author)
         self.counts["read"] += len(body["prompt"])
         self.counts["generated"] += step.tokens
         ended = step.stop == "answer"
+        tokens = {
+            "token_ids": [7] * step.tokens,
+            "prompt_token_ids": [ord(character) for character in body["prompt"]],
+        }
         return {
             "choices": [
                 {
                     "text": step.text + ("" if ended or step.stop == "length" else "\n\n"),
-                    "token_ids": [7] * step.tokens,
-                    "prompt_token_ids": [ord(character) for character in body["prompt"]],
+                    **(tokens if self.tells_tokens else {}),
                     "logprobs": {"token_logprobs": [value * self.tempered for value in step.logprobs]},
                     "finish_reason": "length" if step.stop == "length" else "stop",
                     "stop_reason": None if ended or step.stop == "length" else "\n\n",
@@ -164,6 +173,8 @@ class FakeVllm:
         return {"choices": [{"logprobs": {"text_offset": offsets, "token_logprobs": values}}]}
 
     def _pool(self, body: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(body["input"], list):
+            body = {**body, "input": "".join(map(chr, body["input"]))}
         prompt, _, solution = body["input"].partition("\n\n")
         scores = self._scores(prompt, solution.split(SCORE)[:-1])
         self.counts["read"] += len(body["input"])

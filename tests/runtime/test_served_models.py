@@ -87,6 +87,17 @@ def test_a_run_over_http_is_the_run_in_process(tmp_path: Path, servers: Servers)
     assert not out.faults
 
 
+def test_a_server_that_tells_less(tmp_path: Path, servers: Servers) -> None:
+    """No texts of tokens, no tokens of texts: prompts are tokens then, and the run is the same."""
+    for server in servers.values():
+        server.detokenizes = server.tells_tokens = False
+    run_live(RULE, problems(20), source(models_file(tmp_path, servers)), tmp_path / "run", seed=SEED)
+    in_process(20, tmp_path / "here")
+    assert texts(tmp_path / "run") == texts(tmp_path / "here")
+    assert isinstance(servers["weak"].bodies[-1]["prompt"], list)
+    assert isinstance(servers["prm"].bodies[-1]["input"], list)
+
+
 def test_what_is_sent(tmp_path: Path, servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", "sk-very-secret")
     path = models_file(tmp_path, servers, 'api_key_env = "SOME_KEY"')
@@ -344,10 +355,10 @@ def test_run_as_the_issue_has_it(tmp_path: Path, servers: Servers, run_cli: Any)
 
 def test_overlap_and_reading_ahead_over_http(tmp_path: Path, servers: Servers) -> None:
     """Nothing is broken off where the PRM is the slowest, so that the servers' counters say what was spent."""
-    servers["prm"].delay_s = 0.05
+    servers["prm"].delay_s = 0.4
     path = models_file(tmp_path, servers)
     out = run_live(
-        RULE, problems(40), source(path), tmp_path / "run", seed=SEED, overlap=True, warm_strong=True, in_flight=8
+        RULE, problems(40), source(path), tmp_path / "run", seed=SEED, overlap=True, warm_strong=True, in_flight=40
     )
     in_process(40, tmp_path / "here")
     assert texts(tmp_path / "run") == texts(tmp_path / "here")

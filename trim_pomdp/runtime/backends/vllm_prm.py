@@ -55,9 +55,9 @@ class VllmScorer:
 
     async def score(self, request: ScoreRequest) -> SolutionScores:
         """See `StepScorer.score`."""
-        opening = await self._openings.of(request.problem)
-        text = opening + "".join(step + self._step_token for step in request.steps)
-        body = {"model": self._model, "input": text, "add_special_tokens": False}
+        steps = "".join(step + self._step_token for step in request.steps)
+        prompt = await self._openings.before(request.problem, steps)
+        body = {"model": self._model, "input": prompt, "add_special_tokens": False}
         count = len(request.steps)
         return await self.service.post("/pooling", body, lambda reply: self._scores(reply, count))
 
