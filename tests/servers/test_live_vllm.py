@@ -14,11 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_real_vllm import environment, problems, served
 
 from trim_pomdp.runtime.traces import read_traces
-
-__all__ = ["environment", "problems", "served"]
 
 pytestmark = pytest.mark.slow
 
