@@ -56,6 +56,7 @@ class FakeVllm:
         self.room = 4096
         self.tempered = 1.0
         self.constant: float | None = None
+        self.retry_after = "0.05"
         self.detokenizes = True
         self.tells_tokens = True
         self._requests = 0
@@ -226,7 +227,13 @@ class FakeVllm:
         if kind in ("500", "502", "503"):
             return web.json_response({"error": {"message": "out of memory"}}, status=int(kind))
         if kind == "429":
-            return web.json_response({"detail": "slow down"}, status=429, headers={"Retry-After": "0.05"})
+            return web.json_response({"detail": "slow down"}, status=429, headers={"Retry-After": self.retry_after})
+        if kind == "echo":
+            return web.json_response({"error": {"message": f"bad key {request.headers['Authorization']}"}}, status=401)
+        if kind == "half a character":
+            return web.Response(text=json.dumps(reply()).replace('"text": "', '"text": "\\ud800'))
+        if kind == "negative":
+            return web.Response(text=json.dumps(reply()).replace('"prompt_tokens": ', '"prompt_tokens": -'))
         if kind == "silent":
             await asyncio.sleep(5.0)
         if kind == "no json":

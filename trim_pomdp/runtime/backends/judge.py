@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from math import exp, fsum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import Field, NonNegativeFloat, model_validator
 
@@ -44,6 +44,9 @@ _ANSWER_TOKENS = 3
 _TOP = 20
 _KEPT = 50_000
 _AROUND = " \t\r\n*_\"'`.,:;!()[]▁Ġ"
+
+
+Found = TypeVar("Found")
 
 
 class JudgeTable(OpenAITable, ScorerTable):
@@ -134,7 +137,7 @@ class Judge:
         keys = [(request.problem.prompt, request.steps[: count + 1]) for count in range(len(request.steps))]
         found = {key: self._kept[key] for key in keys if key in self._kept}
         new = [key for key in keys if key not in found]
-        judged = await asyncio.gather(*(self._judge(*key, request.format.joiner) for key in new))
+        judged = await _all_or_none([self._judge(*key, request.format.joiner) for key in new])
         for key, (score, _) in zip(new, judged, strict=True):
             found[key] = score
         self._keep(found)
@@ -176,6 +179,11 @@ class Judge:
             raise ServerError(
                 f"{name}: the server offers no log-probabilities, of which a judge's scores are made; take another one"
             )
+        if not any(token.top for token in reply.tokens):
+            raise ServerError(
+                f"{name}: the server tells the log-probability of the answer alone, not of others ({_TOP} of them are "
+                "needed), so that there is no share of yes; take another one"
+            )
         masses = [(self._mass(token, self.yes), self._mass(token, self.no)) for token in reply.tokens]
         yes, no = next((pair for pair in masses if sum(pair) > 0.0), (0.0, 0.0))
         if yes + no <= 0.0:
@@ -188,6 +196,18 @@ class Judge:
 
     def _mass(self, token: Token, answers: frozenset[str]) -> float:
         return fsum(exp(min(value, 0.0)) for text, value in _likeliest(token) if _essence(text) in answers)
+
+
+async def _all_or_none(asked: list[Coroutine[Any, Any, Found]]) -> list[Found]:
+    """All results; where one fails, the others are broken off, and nothing goes on behind an error."""
+    tasks = [asyncio.ensure_future(item) for item in asked]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
 
 
 def _likeliest(token: Token) -> tuple[tuple[str, float], ...]:

@@ -15,6 +15,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import isfinite
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat
@@ -24,17 +26,15 @@ from trim_pomdp.policies.base import Author
 from trim_pomdp.randomness import key_state
 from trim_pomdp.runtime.backends.base import GeneratorTable, Place
 from trim_pomdp.runtime.backends.prompts import Openings, Prompt
-from trim_pomdp.runtime.backends.remote import ServedByVllm, served, usage_of
+from trim_pomdp.runtime.backends.remote import FIRST_PATIENCE, ServedByVllm, served, usage_of
 from trim_pomdp.runtime.findings import Finding
-from trim_pomdp.runtime.http import BadReplyError, Patience, ServerError, Service
+from trim_pomdp.runtime.http import BadReplyError, ServerError, Service
 from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StopReason, Usage
 
 Sampler = Literal["keyed", "seed"]
 
 # The state of a stream (`trim_pomdp.randomness.uniforms_at`) whose first uniform is 0.
 CANARY_STATE = 0x7026C4DC0F121053
-# A run should not wait long for a server that is not there when it begins.
-_FIRST_PATIENCE = Patience(timeout_s=60.0, deadline_s=10.0, tries=2)
 
 
 class VllmGeneratorTable(ServedByVllm, GeneratorTable):
@@ -58,10 +58,17 @@ class VllmGeneratorTable(ServedByVllm, GeneratorTable):
     sampler: Literal["auto", "keyed", "seed"] = "auto"
     end_token: str = ""
 
+    def config(self, folder: Path) -> dict[str, Any]:
+        """See `ModelTable`: who draws is found out, and stands beside."""
+        return {name: value for name, value in super().config(folder).items() if name != "sampler"}
+
     def load(self, role: Author, place: Place) -> VllmGenerator:
         """See `GeneratorTable`; the servers are asked whether they are there, and how they draw."""
         service = self.service(place)
-        sampler = asyncio.run(_sampler(replace(service, patience=_FIRST_PATIENCE), self.model))
+        # Each server is asked: one that is not as the others would go unnoticed.
+        alone = [replace(service, urls=[url], patience=FIRST_PATIENCE) for url in service.urls]
+        keyed = all(asyncio.run(_draws_keyed(server, self.model)) for server in alone)
+        sampler: Sampler = "keyed" if keyed else "seed"
         if self.sampler == "keyed" and sampler != "keyed":
             raise InputError(
                 f"{place.table}: the server does not draw by keyed uniforms; start it with --logits-processors "
@@ -89,12 +96,22 @@ class _Written:
 
     text: str = ""
     logprobs: tuple[float, ...] = ()
+    pieces: tuple[str, ...] = ()
     usage: Usage = field(default_factory=lambda: Usage(0, 0, 0))
 
     def add(self, reply: Completion) -> None:
         self.text += reply.text
         self.logprobs += reply.logprobs
+        self.pieces += reply.pieces
         self.usage += reply.usage
+
+    def drop_behind(self, request: StepRequest) -> None:
+        """Forget tokens behind the one that ends the step, which a server's stop strings let through."""
+        count = len(self.pieces)
+        while count > 1 and request.format.next_step("".join(self.pieces[: count - 1]), request.steps) is not None:
+            count -= 1
+        if count:
+            self.logprobs = self.logprobs[:count]
 
     def step(self, text: str, stop: StopReason) -> GeneratedStep:
         return GeneratedStep(text.strip("\n"), self.logprobs, stop, self.usage)
@@ -110,6 +127,8 @@ class Completion:
         What was generated, with the stop string.
     logprobs : tuple of float
         Of every token.
+    pieces : tuple of str
+        Text of every token.
     tokens : list of int or None
         Prompt and text; None from versions of vLLM that do not tell.
     ended_by : {"separator", "end", "length"}
@@ -119,6 +138,7 @@ class Completion:
 
     text: str
     logprobs: tuple[float, ...]
+    pieces: tuple[str, ...]
     tokens: list[int] | None
     ended_by: StopReason
     usage: Usage
@@ -166,7 +186,7 @@ class VllmGenerator:
     @property
     def facts(self) -> dict[str, Any]:
         """What was found out about the server and defines a run."""
-        return {"sampler": self._sampler}
+        return {"sampler": self._sampler} if self._temperature > 0.0 else {}
 
     @property
     def faults(self) -> Mapping[str, int]:
@@ -182,6 +202,7 @@ class VllmGenerator:
             written.add(reply)
             step = request.format.next_step(written.text, request.steps)
             if step is not None:
+                written.drop_behind(request)
                 return written.step(step, "separator")
             if reply.ended_by == "end":
                 return written.step(written.text, "end")
@@ -290,11 +311,16 @@ def _completion(reply: Any, stops: tuple[str, ...]) -> Completion:
     usage = usage_of(reply)
     if len(logprobs) != usage.output or len(tokens or logprobs) != usage.output:
         raise BadReplyError(f"{len(logprobs)} log-probabilities for {usage.output} tokens")
+    if not all(map(isfinite, logprobs)):
+        raise BadReplyError("a log-probability is not finite")
     text: str = choice["text"]
+    if text and not usage.output:
+        raise BadReplyError("a text of no tokens")
     ends: dict[Any, StopReason] = {"length": "length", "stop": "separator" if text.endswith(stops) else "end"}
     return Completion(
         text=text,
         logprobs=tuple(map(float, logprobs)),
+        pieces=tuple(choice["logprobs"].get("tokens") or ()),
         tokens=[*before, *tokens] if before and tokens else None,
         ended_by=ends[choice["finish_reason"]],
         usage=usage,
@@ -320,8 +346,8 @@ def _by_step(reply: Any, ends: list[int], length: int) -> list[tuple[float, ...]
     return [tuple(row) for row in rows]
 
 
-async def _sampler(service: Service, model: str) -> Sampler:
-    """Who draws; `InputError` if there is no such server, or it does not know the model."""
+async def _draws_keyed(service: Service, model: str) -> bool:
+    """Whether a server draws by keys; `InputError` if there is none, or it does not know the model."""
     body = {
         "model": model,
         "prompt": "1",
@@ -336,4 +362,4 @@ async def _sampler(service: Service, model: str) -> Sampler:
         raise InputError(str(error)) from None
     finally:
         await service.close()
-    return "keyed" if drawn == [0] else "seed"
+    return bool(drawn == [0])

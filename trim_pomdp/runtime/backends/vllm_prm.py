@@ -14,7 +14,7 @@ from pydantic import Field
 
 from trim_pomdp.runtime.backends.base import Place, ScorerTable
 from trim_pomdp.runtime.backends.prompts import Openings
-from trim_pomdp.runtime.backends.remote import ServedByVllm, served, usage_of
+from trim_pomdp.runtime.backends.remote import ServedByVllm, require_there, served, usage_of
 from trim_pomdp.runtime.findings import Finding
 from trim_pomdp.runtime.http import BadReplyError, Service
 from trim_pomdp.runtime.protocols import ScoreRequest, SolutionScores
@@ -37,6 +37,7 @@ class VllmScorerTable(ServedByVllm, ScorerTable):
     def load(self, place: Place) -> VllmScorer:
         """See `ScorerTable`."""
         service = self.service(place)
+        require_there(service, "/v1/models")
         return VllmScorer(service, self.model, self.openings(service, place), self.step_token)
 
 
