@@ -52,6 +52,7 @@ model = "lab:prm"
 def test_a_generator_and_a_reward_model(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
     monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     plan = planned(tmp_path, LAB)
     weak, prm = plan.servers
     assert (weak.name, prm.name) == ("weak", "prm")

@@ -47,7 +47,8 @@ def claim(path: Path) -> None:
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table on stdout, columns without any content left out; see `cell` for what becomes of values.
 
-    On a narrow terminal the first column wraps; numbers are not cut. Piped output is as wide as the table.
+    On a narrow terminal sentences wrap, else the first column; numbers are not cut. Piped output is as wide as the
+    table.
     """
     from rich import box
     from rich.console import Console
@@ -55,12 +56,15 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
 
     cells = [[cell(value) for value in row] for row in rows]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 0, 0, 1))
+    wordy = any(len(text) > _SENTENCE for row in cells for text in row[1:])
     kept = [i for i in range(len(columns)) if i == 0 or any(row[i] for row in cells)]
     for i in kept:
         numeric = i > 0 and all(_is_number(row[i]) for row in cells)
-        # Only the first column may wrap where room is short, and headings always do.
+        # Where room is short, sentences wrap before names do, and numbers never; headings always do.
         heading = columns[i] if i == 0 else columns[i].replace(" ", "\n")
-        table.add_column(heading, justify="right" if numeric else "left", no_wrap=i > 0, overflow="fold")
+        sentence = any(len(row[i]) > _SENTENCE for row in cells)
+        whole = (i > 0 and not sentence) or (i == 0 and wordy)
+        table.add_column(heading, justify="right" if numeric else "left", no_wrap=whole, overflow="fold")
     for row in cells:
         table.add_row(*(row[i] for i in kept))
     console = Console(highlight=False, markup=False)
@@ -72,6 +76,7 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
 
 
 _UNBOUNDED = 1000
+_SENTENCE = 40
 # In a pipe, progress is told once in so many seconds.
 TOLD_EVERY_S = 30.0
 

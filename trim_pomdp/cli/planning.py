@@ -236,7 +236,10 @@ def policy(
         own = "" if artifact.value is None else f"; this policy's own: {artifact.value:.5f}"
         say(f"optimal value certified between {artifact.value_lower:.5f} and {artifact.value_upper:.5f}{own}")
     if artifact.accuracy_bound is not None:
-        say(f"no policy that costs as much is more accurate than {artifact.accuracy_bound:.5f} (certified)")
+        say(
+            f"no policy that costs as much is more accurate than {artifact.accuracy_bound:.5f} (certified, "
+            "with solutions so far of mean length)"
+        )
     if artifact.added_variance:
         say(f"the draw adds {artifact.added_variance:.3g} to the variance of strong tokens per problem")
     if out is not None:

@@ -182,17 +182,23 @@ def read_run_prices(prices: Path | None, source: ModelSource, roles: Collection[
     Raises
     ------
     InputError
-        If they are wrong, or a model that the run can ask has none.
+        If they are wrong, or a model that the run can ask has none in the file that is named.
     """
     from trim_pomdp.runtime.sources import FileSource
 
-    known = source.file.prices if isinstance(source, FileSource) else None
     if prices is not None:
         known = require_prices(prices)
-    if known is not None:
         for role in sorted(roles):
             known.of(role)
-    return known
+        return known
+    if not isinstance(source, FileSource) or source.file.prices is None:
+        return None
+    absent = [role for role in sorted(roles) if getattr(source.file.prices, role) is None]
+    if absent:
+        tables = ", ".join(f"[{role}.price]" for role in absent)
+        warn(f"{source.path}: no money is told, since there is no {tables}")
+        return None
+    return source.file.prices
 
 
 @dataclass(frozen=True)

@@ -132,17 +132,18 @@ def money_of_solutions(solutions: Iterable[SolutionRecord], prices: Prices) -> R
         If there are none, or a model that was asked has no price.
     """
     single: list[Money] = []
-    tokens = TokenCounts()
+    tokens, scored = TokenCounts(), False
     lengths: dict[Role, _Lengths] = {role: _Lengths() for role in ROLES}
     for solution in solutions:
         single.append(spent(solution.terminal.tokens, prices))
         tokens += solution.terminal.tokens
         _collect(solution, lengths)
+        scored |= any(item.scoring is not None for item in solution.decisions)
     if not single:
         raise InputError("no problem has ended yet, so nothing has been spent")
     _, error = mean_and_error([item.total for item in single])
-    written = {"weak": tokens.weak_kept + tokens.weak_discarded, "strong": tokens.strong}
-    counted = {"weak": tokens.weak_read, "strong": tokens.strong_read}
+    written = {"prm": int(scored), "weak": tokens.weak_kept + tokens.weak_discarded, "strong": tokens.strong}
+    counted = {"prm": tokens.scored, "weak": tokens.weak_read, "strong": tokens.strong_read}
     return RunMoney(
         prices=prices,
         problems=len(single),
@@ -188,7 +189,7 @@ def _collect(solution: SolutionRecord, lengths: Mapping[Role, _Lengths]) -> None
         for role, generation in (("weak", item.weak), ("strong", item.strong)):
             if generation is not None and generation.usage is not None and generation.usage.prompt:
                 lengths[role].add(item.step, generation.usage.prompt, generation.usage.cached, written)  # type: ignore[index]
-        if item.scoring is not None and item.weak is not None:
+        if item.scoring is not None and item.scoring.tokens and item.weak is not None:
             lengths["prm"].add(item.step, item.scoring.tokens, item.scoring.cached, written + item.weak.tokens)
         accepted = item.accepted
         written += accepted.tokens if accepted is not None else 0

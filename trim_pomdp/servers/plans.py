@@ -206,7 +206,7 @@ def _servers(
     role: str, table: ServerTable, file: ServedFile, environment: Environment, ports: Iterator[int], logs: Path
 ) -> Iterator[Server]:
     model = file.model(role)
-    v2 = table.environment.get(_V2, "0") == "1"
+    v2 = {**os.environ, **table.environment}.get(_V2, "0") == "1"
     own = _scorer_arguments(model, table, file, environment) if role == "prm" else _generator_arguments(v2)
     if environment.cpu:
         own += ("--enforce-eager", "--distributed-executor-backend", "uni")

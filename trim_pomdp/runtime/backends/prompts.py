@@ -115,7 +115,7 @@ class VllmRenderer:
                 "/tokenize", {"model": self._model, **body}, lambda reply: _of_kind(reply["tokens"], list)
             )
         except RefusedError as error:
-            if error.status != 404:
+            if error.status != 404 or "does not exist" in str(error):  # the model, then
                 raise
             raise ServerError(
                 f"{self._service.name}: the server has no /tokenize ({error}); is it vLLM? backend = 'openai' takes "

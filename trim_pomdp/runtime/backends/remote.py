@@ -32,7 +32,8 @@ _PLACE = {"api_key_env", "max_in_flight", "timeout_s", "deadline_s", "tries", "b
 def _checked_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is no URL; expected something like http://127.0.0.1:8000/v1")
+        shown = "this" if "@" in url else repr(url)
+        raise ValueError(f"{shown} is no URL; expected something like http://127.0.0.1:8000/v1")
     if parts.username is not None or parts.password is not None or parts.query:
         raise ValueError("a URL holds no key and no query; name the environment variable of a key by api_key_env")
     return url
@@ -166,29 +167,38 @@ def local_renderer(tokenizer: str, place: Place) -> LocalRenderer:
         ) from None
 
 
-def require_there(service: Service, path: str) -> None:
-    """Ask for something, whatever is said of it.
+def require_there(service: Service, path: str, model: str | None = None) -> None:
+    """Ask for something, whatever is said of it; of a list of models, whether the model is among them.
 
     Raises
     ------
     InputError
-        If there is no server, or it does not take the key.
+        If there is no server, it does not take the key, or it tells which models it has, and not this one.
     """
     asked = replace(service, patience=FIRST_PATIENCE)
 
     async def ask() -> None:
         try:
-            await asked.get(path, lambda _: None)
+            known = await asked.get(path, _names)
         except RefusedError as error:
             if error.status == 401:
                 raise InputError(str(error)) from None
         except ServerError as error:
             if asked.faults and set(asked.faults) <= _NOT_THERE:
                 raise InputError(str(error)) from None
+        else:
+            if model is not None and known and model not in known:
+                raise InputError(f"{service.name}: the server has {', '.join(known)}, not {model} (model)")
         finally:
             await asked.close()
 
     asyncio.run(ask())
+
+
+def _names(reply: Any) -> list[str]:
+    """Names of the models in a list of them; none in anything else."""
+    listed = reply.get("data") if isinstance(reply, dict) else None
+    return [item["id"] for item in listed or () if isinstance(item, dict) and isinstance(item.get("id"), str)]
 
 
 async def served(service: Service, model: str, needed: int) -> list[Finding]:

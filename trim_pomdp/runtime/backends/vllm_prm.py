@@ -37,7 +37,7 @@ class VllmScorerTable(ServedByVllm, ScorerTable):
     def load(self, place: Place) -> VllmScorer:
         """See `ScorerTable`."""
         service = self.service(place)
-        require_there(service, "/v1/models")
+        require_there(service, "/v1/models", self.model)
         return VllmScorer(service, self.model, self.openings(service, place), self.step_token)
 
 
