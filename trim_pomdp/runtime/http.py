@@ -28,15 +28,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from trim_pomdp.errors import TrimError
+from trim_pomdp.errors import InputError, TrimError
 from trim_pomdp.randomness import keyed_uniform
+from trim_pomdp.runtime import wire
+from trim_pomdp.runtime.wire import Reply, Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from aiohttp import ClientResponse, ClientSession
 
-Reply = TypeVar("Reply")
+Result = TypeVar("Result")
 
 # Servers close idle connections after 5 s and more; a request that meets the closing would be lost.
 _KEEP_ALIVE_S = 3.0
@@ -116,6 +118,7 @@ class _Endpoint:
     """One URL, and how it is doing."""
 
     url: str
+    wire: Wire | None = None
     busy: int = 0
     failures: int = 0
     rests_until: float = 0.0
@@ -145,6 +148,11 @@ class Service:
     api_key : str or None
         Sent as a bearer token, and never shown.
 
+    Raises
+    ------
+    InputError
+        If the key holds characters that no header can.
+
     Attributes
     ----------
     faults : Counter of str
@@ -159,14 +167,16 @@ class Service:
     api_key: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        if self.api_key is not None and not self.api_key.isprintable():
+            raise InputError(f"{self.name}: the key holds a line break or something else that no key holds")
         self.faults: Counter[str] = Counter()
         self.requests = 0
-        self._endpoints = [_Endpoint(url.rstrip("/")) for url in self.urls]
+        self._endpoints = [_Endpoint(url, self._wire(url)) for url in (item.rstrip("/") for item in self.urls)]
         self._session: ClientSession | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._down_since: float | None = None
 
-    async def post(self, path: str, body: Mapping[str, Any], read: Callable[[Any], Reply]) -> Reply:
+    async def post(self, path: str, body: Mapping[str, Any], read: Callable[[Any], Result]) -> Result:
         """Send a request until there is a reply that can be read.
 
         Parameters
@@ -185,17 +195,20 @@ class Service:
         """
         return await self._ask("POST", path, json.dumps(body).encode(), read)
 
-    async def get(self, path: str, read: Callable[[Any], Reply]) -> Reply:
+    async def get(self, path: str, read: Callable[[Any], Result]) -> Result:
         """As `post`, without a body."""
         return await self._ask("GET", path, None, read)
 
     async def close(self) -> None:
         """Close the connections; a later request opens new ones."""
+        for endpoint in self._endpoints:
+            if endpoint.wire is not None:
+                endpoint.wire.close()
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
-    async def _ask(self, method: str, path: str, body: bytes | None, read: Callable[[Any], Reply]) -> Reply:
+    async def _ask(self, method: str, path: str, body: bytes | None, read: Callable[[Any], Result]) -> Result:
         clock = asyncio.get_running_loop().time
         until: float | None = None
         counted, tries = 0, 0
@@ -223,21 +236,46 @@ class Service:
 
     async def _try(self, endpoint: _Endpoint, method: str, path: str, body: bytes | None) -> Any:
         """The JSON of one reply."""
+        self.requests += 1
+        send = self._over_tls if endpoint.wire is None else self._over_wire
+        reply = await send(endpoint, method, path, body)
+        if reply.status != 200:
+            raise self._status_error(endpoint, path, reply)
+        try:
+            return json.loads(reply.content)
+        except ValueError:
+            raise BadReplyError(f"no JSON: {_shown(reply.content)}") from None
+
+    async def _over_wire(self, endpoint: _Endpoint, method: str, path: str, body: bytes | None) -> Reply:
+        assert endpoint.wire is not None
+        try:
+            return await endpoint.wire.ask(method, path, body, self.patience.timeout_s)
+        except TimeoutError:
+            raise self._too_late() from None
+        except wire.CannotConnectError as error:
+            raise _FaultError("cannot connect", str(error), rest_s=0.0, counts=False) from None
+        except wire.LostError:
+            raise _FaultError("connection lost", rest_s=0.0, counts=False) from None
+        except wire.CutShortError:
+            raise _FaultError("reply cut short") from None
+        except wire.TooLongError:
+            raise _too_long() from None
+
+    async def _over_tls(self, endpoint: _Endpoint, method: str, path: str, body: bytes | None) -> Reply:
+        """With TLS or through a proxy."""
         import aiohttp
 
-        self.requests += 1
         session = self._session or self._open()
         try:
             async with session.request(method, endpoint.url + path, data=body) as response:
-                content = await _content(response)
-                if response.status != 200:
-                    raise self._status_error(endpoint, path, response, content)
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return Reply(response.status, headers, await _content(response))
         except TimeoutError as error:
             if isinstance(error, aiohttp.ConnectionTimeoutError):
                 raise _FaultError(
                     "cannot connect", f"no answer in {_CONNECT_S:g} s", rest_s=0.0, counts=False
                 ) from None
-            raise _FaultError("time-out", f"no reply in {self.patience.timeout_s:g} s") from None
+            raise self._too_late() from None
         except aiohttp.ClientSSLError as error:
             raise ServerError(f"{self.name}: {endpoint.url}: {type(error).__name__}: {error}") from None
         except aiohttp.ClientConnectorError as error:
@@ -248,33 +286,40 @@ class Service:
             raise _FaultError("connection lost", type(error).__name__, rest_s=0.0, counts=False) from None
         except aiohttp.ClientError as error:
             raise ServerError(f"{self.name}: {endpoint.url}: {type(error).__name__}: {error}") from None
-        try:
-            return json.loads(content)
-        except ValueError:
-            raise BadReplyError(f"no JSON: {_shown(content)}") from None
+
+    def _too_late(self) -> _FaultError:
+        return _FaultError("time-out", f"no reply in {self.patience.timeout_s:g} s")
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        key = {} if self.api_key is None else {"Authorization": f"Bearer {self.api_key}"}
+        return {"Content-Type": "application/json", **key}
+
+    def _wire(self, url: str) -> Wire | None:
+        """Connections to a URL that needs neither TLS nor a proxy."""
+        if urlsplit(url).scheme != "http" or _has_proxy(url):
+            return None
+        return Wire(url, self._headers, connect_s=_CONNECT_S, keep_s=_KEEP_ALIVE_S, most_bytes=_MOST_BYTES)
 
     def _open(self) -> ClientSession:
         import aiohttp
 
-        headers = {"Content-Type": "application/json"}
-        if self.api_key is not None:
-            headers["Authorization"] = f"Bearer {self.api_key}"
         self._session = aiohttp.ClientSession(
-            headers=headers,
+            headers=self._headers,
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
             timeout=aiohttp.ClientTimeout(total=self.patience.timeout_s, sock_connect=_CONNECT_S),
-            # A proxy of the environment is looked up in a thread, for every request: only where there is one.
+            # Looked up in a thread, for every request, so only where there is something to be found.
             trust_env=any(_has_proxy(item.url) for item in self._endpoints),
         )
         return self._session
 
-    def _status_error(self, endpoint: _Endpoint, path: str, response: ClientResponse, content: bytes) -> Exception:
+    def _status_error(self, endpoint: _Endpoint, path: str, reply: Reply) -> Exception:
         """What a status other than 200 means."""
-        status, said = response.status, said_in(content)
+        status, said = reply.status, said_in(reply.content)
         if status == 429:
-            return _FaultError("HTTP 429", said, rest_s=_retry_after(response), counts=False)
+            return _FaultError("HTTP 429", said, rest_s=_retry_after(reply), counts=False)
         if status == 503:
-            return _FaultError("HTTP 503", said, rest_s=_retry_after(response), counts=False)
+            return _FaultError("HTTP 503", said, rest_s=_retry_after(reply), counts=False)
         if status >= 500 or status in (408, 425):
             return _FaultError(f"HTTP {status}", said)
         remedy = "; is the key right that api_key_env names?" if status in (401, 403) else ""
@@ -370,7 +415,7 @@ def said_in(content: bytes) -> str:
     return document[:_SHOWN] if isinstance(document, str) else json.dumps(document)[:_SHOWN]
 
 
-def _read(read: Callable[[Any], Reply], document: Any) -> Reply:
+def _read(read: Callable[[Any], Result], document: Any) -> Result:
     try:
         return read(document)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
@@ -382,8 +427,12 @@ async def _content(response: ClientResponse) -> bytes:
     async for chunk in response.content.iter_any():
         content += chunk
         if len(content) > _MOST_BYTES:
-            raise BadReplyError(f"more than {_MOST_BYTES >> 20} MiB")
+            raise _too_long()
     return bytes(content)
+
+
+def _too_long() -> BadReplyError:
+    return BadReplyError(f"more than {_MOST_BYTES >> 20} MiB")
 
 
 def _has_proxy(url: str) -> bool:
@@ -396,9 +445,9 @@ def _shown(content: bytes) -> str:
     return repr(content[:80].decode(errors="replace"))
 
 
-def _retry_after(response: ClientResponse) -> float:
+def _retry_after(reply: Reply) -> float:
     """Seconds that the server asks for: a number, or a date."""
-    said = response.headers.get("Retry-After", "")
+    said = reply.headers.get("retry-after", "")
     try:
         return max(float(said), 0.0)
     except ValueError:
