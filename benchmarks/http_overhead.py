@@ -156,7 +156,7 @@ def serve(delay_s: float) -> None:
 
 
 @contextmanager
-def waiting_servers(delay_s: float, most: int, folder: Path) -> Iterator[ModelSource]:
+def waiting_servers(delay_s: float, most: int, folder: Path, max_steps: int = 30) -> Iterator[ModelSource]:
     """A models file of such servers, in another process."""
     command = [sys.executable, __file__, "--serve", str(delay_s)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -168,7 +168,7 @@ def waiting_servers(delay_s: float, most: int, folder: Path) -> Iterator[ModelSo
             for role, url in urls.items()
         )
         path = folder / "models.toml"
-        path.write_text(text)
+        path.write_text(f"{text}[limits]\nmax_steps = {max_steps}\n")
         try:
             yield model_source(str(path))
         finally:
@@ -240,11 +240,11 @@ def report(given: argparse.Namespace, folder: Path) -> None:
 
 def memory(given: argparse.Namespace, folder: Path) -> None:
     """Memory as a run goes on."""
-    heading(f"Memory: {given.problems} problems over HTTP")
+    heading(f"Memory: {given.problems} problems of up to {given.max_steps} steps over HTTP")
     rule = rules(PRESET)["threshold .5"]
     rows = []
     for in_flight in given.memory:
-        with waiting_servers(given.delay_ms / 1e3, in_flight, folder) as source:
+        with waiting_servers(given.delay_ms / 1e3, in_flight, folder, given.max_steps) as source:
             measure(rule, waiting_problems(200), source, 100, folder / f"{in_flight}-first", {})
             begin, seen = _resident(), [0.0] * 5
 
@@ -277,6 +277,7 @@ def main() -> None:
     parser.add_argument("--delay-ms", type=float, default=50.0)
     parser.add_argument("--models", help="models file of running servers of the lab's models")
     parser.add_argument("--memory", type=int, nargs="+", help="so many problems in flight")
+    parser.add_argument("--max-steps", type=int, default=30, help="of a solution (--memory)")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--serve", type=float, help=argparse.SUPPRESS)
     given = parser.parse_args()
