@@ -2,7 +2,7 @@
 
     python benchmarks/http_overhead.py [--problems 1000] [--in-flight 64] [--delay-ms 50]      a server that only waits
     python benchmarks/http_overhead.py --models served.toml [--problems 400]                   real servers
-    python benchmarks/http_overhead.py --memory 1000 4000 [--problems 8000]                    problems in flight
+    python benchmarks/http_overhead.py --memory 1000 [--problems 8000]                         so many in flight
     python benchmarks/http_overhead.py --profile                                               where it goes
 
 *Processor time* is that of this process, user and system, all threads: the engine, requests and replies, decisions,
@@ -242,25 +242,17 @@ def memory(given: argparse.Namespace, folder: Path) -> None:
     """Memory as a run goes on."""
     heading(f"Memory: {given.problems} problems of up to {given.max_steps} steps over HTTP")
     rule = rules(PRESET)["threshold .5"]
-    rows = []
-    for in_flight in given.memory:
-        with waiting_servers(given.delay_ms / 1e3, in_flight, folder, given.max_steps) as source:
-            measure(rule, waiting_problems(200), source, 100, folder / f"{in_flight}-first", {})
-            begin, seen = _resident(), [0.0] * 5
+    with waiting_servers(given.delay_ms / 1e3, given.memory, folder, given.max_steps) as source:
+        measure(rule, waiting_problems(100), source, 100, folder / "first", {})
+        begin, seen = _resident(), [0.0] * 5
 
-            def note(done: int, of: int, _: object) -> None:
-                part = -(-done * 4 // of)
-                seen[part] = max(seen[part], _resident() - begin)
+        def note(done: int, of: int, _: object) -> None:
+            part = -(-done * 4 // of)
+            seen[part] = max(seen[part], _resident() - begin)
 
-            run_live(
-                rule,
-                waiting_problems(given.problems),
-                source,
-                folder / f"{in_flight}",
-                in_flight=in_flight,
-                progress=note,
-            )
-        rows.append((in_flight, *(f"{mib:.0f}" for mib in seen[1:])))
+        problems = waiting_problems(given.problems)
+        run_live(rule, problems, source, folder / "run", in_flight=given.memory, progress=note)
+    rows = [(given.memory, *(f"{mib:.0f}" for mib in seen[1:]))]
     table(("in flight", *(f"MiB more, {part} quarter" for part in ("first", "second", "third", "last"))), rows)
 
 
@@ -276,7 +268,7 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=64)
     parser.add_argument("--delay-ms", type=float, default=50.0)
     parser.add_argument("--models", help="models file of running servers of the lab's models")
-    parser.add_argument("--memory", type=int, nargs="+", help="so many problems in flight")
+    parser.add_argument("--memory", type=int, help="problems in flight")
     parser.add_argument("--max-steps", type=int, default=30, help="of a solution (--memory)")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--serve", type=float, help=argparse.SUPPRESS)

@@ -8,6 +8,7 @@ closes its connection, which tells the server to stop.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -127,7 +128,8 @@ class Wire:
                 raise CannotConnectError(f"no answer in {self._connect_s:g} s") from None
             raise
         except OSError as error:
-            raise CannotConnectError(error.strerror or "") from None
+            number = error.errno or 0  # below 0 where it is about the name of the host
+            raise CannotConnectError(os.strerror(number) if number > 0 else error.strerror or str(error)) from None
         return connection
 
 
