@@ -11,7 +11,8 @@ over HTTP: what is left is the *engine* (decisions, asyncio, traces), the differ
 replies). *After* is the reading of the traces at the end, for solutions.jsonl. *Share* is processor time over the
 time that the run took, so the faster the servers, the larger it is; *idle* is the share of time in which no request was
 out at all. Without --models three servers of tests/fake_vllm.py stand in, in one other process, which take that long
-for a reply (and prompts are rendered by three more requests a problem and model).
+for a reply (and prompts are rendered by three more requests a problem and model). Times are the smallest of several
+repeats, and in brackets the median: what else the machine does only adds to them.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from report import ROOT, heading, table
@@ -211,22 +213,30 @@ def report(given: argparse.Namespace, folder: Path) -> None:
         for name, rule in rules(preset).items():
             for overlap in (False, True) if name == "budget .2" else (False,):
                 at = folder / str(len(rows))
-                measure(rule, few, source, given.in_flight, at.with_suffix(".first"), {})
-                cost = measure(rule, problems, source, given.in_flight, at, {"overlap": overlap})
-                alone = engine_alone(rule, problems, source, given.in_flight, at, at.with_suffix(".alone"), delay_s)
-                micro = 1e6 / cost.decisions
+                measure(rule, few, source, given.in_flight, at / "first", {})
+                costs, alone = [], []
+                for repeat in range(given.repeats):
+                    out, options = at / f"run{repeat}", {"overlap": overlap}
+                    costs.append(measure(rule, problems, source, given.in_flight, out, options))
+                    last = at / f"alone{repeat}"
+                    alone.append(engine_alone(rule, problems, source, given.in_flight, out, last, delay_s))
+                decisions, asked = costs[0].decisions, costs[0].requests / costs[0].decisions
+                cells = [
+                    [cost.cpu_s for cost in costs],
+                    alone,
+                    [cost.cpu_s - engine for cost, engine in zip(costs, alone, strict=True)],
+                    [cost.after_s for cost in costs],
+                ]
                 rows.append(
                     (
-                        name + (", overlap" if overlap else ""),
-                        cost.decisions,
-                        f"{cost.requests / cost.decisions:.2f}",
-                        f"{cost.cpu_s * micro:.0f}",
-                        f"{alone * micro:.0f}",
-                        f"{(cost.cpu_s - alone) * micro:.0f}",
-                        f"{cost.after_s * micro:.0f}",
-                        f"{cost.decisions / cost.wall_s:.0f}",
-                        f"{cost.cpu_s / cost.wall_s:.1%}",
-                        f"{cost.idle:.2%}",
+                        *(name + (", overlap" if overlap else ""), decisions, f"{asked:.2f}"),
+                        *(
+                            f"{min(cell) / decisions * 1e6:.0f} ({median(cell) / decisions * 1e6:.0f})"
+                            for cell in cells
+                        ),
+                        f"{median(decisions / cost.wall_s for cost in costs):.0f}",
+                        f"{median(cost.cpu_s / cost.wall_s for cost in costs):.1%}",
+                        f"{median(cost.idle for cost in costs):.2%}",
                     )
                 )
     table(
@@ -266,6 +276,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--problems", type=int, default=None)
     parser.add_argument("--in-flight", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--delay-ms", type=float, default=50.0)
     parser.add_argument("--models", help="models file of running servers of the lab's models")
     parser.add_argument("--memory", type=int, help="problems in flight")

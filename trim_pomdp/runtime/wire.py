@@ -216,10 +216,8 @@ class _Connection(asyncio.Protocol):
         status = int(first.split(" ", 2)[1])
         if status < 200:  # there is more to come
             return
-        headers = {}
-        for line in lines:
-            name, _, value = line.partition(":")
-            headers[name.strip().lower()] = value.strip()
+        fields = (line.partition(":") for line in lines)
+        headers = {name.lower(): value.strip() for name, _, value in fields}
         self._head = status, headers
         if "chunked" in headers.get("transfer-encoding", "").lower():
             self._chunks = bytearray()
