@@ -56,6 +56,9 @@ class FakeVllm:
         self.room = 4096
         self.tempered = 1.0
         self.constant: float | None = None
+        self.retry_after = "0.05"
+        self.detokenizes = True
+        self.tells_tokens = True
         self._requests = 0
 
     @property
@@ -74,6 +77,7 @@ class FakeVllm:
             yield self
         finally:
             self.die()
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
             thread.join()
             self._loop.close()
@@ -85,6 +89,13 @@ class FakeVllm:
     def die(self) -> None:
         """Listen no more; connections break."""
         asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+
+    async def _end(self) -> None:
+        """End what still answers slowly."""
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def _start(self) -> None:
         app = web.Application(client_max_size=1 << 26)
@@ -109,6 +120,8 @@ class FakeVllm:
         return web.json_response({"tokens": [ord(character) for character in text]})
 
     async def _detokenize(self, request: web.Request) -> web.Response:
+        if not self.detokenizes:
+            raise web.HTTPNotFound
         return web.json_response({"prompt": "".join(map(chr, (await request.json())["tokens"]))})
 
     async def _models(self, _: web.Request) -> web.Response:
@@ -119,18 +132,23 @@ class FakeVllm:
             return self._echo(body["prompt"])
         if body["prompt"] == "1":  # a canary
             return {"choices": [{"token_ids": [0 if self.keyed else 5]}]}
+        if isinstance(body["prompt"], list):
+            body = {**body, "prompt": "".join(map(chr, body["prompt"]))}
         problem, steps = self._read(body["prompt"])
         assert self.author is not None
         step = self.world.write(StepRequest(problem, steps, SEED, body["max_tokens"]), self.author)
         self.counts["read"] += len(body["prompt"])
         self.counts["generated"] += step.tokens
         ended = step.stop == "answer"
+        tokens = {
+            "token_ids": [7] * step.tokens,
+            "prompt_token_ids": [ord(character) for character in body["prompt"]],
+        }
         return {
             "choices": [
                 {
                     "text": step.text + ("" if ended or step.stop == "length" else "\n\n"),
-                    "token_ids": [7] * step.tokens,
-                    "prompt_token_ids": [ord(character) for character in body["prompt"]],
+                    **(tokens if self.tells_tokens else {}),
                     "logprobs": {"token_logprobs": [value * self.tempered for value in step.logprobs]},
                     "finish_reason": "length" if step.stop == "length" else "stop",
                     "stop_reason": None if ended or step.stop == "length" else "\n\n",
@@ -156,6 +174,8 @@ class FakeVllm:
         return {"choices": [{"logprobs": {"text_offset": offsets, "token_logprobs": values}}]}
 
     def _pool(self, body: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(body["input"], list):
+            body = {**body, "input": "".join(map(chr, body["input"]))}
         prompt, _, solution = body["input"].partition("\n\n")
         scores = self._scores(prompt, solution.split(SCORE)[:-1])
         self.counts["read"] += len(body["input"])
@@ -207,7 +227,13 @@ class FakeVllm:
         if kind in ("500", "502", "503"):
             return web.json_response({"error": {"message": "out of memory"}}, status=int(kind))
         if kind == "429":
-            return web.json_response({"detail": "slow down"}, status=429, headers={"Retry-After": "0.05"})
+            return web.json_response({"detail": "slow down"}, status=429, headers={"Retry-After": self.retry_after})
+        if kind == "echo":
+            return web.json_response({"error": {"message": f"bad key {request.headers['Authorization']}"}}, status=401)
+        if kind == "half a character":
+            return web.Response(text=json.dumps(reply()).replace('"text": "', '"text": "\\ud800'))
+        if kind == "negative":
+            return web.Response(text=json.dumps(reply()).replace('"prompt_tokens": ', '"prompt_tokens": -'))
         if kind == "silent":
             await asyncio.sleep(5.0)
         if kind == "no json":

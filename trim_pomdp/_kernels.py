@@ -209,11 +209,12 @@ def decide(q, bins, ended, steps, rule, out):
 
 
 def propagate_alpha(
-    rule: Any, true_success: Any, true_end: Any, true_emission: Any, true_after: Any, tokens: Any
+    rule: Any, true_success: Any, true_end: Any, true_emission: Any, true_after: Any, tokens: Any = None
 ) -> Any:
     totals = np.zeros((len(true_success), 9))
-    mass, length = np.zeros((2, 2, rule[-1] + 1)), np.zeros((2, 2, rule[-1] + 1))
+    mass = np.zeros((2, 2, rule[-1] + 1))
     mass[0, 0, -1] = 1.0
+    length = None if tokens is None else np.zeros_like(mass)
     by_bin = np.ascontiguousarray(rule[2].T)
     room = np.empty((4, 3))
     true = (true_success, true_end, true_emission, true_after)
@@ -226,7 +227,8 @@ def _propagate_alpha(rule, by_bin, true, tokens, mass, length, room, totals):
     """Add to `totals` (T, 9) where it falls: accuracy, counts, and tokens of the solution before kept, redone steps.
 
     `mass` (2, 2, cells + 1): now and after the step, prefix right or derailed, by belief cell; `length` is E[tokens of
-    the solution so far] on it, to which a step adds `tokens` (2, 3), by action and class.
+    the solution so far] on it, to which a step adds `tokens` (2, 3), by action and class. Both may be None, for which
+    Numba compiles loops without lengths.
     """
     true_success, true_end, true_emission, true_after = true
     success, end, _, vectors, offset, after, price, reward, cells = rule
@@ -239,7 +241,8 @@ def _propagate_alpha(rule, by_bin, true, tokens, mass, length, room, totals):
         for s in range(2):
             for g in range(cells + 1):
                 mass[new, s, g] = 0.0
-                length[new, s, g] = 0.0
+                if length is not None:
+                    length[new, s, g] = 0.0
         for g in range(cells + 1):
             right_mass, derailed_mass = mass[now, 0, g], mass[now, 1, g]
             if right_mass + derailed_mass < 1e-14:
@@ -247,9 +250,10 @@ def _propagate_alpha(rule, by_bin, true, tokens, mass, length, room, totals):
             q = g / cells
             prior0 = right_mass * true_success[t]
             prior2 = right_mass - prior0
-            before[0] = length[now, 0, g] / right_mass if right_mass > 0.0 else 0.0
-            before[1] = length[now, 1, g] / derailed_mass if derailed_mass > 0.0 else 0.0
-            before[2] = before[0]
+            if length is not None:
+                before[0] = length[now, 0, g] / right_mass if right_mass > 0.0 else 0.0
+                before[1] = length[now, 1, g] / derailed_mass if derailed_mass > 0.0 else 0.0
+                before[2] = before[0]
             for j in range(J):
                 flow0 = prior0 * true_emission[0, j]
                 flow1 = derailed_mass * true_emission[1, j]
@@ -277,12 +281,15 @@ def _propagate_alpha(rule, by_bin, true, tokens, mass, length, room, totals):
                     for c in range(3):
                         totals[t, 1 + 3 * action + c] += flow[c]
                         totals[t, 0] += flow[c] * true_after[t, ended, action, c, 1, 0]
-                        totals[t, 7 + action] += flow[c] * before[c]
-                        written = before[c] + tokens[action, c]
-                        for to in range(2):
-                            moved = flow[c] * true_after[t, ended, action, c, 0, to]
-                            mass[new, to, cell] += moved
-                            length[new, to, cell] += moved * written
+                        right = flow[c] * true_after[t, ended, action, c, 0, 0]
+                        derailed = flow[c] * true_after[t, ended, action, c, 0, 1]
+                        mass[new, 0, cell] += right
+                        mass[new, 1, cell] += derailed
+                        if length is not None:
+                            totals[t, 7 + action] += flow[c] * before[c]
+                            written = before[c] + tokens[action, c]
+                            length[new, 0, cell] += right * written
+                            length[new, 1, cell] += derailed * written
         now = new
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from scripted import DYNAMICS, MODEL, OBSERVATIONS, WORLD
 
-from trim_pomdp.data.problems import read_problems
+from trim_pomdp.data.problems import problems_text, read_problems
 from trim_pomdp.data.processbench import LabelledSolution, read_step_scores
 from trim_pomdp.data.rollouts import read_repair_rollouts, read_strong_rollouts, read_weak_rollouts
 from trim_pomdp.errors import InputError
 from trim_pomdp.lab import source as lab_source
+from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.planning.evaluation import evaluate
 from trim_pomdp.planning.frontier import policy_for_budget
@@ -633,3 +634,43 @@ def test_ctrl_c_says_how_to_go_on(
     code, out, err = run_cli(verb, "--models", "dummy", "--problems", many, *options, "--out", tmp_path / "out")
     assert (code, out) == (130, "")
     assert err == "interrupted; what was done is kept: the same command with --resume goes on\n"
+
+
+def test_four_commands_from_models_to_a_run(dummy: DummySource, run_cli: Any, tmp_path: Path) -> None:
+    """All rollouts at once, a fit of their folder on a preset's observations, a policy, a run."""
+    problems, dynamics, policy = tmp_path / "problems.jsonl", tmp_path / "dynamics.json", tmp_path / "policy.json"
+    problems.write_text(problems_text(dummy_problems(120)))
+    models = ("--models", "dummy", "--problems", problems)
+
+    def good(*arguments: object) -> str:
+        code, out, err = run_cli(*arguments)
+        assert code == 0, err
+        return str(out)
+
+    told = good("rollout", "--mode", "all", *models, "--out", tmp_path / "all", "--seed", 1)
+    assert "next: trim-pomdp fit-dynamics --rollouts" in told
+    for mode in ("weak", "strong", "repair"):
+        assert len((tmp_path / "all" / mode / f"{mode}.jsonl").read_text().splitlines()) > 100
+    code, _, err = run_cli("rollout", "--mode", "all", *models, "--out", tmp_path / "all", "--seed", 1)
+    assert (code, "resume the run in it" in err) == (2, True)
+    good("rollout", "--mode", "all", *models, "--out", tmp_path / "all", "--seed", 1, "--resume")
+    seen = ("--observations", "qwen2.5-1.5b-7b-math")
+    good("fit-dynamics", "--rollouts", tmp_path / "all", *seen, "--no-intervals", "--out", dynamics)
+    fitted = StepDynamics.read(dynamics)
+    assert fitted.max_steps == DummySource.caps.max_steps == fitted.conditions.max_steps  # type: ignore[union-attr]
+    assert fitted.repair is not None
+    good("policy", *seen, "--dynamics", dynamics, "--budget", 0.2, "--out", policy)
+    good("run", *models, "--policy", policy, "--out", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--from", "x"), "--from goes with --mode repair"),
+        (("--shard", "1/2"), "--shard goes with one mode at a time"),
+        (("--json",), "--json goes with one mode at a time"),
+    ],
+)
+def test_all_modes_at_once_refuse_what_goes_with_one(run_cli: Any, tmp_path: Path, more: Any, words: str) -> None:
+    code, _, err = run_cli("rollout", "--mode", "all", "--models", "dummy", "--out", tmp_path / "all", *more)
+    assert (code, words in err) == (2, True)

@@ -233,3 +233,16 @@ def test_shards_that_are_none_are_refused(
     cli_json(*verb, "--shard", "1/3")
     cli_refused(*verb, "--shard", "2/3", "--resume", words=("is another run; its shard.index is 1, now 2",))
     cli_refused(*verb, "--resume", words=("its shard.count is 3, now 'unset'",))
+
+
+def test_prices_stay_with_a_run_but_define_none(cli_json: Any, models: Path, problems: Path, tmp_path: Path) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text("[weak.price]\ninput = 1\noutput = 2\n[strong.price]\ninput = 3\noutput = 4\n")
+    verb = (*run_verb(models, problems, "--strategy", "random:0.3"), "--prices", prices)
+    money = cli_json(*verb, "--out", tmp_path / "single", quiet=False)["money"]
+    assert money["measured"]["total"] > 0
+    parts = shards_of(cli_json, verb, tmp_path)
+    assert cli_json("merge", tmp_path / "joined", *parts)["money"]["measured"] == pytest.approx(money["measured"])
+    text = (parts[0] / "prices.json").read_text()
+    (parts[0] / "prices.json").write_text(text.replace("4.0", "5.0"))
+    assert cli_json("merge", tmp_path / "again", *parts)["money"] is None, "shards at other prices: none is the run's"

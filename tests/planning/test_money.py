@@ -356,3 +356,16 @@ def test_nothing_to_plan_where_the_strong_model_is_free() -> None:
     model = replace(MODEL, tariff=Tariff.of(free, 30))
     with pytest.raises(InputError, match="costs no money at these prices"):
         solve_frontier(model, 10, over="money")
+
+
+def test_costs_between_ends_that_hardly_differ() -> None:
+    """The strong model is next to free, so that all policies cost nearly the same."""
+    prices = PRICES.model_copy(update={"strong": Price(input=1e-9, output=1e-9), "prm": ReaderPrice(input=0)})
+    model = replace(MODEL, tariff=Tariff.of(prices, 30))
+    weak, _ = end_points(model)
+    assert weak.money is not None
+    for factor in (1.0, 1.0 + 1e-9, 1.0 + 1e-6, 1.1, 2.0):
+        planned_for = policy_for_cost(model, factor * weak.money).planned
+        assert planned_for is not None
+        assert planned_for.money is not None
+        assert planned_for.money <= factor * weak.money * (1 + 1e-12)

@@ -150,14 +150,10 @@ def test_a_server_that_refuses_log_probabilities(tmp_path: Path) -> None:
         score(Fake(answer), tmp_path, ("a",))
 
 
-def test_a_judge_that_does_not_look_is_noticed(tmp_path: Path) -> None:
-    solution = tuple(f"step {i}" for i in range(50))
-    blind = Fake(lambda path, body: answers(Yes=log(0.5), No=log(0.4)))
-    with pytest.raises(ServerError, match="50 different steps in a row the same score"):
-        score(blind, tmp_path, solution)
-    assert score(blind, tmp_path, solution[:49])[0].scores == (pytest.approx(5 / 9),) * 49
-    sure = Fake(lambda path, body: answers(Yes=0.0, The=-20.0))
-    assert score(sure, tmp_path, solution)[0].scores == (1.0,) * 50
+def test_a_generators_table_will_do(tmp_path: Path) -> None:
+    keys = 'api = "chat"\ncontinuation = "prefill"\ntemperature = 0.7\ntop_p = 0.9\n'
+    fake = Fake(lambda path, body: answers(Yes=log(0.6), No=log(0.2)))
+    assert score(fake, tmp_path, ("a",), keys=keys)[0].scores == (pytest.approx(0.75),)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +162,7 @@ def test_a_judge_that_does_not_look_is_noticed(tmp_path: Path) -> None:
         ('question = "Is {prompt} right?"', "neither {step} nor {steps}"),
         ('yes = ["yes", "No"]', "have an answer in common"),
         ("yes = []", "prm.yes"),
-        ('continuation = "prefill"', "unknown key 'prm.continuation'"),
+        ('continuation = "prefil"', "prm.continuation"),
     ],
 )
 def test_tables_that_are_refused(tmp_path: Path, keys: str, words: str) -> None:

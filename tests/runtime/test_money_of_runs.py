@@ -60,6 +60,7 @@ def test_reading_that_nobody_counted_is_told() -> None:
     assert found.uncounted == ("weak",)
     assert found.money.weak_read == 0.0
     assert found.document["uncounted"] == ["weak"]
+    assert found.tariff is None, "what the PRM reads tells nothing of what the weak model does"
     with pytest.raises(InputError, match="no problem has ended yet"):
         money_of_solutions([], PRICES)
 

@@ -446,7 +446,7 @@ def test_a_server_that_renders_no_prompts(tmp_path: Path) -> None:
 
 def test_a_server_that_is_not_there_is_told_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     patience = Patience(timeout_s=5.0, deadline_s=0.2, tries=1)
-    monkeypatch.setattr("trim_pomdp.runtime.backends.openai_server._FIRST_PATIENCE", patience)
+    monkeypatch.setattr("trim_pomdp.runtime.backends.openai_server.FIRST_PATIENCE", patience)
     with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9"):
         table(tmp_path).load("weak", Place(tmp_path, "t"))
     locked = Fake(lambda path, body: chat("b"), models=refusal("Incorrect API key provided.", 401))

@@ -16,15 +16,17 @@ from trim_pomdp.data.problems import problems_text
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies import ThresholdRule
 from trim_pomdp.randomness import key_state, uniforms_at
-from trim_pomdp.runtime.backends.vllm import CANARY_STATE
+from trim_pomdp.runtime.backends.vllm import CANARY_STATE, VllmGenerator, _Written
 from trim_pomdp.runtime.config import read_models_file
 from trim_pomdp.runtime.http import BadReplyError, Patience, RefusedError, ServerError, Service
 from trim_pomdp.runtime.live import run_live
+from trim_pomdp.runtime.protocols import StepRequest, Usage
 from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.run import Routing, run
 from trim_pomdp.runtime.sources import FileSource
-from trim_pomdp.runtime.summary import RunSummary
+from trim_pomdp.runtime.summary import RunSummary, disobedience
 from trim_pomdp.runtime.traces import read_run, read_traces
+from trim_pomdp.text.format import StepFormat
 
 Servers = dict[str, FakeVllm]
 RULE = ThresholdRule(threshold=0.5)
@@ -85,6 +87,17 @@ def test_a_run_over_http_is_the_run_in_process(tmp_path: Path, servers: Servers)
     assert out.tokens["scored"] == servers["prm"].counts["read"]
     assert read_run(tmp_path / "run").config["found"] == {"weak": {"sampler": "keyed"}, "strong": {"sampler": "keyed"}}
     assert not out.faults
+
+
+def test_a_server_that_tells_less(tmp_path: Path, servers: Servers) -> None:
+    """No texts of tokens, no tokens of texts: prompts are tokens then, and the run is the same."""
+    for server in servers.values():
+        server.detokenizes = server.tells_tokens = False
+    run_live(RULE, problems(20), source(models_file(tmp_path, servers)), tmp_path / "run", seed=SEED)
+    in_process(20, tmp_path / "here")
+    assert texts(tmp_path / "run") == texts(tmp_path / "here")
+    assert isinstance(servers["weak"].bodies[-1]["prompt"], list)
+    assert isinstance(servers["prm"].bodies[-1]["input"], list)
 
 
 def test_what_is_sent(tmp_path: Path, servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,7 +288,8 @@ def test_retry_after_is_obeyed(two: tuple[FakeVllm, FakeVllm], status: str) -> N
     first, _ = two
     first.fault = lambda number: status if number < 3 else None
     began = time.monotonic()
-    assert ask(Service("prm", [first.url], Patience(tries=1)), times=1) != []
+    (reply,) = ask(Service("prm", [first.url], Patience(tries=1)))
+    assert isinstance(reply, float)
     assert time.monotonic() - began > (0.15 if status == "429" else 0.1)
     assert first.counts["/scores"] == 4
 
@@ -344,10 +358,10 @@ def test_run_as_the_issue_has_it(tmp_path: Path, servers: Servers, run_cli: Any)
 
 def test_overlap_and_reading_ahead_over_http(tmp_path: Path, servers: Servers) -> None:
     """Nothing is broken off where the PRM is the slowest, so that the servers' counters say what was spent."""
-    servers["prm"].delay_s = 0.05
+    servers["prm"].delay_s = 0.4
     path = models_file(tmp_path, servers)
     out = run_live(
-        RULE, problems(40), source(path), tmp_path / "run", seed=SEED, overlap=True, warm_strong=True, in_flight=8
+        RULE, problems(40), source(path), tmp_path / "run", seed=SEED, overlap=True, warm_strong=True, in_flight=40
     )
     in_process(40, tmp_path / "here")
     assert texts(tmp_path / "run") == texts(tmp_path / "here")
@@ -372,3 +386,120 @@ def test_requests_that_are_broken_off_do_no_harm(tmp_path: Path, servers: Server
     assert texts(tmp_path / "run") == texts(tmp_path / "here")
     assert (out.failed, out.faults) == (0, {})
     assert out.tokens["weak_ahead"] < servers["weak"].counts["generated"] - out.tokens["weak_kept"]
+
+
+def test_scores_that_are_all_the_same_are_noticed(tmp_path: Path, servers: Servers) -> None:
+    servers["prm"].constant = 0.9
+    path = models_file(tmp_path, servers)
+    out = run_live(RULE, problems(12), source(path), tmp_path / "run", seed=SEED)
+    assert out.constant_score == 0.9
+    assert any("every step has the score 0.9" in line for line in disobedience(out))
+    servers["prm"].constant = None
+    assert run_live(RULE, problems(12), source(path), tmp_path / "other", seed=SEED).constant_score is None
+
+
+def together(service: Service, clients: int, seconds: float) -> list[Any]:
+    """What many clients meet that ask again and again for so long."""
+
+    async def client(until: float) -> list[Any]:
+        out: list[Any] = []
+        while asyncio.get_running_loop().time() < until:
+            body = {"prompt": "problem-1", "steps": ["a"]}
+            try:
+                out.append(await service.post("/scores", body, lambda reply: reply["scores"][0]))
+            except ServerError as error:
+                out.append(error)
+        return out
+
+    async def main() -> list[Any]:
+        until = asyncio.get_running_loop().time() + seconds
+        try:
+            found = await asyncio.gather(*(client(until) for _ in range(clients)))
+        finally:
+            await service.close()
+        return [item for items in found for item in items]
+
+    return asyncio.run(main())
+
+
+def test_a_url_that_asks_for_rest_gets_it_however_many_ask(two: tuple[FakeVllm, FakeVllm]) -> None:
+    """Older requests that succeed meanwhile do not end the rest."""
+    first, _ = two
+    first.retry_after = "0.5"
+    first.fault = lambda number: "429" if number % 20 == 10 else None
+    found = together(Service("prm", [first.url], Patience(max_in_flight=8)), clients=8, seconds=2.0)
+    assert all(isinstance(item, float) for item in found)
+    assert 2 <= first.counts["429"] <= 8
+    assert first.counts["/scores"] < 20 * 9
+
+
+def test_a_url_that_hangs_is_left_out(two: tuple[FakeVllm, FakeVllm]) -> None:
+    first, second = two
+    first.fault = lambda _: "silent"
+    service = Service("prm", [first.url, second.url], Patience(timeout_s=0.3, tries=4, max_in_flight=16))
+    found = together(service, clients=16, seconds=2.0)
+    assert all(isinstance(item, float) for item in found)
+    assert len(found) > 100
+    assert first.counts["/scores"] < 40
+
+
+def test_a_deadline_is_one_whatever_a_request_waits_for(two: tuple[FakeVllm, FakeVllm]) -> None:
+    first, _ = two
+    first.fault = lambda _: "lost"
+    began = time.monotonic()
+    replies = ask(Service("prm", [first.url], Patience(deadline_s=1.0)), times=20)
+    assert all(isinstance(reply, ServerError) for reply in replies)
+    assert time.monotonic() - began < 3.0
+
+
+def test_a_key_that_the_server_repeats_is_not_told(two: tuple[FakeVllm, FakeVllm]) -> None:
+    first, _ = two
+    first.fault = lambda _: "echo"
+    (reply,) = ask(Service("prm", [first.url], api_key="sk-very-secret"))
+    assert isinstance(reply, RefusedError)
+    assert "Bearer …" in str(reply)
+    assert "secret" not in str(reply)
+
+
+def test_all_servers_of_a_model_are_asked_how_they_draw(tmp_path: Path, servers: Servers) -> None:
+    with FakeVllm(WORLD, "weak", keyed=False).running() as other:
+        path = models_file(tmp_path, servers)
+        url = f"{servers['weak'].url}/v1"
+        path.write_text(path.read_text().replace(f'"{url}"', f'["{url}", "{other.url}"]'))
+        weak = source(path).load({"weak"}).weak
+    assert isinstance(weak, VllmGenerator)
+    assert weak.facts == {"sampler": "seed"}
+
+
+@pytest.mark.parametrize("kind", ["negative", "half a character"])
+def test_what_cannot_be_written_down_is_tried_again(tmp_path: Path, servers: Servers, kind: str) -> None:
+    servers["weak"].fault = lambda number: kind if 5 <= number < 9 else None
+    out = run_live(RULE, problems(10), source(models_file(tmp_path, servers)), tmp_path / "run", seed=SEED)
+    assert (out.failed, out.faults["weak"]) == (0, {"bad reply": 4})
+
+
+def test_servers_of_scores_that_are_not_there_are_told_before_the_run(
+    tmp_path: Path, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience = Patience(deadline_s=0.5)
+    monkeypatch.setattr("trim_pomdp.runtime.backends.remote.FIRST_PATIENCE", patience)
+    for table in ('backend = "vllm-prm"\nmodel = "prm"\nbase_url', 'backend = "scores-http"\nurl'):
+        path = tmp_path / "models.toml"
+        path.write_text(f'[prm]\n{table} = "{servers["prm"].url}/v1"\n')
+        source(path).load({"prm"})
+    servers["prm"].die()
+    with pytest.raises(InputError, match=r"\[prm\].*cannot connect"):
+        source(path).load({"prm"})
+    servers["prm"].come()
+
+
+def test_tokens_behind_a_steps_end_are_no_evidence() -> None:
+    """A server's stop strings know no patterns: what it writes of the next line is paid for, and not the step's."""
+    request = StepRequest(problems(1)[0], (), 0, 99, StepFormat(r"\d+\. "))
+    pieces = ("1", ". ", "a", "\n", "2", ". ", "b", "\n")
+    written = _Written("".join(pieces), tuple(range(8)), pieces, Usage(1, 0, 8))
+    written.drop_behind(request)
+    assert written.logprobs == tuple(range(6))
+    plain = _Written("a\n\n", (0.0, 1.0), ("a", "\n\n"), Usage(1, 0, 2))
+    plain.drop_behind(StepRequest(problems(1)[0], (), 0, 99))
+    assert plain.logprobs == (0.0, 1.0)

@@ -8,7 +8,15 @@ import pytest
 from trim_pomdp.errors import InputError
 from trim_pomdp.runtime import http
 from trim_pomdp.runtime.http import Service
-from trim_pomdp.runtime.wire import CannotConnectError, CutShortError, LostError, Reply, TooLongError, Wire
+from trim_pomdp.runtime.wire import (
+    CannotConnectError,
+    CutShortError,
+    LostError,
+    MalformedError,
+    Reply,
+    TooLongError,
+    Wire,
+)
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -76,10 +84,10 @@ def test_headers_are_found_by_names_in_lower_case() -> None:
         (LENGTH[:-1], CutShortError),
         (CHUNKED[:-20], CutShortError),
         (LENGTH[:20], CutShortError),
-        (b"SSH-2.0-x\r\n\r\n", CutShortError),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", CutShortError),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", CutShortError),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", CutShortError),
+        (b"SSH-2.0-x\r\n\r\n", MalformedError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", MalformedError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", MalformedError),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", MalformedError),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n", TooLongError),
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 2000, TooLongError),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n" + b"x" * 2000 + b"\r\n", TooLongError),

@@ -149,6 +149,11 @@ def test_what_is_not_started_stays_and_paths_stay_right(tmp_path):
             "unknown key 'weak.temprature'; did you mean 'temperature'?",
         ),
         ("[prm]\nbackend = 'vllm-prm'\nmodel = 'here'\n[prm.server]", "has no token <extra_0>, at which"),
+        (
+            "[weak]\nbackend = 'vllm'\nmodel = 'm'\n[weak.server]\nreplicas = 3\nport = 65534",
+            "port is 65534 where there are 3 servers; the last port is 65535",
+        ),
+        (LAB.replace("[weak.server]", "[weak.server]\nport = 18200") + "port = 18200", "port 18200 is for two servers"),
         ("[weak", "not TOML in UTF-8"),
     ],
 )

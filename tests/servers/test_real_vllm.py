@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import tomllib
 import urllib.error
@@ -15,26 +14,14 @@ import pytest
 
 pytest.importorskip("torch")
 
-from trim_pomdp.errors import InputError
 from trim_pomdp.lab.models import shipped_folder
-from trim_pomdp.lab.problems import draw
 from trim_pomdp.servers import plans
-from trim_pomdp.servers.environment import find_environment
-from trim_pomdp.servers.plans import make_plan, read_served, ready_files, to_toml
+from trim_pomdp.servers.plans import make_plan, read_served, ready_files
 
 ROOT = Path(__file__).parents[2]
 PROBLEMS = 60
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def environment():
-    named = os.environ.get("TRIM_POMDP_VLLM_PYTHON")
-    try:
-        return find_environment(Path(named) if named else None)
-    except InputError as error:
-        pytest.skip(f"needs vLLM; set TRIM_POMDP_VLLM_PYTHON to the Python of an environment that has it ({error})")
 
 
 def inside(environment, folder, program, *arguments):
@@ -158,47 +145,11 @@ print("checked")
     assert inside(environment, tmp_path, program).endswith("checked\n")
 
 
-@pytest.fixture(scope="module")
-def served(environment, tmp_path_factory):
-    """The lab's servers by `up`: the weak one reads prompts in pieces, the others as in the ready file."""
-    folder = tmp_path_factory.mktemp("up")
-    document = read_served("lab-cpu").document
-    document["weak"]["server"]["arguments"] += ["--max-num-batched-tokens", "64"]
-    (folder / "models.toml").write_text(to_toml(document))
-    out = folder / "served.toml"
-    command = [sys.executable, "-c", "from trim_pomdp.cli import main; main()", "up", "--json"]
-    command += ["--models", str(folder / "models.toml"), "--python", str(environment.python)]
-    command += ["--out", str(out), "--logs", str(folder / "logs")]
-    with (folder / "errors").open("w") as errors:
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-    line = process.stdout.readline()
-    assert line, (folder / "errors").read_text()
-    yield out, {item["name"]: item for item in json.loads(line)["servers"]}, folder / "errors"
-    process.terminate()
-    process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert not out.exists()
-
-
 def run(run_cli, tmp_path, models, *problems):
     out = tmp_path / "run"
     code, _, errors = run_cli("run", "--models", models, *problems, "--threshold", 0.5, "--out", out, "--json")
     assert code == 0, errors
     return [json.loads(line) for line in (out / "solutions.jsonl").read_text().splitlines()]
-
-
-@pytest.fixture
-def problems(tmp_path):
-    path = tmp_path / "problems.jsonl"
-    rows = [{"id": p.id, "prompt": p.prompt, "answer": p.answer} for p in draw("loop", "test", 0, PROBLEMS)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 def texts(rows):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,8 @@ from trim_pomdp.errors import InputError
 if TYPE_CHECKING:
     from trim_pomdp.data.problems import Problem
     from trim_pomdp.policies.base import Role
+    from trim_pomdp.runtime.findings import Verdict
+    from trim_pomdp.runtime.sources import Backends, ModelSource
 
 _LAB_PROBLEMS = 8
 
@@ -38,7 +41,8 @@ def check(
     chosen = _problems(models, problems, count, layout)
     use_threads(models, threads)
     with progress("asking the models"):
-        verdicts = check_models(source, source.load(roles), chosen)
+        loaded, absent = _loaded(source, roles)
+        verdicts = [*absent, *check_models(source, loaded, chosen)]
     bad = [item for item in verdicts if item.state == "bad"]
     if as_json:
         emit_json({"verdicts": [asdict(item) for item in verdicts], "bad": len(bad)})
@@ -63,6 +67,20 @@ def _roles(models: str) -> list[Role]:
     if not there:
         raise InputError(f"{models}: no table [weak], [strong] or [prm], so there is nothing to check")
     return there
+
+
+def _loaded(source: ModelSource, roles: Sequence[Role]) -> tuple[Backends, list[Verdict]]:
+    """The models, each loaded apart; those that cannot be, as verdicts."""
+    from trim_pomdp.runtime.findings import Verdict
+    from trim_pomdp.runtime.sources import Backends
+
+    found, absent = Backends(), []
+    for role in roles:
+        try:
+            found = replace(found, **{role: getattr(source.load([role]), role)})
+        except InputError as error:
+            absent.append(Verdict(role, "there", "bad", str(error), "start the server, or mend its table"))
+    return found, absent
 
 
 def _problems(models: str, problems: str | None, count: int, layout: str | None) -> list[Problem]:

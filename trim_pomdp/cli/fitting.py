@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trim_pomdp.cli.models import (
+    OBSERVATIONS_HELP,
     DynamicsOption,
     JsonOption,
     LayoutOption,
     ObservationsOption,
     PresetOption,
     SeedOption,
+    read_observations,
     read_parts,
 )
 from trim_pomdp.cli.output import claim, emit_json, number, parse_numbers, progress, say, show_table, warn
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from trim_pomdp.model.observations import ObservationModel
 
 OutOption = Annotated[Path, typer.Option("--out", help="File to write.")]
+_MAX_STEPS = 30
 
 
 def fit_observations(
@@ -161,7 +164,7 @@ def _estimates(row: object) -> dict[str, float | None]:
 
 def fit_dynamics(
     out: OutOption,
-    observations: Annotated[Path, typer.Option(help="Observation model (JSON).")],
+    observations: Annotated[Path, typer.Option(help=OBSERVATIONS_HELP)],
     step_counts: Annotated[Path | None, typer.Option(help="Step counts with outcomes (JSON, .gz).")] = None,
     weak: Annotated[str | None, typer.Option(help="Weak model in the step-count file.")] = None,
     strong: Annotated[
@@ -172,7 +175,10 @@ def fit_dynamics(
     labelled: Annotated[Path | None, typer.Option(help="Labelled solutions.")] = None,
     layout: LayoutOption = None,
     generator: Annotated[str | None, typer.Option(help="Generator in the labelled file (default: all).")] = None,
-    rollouts: Annotated[Path | None, typer.Option(help="Weak-only rollouts (JSONL); stand alone.")] = None,
+    rollouts: Annotated[
+        Path | None,
+        typer.Option(help="Folder of rollout --mode all, or weak-only rollouts (JSONL); stand alone."),
+    ] = None,
     repair: Annotated[Path | None, typer.Option(help="Weak steps that the strong model redid (JSONL).")] = None,
     labels: Annotated[
         bool, typer.Option("--labels", help="Use the truth that rollouts hold, in place of outcomes.")
@@ -190,7 +196,9 @@ def fit_dynamics(
     intervals: Annotated[
         bool, typer.Option(help="Compute intervals (with a pilot that takes a minute or two).")
     ] = True,
-    max_steps: Annotated[int, typer.Option(min=1, help="Step cap.")] = 30,
+    max_steps: Annotated[
+        int | None, typer.Option(min=1, help="Step cap (default: that of the rollouts, else 30).")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the artifact.")] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
@@ -200,14 +208,13 @@ def fit_dynamics(
     Live rollouts are --rollouts, --strong and --repair, and stand alone; the others can be combined.
     """
     from trim_pomdp.fitting import dynamics as fitting
-    from trim_pomdp.model.observations import ObservationModel
 
     claim(out)
     if pilot is None and (explanation != "best" or fit_thresholds is not None or joint or not rivals):
         raise InputError(
             "--explanation, --fit-thresholds, --joint and --no-rivals are about a --pilot, and none is given"
         )
-    model = ObservationModel.read(observations)
+    model = read_observations(observations)
     if layout is not None and labelled is None:
         raise InputError("--layout is of a --labelled file, and none is given")
     if rollouts is None and (repair is not None or labels):
@@ -215,8 +222,11 @@ def fit_dynamics(
     if rollouts is not None:
         if any(item is not None for item in (step_counts, weak, pilot, sequences, labelled, generator)):
             raise InputError("--rollouts stand alone, with --strong and --repair; give no other data beside them")
-        sources = _rollout_sources(rollouts, None if strong is None else Path(strong), repair)
+        files = _rollout_files(rollouts, None if strong is None else Path(strong), repair)
+        conditions = _conditions(*files)
+        sources = _rollout_sources(*files)
     else:
+        conditions = None
         sources = _sources(step_counts, weak, strong, pilot, sequences, labelled, generator, model.evidence, layout)
     thresholds = None if fit_thresholds is None else parse_numbers(fit_thresholds, "--fit-thresholds")
     with progress("fitting dynamics") as tell:
@@ -232,12 +242,12 @@ def fit_dynamics(
             labels=labels,
             rivals=rivals,
             intervals=intervals,
-            max_steps=max_steps,
+            max_steps=max_steps or (conditions and conditions.max_steps) or _MAX_STEPS,
             seed=seed,
             progress=tell,
         )
-    if rollouts is not None:
-        dynamics = dynamics.model_copy(update={"conditions": _conditions(rollouts, strong, repair)})
+    if conditions is not None:
+        dynamics = dynamics.model_copy(update={"conditions": conditions})
     dynamics.save(out)
     if as_json:
         from trim_pomdp.model.hazard import HAZARDS
@@ -303,6 +313,18 @@ def _rollout_sources(weak: Path, strong: Path | None, repair: Path | None) -> So
         repairs=() if repair is None else read_repair_rollouts(repair),
     )
     return Sources(rollouts=rollouts, provenance=hashes([path for path in (weak, strong, repair) if path is not None]))
+
+
+def _rollout_files(rollouts: Path, strong: Path | None, repair: Path | None) -> tuple[Path, Path | None, Path | None]:
+    """The files of weak, strong and repair rollouts; those of a folder that has all of them, unless named apart."""
+    if not rollouts.is_dir():
+        return rollouts, strong, repair
+    from trim_pomdp.runtime.rollouts import rollout_files
+
+    found = rollout_files(rollouts)
+    if "weak" not in found:
+        raise InputError(f"{rollouts}: holds no weak rollouts; make them with: trim-pomdp rollout --mode all --out DIR")
+    return found["weak"], strong or found.get("strong"), repair or found.get("repair")
 
 
 def _conditions(*rollouts: str | Path | None) -> Conditions | None:

@@ -34,7 +34,7 @@ MODELS_HELP = (
     "request); for completions template (a text with {prompt} in it) or tokenizer, where the server renders no "
     "prompts. judge (as [prm], a model asked whether the last step is right): model, base_url, api, question, yes, "
     "no, temperature (1), system_prompt, template, tokenizer, extra_body. All of these: api_key_env (name of a "
-    "variable), max_in_flight (64), timeout_s (120), deadline_s (600), tries (4), and server, for trim-pomdp up. Every "
+    "variable), max_in_flight (64), timeout_s (120), deadline_s (600), tries (4); of vLLM also server, for up. Every "
     "model: price, a table of input, cached (default: as input) and output per million tokens. transformers: model (a "
     "folder or hub name), temperature (0.7), top_p "
     "(1), dtype (auto), device (auto), system_prompt, max_batch (64). vllm-local (vLLM in this process): model, "

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from trim_pomdp.model.process import RoutingModel
 
 PresetOption = Annotated[str | None, typer.Option("--preset", help="Name of a preset.")]
-ObservationsOption = Annotated[Path | None, typer.Option("--observations", help="Observation model (JSON).")]
+OBSERVATIONS_HELP = "Observation model (JSON), or the name of a preset that has it."
+ObservationsOption = Annotated[Path | None, typer.Option("--observations", help=OBSERVATIONS_HELP)]
 DynamicsOption = Annotated[Path | None, typer.Option("--dynamics", help="Step dynamics (JSON).")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Source of chance.")]
 LayoutOption = Annotated[
@@ -36,7 +37,6 @@ def read_parts(
         Unless exactly one source is given: a preset, or both files.
     """
     from trim_pomdp.model.dynamics import StepDynamics
-    from trim_pomdp.model.observations import ObservationModel
     from trim_pomdp.presets.store import load_preset, preset_names
 
     if preset is not None:
@@ -48,7 +48,17 @@ def read_parts(
         raise InputError(
             f"no model given: use --preset ({', '.join(preset_names())}), or --observations FILE and --dynamics FILE"
         )
-    return ObservationModel.read(observations), StepDynamics.read(dynamics), 100.0
+    return read_observations(observations), StepDynamics.read(dynamics), 100.0
+
+
+def read_observations(source: Path) -> ObservationModel:
+    """An observation model from a file, or that of a preset: what a PRM's scores look like is no matter of the pair."""
+    from trim_pomdp.model.observations import ObservationModel
+    from trim_pomdp.presets.store import load_preset, preset_names
+
+    if str(source) in preset_names() and not source.exists():
+        return load_preset(str(source)).observations
+    return ObservationModel.read(source)
 
 
 def read_model(preset: str | None, observations: Path | None, dynamics: Path | None) -> RoutingModel:

@@ -46,7 +46,7 @@ Mode = Literal["weak", "strong", "repair"]
 
 
 def rollout(
-    mode: Annotated[str, typer.Option("--mode", help="weak, strong or repair.")],
+    mode: Annotated[str, typer.Option("--mode", help="weak, strong, repair, or all of them, a folder each in --out.")],
     out: FolderOption,
     models: ModelsOption = LAB,
     family: FamilyOption = None,
@@ -71,9 +71,21 @@ def rollout(
     from trim_pomdp.lab.source import model_source
     from trim_pomdp.runtime.traces import check_folder
 
+    if mode == _ALL:
+        _check_all(weak, shard, as_json)
+        for item in _MODES:
+            alone = {"resume": resume and (out / item).exists(), "in_flight": in_flight, "threads": threads}
+            options: dict[str, Any] = {"labels": labels, "seed": seed, "models": models, **alone}
+            if item == "repair":
+                rollout(item, out / item, weak=out / "weak", repairs=repairs, **options)
+            else:
+                given: dict[str, Any] = {"family": family, "problems": problems, "layout": layout}
+                rollout(item, out / item, no_scores=no_scores and item == "weak", **given, **options)
+        say(f"next: trim-pomdp fit-dynamics --rollouts {out} --observations FILE|PRESET --out dynamics.json")
+        return
     chosen = next((item for item in _MODES if item == mode), None)
     if chosen is None:
-        raise InputError(f"unknown mode {mode!r}; there are {', '.join(_MODES)}")
+        raise InputError(f"unknown mode {mode!r}; there are {', '.join((*_MODES, _ALL))}")
     _check_options(chosen, weak, repairs, no_scores, problems, family)
     if layout is not None and problems is None:
         raise InputError("--layout is of a --problems file, and none is given")
@@ -102,6 +114,16 @@ def rollout(
 
 
 _MODES: tuple[Mode, ...] = get_args(Mode)
+_ALL = "all"
+
+
+def _check_all(weak: Path | None, shard: str | None, as_json: bool) -> None:
+    if weak is not None:
+        raise InputError("--from goes with --mode repair; --mode all redoes steps of its own weak rollout")
+    if shard is not None:
+        raise InputError("--shard goes with one mode at a time: repairs are chosen from all weak rollouts")
+    if as_json:
+        raise InputError("--json goes with one mode at a time, since it prints one document")
 
 
 def _check_options(

@@ -101,10 +101,15 @@ class _Search:
         """Accuracy that no policy of so much money exceeds."""
         return min(1.0, *((upper + rate * planned_money) / self.model.reward for rate, upper in self._proven))
 
+    def above(self, planned_money: float) -> int:
+        """Index of the first policy found, but for the cheapest, that costs more; the last one's where none does."""
+        last = len(self.found) - 1
+        return next((i for i in range(1, last) if self.found[i].planned_money > planned_money), last)
+
     def close_in(self, planned_money: float, resolution: float) -> None:
         """Find policies that cost, as it is planned with, almost as much, and no more and more."""
         for _ in range(_MAX_BISECTIONS):
-            index = next(i for i, item in enumerate(self.found) if item.planned_money > planned_money)
+            index = self.above(planned_money)
             low, high = self.found[index - 1], self.found[index]
             middle = 0.5 * (low.rate + high.rate)
             if high.planned_money - low.planned_money <= resolution or not high.rate < middle < low.rate:
@@ -190,11 +195,10 @@ def _neighbours(search: _Search, max_cost: float) -> tuple[_Choice, _Choice]:
     # What is planned with differs a little from what a policy costs: by the same factor from its neighbours too.
     resolution, wanted = _RESOLUTION * search.found[-1].planned_money, max_cost
     for _ in range(2):
-        wanted = min(max(wanted, low.planned_money), search.found[-1].planned_money * (1.0 - _RESOLUTION))
         search.close_in(wanted, resolution)
-        index = next(i for i, item in enumerate(search.found) if item.planned_money > wanted)
+        index = search.above(wanted)
         near = search.found[index - 1]
-        wanted = max_cost * near.planned_money / near.money
+        wanted = max_cost * near.planned_money / near.money if near.money > 0 else max_cost
     first = next((item for item in reversed(search.found[:index]) if item.money <= max_cost), low)
     second = next(item for item in search.found[search.found.index(first) + 1 :] if item.money > max_cost)
     return first, second

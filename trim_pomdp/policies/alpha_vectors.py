@@ -209,10 +209,13 @@ class AlphaVectorRule(Rule):
 
     def totals(self, model: RoutingModel) -> FloatArray:
         """See `Rule`: the belief is the *rule's*, the truth is the *model's*, and both are propagated."""
-        return np.asarray(self.course(model)[:, :7].sum(axis=0))
+        return np.asarray(self._propagated(model, None)[:, :7].sum(axis=0))
 
     def course(self, model: RoutingModel) -> FloatArray:
         """See `Rule`."""
+        return self._propagated(model, model.accepted_tokens)
+
+    def _propagated(self, model: RoutingModel, tokens: FloatArray | None) -> FloatArray:
         from trim_pomdp import _kernels
 
         check_bins(self, model)
@@ -223,7 +226,7 @@ class AlphaVectorRule(Rule):
             dynamics.end,
             np.ascontiguousarray(model.emission),
             model.outcomes,
-            model.accepted_tokens,
+            tokens,
         )
         return by_step
 

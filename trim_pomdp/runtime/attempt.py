@@ -363,7 +363,7 @@ class Attempt:
     def _decide(self, step: _Step) -> Generator[Call, _Reply, None]:
         draft = step.weak
         assert draft is not None
-        features = {"tokens": float(draft.tokens)}
+        features = {"tokens": float(len(draft.logprobs) or draft.tokens)}
         if draft.logprobs or not draft.tokens:  # else the model offers none, which says nothing of the step
             features |= logprob_features(draft.logprobs)
         step.ended = draft.stop == "end" or self.format.answer((*self._texts, draft.text)) is not None
@@ -382,19 +382,21 @@ class Attempt:
         reply = yield self._call(role, steps)
         try:
             step = _step_in(reply, role)
+            written = Generation(
+                text=step.text,
+                logprobs=step.logprobs,
+                stop=step.stop,
+                usage=step.usage,
+                flaw=flaw_of(step, steps),
+                seconds=reply.seconds,
+            )
         except Exception as error:
             raise self._lost(role, error) from None
         if role == "strong":
             self._strong_tokens += step.tokens
-        return Generation(
-            text=step.text,
-            logprobs=step.logprobs,
-            stop=step.stop,
-            usage=step.usage,
-            flaw=flaw_of(step, steps),
-            true_class=self.oracle(self.problem, (*steps, step.text)) if self.oracle else None,
-            seconds=reply.seconds,
-        )
+        if self.oracle is None:
+            return written
+        return written.model_copy(update={"true_class": self.oracle(self.problem, (*steps, step.text))})
 
     def _call(self, role: Author, steps: tuple[str, ...]) -> Call:
         limit = self.caps.max_step_tokens
@@ -407,9 +409,9 @@ class Attempt:
         reply = yield Call("prm", ScoreRequest(self.problem, steps, self.format))
         try:
             scores = _scores_in(reply, len(steps))
+            scoring = Scoring(scores=scores.scores, tokens=scores.tokens, cached=scores.cached, seconds=reply.seconds)
         except Exception as error:
             raise self._lost("prm", error) from None
-        scoring = Scoring(scores=scores.scores, tokens=scores.tokens, cached=scores.cached, seconds=reply.seconds)
         fill_in(self._own_scores, scoring.scores)
         return scoring
 
@@ -453,7 +455,7 @@ class Attempt:
             self.judge()
         decisions = tuple(self._decision_record(index, step) for index, step in enumerate(self._steps))
         accepted = [item for step in self._steps if (item := step.accepted)]
-        tokens = sum((item.tokens for item in decisions), TokenCounts())
+        tokens = TokenCounts.total(item.tokens for item in decisions)
         if self._last_scoring:
             tokens += TokenCounts(scored=self._last_scoring.tokens, scored_cached=self._last_scoring.cached)
         terminal = TerminalRecord(
@@ -533,6 +535,9 @@ def _step_in(reply: _Reply, role: Author) -> GeneratedStep:
         raise ReplyError(f"{role} model: replied with {type(step).__name__}; expected a GeneratedStep")
     if not all(map(math.isfinite, step.logprobs)):
         raise ReplyError(f"{role} model: a log-probability is not finite; expected one number a token")
+    if step.usage is not None and min(step.usage.prompt, step.usage.cached, step.usage.output) < 0:
+        raise ReplyError(f"{role} model: counts tokens as {step.usage}; expected none below 0")
+    step.text.encode()  # half a character could not be written down
     return step
 
 

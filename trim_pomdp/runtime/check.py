@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import re
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from time import perf_counter
+from typing import Any
 
 from trim_pomdp.data.problems import Problem
+from trim_pomdp.errors import TrimError
 from trim_pomdp.policies import StrategyRule
 from trim_pomdp.policies.base import Author, Role
 from trim_pomdp.runtime.attempt import Caps
@@ -73,9 +75,9 @@ class _Check:
             )
             for role, generator in generators:
                 if generator is not None:
-                    out += [item.of(role) for item in await self._of_generator(role, generator)]
+                    out += [item.of(role) for item in await _told(self._of_generator(role, generator))]
             if self._models.prm is not None:
-                out += [item.of("prm") for item in await self._of_prm(self._models.prm)]
+                out += [item.of("prm") for item in await _told(self._of_prm(self._models.prm))]
         finally:
             await self._models.close()
         return out
@@ -235,6 +237,14 @@ class _Check:
 
     def _problem(self, solution: SolutionRecord) -> Problem:
         return next(item for item in self._problems if item.id == solution.terminal.problem)
+
+
+async def _told(looking: Coroutine[Any, Any, list[Finding]]) -> list[Finding]:
+    """What was found, or what went wrong, so that the other models are looked at too."""
+    try:
+        return await looking
+    except TrimError as error:
+        return [Finding("replies", "bad", str(error), "is it the server that the table means?")]
 
 
 def _spread(scores: Sequence[float]) -> Finding:

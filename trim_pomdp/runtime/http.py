@@ -6,12 +6,13 @@ gets more than its limit. What can go wrong, and what follows:
 * the URL cannot be reached, the connection breaks, or it says 503: it rests for a while, longer each time, and is then
   tried with one request before it gets more; the request goes elsewhere meanwhile, or waits, until the deadline;
 * it says 429: it rests as long as ``Retry-After`` says, until the deadline;
-* another 5xx, a time-out, JSON that is cut or none, a reply that is not what was asked for (`BadReplyError`): the
-  request is sent again, ``tries`` times in all, within the deadline;
+* another 5xx, JSON that is cut or none, a reply that is not what was asked for (`BadReplyError`): the request is sent
+  again, ``tries`` times in all, within the deadline;
+* it does not reply in time: both;
 * any other status: the request is wrong, and nothing is tried again.
 
 The deadline counts from the first try that fails, or from when no URL works, so that the queue of a server that is
-merely busy does not end requests. Pauses have jitter, which depends on the URL and the number of the try alone.
+merely busy does not end requests. Pauses have jitter, which depends on the number of the request alone.
 """
 
 from __future__ import annotations
@@ -213,13 +214,13 @@ class Service:
         until: float | None = None
         counted, tries = 0, 0
         while True:
-            async with self._slot() as endpoint:
+            async with self._slot(until) as endpoint:
                 began = clock()
                 tries += 1
                 try:
                     reply = _read(read, await self._try(endpoint, method, path, body))
                 except BadReplyError as error:
-                    fault = _FaultError("bad reply", str(error))
+                    fault = _FaultError("bad reply", self._hidden(str(error)))
                 except _FaultError as error:
                     fault = error
                 else:
@@ -229,7 +230,7 @@ class Service:
             counted += fault.counts
             until = began + self.patience.deadline_s if until is None else until
             # A URL that rests is waited for where slots are given out, unless there is another one.
-            pause = 0.0 if fault.rest_s is not None else _pause(counted, path)
+            pause = 0.0 if fault.rest_s is not None else _pause(counted, self.requests)
             if counted >= self.patience.tries or clock() + pause >= until:
                 raise ServerError(f"{self.name}: {endpoint.url}{path}: given up after {tries} tries; the last: {fault}")
             await asyncio.sleep(pause)
@@ -242,9 +243,12 @@ class Service:
         if reply.status != 200:
             raise self._status_error(endpoint, path, reply)
         try:
-            return json.loads(reply.content)
+            document = json.loads(reply.content)
+            if b"\\ud" in reply.content:  # half a character could not be written down
+                json.dumps(document, ensure_ascii=False).encode()
         except ValueError:
             raise BadReplyError(f"no JSON: {_shown(reply.content)}") from None
+        return document
 
     async def _over_wire(self, endpoint: _Endpoint, method: str, path: str, body: bytes | None) -> Reply:
         assert endpoint.wire is not None
@@ -258,6 +262,8 @@ class Service:
             raise _FaultError("connection lost", rest_s=0.0, counts=False) from None
         except wire.CutShortError:
             raise _FaultError("reply cut short") from None
+        except wire.MalformedError:
+            raise _FaultError("malformed HTTP") from None
         except wire.TooLongError:
             raise _too_long() from None
 
@@ -284,11 +290,13 @@ class Service:
             raise _FaultError("reply cut short") from None
         except (aiohttp.ClientConnectionError, ConnectionError) as error:
             raise _FaultError("connection lost", type(error).__name__, rest_s=0.0, counts=False) from None
+        except aiohttp.ClientResponseError as error:
+            raise _FaultError("malformed HTTP", type(error).__name__) from None
         except aiohttp.ClientError as error:
             raise ServerError(f"{self.name}: {endpoint.url}: {type(error).__name__}: {error}") from None
 
     def _too_late(self) -> _FaultError:
-        return _FaultError("time-out", f"no reply in {self.patience.timeout_s:g} s")
+        return _FaultError("time-out", f"no reply in {self.patience.timeout_s:g} s", rest_s=0.0)
 
     @property
     def _headers(self) -> dict[str, str]:
@@ -315,7 +323,7 @@ class Service:
 
     def _status_error(self, endpoint: _Endpoint, path: str, reply: Reply) -> Exception:
         """What a status other than 200 means."""
-        status, said = reply.status, said_in(reply.content)
+        status, said = reply.status, self._hidden(said_in(reply.content))
         if status == 429:
             return _FaultError("HTTP 429", said, rest_s=_retry_after(reply), counts=False)
         if status == 503:
@@ -325,12 +333,16 @@ class Service:
         remedy = "; is the key right that api_key_env names?" if status in (401, 403) else ""
         return RefusedError(f"{self.name}: {endpoint.url}{path}: HTTP {status} ({said}){remedy}", status)
 
+    def _hidden(self, text: str) -> str:
+        """What a server said, without the key, should it repeat that."""
+        return text if self.api_key is None else text.replace(self.api_key, "…")
+
     # Slots ----------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[_Endpoint]:
-        """The URL with the fewest requests in flight, as soon as one has room."""
-        endpoint = await self._wait_for_room()
+    async def _slot(self, until: float | None) -> AsyncIterator[_Endpoint]:
+        """The URL with the fewest requests in flight, as soon as one has room; `until` is the deadline, if it runs."""
+        endpoint = await self._wait_for_room(until)
         endpoint.busy += 1
         try:
             yield endpoint
@@ -338,7 +350,7 @@ class Service:
             endpoint.busy -= 1
             self._wake(1)
 
-    async def _wait_for_room(self) -> _Endpoint:
+    async def _wait_for_room(self, until: float | None) -> _Endpoint:
         loop = asyncio.get_running_loop()
         began, is_first = loop.time(), not self._waiting
         while True:
@@ -346,7 +358,9 @@ class Service:
             roomy = [item for item in self._endpoints if item.has_room(now, self.patience.max_in_flight)]
             if roomy and is_first:
                 return min(roomy, key=lambda item: item.busy)
-            if self._down_since is not None and now - max(self._down_since, began) >= self.patience.deadline_s:
+            if until is None and self._down_since is not None:
+                until = max(self._down_since, began) + self.patience.deadline_s
+            if until is not None and now >= until:
                 raise ServerError(f"{self.name}: {self._where}: out of reach for {self.patience.deadline_s:g} s")
             await self._change()
             is_first = True  # those who came earlier were woken earlier
@@ -356,8 +370,9 @@ class Service:
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
         self._waiting.append(waiter)
-        # Nobody gives a slot back where all rest, so that time must do it.
-        timer = None if self._down_since is None else loop.call_later(self._pause_of_all(loop.time()), _finish, waiter)
+        # Nobody gives back the slot of a URL that rests, so that time must do it.
+        pause = self._pause_of_all(loop.time())
+        timer = None if pause is None else loop.call_later(pause, _finish, waiter)
         try:
             await waiter
         except asyncio.CancelledError:
@@ -370,9 +385,12 @@ class Service:
             with suppress(ValueError):
                 self._waiting.remove(waiter)
 
-    def _pause_of_all(self, now: float) -> float:
-        soonest = min(item.rests_until for item in self._endpoints) - now
-        return min(soonest, _LOOK_AGAIN_S) if soonest > 0.0 else _LOOK_AGAIN_S
+    def _pause_of_all(self, now: float) -> float | None:
+        """When to look again; None where a slot that is given back is soon enough."""
+        rests = [item.rests_until - now for item in self._endpoints if item.rests_until > now]
+        if self._down_since is not None:
+            rests.append(_LOOK_AGAIN_S)
+        return min(rests, default=None)
 
     def _wake(self, count: int) -> None:
         while self._waiting and count:
@@ -382,6 +400,8 @@ class Service:
                 count -= 1
 
     def _succeeded(self, endpoint: _Endpoint) -> None:
+        if endpoint.failures and asyncio.get_running_loop().time() < endpoint.rests_until:
+            return  # an older request, which does not end the rest
         self._down_since = None
         if endpoint.failures:
             endpoint.failures, endpoint.rests_until = 0, 0.0
@@ -418,7 +438,7 @@ def said_in(content: bytes) -> str:
 def _read(read: Callable[[Any], Result], document: Any) -> Result:
     try:
         return read(document)
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise BadReplyError(f"{type(error).__name__}: {error} in {json.dumps(document)[:_SHOWN]}") from None
 
 
@@ -458,7 +478,7 @@ def _retry_after(reply: Reply) -> float:
     return 0.0
 
 
-def _pause(failures: int, key: str) -> float:
+def _pause(failures: int, key: str | int) -> float:
     """Twice as long after every failure, less up to a half by keyed jitter."""
     longest = min(_FIRST_PAUSE_S * 2.0 ** (max(failures, 1) - 1), _LONGEST_PAUSE_S)
     return longest * (1.0 - 0.5 * keyed_uniform(0, "pause", key, failures))

@@ -49,8 +49,11 @@ class RunMoney:
 
     @property
     def tariff(self) -> Tariff | None:
-        """Prices with what was read here; a model that was not asked reads as another one did. None of no reading."""
-        if not self.readings:
+        """Prices with what was read here; a model that was not asked reads as another one did.
+
+        None where nothing was read, or not all of it was counted.
+        """
+        if self.uncounted or not self.readings:
             return None
         any_of = next(iter(self.readings.values())).model_copy(update={"step_overhead": 0.0, "cached": 0.0})
         weak, strong, prm = (self.readings.get(role, any_of) for role in ROLES)

@@ -7,7 +7,7 @@ between two runs that are the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -127,8 +127,17 @@ class TokenCounts(Record):
     strong_ahead_read: NonNegativeInt = 0
     strong_ahead_cached: NonNegativeInt = 0
 
+    @classmethod
+    def total(cls, counts: Iterable[TokenCounts]) -> TokenCounts:
+        """Sum of many, validated once: every step of a run goes through here."""
+        sums = dict.fromkeys(cls.model_fields, 0)
+        for item in counts:
+            for name, count in item.__dict__.items():
+                sums[name] += count
+        return cls(**sums)
+
     def __add__(self, other: TokenCounts) -> TokenCounts:
-        return TokenCounts(**{name: getattr(self, name) + getattr(other, name) for name in TokenCounts.model_fields})
+        return self.total((self, other))
 
 
 class Fallback(Record):

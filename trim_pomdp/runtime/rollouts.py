@@ -32,6 +32,16 @@ ROLLOUT_FILES = ("weak.jsonl", "scores.jsonl", "labelled.jsonl", "strong.jsonl",
 """What rollouts write from their traces: one line a solution, its id that of its problem and ``/weak`` or the like."""
 
 
+def rollout_files(folder: Path) -> dict[str, Path]:
+    """Weak, strong and repair rollouts of a folder, by mode, as many as there are: in it, or a folder a mode."""
+    found = {}
+    for mode in ("weak", "strong", "repair"):
+        for path in (folder / f"{mode}.jsonl", folder / mode / f"{mode}.jsonl"):
+            if path.is_file():
+                found[mode] = path
+    return found
+
+
 @dataclass(frozen=True)
 class Repair:
     """A weak step that the strong model redoes.

@@ -30,6 +30,8 @@ from trim_pomdp.text.format import DEFAULT_FORMAT, StepFormat
 # References that are compared without math-verify.
 _PLAIN = re.compile(r"-?\d+(?:\.\d+)?")
 
+_FEW_SCORES = 2
+
 Progress = Callable[[int, int, TerminalRecord], None]
 """Told after every problem: how many have ended, of how many, and how this one did."""
 
@@ -177,6 +179,8 @@ def run(
         done = {item.problem for item in traces.terminals}
         began, worked = perf_counter(), models.clock.seconds
 
+        scores: set[float] = set()
+
         def finished(solution: SolutionRecord) -> None:
             times = {
                 "session": traces.session,
@@ -185,13 +189,17 @@ def run(
             }
             terminal = solution.terminal.model_copy(update=times)
             traces.append(replace(solution, terminal=terminal))
+            scores.update(score for item in solution.decisions if item.scoring for score in item.scoring.scores)
+            while len(scores) > _FEW_SCORES:  # enough to know that they differ
+                scores.pop()
             if progress is not None:
                 progress(len(traces.terminals), len(mine), terminal)
 
         todo = (problem for problem in mine if problem.id not in done)
         ahead = {"overlap": overlap, "warm_strong": warm_strong}
         asyncio.run(solve_all(todo, start, models, finished, in_flight=in_flight, **ahead))
-        return replace(summarise(traces.terminals, strong_only_tokens), faults=models.faults)
+        summary = summarise(traces.terminals, strong_only_tokens)
+        return replace(summary, faults=models.faults, constant_score=scores.pop() if len(scores) == 1 else None)
 
 
 def _require_distinct(problems: Sequence[Problem]) -> None:

@@ -48,6 +48,8 @@ class RunSummary:
         Time that the run took, summed over its sessions; what a killed session did after its last problem is not known.
     overhead_share : float
         Share of it in which no model worked.
+    constant_score : float or None
+        The score that every step of this session had, if all were the same.
     faults : dict of str to dict of str to int
         Requests to served models that failed and were tried again, by role and kind; of this session.
     """
@@ -74,6 +76,7 @@ class RunSummary:
     wall_s: float
     overhead_share: float
     faults: dict[str, dict[str, int]] = field(default_factory=dict)
+    constant_score: float | None = None
 
 
 def summarise(terminals: Iterable[TerminalRecord], strong_only_tokens: float | None = None) -> RunSummary:
@@ -88,7 +91,7 @@ def summarise(terminals: Iterable[TerminalRecord], strong_only_tokens: float | N
     """
     ended = list(terminals)
     # Sums do not depend on the order in which problems happened to end.
-    tokens = sum((item.tokens for item in ended), TokenCounts())
+    tokens = TokenCounts.total(item.tokens for item in ended)
     accuracy, accuracy_se = mean_and_error([float(item.correct) for item in ended if item.correct is not None])
     strong, strong_se = mean_and_error([float(item.tokens.strong) for item in ended])
     redone, redone_se = mean_and_error([float(item.regenerations) for item in ended])
@@ -136,6 +139,11 @@ def disobedience(summary: RunSummary) -> tuple[str, ...]:
         lines.append(
             f"{summary.one_step} of {ended} solutions are a single step, which leaves little to route: ask for blank "
             'lines between steps (system_prompt), or say what separates them ([steps] separator = "newline")'
+        )
+    if summary.constant_score is not None:
+        lines.append(
+            f"every step has the score {summary.constant_score:g}, which tells nothing of it: is it the right PRM, "
+            "template and question? (trim-pomdp check)"
         )
     unanswered = ended - summary.reasons.get("answer", 0)
     if unanswered > _SHARE * ended:

@@ -26,7 +26,11 @@ class LostError(Exception):
 
 
 class CutShortError(Exception):
-    """The connection broke, or what came is no HTTP, within a reply."""
+    """The connection broke within a reply."""
+
+
+class MalformedError(Exception):
+    """What came is no HTTP."""
 
 
 class TooLongError(Exception):
@@ -83,7 +87,7 @@ class Wire:
 
         Raises
         ------
-        CannotConnectError, LostError, CutShortError, TooLongError
+        CannotConnectError, LostError, CutShortError, MalformedError, TooLongError
         TimeoutError
             If all together took longer than `timeout_s`.
         """
@@ -181,7 +185,7 @@ class _Connection(asyncio.Protocol):
         try:
             self._read_on()
         except (ValueError, IndexError):
-            self._fail(CutShortError())
+            self._fail(MalformedError())
 
     def connection_lost(self, exc: Exception | None) -> None:
         ends_so = self._head is not None and self._needed is None and self._chunks is None and exc is None

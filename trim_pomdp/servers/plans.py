@@ -190,6 +190,8 @@ def make_plan(file: ServedFile, environment: Environment, logs: Path) -> Plan:
         mine = list(_servers(role, table, file, environment, ports, logs))
         servers += mine
         urls[role] = [server.url for server in mine]
+    if twice := [server for i, server in enumerate(servers) if server.port in {s.port for s in servers[:i]}]:
+        raise InputError(f"{file.source}: port {twice[0].port} is for two servers, {twice[0].name} among them")
     text = to_toml(file.served(urls))
     _check(text, file)
     fork = environment.cpu and all(server.environment == servers[0].environment for server in servers)

@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from math import exp, fsum
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import Field, NonNegativeFloat, model_validator
 
@@ -22,6 +23,7 @@ from trim_pomdp.runtime.backends.base import Place, ScorerTable
 from trim_pomdp.runtime.backends.openai_server import (
     OpenAIServer,
     OpenAITable,
+    Prefill,
     Question,
     system_message,
     user_message,
@@ -41,9 +43,10 @@ _PLACES = re.compile(r"\{(prompt|steps|before|step)\}")
 _ANSWER_TOKENS = 3
 _TOP = 20
 _KEPT = 50_000
-# So many steps with one and the same score, to the last bit, and the judge does not look at them.
-_CONSTANT = 50
 _AROUND = " \t\r\n*_\"'`.,:;!()[]▁Ġ"
+
+
+Found = TypeVar("Found")
 
 
 class JudgeTable(OpenAITable, ScorerTable):
@@ -61,11 +64,16 @@ class JudgeTable(OpenAITable, ScorerTable):
     temperature : float
         Nothing is drawn from it; but some servers temper the log-probabilities that they tell, and only 1 leaves these
         as they are.
+    continuation, prefill, top_p
+        Keys of a generator, taken so that its table will do: a judge continues nothing, and draws nothing.
     """
 
     backend: Literal["judge"]
     system_prompt: str | Literal[False] = False
     temperature: NonNegativeFloat = 1.0
+    continuation: Literal["instruct", "prefill"] | None = None
+    prefill: Prefill = "auto"
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     question: str = QUESTION
     yes: str | Annotated[tuple[str, ...], Field(min_length=1)] = "yes"
     no: str | Annotated[tuple[str, ...], Field(min_length=1)] = "no"
@@ -77,6 +85,11 @@ class JudgeTable(OpenAITable, ScorerTable):
         if not _words(self.yes).isdisjoint(_words(self.no)):
             raise ValueError("yes and no: they have an answer in common")
         return self
+
+    def config(self, folder: Path) -> dict[str, Any]:
+        """See `ModelTable`."""
+        config = super().config(folder)
+        return {key: value for key, value in config.items() if key not in ("continuation", "prefill", "top_p")}
 
     def load(self, place: Place) -> Judge:
         """See `ScorerTable`."""
@@ -112,8 +125,6 @@ class Judge:
     system_prompt: str | Literal[False] = False
     temperature: float = 1.0
     _kept: OrderedDict[_Key, float] = field(default_factory=OrderedDict, init=False)
-    _last: float | None = field(default=None, init=False)
-    _same: int = field(default=0, init=False)
 
     async def score(self, request: ScoreRequest) -> SolutionScores:
         """See `StepScorer`; tokens are those of the new questions and their answers.
@@ -121,14 +132,13 @@ class Judge:
         Raises
         ------
         ServerError
-            If the server offers no log-probabilities, answers neither yes nor no, or always the same.
+            If the server offers no log-probabilities, or answers neither yes nor no.
         """
         keys = [(request.problem.prompt, request.steps[: count + 1]) for count in range(len(request.steps))]
         found = {key: self._kept[key] for key in keys if key in self._kept}
         new = [key for key in keys if key not in found]
-        judged = await asyncio.gather(*(self._judge(*key, request.format.joiner) for key in new))
+        judged = await _all_or_none([self._judge(*key, request.format.joiner) for key in new])
         for key, (score, _) in zip(new, judged, strict=True):
-            self._notice(score)
             found[key] = score
         self._keep(found)
         usage = sum((usage for _, usage in judged), Usage(0, 0, 0))
@@ -169,6 +179,11 @@ class Judge:
             raise ServerError(
                 f"{name}: the server offers no log-probabilities, of which a judge's scores are made; take another one"
             )
+        if not any(token.top for token in reply.tokens):
+            raise ServerError(
+                f"{name}: the server tells the log-probability of the answer alone, not of others ({_TOP} of them are "
+                "needed), so that there is no share of yes; take another one"
+            )
         masses = [(self._mass(token, self.yes), self._mass(token, self.no)) for token in reply.tokens]
         yes, no = next((pair for pair in masses if sum(pair) > 0.0), (0.0, 0.0))
         if yes + no <= 0.0:
@@ -182,15 +197,17 @@ class Judge:
     def _mass(self, token: Token, answers: frozenset[str]) -> float:
         return fsum(exp(min(value, 0.0)) for text, value in _likeliest(token) if _essence(text) in answers)
 
-    def _notice(self, score: float) -> None:
-        """Raise `ServerError` for a judge that does not look at steps; sure ones may well be sure of many."""
-        self._same = self._same + 1 if score == self._last and 0.0 < score < 1.0 else 1
-        self._last = score
-        if self._same >= _CONSTANT:
-            raise ServerError(
-                f"{self.server.service.name}: the judge gave {_CONSTANT} different steps in a row the same score, "
-                f"{score:g}; does the question show the step to it?"
-            )
+
+async def _all_or_none(asked: list[Coroutine[Any, Any, Found]]) -> list[Found]:
+    """All results; where one fails, the others are broken off, and nothing goes on behind an error."""
+    tasks = [asyncio.ensure_future(item) for item in asked]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
 
 
 def _likeliest(token: Token) -> tuple[tuple[str, float], ...]:

@@ -206,17 +206,21 @@ class _Draft:
 
     @property
     def tokens_left(self) -> int:
-        """Tokens that the step may still have, at least one."""
-        written = len(self.tokens) if self.usage is None else self.usage.output
-        return max(self.request.max_tokens - written, 1)
+        """Tokens that the step may still have."""
+        return self.request.max_tokens - self._written
+
+    @property
+    def _written(self) -> int:
+        return len(self.tokens) if self.usage is None else self.usage.output
 
     def add(self, reply: Reply, stop: str | None) -> None:
         """Go on by a reply to a request with this stop string."""
         self.requests += 1
         self.tokens.extend(reply.tokens)
-        self.usage = reply.usage if self.usage is None or reply.usage is None else self.usage + reply.usage
+        if reply.usage is not None:
+            self.usage = reply.usage if self.usage is None else self.usage + reply.usage
         self.text += reply.text
-        self._came_empty = not reply.text
+        self._came_empty = not reply.text and reply.ending == "unknown"
         overflows = self._next_step(self.text) is not None
         if reply.ending == "stop" or (reply.ending == "unknown" and reply.text):
             self.text += stop or ""
@@ -227,7 +231,7 @@ class _Draft:
             self._finish(cut, "separator")
         elif reply.ending == "end":
             self._finish(self.text, "end")
-        elif reply.ending == "length" or self.requests == _MOST_REQUESTS:
+        elif reply.ending == "length" or self.requests == _MOST_REQUESTS or self._written >= self.request.max_tokens:
             self._finish(self.text, "length")
 
     @property

@@ -14,16 +14,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from trim_pomdp.errors import InputError
 from trim_pomdp.runtime.backends.base import Place
-from trim_pomdp.runtime.backends.prompts import LocalRenderer, Message, Renderer, VllmRenderer
-from trim_pomdp.runtime.backends.remote import Connection, Url
-from trim_pomdp.runtime.http import Patience, RefusedError, ServerError, Service
+from trim_pomdp.runtime.backends.prompts import Message, Renderer, VllmRenderer
+from trim_pomdp.runtime.backends.remote import FIRST_PATIENCE, Connection, Url, local_renderer
+from trim_pomdp.runtime.http import RefusedError, ServerError, Service
 from trim_pomdp.runtime.replies import Reply, parse_reply
 
 Api = Literal["chat", "completions"]
@@ -47,8 +47,6 @@ _NOT_TAKEN = re.compile(
 )
 _TEMPLATE = re.compile(r"\{(prompt|system)\}")
 _KEPT = 4096
-# A run should not wait long for a server that is not there when it begins.
-_FIRST_PATIENCE = Patience(timeout_s=10.0, deadline_s=10.0, tries=1)
 _NOT_THERE = {"cannot connect", "HTTP 429", "HTTP 503"}
 
 
@@ -74,7 +72,7 @@ class OpenAITable(Connection):
     """
 
     model: str = Field(min_length=1)
-    base_url: Url | list[Url] = Field(min_length=1)
+    base_url: Url | Annotated[list[Url], Field(min_length=1)]
     api: Api = "chat"
     template: str | None = None
     tokenizer: str | None = None
@@ -117,7 +115,7 @@ class OpenAITable(Connection):
             model=self.model,
             api=self.api,
             version=version,
-            kind=asyncio.run(_kind(replace(service, patience=_FIRST_PATIENCE), version)),
+            kind=asyncio.run(_kind(replace(service, patience=FIRST_PATIENCE), version)),
             extra_body=self.extra_body,
             renderer=self._renderer(place),
         )
@@ -127,13 +125,7 @@ class OpenAITable(Connection):
             return TemplateRenderer(self.template)
         if self.tokenizer is None:
             return None
-        folder = place.folder / self.tokenizer
-        try:
-            return LocalRenderer(folder if folder.is_dir() else self.tokenizer)
-        except ImportError:
-            raise InputError(
-                f"{place.table}: tokenizer needs torch and transformers; pip install 'trim-pomdp[lab]' brings them"
-            ) from None
+        return local_renderer(self.tokenizer, place)
 
 
 def _version(url: str) -> str:

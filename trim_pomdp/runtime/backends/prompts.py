@@ -1,14 +1,14 @@
-"""Prompts of served models: the opening of a chat as text, rendered by the model's own template.
+"""Prompts of served models: the opening of a chat, rendered by the model's own template.
 
 The solution so far goes behind the opening as it is, so that a step is continued whatever the template does to finished
-turns of an assistant (many cut white space off their ends).
+turns of an assistant (many cut white space off their ends). A prompt is text; where the tokens of the opening do not
+come back from its text, it is tokens.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.runtime.http import BadReplyError, RefusedError, ServerError, Service
@@ -17,6 +17,7 @@ from trim_pomdp.runtime.http import BadReplyError, RefusedError, ServerError, Se
 _KEPT = 4096
 
 Message = dict[str, str]
+Prompt: TypeAlias = str | list[int]
 
 
 def messages_of(problem: Problem, system_prompt: str | None) -> list[Message]:
@@ -43,20 +44,30 @@ class Openings:
         First message; None leaves it out.
     """
 
-    def __init__(self, render: Callable[[list[Message]], Awaitable[str]], system_prompt: str | None) -> None:
+    def __init__(self, render: Renderer, system_prompt: str | None) -> None:
         self._render = render
         self._system_prompt = system_prompt
-        self._kept: OrderedDict[str, str] = OrderedDict()
+        self._kept: OrderedDict[str, Prompt] = OrderedDict()
 
-    async def of(self, problem: Problem) -> str:
+    async def of(self, problem: Problem) -> Prompt:
         """The prompt of a problem, up to where the solution begins."""
         found = self._kept.get(problem.prompt)
         if found is None:
-            found = await self._render(messages_of(problem, self._system_prompt))
+            messages = messages_of(problem, self._system_prompt)
+            render = self._render.prompt if isinstance(self._render, VllmRenderer) else self._render
+            found = await render(messages)
             self._kept[problem.prompt] = found
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return found
+
+    async def before(self, problem: Problem, solution: str) -> Prompt:
+        """The prompt of a problem, with what there is of a solution behind it."""
+        opening = await self.of(problem)
+        if isinstance(opening, str):
+            return opening + solution
+        assert isinstance(self._render, VllmRenderer)  # no other renderer gives tokens
+        return [*opening, *(await self._render.tokens(solution) if solution else ())]
 
 
 class VllmRenderer:
@@ -74,20 +85,29 @@ class VllmRenderer:
         ServerError
             If the tokens of the chat do not come back from its text, so that a text prompt would not be the same.
         """
-        tokens = await self._tokens({"messages": messages, "add_generation_prompt": True})
-        text = await self.text(tokens)
-        again = await self._tokens({"prompt": text, "add_special_tokens": False})
-        if again != tokens:
-            raise ServerError(
-                f"{self._service.name}: the server's tokens of a chat do not come back from their text; name the "
-                "model's folder or hub name: tokenizer = …"
-            )
-        return text
+        prompt = await self.prompt(messages)
+        if isinstance(prompt, str):
+            return prompt
+        raise ServerError(
+            f"{self._service.name}: the server's tokens of a chat do not come back from their text; name the model's "
+            "folder or hub name: tokenizer = …"
+        )
 
-    async def text(self, tokens: list[int]) -> str:
-        """The text of tokens."""
+    async def prompt(self, messages: list[Message]) -> Prompt:
+        """A chat as text; as tokens, where they do not come back from the text, or the server tells none."""
+        tokens = await self._tokens({"messages": messages, "add_generation_prompt": True})
         body = {"model": self._model, "tokens": tokens}
-        return await self._service.post("/detokenize", body, lambda reply: _of_kind(reply["prompt"], str))
+        try:
+            text: str = await self._service.post("/detokenize", body, lambda reply: _of_kind(reply["prompt"], str))
+        except RefusedError as error:
+            if error.status != 404:
+                raise
+            return tokens
+        return text if await self.tokens(text) == tokens else tokens
+
+    async def tokens(self, text: str) -> list[int]:
+        """The tokens of a text, as it is."""
+        return await self._tokens({"prompt": text, "add_special_tokens": False})
 
     async def _tokens(self, body: dict[str, Any]) -> list[int]:
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -15,10 +17,13 @@ from trim_pomdp.runtime.backends.prompts import LocalRenderer, Openings, Rendere
 from trim_pomdp.runtime.backends.served import ServerTable
 from trim_pomdp.runtime.files import fingerprint
 from trim_pomdp.runtime.findings import Finding
-from trim_pomdp.runtime.http import Patience, Service
+from trim_pomdp.runtime.http import BadReplyError, Patience, RefusedError, ServerError, Service
 from trim_pomdp.runtime.protocols import Usage
 from trim_pomdp.runtime.stepping import SYSTEM_PROMPT
 
+# A run should not wait long for a server that is not there when it begins.
+FIRST_PATIENCE = Patience(timeout_s=30.0, deadline_s=10.0, tries=2)
+_NOT_THERE = {"cannot connect", "connection lost", "HTTP 503"}
 _API = "/v1"
 # What says where and how a model is asked, and not what it is.
 _PLACE = {"api_key_env", "max_in_flight", "timeout_s", "deadline_s", "tries", "base_url", "server"}
@@ -68,7 +73,7 @@ class Connection(ModelTable):
             If the environment variable of the key is not set.
         """
         key = None
-        if self.api_key_env is not None and not (key := os.environ.get(self.api_key_env)):
+        if self.api_key_env is not None and not (key := os.environ.get(self.api_key_env, "").strip()):
             raise InputError(f"{place.table}: the environment variable {self.api_key_env} (api_key_env) is not set")
         patience = Patience(self.timeout_s, self.deadline_s, self.tries, self.max_in_flight)
         return Service(place.table, urls, patience, key)
@@ -88,7 +93,7 @@ class RemoteTable(Connection):
     """
 
     model: str = Field(min_length=1)
-    base_url: Url | list[Url] | None = None
+    base_url: Url | Annotated[list[Url], Field(min_length=1)] | None = None
     server: ServerTable | None = None
 
     @property
@@ -141,8 +146,49 @@ class ServedByVllm(RemoteTable):
     def _renderer(self, service: Service, place: Place) -> Renderer:
         if self.tokenizer is None:
             return VllmRenderer(service, self.model)
-        folder = place.folder / self.tokenizer
-        return LocalRenderer(folder if folder.is_dir() else self.tokenizer)
+        return local_renderer(self.tokenizer, place)
+
+
+def local_renderer(tokenizer: str, place: Place) -> LocalRenderer:
+    """A renderer of a tokenizer's folder, seen from the models file, or hub name.
+
+    Raises
+    ------
+    InputError
+        If there is no such tokenizer, or no package that reads it.
+    """
+    folder = place.folder / tokenizer
+    try:
+        return LocalRenderer(folder if folder.is_dir() else tokenizer)
+    except ImportError:
+        raise InputError(
+            f"{place.table}: tokenizer needs torch and transformers; pip install 'trim-pomdp[lab]' brings them"
+        ) from None
+
+
+def require_there(service: Service, path: str) -> None:
+    """Ask for something, whatever is said of it.
+
+    Raises
+    ------
+    InputError
+        If there is no server, or it does not take the key.
+    """
+    asked = replace(service, patience=FIRST_PATIENCE)
+
+    async def ask() -> None:
+        try:
+            await asked.get(path, lambda _: None)
+        except RefusedError as error:
+            if error.status == 401:
+                raise InputError(str(error)) from None
+        except ServerError as error:
+            if asked.faults and set(asked.faults) <= _NOT_THERE:
+                raise InputError(str(error)) from None
+        finally:
+            await asked.close()
+
+    asyncio.run(ask())
 
 
 async def served(service: Service, model: str, needed: int) -> list[Finding]:
@@ -165,4 +211,7 @@ def usage_of(reply: Any) -> Usage:
     """Tokens as a reply of an OpenAI-compatible server counts them."""
     usage = reply["usage"]
     details = usage.get("prompt_tokens_details") or {}
-    return Usage(int(usage["prompt_tokens"]), int(details.get("cached_tokens") or 0), int(usage["completion_tokens"]))
+    counts = int(usage["prompt_tokens"]), int(details.get("cached_tokens") or 0), int(usage["completion_tokens"])
+    if min(counts) < 0:
+        raise BadReplyError(f"tokens are counted as {counts}")
+    return Usage(*counts)

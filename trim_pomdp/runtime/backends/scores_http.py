@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from trim_pomdp.runtime.backends.base import Place, ScorerTable
-from trim_pomdp.runtime.backends.remote import Connection, Url
+from trim_pomdp.runtime.backends.remote import Connection, Url, require_there
 from trim_pomdp.runtime.http import BadReplyError, Service
 from trim_pomdp.runtime.protocols import ScoreRequest, SolutionScores
 
@@ -28,7 +30,7 @@ class HttpScorerTable(Connection, ScorerTable):
     """
 
     backend: Literal["scores-http"]
-    url: Url | list[Url]
+    url: Url | Annotated[list[Url], Field(min_length=1)]
     name: str = "prm"
 
     @property
@@ -43,7 +45,9 @@ class HttpScorerTable(Connection, ScorerTable):
     def load(self, place: Place) -> HttpScorer:
         """See `ScorerTable`."""
         urls = [self.url] if isinstance(self.url, str) else self.url
-        return HttpScorer(self.connect(place, urls))
+        service = self.connect(place, urls)
+        require_there(service, "")
+        return HttpScorer(service)
 
 
 GENERATOR = None

@@ -48,6 +48,8 @@ class ServerTable(Record):
     def _replicas_fit_devices(self) -> Self:
         if self.devices and self.replicas not in (1, len(self.devices)):
             raise ValueError(f"replicas is {self.replicas} where devices has {len(self.devices)} entries; leave it out")
+        if self.port is not None and self.port + self.count - 1 > 65535:
+            raise ValueError(f"port is {self.port} where there are {self.count} servers; the last port is 65535")
         return self
 
     @property

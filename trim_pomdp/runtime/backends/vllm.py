@@ -15,6 +15,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import isfinite
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat
@@ -23,18 +25,16 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.policies.base import Author
 from trim_pomdp.randomness import key_state
 from trim_pomdp.runtime.backends.base import GeneratorTable, Place
-from trim_pomdp.runtime.backends.prompts import Openings
-from trim_pomdp.runtime.backends.remote import ServedByVllm, served, usage_of
+from trim_pomdp.runtime.backends.prompts import Openings, Prompt
+from trim_pomdp.runtime.backends.remote import FIRST_PATIENCE, ServedByVllm, served, usage_of
 from trim_pomdp.runtime.findings import Finding
-from trim_pomdp.runtime.http import BadReplyError, Patience, ServerError, Service
+from trim_pomdp.runtime.http import BadReplyError, ServerError, Service
 from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StopReason, Usage
 
 Sampler = Literal["keyed", "seed"]
 
 # The state of a stream (`trim_pomdp.randomness.uniforms_at`) whose first uniform is 0.
 CANARY_STATE = 0x7026C4DC0F121053
-# A run should not wait long for a server that is not there when it begins.
-_FIRST_PATIENCE = Patience(timeout_s=60.0, deadline_s=10.0, tries=2)
 
 
 class VllmGeneratorTable(ServedByVllm, GeneratorTable):
@@ -58,10 +58,17 @@ class VllmGeneratorTable(ServedByVllm, GeneratorTable):
     sampler: Literal["auto", "keyed", "seed"] = "auto"
     end_token: str = ""
 
+    def config(self, folder: Path) -> dict[str, Any]:
+        """See `ModelTable`: who draws is found out, and stands beside."""
+        return {name: value for name, value in super().config(folder).items() if name != "sampler"}
+
     def load(self, role: Author, place: Place) -> VllmGenerator:
         """See `GeneratorTable`; the servers are asked whether they are there, and how they draw."""
         service = self.service(place)
-        sampler = asyncio.run(_sampler(replace(service, patience=_FIRST_PATIENCE), self.model))
+        # Each server is asked: one that is not as the others would go unnoticed.
+        alone = [replace(service, urls=[url], patience=FIRST_PATIENCE) for url in service.urls]
+        keyed = all(asyncio.run(_draws_keyed(server, self.model)) for server in alone)
+        sampler: Sampler = "keyed" if keyed else "seed"
         if self.sampler == "keyed" and sampler != "keyed":
             raise InputError(
                 f"{place.table}: the server does not draw by keyed uniforms; start it with --logits-processors "
@@ -89,12 +96,22 @@ class _Written:
 
     text: str = ""
     logprobs: tuple[float, ...] = ()
+    pieces: tuple[str, ...] = ()
     usage: Usage = field(default_factory=lambda: Usage(0, 0, 0))
 
     def add(self, reply: Completion) -> None:
         self.text += reply.text
         self.logprobs += reply.logprobs
+        self.pieces += reply.pieces
         self.usage += reply.usage
+
+    def drop_behind(self, request: StepRequest) -> None:
+        """Forget tokens behind the one that ends the step, which a server's stop strings let through."""
+        count = len(self.pieces)
+        while count > 1 and request.format.next_step("".join(self.pieces[: count - 1]), request.steps) is not None:
+            count -= 1
+        if count:
+            self.logprobs = self.logprobs[:count]
 
     def step(self, text: str, stop: StopReason) -> GeneratedStep:
         return GeneratedStep(text.strip("\n"), self.logprobs, stop, self.usage)
@@ -110,8 +127,10 @@ class Completion:
         What was generated, with the stop string.
     logprobs : tuple of float
         Of every token.
-    tokens : list of int
-        Prompt and text.
+    pieces : tuple of str
+        Text of every token.
+    tokens : list of int or None
+        Prompt and text; None from versions of vLLM that do not tell.
     ended_by : {"separator", "end", "length"}
         A stop string, the end of the text, or the limit.
     usage : Usage
@@ -119,7 +138,8 @@ class Completion:
 
     text: str
     logprobs: tuple[float, ...]
-    tokens: list[int]
+    pieces: tuple[str, ...]
+    tokens: list[int] | None
     ended_by: StopReason
     usage: Usage
 
@@ -166,7 +186,7 @@ class VllmGenerator:
     @property
     def facts(self) -> dict[str, Any]:
         """What was found out about the server and defines a run."""
-        return {"sampler": self._sampler}
+        return {"sampler": self._sampler} if self._temperature > 0.0 else {}
 
     @property
     def faults(self) -> Mapping[str, int]:
@@ -175,30 +195,32 @@ class VllmGenerator:
 
     async def generate(self, request: StepRequest) -> GeneratedStep:
         """See `Generator.generate`."""
-        prompt: str | list[int] = await self._prompt(request)
+        prompt = await self._prompt(request)
         written = _Written()
         while True:
-            reply = await self._complete(prompt, request, len(written.logprobs))
+            reply = await self._complete(prompt, request, written.usage.output)
             written.add(reply)
             step = request.format.next_step(written.text, request.steps)
             if step is not None:
+                written.drop_behind(request)
                 return written.step(step, "separator")
             if reply.ended_by == "end":
                 return written.step(written.text, "end")
-            if reply.ended_by == "length" or len(written.logprobs) >= request.max_tokens:
+            if reply.ended_by == "length" or written.usage.output >= request.max_tokens:
                 return written.step(written.text, "length")
-            prompt = reply.tokens  # a block is open, or nothing was written but blank lines
+            # A block is open, or nothing was written but blank lines.
+            prompt = reply.tokens or await self._prompt(request, written.text)
 
     async def warm(self, request: StepRequest) -> Usage:
         """See `WarmedGenerator`."""
         body = {"model": self._model, "prompt": await self._prompt(request), "add_special_tokens": False}
         return await self.service.post("/v1/completions", body | {"max_tokens": 1, "temperature": 0.0}, usage_of)
 
-    async def _prompt(self, request: StepRequest) -> str:
-        opening = await self._openings.of(request.problem)
-        return opening + "".join(step + request.format.joiner for step in request.steps)
+    async def _prompt(self, request: StepRequest, begun: str = "") -> Prompt:
+        solution = "".join(step + request.format.joiner for step in request.steps)
+        return await self._openings.before(request.problem, solution + begun)
 
-    async def _complete(self, prompt: str | list[int], request: StepRequest, offset: int) -> Completion:
+    async def _complete(self, prompt: Prompt, request: StepRequest, offset: int) -> Completion:
         body = {
             "model": self._model,
             "prompt": prompt,
@@ -212,7 +234,7 @@ class VllmGenerator:
             "return_token_ids": True,
             **self._draw(request, offset),
         }
-        return await self.service.post("/v1/completions", body, _completion)
+        return await self.service.post("/v1/completions", body, lambda reply: _completion(reply, request.format.stops))
 
     def _draw(self, request: StepRequest, offset: int) -> dict[str, Any]:
         """The fields that say what is drawn."""
@@ -224,9 +246,14 @@ class VllmGenerator:
         return {"seed": (state + offset) % (1 << 31)}
 
     async def given_logprobs(self, request: ScoreRequest) -> list[tuple[float, ...]]:
-        """Log-probabilities of the tokens of every given step, as `LogprobGenerator.step_logprobs` has them."""
+        """See `GivenSteps`."""
         joiner = request.format.joiner
         opening = await self._openings.of(request.problem)
+        if not isinstance(opening, str):
+            raise ServerError(
+                f"{self.service.name}: the server's tokens of a chat do not come back from their text, so nobody knows "
+                "which step a token belongs to; name the model's folder or hub name: tokenizer = …"
+            )
         text = opening + joiner.join(request.steps)
         ends = [len(opening)]
         for step in request.steps:
@@ -239,18 +266,17 @@ class VllmGenerator:
 
     async def examine(self, request: ScoreRequest, max_tokens: int) -> list[Finding]:
         """See `SelfExamining`."""
-        opening = await self._openings.of(request.problem)
-        whole = opening + "".join(step + request.format.joiner for step in request.steps)
         first = StepRequest(request.problem, (), 0, max_tokens, request.format)
-        written = await self._complete(opening, first, 0)
+        written = await self._complete(await self._prompt(first), first, 0)
         one = StepRequest(request.problem, request.steps, 0, 1, request.format)
+        whole = await self._prompt(one)
         await self._complete(whole, one, 0)
         again = await self._complete(whole, one, 0)
         return [
             *await served(self.service, self._model, again.usage.prompt + max_tokens),
             self._drawn,
             _cached(again.usage),
-            await self._read_back(opening, written, one),
+            await self._read_back(first, written, one),
         ]
 
     @property
@@ -260,12 +286,12 @@ class VllmGenerator:
         remedy = "to have those, start it with --logits-processors trim_pomdp.servers.keyed:KeyedSampler"
         return Finding("draws", "note", "by seeds in the server; not those of a model in this process", remedy)
 
-    async def _read_back(self, opening: str, written: Completion, one: StepRequest) -> Finding:
+    async def _read_back(self, first: StepRequest, written: Completion, one: StepRequest) -> Finding:
         """Whether a step that was written is read as the tokens that it was written in."""
-        if written.ended_by != "separator":
+        if written.ended_by != "separator" or written.tokens is None:
             return Finding("read back", "note", "the first step ended without a separator, so it was not looked at")
-        read = await self._complete(opening + written.text, one, 0)
-        if read.tokens[: read.usage.prompt] == written.tokens:
+        read = await self._complete(await self._prompt(first, written.text), one, 0)
+        if read.tokens is not None and read.tokens[: read.usage.prompt] == written.tokens:
             return Finding("read back", "good", "a step is read as the tokens that it was written in")
         remedy = "harmless, but it costs cached tokens: the separator merges with what stands before it"
         return Finding("read back", "note", "a step is read as other tokens than it was written in", remedy)
@@ -275,19 +301,28 @@ class VllmGenerator:
         await self.service.close()
 
 
-def _completion(reply: Any) -> Completion:
+def _completion(reply: Any, stops: tuple[str, ...]) -> Completion:
     choice = reply["choices"][0]
-    logprobs, tokens = choice["logprobs"]["token_logprobs"], choice["token_ids"]
+    logprobs, tokens, before = (
+        choice["logprobs"]["token_logprobs"],
+        choice.get("token_ids"),
+        choice.get("prompt_token_ids"),
+    )
     usage = usage_of(reply)
-    if not len(logprobs) == len(tokens) == usage.output:
+    if len(logprobs) != usage.output or len(tokens or logprobs) != usage.output:
         raise BadReplyError(f"{len(logprobs)} log-probabilities for {usage.output} tokens")
-    ends: dict[Any, StopReason] = {"length": "length", "stop": "end"}
-    ended_by = "separator" if isinstance(choice.get("stop_reason"), str) else ends[choice["finish_reason"]]
+    if not all(map(isfinite, logprobs)):
+        raise BadReplyError("a log-probability is not finite")
+    text: str = choice["text"]
+    if text and not usage.output:
+        raise BadReplyError("a text of no tokens")
+    ends: dict[Any, StopReason] = {"length": "length", "stop": "separator" if text.endswith(stops) else "end"}
     return Completion(
-        text=choice["text"],
+        text=text,
         logprobs=tuple(map(float, logprobs)),
-        tokens=[*choice["prompt_token_ids"], *tokens],
-        ended_by=ended_by,
+        pieces=tuple(choice["logprobs"].get("tokens") or ()),
+        tokens=[*before, *tokens] if before and tokens else None,
+        ended_by=ends[choice["finish_reason"]],
         usage=usage,
     )
 
@@ -311,8 +346,8 @@ def _by_step(reply: Any, ends: list[int], length: int) -> list[tuple[float, ...]
     return [tuple(row) for row in rows]
 
 
-async def _sampler(service: Service, model: str) -> Sampler:
-    """Who draws; `InputError` if there is no such server, or it does not know the model."""
+async def _draws_keyed(service: Service, model: str) -> bool:
+    """Whether a server draws by keys; `InputError` if there is none, or it does not know the model."""
     body = {
         "model": model,
         "prompt": "1",
@@ -322,9 +357,9 @@ async def _sampler(service: Service, model: str) -> Sampler:
         "vllm_xargs": {"trim_key": f"{CANARY_STATE:016x}:0"},
     }
     try:
-        drawn = await service.post("/v1/completions", body, lambda reply: reply["choices"][0]["token_ids"])
+        drawn = await service.post("/v1/completions", body, lambda reply: reply["choices"][0].get("token_ids"))
     except ServerError as error:
         raise InputError(str(error)) from None
     finally:
         await service.close()
-    return "keyed" if drawn == [0] else "seed"
+    return bool(drawn == [0])

@@ -6,6 +6,7 @@ the keyed draws are the same, the last inside of vLLM (`trim_pomdp.servers.keyed
 
 from __future__ import annotations
 
+import json
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -41,10 +42,13 @@ _V2 = "VLLM_USE_V2_MODEL_RUNNER"
 _ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_LOGGING_LEVEL": "ERROR",
     _V2: "0",
 }
 _MOST_KNOWN = 1 << 18
+# Engines in one process share what vLLM takes down with the first that is collected, so that all stay; one model loaded
+# twice is one engine.
+_ENGINES: dict[str, LLM] = {}
 
 
 class VllmLocalGenerator:
@@ -326,6 +330,9 @@ def _keyed() -> dict[str, Any]:
 
 def _engine(name: str | Path, arguments: Mapping[str, Any]) -> LLM:
     """A model in vLLM."""
+    known = json.dumps([str(name), dict(arguments)], sort_keys=True)
+    if known in _ENGINES:
+        return _ENGINES[known]
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     from vllm import LLM
@@ -336,11 +343,12 @@ def _engine(name: str | Path, arguments: Mapping[str, Any]) -> LLM:
         # Blocks of 128 tokens, the default there, would hardly ever be found in the prefix cache.
         fixed |= {"enforce_eager": True, "distributed_executor_backend": "uni", "block_size": 32}
     try:
-        return LLM(str(name), **{**fixed, **arguments})
+        _ENGINES[known] = LLM(str(name), **{**fixed, **arguments})
     except (OSError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{name}: vLLM cannot load it ({(str(error).splitlines() or ['no reason given'])[0]})"
         ) from None
+    return _ENGINES[known]
 
 
 def _generation_config(name: str | Path) -> GenerationConfig | None:

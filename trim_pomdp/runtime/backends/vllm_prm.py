@@ -14,7 +14,7 @@ from pydantic import Field
 
 from trim_pomdp.runtime.backends.base import Place, ScorerTable
 from trim_pomdp.runtime.backends.prompts import Openings
-from trim_pomdp.runtime.backends.remote import ServedByVllm, served, usage_of
+from trim_pomdp.runtime.backends.remote import ServedByVllm, require_there, served, usage_of
 from trim_pomdp.runtime.findings import Finding
 from trim_pomdp.runtime.http import BadReplyError, Service
 from trim_pomdp.runtime.protocols import ScoreRequest, SolutionScores
@@ -37,6 +37,7 @@ class VllmScorerTable(ServedByVllm, ScorerTable):
     def load(self, place: Place) -> VllmScorer:
         """See `ScorerTable`."""
         service = self.service(place)
+        require_there(service, "/v1/models")
         return VllmScorer(service, self.model, self.openings(service, place), self.step_token)
 
 
@@ -55,9 +56,9 @@ class VllmScorer:
 
     async def score(self, request: ScoreRequest) -> SolutionScores:
         """See `StepScorer.score`."""
-        opening = await self._openings.of(request.problem)
-        text = opening + "".join(step + self._step_token for step in request.steps)
-        body = {"model": self._model, "input": text, "add_special_tokens": False}
+        steps = "".join(step + self._step_token for step in request.steps)
+        prompt = await self._openings.before(request.problem, steps)
+        body = {"model": self._model, "input": prompt, "add_special_tokens": False}
         count = len(request.steps)
         return await self.service.post("/pooling", body, lambda reply: self._scores(reply, count))
 
