@@ -2,7 +2,7 @@
 
     python benchmarks/http_overhead.py [--problems 1000] [--in-flight 64] [--delay-ms 50]      a server that only waits
     python benchmarks/http_overhead.py --models served.toml [--problems 400]                   real servers
-    python benchmarks/http_overhead.py --memory 1000 4000 [--problems 8000]                    problems in flight
+    python benchmarks/http_overhead.py --memory 1000 [--problems 8000]                         so many in flight
     python benchmarks/http_overhead.py --profile                                               where it goes
 
 *Processor time* is that of this process, user and system, all threads: the engine, requests and replies, decisions,
@@ -11,7 +11,8 @@ over HTTP: what is left is the *engine* (decisions, asyncio, traces), the differ
 replies). *After* is the reading of the traces at the end, for solutions.jsonl. *Share* is processor time over the
 time that the run took, so the faster the servers, the larger it is; *idle* is the share of time in which no request was
 out at all. Without --models three servers of tests/fake_vllm.py stand in, in one other process, which take that long
-for a reply (and prompts are rendered by three more requests a problem and model).
+for a reply (and prompts are rendered by three more requests a problem and model). Times are the smallest of several
+repeats, and in brackets the median: what else the machine does only adds to them.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from report import ROOT, heading, table
@@ -156,7 +158,7 @@ def serve(delay_s: float) -> None:
 
 
 @contextmanager
-def waiting_servers(delay_s: float, most: int, folder: Path) -> Iterator[ModelSource]:
+def waiting_servers(delay_s: float, most: int, folder: Path, max_steps: int = 30) -> Iterator[ModelSource]:
     """A models file of such servers, in another process."""
     command = [sys.executable, __file__, "--serve", str(delay_s)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -168,7 +170,7 @@ def waiting_servers(delay_s: float, most: int, folder: Path) -> Iterator[ModelSo
             for role, url in urls.items()
         )
         path = folder / "models.toml"
-        path.write_text(text)
+        path.write_text(f"{text}[limits]\nmax_steps = {max_steps}\n")
         try:
             yield model_source(str(path))
         finally:
@@ -211,22 +213,30 @@ def report(given: argparse.Namespace, folder: Path) -> None:
         for name, rule in rules(preset).items():
             for overlap in (False, True) if name == "budget .2" else (False,):
                 at = folder / str(len(rows))
-                measure(rule, few, source, given.in_flight, at.with_suffix(".first"), {})
-                cost = measure(rule, problems, source, given.in_flight, at, {"overlap": overlap})
-                alone = engine_alone(rule, problems, source, given.in_flight, at, at.with_suffix(".alone"), delay_s)
-                micro = 1e6 / cost.decisions
+                measure(rule, few, source, given.in_flight, at / "first", {})
+                costs, alone = [], []
+                for repeat in range(given.repeats):
+                    out, options = at / f"run{repeat}", {"overlap": overlap}
+                    costs.append(measure(rule, problems, source, given.in_flight, out, options))
+                    last = at / f"alone{repeat}"
+                    alone.append(engine_alone(rule, problems, source, given.in_flight, out, last, delay_s))
+                decisions, asked = costs[0].decisions, costs[0].requests / costs[0].decisions
+                cells = [
+                    [cost.cpu_s for cost in costs],
+                    alone,
+                    [cost.cpu_s - engine for cost, engine in zip(costs, alone, strict=True)],
+                    [cost.after_s for cost in costs],
+                ]
                 rows.append(
                     (
-                        name + (", overlap" if overlap else ""),
-                        cost.decisions,
-                        f"{cost.requests / cost.decisions:.2f}",
-                        f"{cost.cpu_s * micro:.0f}",
-                        f"{alone * micro:.0f}",
-                        f"{(cost.cpu_s - alone) * micro:.0f}",
-                        f"{cost.after_s * micro:.0f}",
-                        f"{cost.decisions / cost.wall_s:.0f}",
-                        f"{cost.cpu_s / cost.wall_s:.1%}",
-                        f"{cost.idle:.2%}",
+                        *(name + (", overlap" if overlap else ""), decisions, f"{asked:.2f}"),
+                        *(
+                            f"{min(cell) / decisions * 1e6:.0f} ({median(cell) / decisions * 1e6:.0f})"
+                            for cell in cells
+                        ),
+                        f"{median(decisions / cost.wall_s for cost in costs):.0f}",
+                        f"{median(cost.cpu_s / cost.wall_s for cost in costs):.1%}",
+                        f"{median(cost.idle for cost in costs):.2%}",
                     )
                 )
     table(
@@ -240,27 +250,19 @@ def report(given: argparse.Namespace, folder: Path) -> None:
 
 def memory(given: argparse.Namespace, folder: Path) -> None:
     """Memory as a run goes on."""
-    heading(f"Memory: {given.problems} problems over HTTP")
+    heading(f"Memory: {given.problems} problems of up to {given.max_steps} steps over HTTP")
     rule = rules(PRESET)["threshold .5"]
-    rows = []
-    for in_flight in given.memory:
-        with waiting_servers(given.delay_ms / 1e3, in_flight, folder) as source:
-            measure(rule, waiting_problems(200), source, 100, folder / f"{in_flight}-first", {})
-            begin, seen = _resident(), [0.0] * 5
+    with waiting_servers(given.delay_ms / 1e3, given.memory, folder, given.max_steps) as source:
+        measure(rule, waiting_problems(100), source, 100, folder / "first", {})
+        begin, seen = _resident(), [0.0] * 5
 
-            def note(done: int, of: int, _: object) -> None:
-                part = -(-done * 4 // of)
-                seen[part] = max(seen[part], _resident() - begin)
+        def note(done: int, of: int, _: object) -> None:
+            part = -(-done * 4 // of)
+            seen[part] = max(seen[part], _resident() - begin)
 
-            run_live(
-                rule,
-                waiting_problems(given.problems),
-                source,
-                folder / f"{in_flight}",
-                in_flight=in_flight,
-                progress=note,
-            )
-        rows.append((in_flight, *(f"{mib:.0f}" for mib in seen[1:])))
+        problems = waiting_problems(given.problems)
+        run_live(rule, problems, source, folder / "run", in_flight=given.memory, progress=note)
+    rows = [(given.memory, *(f"{mib:.0f}" for mib in seen[1:]))]
     table(("in flight", *(f"MiB more, {part} quarter" for part in ("first", "second", "third", "last"))), rows)
 
 
@@ -274,9 +276,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--problems", type=int, default=None)
     parser.add_argument("--in-flight", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--delay-ms", type=float, default=50.0)
     parser.add_argument("--models", help="models file of running servers of the lab's models")
-    parser.add_argument("--memory", type=int, nargs="+", help="so many problems in flight")
+    parser.add_argument("--memory", type=int, help="problems in flight")
+    parser.add_argument("--max-steps", type=int, default=30, help="of a solution (--memory)")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--serve", type=float, help=argparse.SUPPRESS)
     given = parser.parse_args()
