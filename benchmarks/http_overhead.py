@@ -12,7 +12,8 @@ replies). *After* is the reading of the traces at the end, for solutions.jsonl. 
 time that the run took, so the faster the servers, the larger it is; *idle* is the share of time in which no request was
 out at all. Without --models three servers of tests/fake_vllm.py stand in, in one other process, which take that long
 for a reply (and prompts are rendered by three more requests a problem and model). Times are the smallest of several
-repeats, and in brackets the median: what else the machine does only adds to them.
+repeats, and in brackets the median: what else the machine does only adds to them. *Set-up* is that of a run of one
+problem (files, hashes of models, first connections), and left out of the other columns but for the share.
 """
 
 from __future__ import annotations
@@ -214,6 +215,7 @@ def report(given: argparse.Namespace, folder: Path) -> None:
             for overlap in (False, True) if name == "budget .2" else (False,):
                 at = folder / str(len(rows))
                 measure(rule, few, source, given.in_flight, at / "first", {})
+                first = [measure(rule, few[:1], source, 1, at / f"one{n}", {}).cpu_s for n in range(3)]
                 costs, alone = [], []
                 for repeat in range(given.repeats):
                     out, options = at / f"run{repeat}", {"overlap": overlap}
@@ -222,9 +224,9 @@ def report(given: argparse.Namespace, folder: Path) -> None:
                     alone.append(engine_alone(rule, problems, source, given.in_flight, out, last, delay_s))
                 decisions, asked = costs[0].decisions, costs[0].requests / costs[0].decisions
                 cells = [
-                    [cost.cpu_s for cost in costs],
+                    [cost.cpu_s - min(first) for cost in costs],
                     alone,
-                    [cost.cpu_s - engine for cost, engine in zip(costs, alone, strict=True)],
+                    [cost.cpu_s - min(first) - engine for cost, engine in zip(costs, alone, strict=True)],
                     [cost.after_s for cost in costs],
                 ]
                 rows.append(
@@ -237,12 +239,13 @@ def report(given: argparse.Namespace, folder: Path) -> None:
                         f"{median(decisions / cost.wall_s for cost in costs):.0f}",
                         f"{median(cost.cpu_s / cost.wall_s for cost in costs):.1%}",
                         f"{median(cost.idle for cost in costs):.2%}",
+                        f"{min(first) * 1e3:.0f}",
                     )
                 )
     table(
         (
             *("policy", "decisions", "requests a decision", "µs CPU a decision", "engine", "client", "after"),
-            *("decisions a s", "share", "idle"),
+            *("decisions a s", "share", "idle", "set-up, ms"),
         ),
         rows,
     )

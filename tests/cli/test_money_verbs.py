@@ -62,7 +62,8 @@ def test_what_is_told_of_a_policy(run_cli: Any, prices: Path, tmp_path: Path) ->
     options = ("--preset", PRESET, "--max-cost", 0.0004, "--prices", prices, "--prompt-tokens", 23)
     code, told, err = run_cli("policy", *options, "--out", out)
     assert code == 0, err
-    for words in ("PRM: reading", "money (EUR)", "asked once a problem", "(certified, with solutions so far of mean length)", "strong-only"):
+    certified = "(certified, with solutions so far of mean length)"
+    for words in ("PRM: reading", "money (EUR)", "asked once a problem", certified, "strong-only"):
         assert words in told
     assert "the strong model alone, asked once, is as accurate" in err, "reading every step anew does not pay here"
     code, told, err = run_cli("inspect", out)
