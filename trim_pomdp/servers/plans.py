@@ -48,6 +48,12 @@ class ServedFile:
     folder: Path
     source: str
 
+    @property
+    def keys(self) -> set[str]:
+        """Environment variables that hold keys."""
+        tables = [table for table in self.document.values() if isinstance(table, dict)]
+        return {table["api_key_env"] for table in tables if isinstance(table.get("api_key_env"), str)}
+
     def tables(self) -> dict[str, ServerTable]:
         """The servers to start, by role: those of tables with a ``server`` and no ``base_url``.
 
@@ -196,6 +202,8 @@ def make_plan(file: ServedFile, environment: Environment, logs: Path) -> Plan:
     _check(text, file)
     fork = environment.cpu and all(server.environment == servers[0].environment for server in servers)
     everyone = _environment(environment, count, all(Path(file.model(role)).is_dir() for role in tables), logs)
+    for name in file.keys:
+        everyone.pop(name, None)  # a server needs no key of another one
     if fork:
         # Threads are counted when torch is imported, so before the fork.
         everyone |= servers[0].environment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -78,6 +79,26 @@ class Connection(ModelTable):
             raise InputError(f"{place.table}: the environment variable {self.api_key_env} (api_key_env) is not set")
         patience = Patience(self.timeout_s, self.deadline_s, self.tries, self.max_in_flight)
         return Service(place.table, urls, patience, key)
+
+
+class OverHttp:
+    """A model behind a `Service` (a `ServedModel`)."""
+
+    service: Service
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """See `ServedModel`."""
+        return {}
+
+    @property
+    def faults(self) -> Mapping[str, int]:
+        """See `ServedModel`."""
+        return self.service.faults
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.service.close()
 
 
 class RemoteTable(Connection):

@@ -6,14 +6,13 @@ every step; ``"tokens"``, how many it read, may stand beside.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from trim_pomdp.runtime.backends.base import Place, ScorerTable
-from trim_pomdp.runtime.backends.remote import Connection, Url, require_there
+from trim_pomdp.runtime.backends.remote import Connection, OverHttp, Url, require_there
 from trim_pomdp.runtime.http import BadReplyError, Service
 from trim_pomdp.runtime.protocols import ScoreRequest, SolutionScores
 
@@ -54,7 +53,7 @@ GENERATOR = None
 PRM = HttpScorerTable
 
 
-class HttpScorer:
+class HttpScorer(OverHttp):
     """Scores from a server of one's own (a `StepScorer`)."""
 
     def __init__(self, service: Service) -> None:
@@ -65,20 +64,6 @@ class HttpScorer:
         body = {"prompt": request.problem.prompt, "steps": list(request.steps)}
         count = len(request.steps)
         return await self.service.post("", body, lambda reply: _scores(reply, count))
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """See `ServedModel`."""
-        return {}
-
-    @property
-    def faults(self) -> Mapping[str, int]:
-        """See `ServedModel`."""
-        return self.service.faults
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self.service.close()
 
 
 def _scores(reply: Any, count: int) -> SolutionScores:

@@ -13,7 +13,6 @@ the same in every run, though not those of a model in this process.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
@@ -26,7 +25,7 @@ from trim_pomdp.policies.base import Author
 from trim_pomdp.randomness import key_state
 from trim_pomdp.runtime.backends.base import GeneratorTable, Place
 from trim_pomdp.runtime.backends.prompts import Openings, Prompt
-from trim_pomdp.runtime.backends.remote import FIRST_PATIENCE, ServedByVllm, served, usage_of
+from trim_pomdp.runtime.backends.remote import FIRST_PATIENCE, OverHttp, ServedByVllm, served, usage_of
 from trim_pomdp.runtime.findings import Finding
 from trim_pomdp.runtime.http import BadReplyError, ServerError, Service
 from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StopReason, Usage
@@ -144,7 +143,7 @@ class Completion:
     usage: Usage
 
 
-class VllmGenerator:
+class VllmGenerator(OverHttp):
     """A generator behind vLLM's completions API.
 
     Parameters
@@ -187,11 +186,6 @@ class VllmGenerator:
     def facts(self) -> dict[str, Any]:
         """What was found out about the server and defines a run."""
         return {"sampler": self._sampler} if self._temperature > 0.0 else {}
-
-    @property
-    def faults(self) -> Mapping[str, int]:
-        """What went wrong with requests so far."""
-        return self.service.faults
 
     async def generate(self, request: StepRequest) -> GeneratedStep:
         """See `Generator.generate`."""
@@ -295,10 +289,6 @@ class VllmGenerator:
             return Finding("read back", "good", "a step is read as the tokens that it was written in")
         remedy = "harmless, but it costs cached tokens: the separator merges with what stands before it"
         return Finding("read back", "note", "a step is read as other tokens than it was written in", remedy)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self.service.close()
 
 
 def _completion(reply: Any, stops: tuple[str, ...]) -> Completion:

@@ -7,14 +7,13 @@ every such token, and with none at all, without an error, where it was started w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
 
 from trim_pomdp.runtime.backends.base import Place, ScorerTable
 from trim_pomdp.runtime.backends.prompts import Openings
-from trim_pomdp.runtime.backends.remote import ServedByVllm, require_there, served, usage_of
+from trim_pomdp.runtime.backends.remote import OverHttp, ServedByVllm, require_there, served, usage_of
 from trim_pomdp.runtime.findings import Finding
 from trim_pomdp.runtime.http import BadReplyError, Service
 from trim_pomdp.runtime.protocols import ScoreRequest, SolutionScores
@@ -45,7 +44,7 @@ GENERATOR = None
 PRM = VllmScorerTable
 
 
-class VllmScorer:
+class VllmScorer(OverHttp):
     """A process reward model behind vLLM's pooling API (a `StepScorer`)."""
 
     def __init__(self, service: Service, model: str, openings: Openings, step_token: str) -> None:
@@ -79,17 +78,3 @@ class VllmScorer:
         """See `SelfExamining`."""
         reply = await self.score(request)
         return await served(self.service, self._model, reply.tokens + max_tokens)
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """See `ServedModel`."""
-        return {}
-
-    @property
-    def faults(self) -> Mapping[str, int]:
-        """See `ServedModel`."""
-        return self.service.faults
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self.service.close()
