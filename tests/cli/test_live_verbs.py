@@ -660,7 +660,9 @@ def test_four_commands_from_models_to_a_run(dummy: DummySource, run_cli: Any, tm
     assert fitted.max_steps == DummySource.caps.max_steps == fitted.conditions.max_steps  # type: ignore[union-attr]
     assert fitted.repair is not None
     good("policy", *seen, "--dynamics", dynamics, "--budget", 0.2, "--out", policy)
-    good("run", *models, "--policy", policy, "--out", tmp_path / "run")
+    document = json.loads(good("run", *models, "--policy", policy, "--out", tmp_path / "run", "--json"))
+    assert document["weak_only"]["accuracy"] < document["planned"]["accuracy"]
+    assert document["strong_only"]["strong_tokens"] > document["planned"]["strong_tokens"]
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,8 @@ def test_a_live_run_tells_money_by_model_and_purpose(
     again = cli_json("inspect", out)["money"]
     assert again["measured"] == money["measured"]
     assert again["planned"]["total"] == pytest.approx(0.0004)
+    assert again["weak_only"]["total"] == pytest.approx(money["weak_only"]["total"])
+    assert again["strong_only"]["total"] > again["planned"]["total"] > again["weak_only"]["total"]
     bare = cli_json(*route, "--strategy", "weak", "--out", tmp_path / "bare", quiet=False)
     assert bare["money"] is None
     prices.write_text(TEXT.split("[strong.price]")[0])

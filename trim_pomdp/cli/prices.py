@@ -261,7 +261,8 @@ def money_of_run(
     if known is not None and known.prices == measured.prices:
         tariff, assumed = known, "what the policy was planned with"
         if artifact is not None and model is None:
-            return MoneyOfRun(measured, planned=artifact.money, assumed=assumed)
+            ends = artifact.weak_only_money, artifact.strong_only_money
+            return MoneyOfRun(measured, artifact.money, *ends, assumed=assumed)
     if artifact is None or model is None or tariff is None:
         return MoneyOfRun(measured)
     from trim_pomdp.planning.evaluation import evaluate_money

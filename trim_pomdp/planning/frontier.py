@@ -597,11 +597,17 @@ def planned_artifact(
     """A policy file that says what it was planned in, what that costs, and first why not to trust that."""
     if money is None and model.tariff is not None:
         money = evaluate_money(policy, model).money
+    weak, strong = end_points(model)
+    if model.tariff is not None:
+        for role in ("weak", "strong"):
+            fields[f"{role}_only_money"] = evaluate_money(StrategyRule(strategy=role), model).money
     return PolicyArtifact(
         model=model.name,
         policy=policy,
         money=money,
         tariff=model.tariff,
+        weak_only=weak,
+        strong_only=strong,
         provenance=model.provenance,
         conditions=model.conditions,
         notes=(*model.dynamics.warnings, *notes),

@@ -58,6 +58,10 @@ class PolicyArtifact(Artifact):
     money : Money or None
         Expected money per problem by model and purpose; `tariff` holds the prices, and what is read, that it was
         planned for.
+    weak_only, strong_only : PlannedPoint or None
+        Never and always regenerating in the same model, to judge it by.
+    weak_only_money, strong_only_money : Money or None
+        What these would cost.
     accuracy_bound : float or None
         No policy in the model that costs `asked_max_cost` or less is more accurate than this (certified).
     conditions : Conditions or None
@@ -79,6 +83,10 @@ class PolicyArtifact(Artifact):
     added_variance: float | None = None
     money: Money | None = None
     tariff: Tariff | None = None
+    weak_only: PlannedPoint | None = None
+    strong_only: PlannedPoint | None = None
+    weak_only_money: Money | None = None
+    strong_only_money: Money | None = None
     accuracy_bound: float | None = None
     conditions: Conditions | None = None
     notes: tuple[str, ...] = ()

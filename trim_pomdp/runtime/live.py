@@ -93,7 +93,7 @@ def plan_from_file(artifact: PolicyArtifact, model: RoutingModel | None) -> Live
     point = artifact.planned
     unit = point.strong_tokens / point.budget if point is not None and point.budget > 0 else None
     if model is None:
-        return LivePlan(artifact, unit)
+        return LivePlan(artifact, unit, weak_only=artifact.weak_only, strong_only=artifact.strong_only)
     plan = _in_model(artifact, model)
     return plan if unit is None else replace(plan, strong_only_tokens=unit)
 
