@@ -17,7 +17,6 @@ from trim_pomdp.cli.prices import (
     PromptTokensOption,
     ReadingOption,
     amount,
-    planned_money,
     priced,
     read_tariff,
     say_asked_once,
@@ -189,7 +188,7 @@ def policy(
 ) -> None:
     """Make a policy for one budget, one price, or a largest cost, and say what it will do."""
     from trim_pomdp.cli.fitting import show_warnings
-    from trim_pomdp.planning.frontier import check_budget, end_points, policy_for_budget, policy_for_tradeoff
+    from trim_pomdp.planning.frontier import check_budget, policy_for_budget, policy_for_tradeoff
     from trim_pomdp.planning.money import policy_for_cost
 
     if sum(option is not None for option in (budget, tradeoff, max_cost)) != 1:
@@ -214,20 +213,19 @@ def policy(
         else:
             assert tradeoff is not None
             artifact = policy_for_tradeoff(model, tradeoff, gap=gap)
-        weak, strong = end_points(model)
     if out is not None:
         artifact.save(out)
     if as_json:
         document = artifact.model_dump(mode="json", exclude={"policy"})
-        ends = {"weak_only": weak.model_dump(mode="json"), "strong_only": strong.model_dump(mode="json")}
         document["money"] = _money_document(artifact, model)
-        emit_json({"out": None if out is None else str(out), "form": artifact.policy.form, **document, **ends})
+        emit_json({"out": None if out is None else str(out), "form": artifact.policy.form, **document})
         return
     show_warnings(model.dynamics)
-    show_points("policy", [("planned", artifact.planned), ("weak-only", weak), ("strong-only", strong)])
+    beside = [("planned", artifact.planned), ("weak-only", artifact.weak_only), ("strong-only", artifact.strong_only)]
+    show_points("policy", beside)
     if tariff is not None:
-        only = planned_money(model)
-        columns = {"planned": artifact.money, "weak-only": only["weak_only"], "strong-only": only["strong_only"]}
+        ends = {"weak-only": artifact.weak_only_money, "strong-only": artifact.strong_only_money}
+        columns = {"planned": artifact.money, **ends}
         show_money("money", columns, tariff.prices.currency)
         say_asked_once(model, artifact.planned)
     for note in artifact.notes[len(model.dynamics.warnings) :]:
@@ -252,7 +250,8 @@ def _money_document(artifact: PolicyArtifact, model: RoutingModel) -> dict[str, 
         return None
     from trim_pomdp.planning.evaluation import asked_once
 
-    only = {name: money.document for name, money in planned_money(model).items()}
+    ends = {"weak_only": artifact.weak_only_money, "strong_only": artifact.strong_only_money}
+    only = {name: money.document for name, money in ends.items() if money is not None}
     currency = model.tariff.prices.currency
     return {"currency": currency, "planned": artifact.money.document, **only, "asked_once": asked_once(model)}
 
