@@ -58,11 +58,14 @@ def counted(solution: SolutionRecord, problem: Problem) -> TokenCounts:
             assert item.weak is not None
             scored = length(problem.prompt + SEPARATOR + "".join(text + SCORE for text in (*texts, item.weak.text)))
         kept, weak = item.action == "keep", of(item.weak)
+        prompt = length(problem.prompt + SEPARATOR + "".join(text + SEPARATOR for text in texts))
         total += TokenCounts(
             weak_kept=weak if kept else 0,
             weak_discarded=0 if kept else weak,
             strong=of(item.strong),
             scored=scored,
+            weak_read=0 if item.weak is None else prompt,
+            strong_read=0 if item.strong is None else prompt,
         )
         assert item.accepted is not None
         texts.append(item.accepted.text)

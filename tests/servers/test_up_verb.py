@@ -43,6 +43,8 @@ def start(folder, *arguments, models=MODELS):
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder,
+        # What is run in the background has Ctrl-C ignored, and so have its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
