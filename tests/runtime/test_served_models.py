@@ -141,7 +141,7 @@ def test_scores_from_a_plain_server(tmp_path: Path, servers: Servers) -> None:
     assert texts(tmp_path / "run") == texts(tmp_path / "here")
 
 
-IMPATIENT = "timeout_s = 0.4\ntries = 12\ndeadline_s = 30"
+IMPATIENT = "timeout_s = 0.8\ntries = 12\ndeadline_s = 60"
 
 
 @pytest.mark.parametrize("n", [30, pytest.param(1000, marks=pytest.mark.slow)])
@@ -169,7 +169,7 @@ def test_what_is_given_up_ends_as_declared(
     servers[role].hopeless = hopeless
     for server in servers.values():
         server.faulty = 0.03
-    path = models_file(tmp_path, servers, "timeout_s = 0.4\ntries = 3\ndeadline_s = 30", f'on_failure = "{ends}"\n')
+    path = models_file(tmp_path, servers, "timeout_s = 1.5\ntries = 5\ndeadline_s = 60", f'on_failure = "{ends}"\n')
     out = run_live(RULE, problems(60), source(path), tmp_path / "run", seed=SEED)
     records = {record.terminal.problem: record.terminal for record in read_traces(tmp_path / "run")}
     assert len(records) == out.problems == 60
