@@ -165,17 +165,6 @@ def amount(money: float | None) -> str:
     return "" if money is None else f"{money:.4g}"
 
 
-def planned_money(model: RoutingModel) -> dict[str, Money]:
-    """Weak-only and strong-only, as the router runs them: a request a step."""
-    from trim_pomdp.planning.evaluation import evaluate_money
-    from trim_pomdp.policies import StrategyRule
-
-    return {
-        "weak_only": evaluate_money(StrategyRule(strategy="weak"), model).money,
-        "strong_only": evaluate_money(StrategyRule(strategy="strong"), model).money,
-    }
-
-
 def read_run_prices(prices: Path | None, source: ModelSource, roles: Collection[Role]) -> Prices | None:
     """Prices of a run: of the file that is named, else of its models file; None where there are none.
 
@@ -265,12 +254,12 @@ def money_of_run(
             return MoneyOfRun(measured, artifact.money, *ends, assumed=assumed)
     if artifact is None or model is None or tariff is None:
         return MoneyOfRun(measured)
-    from trim_pomdp.planning.evaluation import evaluate_money
+    from trim_pomdp.planning.evaluation import end_money, evaluate_money
 
     try:
         planned_in = priced(model, tariff)
         money = evaluate_money(artifact, planned_in).money
-        return MoneyOfRun(measured, planned=money, **planned_money(planned_in), assumed=assumed)
+        return MoneyOfRun(measured, planned=money, **end_money(planned_in), assumed=assumed)
     except InputError:  # a price is missing of a model that was not asked; what was measured stands
         return MoneyOfRun(measured)
 

@@ -100,6 +100,12 @@ def _evaluation(rule: Rule, model: RoutingModel) -> Evaluation:
     )
 
 
+def end_money(model: RoutingModel) -> dict[str, Money]:
+    """What weak-only and strong-only cost as the router runs them: a request a step."""
+    rules = {"weak_only": StrategyRule(strategy="weak"), "strong_only": StrategyRule(strategy="strong")}
+    return {name: evaluate_money(rule, model).money for name, rule in rules.items()}
+
+
 def asked_once(model: RoutingModel) -> dict[Role, float]:
     """Money per problem of the weak, and the strong, model alone, asked once for all of the solution.
 

@@ -23,7 +23,7 @@ from trim_pomdp.display import Shown, html_table
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.prices import Money
 from trim_pomdp.model.process import RoutingModel, Spending
-from trim_pomdp.planning.evaluation import evaluate, evaluate_money, mix
+from trim_pomdp.planning.evaluation import end_money, evaluate, evaluate_money, mix
 from trim_pomdp.policies import (
     AlphaVectorRule,
     MixedRule,
@@ -599,8 +599,7 @@ def planned_artifact(
         money = evaluate_money(policy, model).money
     weak, strong = end_points(model)
     if model.tariff is not None:
-        for role in ("weak", "strong"):
-            fields[f"{role}_only_money"] = evaluate_money(StrategyRule(strategy=role), model).money
+        fields |= {f"{name}_money": value for name, value in end_money(model).items()}
     return PolicyArtifact(
         model=model.name,
         policy=policy,

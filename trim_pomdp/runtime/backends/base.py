@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from pydantic import Field
+
 from trim_pomdp.artifacts import Record
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.prices import Price, ReaderPrice
@@ -90,6 +92,32 @@ class ModelTable(Record):
     def config(self, folder: Path) -> dict[str, Any]:
         """What of the table defines a run, as JSON values; paths are seen from `folder`."""
         return self.model_dump(mode="json")
+
+
+class FolderTable(ModelTable):
+    """A table of a model that this process loads.
+
+    Attributes
+    ----------
+    model : str
+        Folder, relative to the models file or absolute, or a name on the hub.
+    """
+
+    model: str = Field(min_length=1)
+
+    @property
+    def title(self) -> str:
+        """See `ModelTable`."""
+        return Path(self.model).name
+
+    def located(self, place: Place) -> Path | str:
+        """The folder that `model` names, or else its name on the hub; `InputError` if it can only be a folder."""
+        folder = place.folder / self.model
+        if not folder.is_dir() and (self.model.startswith((".", "/", "~")) or self.model.count("/") > 1):
+            raise InputError(
+                f"{place.table}: no folder {folder}; model is a folder, seen from the models file, or a hub name"
+            )
+        return folder if folder.is_dir() else self.model
 
 
 class GeneratorTable(ModelTable):

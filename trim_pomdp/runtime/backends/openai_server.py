@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from trim_pomdp.errors import InputError
 from trim_pomdp.runtime.backends.base import Place
 from trim_pomdp.runtime.backends.prompts import Message, Renderer, VllmRenderer
-from trim_pomdp.runtime.backends.remote import FIRST_PATIENCE, Connection, Url, local_renderer
+from trim_pomdp.runtime.backends.remote import FIRST_PATIENCE, Connection, OverHttp, Url, local_renderer, root_of
 from trim_pomdp.runtime.http import RefusedError, ServerError, Service
 from trim_pomdp.runtime.replies import Reply, parse_reply
 
@@ -108,8 +108,8 @@ class OpenAITable(Connection):
             If the environment variable of its key is not set, the tokenizer cannot be loaded, or the server is not
             there.
         """
-        roots = [url.rstrip("/").removesuffix("/v1").rstrip("/") for url in self._listed]
-        service, version = self.connect(place, roots), _version(self._listed[0])
+        service = self.connect(place, [root_of(url) for url in self._listed])
+        version = _version(self._listed[0])
         return OpenAIServer(
             service=service,
             model=self.model,
@@ -187,7 +187,7 @@ class Question:
 
 
 @dataclass(eq=False)
-class OpenAIServer:
+class OpenAIServer(OverHttp):
     """A model behind OpenAI's interface.
 
     Parameters
@@ -251,15 +251,6 @@ class OpenAIServer:
         """What was found out and defines a run: that nobody renders prompts, where it is so."""
         is_plain = self.api == "completions" and self._any_renderer() is plain_prompt
         return {"prompts": "without a chat template"} if is_plain else {}
-
-    @property
-    def faults(self) -> Mapping[str, int]:
-        """What went wrong with requests so far, by kind."""
-        return self.service.faults
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self.service.close()
 
     # Bodies -----------------------------------------------------------------------------------------------------
 

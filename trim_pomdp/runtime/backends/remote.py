@@ -43,6 +43,11 @@ def _checked_url(url: str) -> str:
 Url = Annotated[str, AfterValidator(_checked_url)]
 
 
+def root_of(url: str) -> str:
+    """A server's address without the path of the API."""
+    return url.rstrip("/").removesuffix(_API).rstrip("/")
+
+
 class Connection(ModelTable):
     """How a served model is reached. None of it defines a run.
 
@@ -127,7 +132,7 @@ class RemoteTable(Connection):
     def urls(self) -> list[str]:
         """Roots of the servers."""
         listed = [self.base_url] if isinstance(self.base_url, str) else self.base_url or []
-        return [url.rstrip("/").removesuffix(_API).rstrip("/") for url in listed]
+        return [root_of(url) for url in listed]
 
     def config(self, folder: Path) -> dict[str, Any]:
         """See `ModelTable`."""

@@ -13,7 +13,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies.base import Author
-from trim_pomdp.runtime.backends.base import GeneratorTable, ModelTable, Place, ScorerTable
+from trim_pomdp.runtime.backends.base import FolderTable, GeneratorTable, Place, ScorerTable
 from trim_pomdp.runtime.files import fingerprint
 from trim_pomdp.runtime.stepping import SYSTEM_PROMPT
 
@@ -21,13 +21,11 @@ if TYPE_CHECKING:
     from trim_pomdp.runtime.backends.torch_models import TransformersGenerator, TransformersScorer
 
 
-class _TransformersTable(ModelTable):
+class _TransformersTable(FolderTable):
     """What generators and process reward models in this process have in common.
 
     Attributes
     ----------
-    model : str
-        Folder, relative to the models file or absolute, or a name on the hub.
     dtype : {"auto", "float32", "bfloat16", "float16"}
         ``auto`` takes that of the model's files (float16 becomes bfloat16 on a CPU).
     device : str
@@ -39,16 +37,10 @@ class _TransformersTable(ModelTable):
     """
 
     backend: Literal["transformers"]
-    model: str = Field(min_length=1)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     system_prompt: str | Literal[False] = SYSTEM_PROMPT
     max_batch: PositiveInt = 64
-
-    @property
-    def title(self) -> str:
-        """See `ModelTable`."""
-        return Path(self.model).name
 
     @property
     def options(self) -> dict[str, Any]:
@@ -69,15 +61,11 @@ class _TransformersTable(ModelTable):
         }
 
     def _located(self, place: Place) -> Path | str:
-        """The folder that `model` names, or else its name on the hub; `InputError` if it can only be a folder."""
-        folder = place.folder / self.model
-        if not folder.is_dir() and (self.model.startswith((".", "/", "~")) or self.model.count("/") > 1):
-            raise InputError(
-                f"{place.table}: no folder {folder}; model is a folder, seen from the models file, or a hub name"
-            )
+        """As `located`; `InputError` also if packages or the device are absent."""
+        name = self.located(place)
         _require_packages()
         _require_device(self.device, place.table)
-        return folder if folder.is_dir() else self.model
+        return name
 
 
 class TransformersGeneratorTable(_TransformersTable, GeneratorTable):

