@@ -486,6 +486,7 @@ class Attempt:
             step=len(self.prefix) + index,
             weak=step.weak,
             scoring=step.scoring,
+            ended=step.ended,
             features=features,
             evidence=decision.evidence if decision else None,
             q=decision.q if decision else None,

@@ -174,6 +174,8 @@ class DecisionRecord(Record):
         The weak model's step; None where the strong model writes every step.
     scoring : Scoring or None
         What the PRM said before the decision; None where it was not asked.
+    ended : bool
+        Whether the weak step's text ends the solution if kept, where there was a decision.
     features : dict of str to float
         What else the router looked at beside the score, by name (`trim_pomdp.policies.StepObservation`).
     evidence, q, belief, gain, price : float(s) or None
@@ -198,6 +200,7 @@ class DecisionRecord(Record):
     step: NonNegativeInt
     weak: Generation | None = None
     scoring: Scoring | None = None
+    ended: bool = False
     features: dict[str, float] = Field(default_factory=dict)
     evidence: float | None = None
     q: Probability | None = None

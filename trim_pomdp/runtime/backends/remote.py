@@ -23,7 +23,7 @@ from trim_pomdp.runtime.protocols import Usage
 from trim_pomdp.runtime.stepping import SYSTEM_PROMPT
 
 # A run should not wait long for a server that is not there when it begins.
-FIRST_PATIENCE = Patience(timeout_s=30.0, deadline_s=10.0, tries=2)
+FIRST_PATIENCE = Patience(timeout_s=30.0, deadline_s=10.0, tries=4)
 _NOT_THERE = {"cannot connect", "connection lost", "HTTP 503"}
 _API = "/v1"
 # What says where and how a model is asked, and not what it is.
