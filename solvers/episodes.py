@@ -1,7 +1,7 @@
 """Playing a policy in a POMDP: one episode to read, or many to check a value by."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from solvers.policies import AlphaVectorPolicy
 from solvers.pomdp import POMDP
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Episode:
     """What happened, one entry for each action.
 
@@ -29,9 +29,9 @@ class Episode:
         Not discounted.
     """
 
-    pomdp: POMDP = field(repr=False)
+    pomdp: POMDP
     state: NDArray[np.int64]
-    belief: NDArray[np.float64] = field(repr=False)
+    belief: NDArray[np.float64]
     action: NDArray[np.int64]
     observation: NDArray[np.int64]
     reward: NDArray[np.float64]
@@ -59,6 +59,9 @@ class Episode:
             )
             for t, likeliest in enumerate(self.belief[: last + 1].argmax(axis=1).tolist())
         ]
+
+    def __repr__(self) -> str:
+        return f"Episode({self.action.size} actions, worth {self.value:.4g})"
 
     def _repr_html_(self) -> str:
         columns = ("", "true state", "likeliest state", "action", "observation", "reward")

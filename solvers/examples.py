@@ -23,7 +23,8 @@ def tiger(*, hearing: float = 0.85, discount: float = 0.95) -> POMDP:
         Probability that listening hears the tiger where it is.
     discount : float
     """
-    behind = np.array([[hearing, 1.0 - hearing], [1.0 - hearing, hearing]])
+    wrong = round(1.0 - hearing, 12)  # as one would write it into a file
+    behind = np.array([[hearing, wrong], [wrong, hearing]])
     nothing = np.full((2, 2), 0.5)
     return POMDP(
         transition=np.stack([np.eye(2), nothing, nothing]),
@@ -31,9 +32,9 @@ def tiger(*, hearing: float = 0.85, discount: float = 0.95) -> POMDP:
         reward=np.array([[-1.0, -1.0], [-100.0, 10.0], [10.0, -100.0]]),
         start=np.array([0.5, 0.5]),
         discount=discount,
-        states=("tiger left", "tiger right"),
-        actions=("listen", "open left", "open right"),
-        observations=("hear left", "hear right"),
+        states=("tiger-left", "tiger-right"),
+        actions=("listen", "open-left", "open-right"),
+        observations=("hear-left", "hear-right"),
     )
 
 

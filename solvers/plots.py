@@ -61,9 +61,14 @@ def plot_values(*solutions: "Solution", nodes: Sequence[int] = (0,), states: Seq
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(max(5.2, 3.9 * len(panels)), 4.4), layout="constrained")
         axes = figure.subplots(1, len(panels), squeeze=False, sharey=len(nodes) == 1)[0]
+        ranges = []
         for axis, (solution, node) in zip(axes, panels, strict=True):
-            _draw_values(axis, solution, node)
+            ranges.append(_draw_values(axis, solution, node))
             axis.set(xlabel=f"P({states[1]})", xlim=(0.0, 1.0))
+        for axis, (low, high) in zip(axes, ranges, strict=True):
+            if len(nodes) == 1:
+                low, high = min(item[0] for item in ranges), max(item[1] for item in ranges)
+            axis.set_ylim(low - 0.2 * (high - low), high + 0.06 * (high - low))  # below is the band of actions
         axes[0].set_ylabel("value")
         named: dict[str, Any] = {}
         for axis in axes:
@@ -73,40 +78,42 @@ def plot_values(*solutions: "Solution", nodes: Sequence[int] = (0,), states: Seq
         return figure
 
 
-def _draw_values(axis: "Axes", solution: "Solution", node: int) -> None:
+def _draw_values(axis: "Axes", solution: "Solution", node: int) -> tuple[float, float]:
+    """Draw a panel; the least and the largest value that must be seen."""
     share = np.linspace(0.0, 1.0, _GRID)
     beliefs = np.stack([1.0 - share, share], axis=1)
     best = solution.policy.action_values(node, beliefs).argmax(axis=1)  # says so if there is nothing to decide
     bounds = np.array([solution.bounds(node, belief) for belief in beliefs])
     vectors = solution.vectors(node)
-    low, high = float(bounds.min()), float(bounds.max())
-    pad = 0.06 * (high - low)
     for i, vector in enumerate(vectors):
         axis.plot([0, 1], vector, color=_GREY, linewidth=0.9, label="alpha-vectors" if i == 0 else None)
     axis.fill_between(share, bounds[:, 0], bounds[:, 1], color=_ORANGE, alpha=0.15, linewidth=0)
     axis.plot(share, bounds[:, 1], "--", color=_ORANGE, linewidth=1.8, label="upper bound")
     axis.plot(share, bounds[:, 0], color=_BLUE, linewidth=2.4, label="lower bound: the largest of them")
-    _draw_actions(axis, share, best, solution.model.actions, (low - 3.0 * pad, low - 1.5 * pad))
+    _draw_actions(axis, share, best, solution.model.actions)
     if node == 0:
         axis.axvline(solution.model.start[1], color=_BLACK, linewidth=1.0, linestyle=":", label="start")
-    axis.set_ylim(low - 3.4 * pad, high + pad)
     swept = f"{solution.sweeps} sweep{'s' if solution.sweeps > 1 else ''}"
     axis.set_title(f"{steps_to_go(solution.model)[node]} to go, {len(vectors)} vectors\n{swept}")
+    return float(bounds.min()), float(bounds.max())
 
 
-def _draw_actions(
-    axis: "Axes", share: NDArray[np.float64], best: NDArray[np.int64], names: Sequence[str], band: tuple[float, float]
-) -> None:
-    """Which action is best, as a band below the values."""
+def _draw_actions(axis: "Axes", share: NDArray[np.float64], best: NDArray[np.int64], names: Sequence[str]) -> None:
+    """Which action is best, as a band along the axis."""
     ends = np.flatnonzero(np.diff(best)) + 1
     for first, last in zip([0, *ends], [*ends, best.size], strict=True):
         action = int(best[first])
         colour, hatch = _ACTIONS[action % len(_ACTIONS)]
-        right = share[min(last, best.size - 1)]
         axis.fill_between(
-            [share[first], right], *band, facecolor=colour, hatch=hatch, edgecolor="white", linewidth=0,
+            [share[first], share[min(last, best.size - 1)]],
+            *(0.02, 0.1),
+            transform=axis.get_xaxis_transform(),
+            facecolor=colour,
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0,
             label=names[action],
-        )  # fmt: skip
+        )
 
 
 def steps_to_go(model: EpochModel) -> NDArray[np.int64]:

@@ -134,11 +134,11 @@ def test_values_are_drawn_as_they_are(listened: Solution) -> None:
     late, first = figure.axes
     assert late.get_title(loc="left").startswith("1 to go, 3 vectors")
     assert first.get_title(loc="left").startswith("10 to go")
-    assert late.get_xlabel() == "P(tiger right)"
+    assert late.get_xlabel() == "P(tiger-right)"
     drawn = [line.get_ydata() for line in late.lines[:3]]
     assert sorted(map(tuple, drawn)) == sorted(map(tuple, listened.vectors(9)))
     labels = {text.get_text() for text in figure.legends[0].get_texts()}
-    assert {"alpha-vectors", "upper bound", "start", "listen", "open left", "open right"} <= labels
+    assert {"alpha-vectors", "upper bound", "start", "listen", "open-left", "open-right"} <= labels
     # With one step to go the left door is opened from 0.9 on (10 p - 100 (1 - p) = -1), listening is best below.
     spans = [patch.get_paths()[0].get_extents() for patch in late.collections[1:]]
     assert [round(span.x1, 2) for span in spans] == pytest.approx([0.1, 0.9, 1.0], abs=0.011)
