@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from trim_pomdp.fitting.assessment import assess
     from trim_pomdp.fitting.dynamics import Sources, fit_dynamics
     from trim_pomdp.fitting.observations import fit_observations
+    from trim_pomdp.inspection.course import TypedSolution
+    from trim_pomdp.inspection.rivals import rival_rules
+    from trim_pomdp.inspection.solutions import Inspection, edit, evidence_curve, inspect_solution
     from trim_pomdp.lab.source import model_source
     from trim_pomdp.loading import load
     from trim_pomdp.model.belief import FilterBelief, filter_scores
@@ -82,6 +85,7 @@ _MODULE_OF = {
     "FilterBelief": "model.belief",
     "Frontier": "planning.frontier",
     "InputError": "errors",
+    "Inspection": "inspection.solutions",
     "LivePlan": "runtime.live",
     "MixedRule": "policies",
     "Money": "model.prices",
@@ -114,14 +118,18 @@ _MODULE_OF = {
     "Tariff": "model.prices",
     "ThresholdRule": "policies",
     "TrimError": "errors",
+    "TypedSolution": "inspection.course",
     "UnsetParameterError": "errors",
     "assess": "fitting.assessment",
     "boxed_answer": "text.boxes",
+    "edit": "inspection.solutions",
     "evaluate": "planning.evaluation",
     "evaluate_money": "planning.evaluation",
+    "evidence_curve": "inspection.solutions",
     "filter_scores": "model.belief",
     "fit_dynamics": "fitting.dynamics",
     "fit_observations": "fitting.observations",
+    "inspect_solution": "inspection.solutions",
     "load": "loading",
     "load_preset": "presets.store",
     "merge_runs": "runtime.merging",
@@ -148,6 +156,7 @@ _MODULE_OF = {
     "read_strong_rollouts": "data.rollouts",
     "read_traces": "runtime.traces",
     "read_weak_rollouts": "data.rollouts",
+    "rival_rules": "inspection.rivals",
     "run_live": "runtime.live",
     "run_money": "runtime.money",
     "same_answer": "text.answers",
@@ -166,6 +175,7 @@ __all__ = [
     "FilterBelief",
     "Frontier",
     "InputError",
+    "Inspection",
     "LivePlan",
     "MixedRule",
     "Money",
@@ -198,14 +208,18 @@ __all__ = [
     "Tariff",
     "ThresholdRule",
     "TrimError",
+    "TypedSolution",
     "UnsetParameterError",
     "assess",
     "boxed_answer",
+    "edit",
     "evaluate",
     "evaluate_money",
+    "evidence_curve",
     "filter_scores",
     "fit_dynamics",
     "fit_observations",
+    "inspect_solution",
     "load",
     "load_preset",
     "merge_runs",
@@ -232,6 +246,7 @@ __all__ = [
     "read_strong_rollouts",
     "read_traces",
     "read_weak_rollouts",
+    "rival_rules",
     "run_live",
     "run_money",
     "same_answer",
