@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from trim_pomdp.fitting.assessment import assess
     from trim_pomdp.fitting.dynamics import Sources, fit_dynamics
     from trim_pomdp.fitting.observations import fit_observations
+    from trim_pomdp.inspection.assessment import calibration, spending_by_class
     from trim_pomdp.inspection.course import TypedSolution
+    from trim_pomdp.inspection.progress import ProgressLine
     from trim_pomdp.inspection.rivals import rival_rules
+    from trim_pomdp.inspection.runs import RecordedRun, inspect_run, read_run
     from trim_pomdp.inspection.solutions import Inspection, edit, evidence_curve, inspect_solution
     from trim_pomdp.lab.source import model_source
     from trim_pomdp.loading import load
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
         plot_policy_map,
         save_figure,
     )
+    from trim_pomdp.planning.sensitivity import Sensitivity, sensitivity
     from trim_pomdp.planning.simulation import SimulatedPoint, simulate
     from trim_pomdp.planning.thresholds import threshold_curve
     from trim_pomdp.policies import (
@@ -65,9 +69,12 @@ if TYPE_CHECKING:
         ThresholdRule,
     )
     from trim_pomdp.presets.store import Preset, load_preset, preset_names
-    from trim_pomdp.runtime.live import LivePlan, misfits, run_live
+    from trim_pomdp.runtime.check import Verdicts, check_models
+    from trim_pomdp.runtime.live import LivePlan, Outcome, misfits, run_live
     from trim_pomdp.runtime.merging import merge_runs
     from trim_pomdp.runtime.money import RunMoney, run_money
+    from trim_pomdp.runtime.recorded import RecordedRollouts, read_rollouts
+    from trim_pomdp.runtime.recording import record_rollouts
     from trim_pomdp.runtime.records import SolutionRecord
     from trim_pomdp.runtime.shards import Shard
     from trim_pomdp.runtime.summary import RunSummary
@@ -90,6 +97,7 @@ _MODULE_OF = {
     "MixedRule": "policies",
     "Money": "model.prices",
     "ObservationModel": "model.observations",
+    "Outcome": "runtime.live",
     "PerClass": "model.dynamics",
     "PlannedPoint": "policies",
     "PolicyArtifact": "policies",
@@ -98,7 +106,10 @@ _MODULE_OF = {
     "Price": "model.prices",
     "Prices": "model.prices",
     "Problem": "data.problems",
+    "ProgressLine": "inspection.progress",
     "Reading": "model.prices",
+    "RecordedRollouts": "runtime.recorded",
+    "RecordedRun": "inspection.runs",
     "Rollouts": "data.rollouts",
     "Router": "policies",
     "RoutingModel": "model.process",
@@ -106,6 +117,7 @@ _MODULE_OF = {
     "RunMoney": "runtime.money",
     "RunSummary": "runtime.summary",
     "ScheduleRule": "policies",
+    "Sensitivity": "planning.sensitivity",
     "SequenceBatch": "model.sequences",
     "Shard": "runtime.shards",
     "SimulatedPoint": "planning.simulation",
@@ -120,8 +132,11 @@ _MODULE_OF = {
     "TrimError": "errors",
     "TypedSolution": "inspection.course",
     "UnsetParameterError": "errors",
+    "Verdicts": "runtime.check",
     "assess": "fitting.assessment",
     "boxed_answer": "text.boxes",
+    "calibration": "inspection.assessment",
+    "check_models": "runtime.check",
     "edit": "inspection.solutions",
     "evaluate": "planning.evaluation",
     "evaluate_money": "planning.evaluation",
@@ -129,6 +144,7 @@ _MODULE_OF = {
     "filter_scores": "model.belief",
     "fit_dynamics": "fitting.dynamics",
     "fit_observations": "fitting.observations",
+    "inspect_run": "inspection.runs",
     "inspect_solution": "inspection.solutions",
     "load": "loading",
     "load_preset": "presets.store",
@@ -149,6 +165,8 @@ _MODULE_OF = {
     "read_prices": "model.prices",
     "read_problems": "data.problems",
     "read_repair_rollouts": "data.rollouts",
+    "read_rollouts": "runtime.recorded",
+    "read_run": "inspection.runs",
     "read_sequences": "data.sequences",
     "read_solutions": "data.processbench",
     "read_step_counts": "data.outcomes",
@@ -156,13 +174,16 @@ _MODULE_OF = {
     "read_strong_rollouts": "data.rollouts",
     "read_traces": "runtime.traces",
     "read_weak_rollouts": "data.rollouts",
+    "record_rollouts": "runtime.recording",
     "rival_rules": "inspection.rivals",
     "run_live": "runtime.live",
     "run_money": "runtime.money",
     "same_answer": "text.answers",
     "save_figure": "planning.plots",
+    "sensitivity": "planning.sensitivity",
     "simulate": "planning.simulation",
     "solve_frontier": "planning.frontier",
+    "spending_by_class": "inspection.assessment",
     "split_steps": "text.steps",
     "threshold_curve": "planning.thresholds",
 }
@@ -180,6 +201,7 @@ __all__ = [
     "MixedRule",
     "Money",
     "ObservationModel",
+    "Outcome",
     "PerClass",
     "PlannedPoint",
     "PolicyArtifact",
@@ -188,7 +210,10 @@ __all__ = [
     "Price",
     "Prices",
     "Problem",
+    "ProgressLine",
     "Reading",
+    "RecordedRollouts",
+    "RecordedRun",
     "Rollouts",
     "Router",
     "RoutingModel",
@@ -196,6 +221,7 @@ __all__ = [
     "RunMoney",
     "RunSummary",
     "ScheduleRule",
+    "Sensitivity",
     "SequenceBatch",
     "Shard",
     "SimulatedPoint",
@@ -210,8 +236,11 @@ __all__ = [
     "TrimError",
     "TypedSolution",
     "UnsetParameterError",
+    "Verdicts",
     "assess",
     "boxed_answer",
+    "calibration",
+    "check_models",
     "edit",
     "evaluate",
     "evaluate_money",
@@ -219,6 +248,7 @@ __all__ = [
     "filter_scores",
     "fit_dynamics",
     "fit_observations",
+    "inspect_run",
     "inspect_solution",
     "load",
     "load_preset",
@@ -239,6 +269,8 @@ __all__ = [
     "read_prices",
     "read_problems",
     "read_repair_rollouts",
+    "read_rollouts",
+    "read_run",
     "read_sequences",
     "read_solutions",
     "read_step_counts",
@@ -246,13 +278,16 @@ __all__ = [
     "read_strong_rollouts",
     "read_traces",
     "read_weak_rollouts",
+    "record_rollouts",
     "rival_rules",
     "run_live",
     "run_money",
     "same_answer",
     "save_figure",
+    "sensitivity",
     "simulate",
     "solve_frontier",
+    "spending_by_class",
     "split_steps",
     "threshold_curve",
 ]

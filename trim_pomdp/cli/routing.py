@@ -21,7 +21,6 @@ from trim_pomdp.cli.live import (
     lab_or_file_problems,
     read_family,
     read_shard,
-    require_success,
     resumable,
     solving_bar,
     use_threads,
@@ -94,6 +93,7 @@ def run(
     from trim_pomdp.lab.source import model_source
     from trim_pomdp.runtime.live import misfits, result_document, run_live
     from trim_pomdp.runtime.sources import roles_asked
+    from trim_pomdp.runtime.summary import require_success
     from trim_pomdp.runtime.traces import check_folder
 
     given = read_rule(policy, threshold, strategy, belief, closeness, more={"--budget B": budget})
@@ -224,9 +224,9 @@ def show_result(summary: RunSummary, plan: LivePlan | None, money: MoneyOfRun | 
 
 def say_how_drawn(folder: Path) -> None:
     """Say who draws the tokens of served models, where that was found out."""
-    from trim_pomdp.runtime.traces import read_run
+    from trim_pomdp.runtime.traces import read_run_artifact
 
-    found = read_run(folder).config.get("found", {})
+    found = read_run_artifact(folder).config.get("found", {})
     for role, sampler in ((role, facts["sampler"]) for role, facts in found.items() if "sampler" in facts):
         say(f"{role}: " + _SAMPLERS.get(sampler, sampler))
 
