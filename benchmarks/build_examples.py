@@ -1,15 +1,19 @@
 """The recorded solutions that ship with the package: ``python benchmarks/build_examples.py [--out FOLDER]``.
 
 Routes 300 test problems of each of two families of the lab, live, under the policy for a budget of .2, and keeps those
-solutions that the table below names. Half a minute on two cores; needs the extra ``lab``. Times are left out of the
-records, so that what is made anew is the same, up to the last digits of other builds of PyTorch.
+solutions that the table below names. Beside them, a table of scores as one has them of a PRM of one's own: 200 weak
+solutions of problems for fitting, scored, with log-probabilities and labels. Half a minute on two idle cores; needs the
+extra ``lab``. Times are left out of the records, so that what is made anew is the same, up to the last digits of other
+builds of PyTorch.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,6 +22,7 @@ from trim_pomdp.artifacts import write_text
 from trim_pomdp.inspection.examples import (
     FOLDER,
     INDEX_FILE,
+    SCORES,
     ExampleEntry,
     ExampleIndex,
     policy_file,
@@ -27,8 +32,10 @@ from trim_pomdp.lab.problems import draw, parse_family
 from trim_pomdp.lab.source import LabSource
 from trim_pomdp.runtime.live import plan_for_budget
 from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord
+from trim_pomdp.runtime.rollouts import labelled_scores
 
 BUDGET, PROBLEMS, SEED = 0.2, 300, 0
+SCORED_FAMILY, SCORED, PRM_NAME = "mixed", 200, "my-prm"
 # (name, family, number of the problem, what there is to see)
 CHOSEN = (
     (
@@ -99,6 +106,7 @@ def main() -> None:
         )
     )
     write_text(out / INDEX_FILE, index.model_dump_json(indent=1) + "\n")
+    write_text(out / SCORES.name, scores_table())
 
 
 def problem_id(family: str, number: int) -> str:
@@ -118,6 +126,27 @@ def build(family: str, ids: list[str], out: Path) -> dict[str, str]:
     write_text(out / records_file(family), "".join(f"{line}\n" for line in lines))
     plan.artifact.save(out / policy_file(family))
     return {problem.id: problem.prompt for problem in problems}
+
+
+def scores_table() -> str:
+    """Scored weak solutions with their labels, as `fit-observations --scores` takes them."""
+    problems = draw(parse_family(SCORED_FAMILY), "fit", SEED, SCORED)
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work) / "weak"
+        weak = tp.StrategyRule(strategy="weak")
+        tp.run_live(weak, problems, LabSource(), folder, seed=SEED, record_scores=True)
+        records = {record.terminal.problem: record for record in tp.read_traces(folder)}
+    rows = [labelled_scores(records[problem.id], PRM_NAME) for problem in problems]
+    return "".join(f"{json.dumps(rounded(row.model_dump()))}\n" for row in rows)
+
+
+def rounded(value: Any) -> Any:
+    """The same with six digits behind the point."""
+    if isinstance(value, dict):
+        return {name: rounded(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(item) for item in value]
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def timeless_lines(record: SolutionRecord) -> list[str]:

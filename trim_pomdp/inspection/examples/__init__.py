@@ -20,6 +20,8 @@ from trim_pomdp.runtime.traces import read_trace
 
 FOLDER = Path(__file__).parent
 INDEX_FILE = "examples.json"
+# Scores of labelled solutions, as one has them of a PRM of one's own (`read_step_scores`).
+SCORES = FOLDER / "scores.jsonl"
 
 
 class ExampleEntry(Record):
