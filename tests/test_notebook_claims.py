@@ -1,10 +1,20 @@
-"""Numbers that stand in the prose of notebooks, made anew."""
+"""Numbers that stand in the prose of notebooks, made anew; and notebooks on data run without them too."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
+from test_notebooks import FOLDER, executed
 
+import trim_pomdp as tp
 from solvers import Solution, solve
 from solvers.examples import maze, tiger
+from trim_pomdp.inspection.examples import example_records
+from trim_pomdp.inspection.real import read_scored_texts
+from trim_pomdp.inspection.rivals import AS_LABELLED, AS_PLANNED, judge_filters, rival_rules, side_by_side
+from trim_pomdp.inspection.solutions import edit, inspect_solution
+
+CLEAN = {"weak_success": (0.95,), "look_right": 0.95, "false_alarms": 0.0}
 
 # 06_pomdps_beyond_routing ---------------------------------------------------------------------------------------
 
@@ -49,3 +59,64 @@ def test_the_maze() -> None:
     assert blind.lower == pytest.approx(-10.0 - 4.0 / 0.9, abs=0.01)
     assert round(4.0 / 0.9, 1) == 4.4
     assert round(walk.lower - blind.lower, 1) == 25.6
+
+
+# 02_belief_inspector --------------------------------------------------------------------------------------------
+
+
+def test_the_missed_error() -> None:
+    example = example_records()["missed error"]
+    seen = inspect_solution(example.record, example.policy)
+    second = seen.steps[1]
+    assert (second.true_class, second.action) == (2, "keep")
+    assert round(second.score or 0.0, 2) == 0.99
+    assert round(second.flip_score or 0.0, 2) == 0.89
+    assert round(seen.q_end or 0.0, 2) == 0.98
+    changed = edit(seen, 1, score=0.85)
+    assert changed.steps[1].action == "regenerate"
+    assert [step.hypothetical for step in changed.steps] == [False, False, *[True] * 6]
+
+
+def test_the_filter_that_forgets() -> None:
+    preset = tp.load_preset("qwen2.5-1.5b-7b-math")
+    dynamics = preset.dynamics.model_copy(update=CLEAN)
+    never = tp.policy_for_tradeoff(tp.RoutingModel(preset.observations, dynamics), 3.0).policy
+    assert isinstance(never, tp.AlphaVectorRule)
+    rivals = rival_rules(never, preset.observations, dynamics)
+    scores = [1.0, 1.0, 1.0, 0.98, 1.0, 1.0, 0.95, 1.0, 1.0, 1.0]
+    looks = {name: edit(inspect_solution(scores, rivals[name]), 2, score=0.02) for name in (AS_PLANNED, AS_LABELLED)}
+    assert {step.action for look in looks.values() for step in look.steps} == {"keep"}
+    table = side_by_side(looks)
+    assert [round(table[name][2], 2) for name in looks] == [0.12, 0.12]
+    assert [round(table[name][9], 2) for name in looks] == [0.12, 0.99]
+
+
+def test_what_forgetting_costs_on_real_rollouts(shared: Path) -> None:
+    preset = tp.load_preset("qwen2.5-1.5b-7b-math")
+    dynamics = preset.dynamics.model_copy(update=CLEAN)
+    labelled = dynamics.model_copy(update={"derailed_emission": "labelled"})
+    sequences = tp.read_sequences(shared / "data" / "math500_sequences_dev.jsonl.gz")
+    table = judge_filters(sequences, preset.observations, {AS_PLANNED: dynamics, AS_LABELLED: labelled})
+    assert [round(value, 2) for value in table["log_loss"]] == [0.26, 1.65]
+    share = np.mean([item.correct for item in sequences])
+    assert -share * np.log(share) - (1 - share) * np.log(1 - share) == pytest.approx(0.58, abs=0.005)
+
+
+def test_the_real_rollout(shared: Path) -> None:
+    solution = read_scored_texts(shared / "data" / "math500_rollouts_dev.jsonl.gz")["test/precalculus/681.json#1"]
+    assert "By trial" in solution.steps[7]
+    assert [round(float(score), 2) for score in solution.seen[7:]] == [0.02, 0.82, 0.91, 1.0, 1.0]  # type: ignore[arg-type]
+    assert "{64}" in solution.steps[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["02_belief_inspector"])
+def test_notebooks_on_data_say_so_where_there_are_none(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("nbclient")
+    monkeypatch.setenv("TRIM_POMDP_SHARED", str(tmp_path))
+    shown = [
+        output.get("data", {}).get("text/markdown", "") for _, output in executed(FOLDER / f"{name}.ipynb", tmp_path)
+    ]
+    assert any("Without real data" in text for text in shown)
