@@ -1,4 +1,4 @@
-"""The belief inspector in JupyterLab and in marimo, in a real browser: a score is dragged, what follows is read back."""
+"""The belief inspector in JupyterLab and marimo, in a real browser: a score is dragged, what follows is read back."""
 
 import statistics
 import sys

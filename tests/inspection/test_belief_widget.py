@@ -142,6 +142,9 @@ def test_a_changed_inspection_can_be_looked_at_further(rule):
         (([0.2, 1.7], tp.ThresholdRule(threshold=0.4)), {}, "in [0, 1]"),
         ((SCORES, tp.ThresholdRule(threshold=0.4)), {"chosen": 4}, "no step 4"),
         ((SCORES, tp.ThresholdRule(threshold=0.4)), {"policies": {}, "frontier": object()}, "both given"),
+        ((SCORES, tp.ThresholdRule(threshold=0.4)), {"frontier": 0.2}, "solve_frontier"),
+        ((SCORES, tp.ThresholdRule(threshold=0.4)), {"policies": {"half": 0.5}}, "a policy is a float"),
+        ((SCORES, tp.ThresholdRule(threshold=0.4)), {"rivals": {"half": 0.5}}, "a policy is a float"),
     ],
 )
 def test_bad_input_is_one_line(arguments, options, says):

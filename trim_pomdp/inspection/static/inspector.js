@@ -165,7 +165,7 @@ function inspectorControls(view) {
     }
     setText(policy, policyText(view.state.policy));
     setAttributes(policy, { title: view.state.policy.label });
-    setText(note, view.state.trouble || view.state.controls?.note || "");
+    setText(note, view.state.trouble || view.state.controls?.note || (budgets && budgets.note) || "");
     note.hidden = !note.textContent;
   };
   return { element, update };
@@ -283,8 +283,8 @@ function authorText(step) {
 }
 
 function scoreText(step) {
-  if (isNumber(step.score)) return `score ${chance(step.score)}`;
-  return isNumber(step.evidence) ? `evidence ${chance(step.evidence)}` : "";
+  const known = [["score", step.score], ["evidence", step.evidence]].filter(([, value]) => isNumber(value));
+  return known.map(([name, value]) => `${name} ${chance(value)}`).join(", ");
 }
 
 // Why there is nothing to read.
