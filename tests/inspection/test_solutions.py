@@ -399,6 +399,26 @@ def test_a_drawing_state_is_json_of_the_steps() -> None:
             assert solution_state(seen, None)["curve"] is None
 
 
+@pytest.mark.parametrize("preset", ["lab-loop", "lab-chain.prm", "qwen2.5-1.5b-7b-math", "qwen2.5-1.5b-7b-math-paper"])
+def test_the_compiled_loops_decide_as_the_router_does(preset: str) -> None:
+    from trim_pomdp.planning.frontier import policy_for_tradeoff
+
+    model = tp.load_preset(preset).routing_model()
+    rule = policy_for_tradeoff(model, 0.15).policy
+    rng = np.random.default_rng(0)
+    features = [
+        {"score": float(score), "logprob_min": -float(low), "logprob_mean": -0.2 * float(low)}
+        for score, low in zip(rng.beta(4, 1, 12), rng.exponential(0.3, 12), strict=True)
+    ]
+    seen = inspect_solution(features, rule, class_table=model.observations.class_table)
+    flips = 0
+    for probe in seen.probes:
+        assert probe is not None
+        assert probe.actions == tuple(item.action for item in probe.decisions)
+        flips += len(probe.flips)
+    assert flips > 0
+
+
 def test_the_router_that_is_probed_is_left_alone() -> None:
     probe = inspect_solution([0.1, 0.5], ALPHA).probes[1]
     assert probe is not None
