@@ -32,6 +32,7 @@ AnyFrontier = Frontier | FrontierArtifact
 _GRID = 161
 _HALVINGS = 40
 _SAME = 1e-6
+_RARE = 0.02  # steps that fewer problems reach are not drawn
 _NO_POLICIES = (
     "This frontier was read from a file, which holds its numbers and no policies: plan it again "
     "(trim_pomdp.solve_frontier) to see where the budget goes."
@@ -270,13 +271,17 @@ class FrontierView:
         names = self.model.components
         threshold = self._threshold(self.chosen(spend)["spent"])
         k = None if threshold is None else threshold["k"]
+        steps, redone = by_step[:, names.index("steps")], by_step[:, names.index("regenerations")]
         return {
             "by_step": {
-                name: by_step[:, names.index(name)].tolist() for name in ("strong_tokens", "regenerations", "steps")
-            }
-            | {"threshold": None if k is None else self._threshold_by_step(k)},
-            "map": policy_map_state(_mixed([plan.rule for plan in plans], shares), step, part=part, threshold=k)
-            | {"labels": [stop.label for stop in stops]},
+                "strong_tokens": by_step[:, names.index("strong_tokens")].tolist(),
+                "regenerations": redone.tolist(),
+                "steps": steps.tolist(),
+                "share": [r / n if n > 0 else None for r, n in zip(redone.tolist(), steps.tolist(), strict=True)],
+                "threshold": None if k is None else self._threshold_by_step(k),
+                "shown": int(np.flatnonzero(steps >= _RARE).max()) + 1,
+            },
+            "map": policy_map_state(_mixed([plan.rule for plan in plans], shares), step, part=part, threshold=k),
         }
 
     def state(self, spend: float | None = None, *, step: int = 1, part: int | None = None) -> dict[str, Any]:
