@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from trim_pomdp.fitting.assessment import assess
     from trim_pomdp.fitting.dynamics import Sources, fit_dynamics
     from trim_pomdp.fitting.observations import fit_observations
+    from trim_pomdp.inspection.assessment import calibration, spending_by_class
     from trim_pomdp.inspection.course import TypedSolution
     from trim_pomdp.inspection.rivals import rival_rules
+    from trim_pomdp.inspection.runs import RecordedRun, inspect_run, read_run
     from trim_pomdp.inspection.solutions import Inspection, edit, evidence_curve, inspect_solution
     from trim_pomdp.lab.source import model_source
     from trim_pomdp.loading import load
@@ -99,6 +101,7 @@ _MODULE_OF = {
     "Prices": "model.prices",
     "Problem": "data.problems",
     "Reading": "model.prices",
+    "RecordedRun": "inspection.runs",
     "Rollouts": "data.rollouts",
     "Router": "policies",
     "RoutingModel": "model.process",
@@ -122,6 +125,7 @@ _MODULE_OF = {
     "UnsetParameterError": "errors",
     "assess": "fitting.assessment",
     "boxed_answer": "text.boxes",
+    "calibration": "inspection.assessment",
     "edit": "inspection.solutions",
     "evaluate": "planning.evaluation",
     "evaluate_money": "planning.evaluation",
@@ -129,6 +133,7 @@ _MODULE_OF = {
     "filter_scores": "model.belief",
     "fit_dynamics": "fitting.dynamics",
     "fit_observations": "fitting.observations",
+    "inspect_run": "inspection.runs",
     "inspect_solution": "inspection.solutions",
     "load": "loading",
     "load_preset": "presets.store",
@@ -149,6 +154,7 @@ _MODULE_OF = {
     "read_prices": "model.prices",
     "read_problems": "data.problems",
     "read_repair_rollouts": "data.rollouts",
+    "read_run": "inspection.runs",
     "read_sequences": "data.sequences",
     "read_solutions": "data.processbench",
     "read_step_counts": "data.outcomes",
@@ -163,6 +169,7 @@ _MODULE_OF = {
     "save_figure": "planning.plots",
     "simulate": "planning.simulation",
     "solve_frontier": "planning.frontier",
+    "spending_by_class": "inspection.assessment",
     "split_steps": "text.steps",
     "threshold_curve": "planning.thresholds",
 }
@@ -189,6 +196,7 @@ __all__ = [
     "Prices",
     "Problem",
     "Reading",
+    "RecordedRun",
     "Rollouts",
     "Router",
     "RoutingModel",
@@ -212,6 +220,7 @@ __all__ = [
     "UnsetParameterError",
     "assess",
     "boxed_answer",
+    "calibration",
     "edit",
     "evaluate",
     "evaluate_money",
@@ -219,6 +228,7 @@ __all__ = [
     "filter_scores",
     "fit_dynamics",
     "fit_observations",
+    "inspect_run",
     "inspect_solution",
     "load",
     "load_preset",
@@ -239,6 +249,7 @@ __all__ = [
     "read_prices",
     "read_problems",
     "read_repair_rollouts",
+    "read_run",
     "read_sequences",
     "read_solutions",
     "read_step_counts",
@@ -253,6 +264,7 @@ __all__ = [
     "save_figure",
     "simulate",
     "solve_frontier",
+    "spending_by_class",
     "split_steps",
     "threshold_curve",
 ]
