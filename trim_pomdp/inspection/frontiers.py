@@ -119,7 +119,10 @@ class FrontierView:
     def planned(self) -> tuple[PlannedPoint, ...]:
         """All planned points, by what they spend."""
         frontier = self.frontier
-        return frontier.planned if isinstance(frontier, Frontier) else tuple(frontier.points)
+        if isinstance(frontier, Frontier):
+            return frontier.planned
+        fields = set(PlannedPoint.model_fields)
+        return tuple(PlannedPoint.model_validate(row.model_dump(include=fields)) for row in frontier.points)
 
     @property
     def _solutions(self) -> tuple[Solution | None, ...]:
@@ -283,6 +286,10 @@ class FrontierView:
             },
             "map": policy_map_state(_mixed([plan.rule for plan in plans], shares), step, part=part, threshold=k),
         }
+
+    def ready(self, spend: float) -> bool:
+        """Whether `details` has looked into the policies of what is spent before, so that it is quick."""
+        return self.model is None or all(stop in self._plans for stop in self.draw(spend)[0])
 
     def state(self, spend: float | None = None, *, step: int = 1, part: int | None = None) -> dict[str, Any]:
         """All of it; without a budget that in the middle of what can be spent to advantage."""

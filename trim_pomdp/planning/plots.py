@@ -296,9 +296,13 @@ def plot_densities(model: RoutingModel) -> Figure:
     filter use, after `right_weights` and transfer (`ObservationModel.class_emission`). Bins of (min, current) are
     summed over the minimum.
     """
-    observations = model.observations
+    return plot_emission(model.observations, model.emission)
+
+
+def plot_emission(observations: ObservationModel, emission: FloatArray) -> Figure:
+    """`plot_densities` of any P(observation bin | S0, S1, S2), shape (3, J), beside the observations' own."""
     edges, labelled = by_score(observations, observations.table)
-    used = by_score(observations, model.emission)[1]
+    used = by_score(observations, emission)[1]
     score = score_name(observations.evidence)
     shown = ((0, BLUE, "right step"), (2, RED, "first wrong step"))
     with mpl.rc_context(_STYLE):
@@ -346,7 +350,8 @@ def shares_by_score(edges: FloatArray, row: FloatArray) -> FloatArray:
     row : ndarray of shape (n,)
         Probability of each.
     """
-    return np.diff(np.interp(DISPLAY_EDGES, *_distribution(edges, row)), append=1.0)
+    shares = np.diff(np.interp(DISPLAY_EDGES, *_distribution(edges, row)), append=1.0)
+    return np.maximum(shares, 0.0)  # of what is interpolated, rounding makes a little less than nothing
 
 
 def display_bins() -> list[str]:

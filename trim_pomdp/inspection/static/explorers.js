@@ -41,6 +41,16 @@ function explorerKeys(items) {
   return node("div", { class: "tp-keys" }, ...pictures);
 }
 
+// What Python could not do, in its words: {element, update(trouble)}.
+function explorerTrouble() {
+  const element = node("p", { class: "tp-trouble", role: "alert", hidden: true });
+  const update = (trouble) => {
+    setText(element, trouble || "");
+    element.hidden = !trouble;
+  };
+  return { element, update };
+}
+
 function explorerPanel(title, ...children) {
   const heading = node("h3", {}, title);
   const element = node("section", { class: "tp-panel" }, heading, ...children);
@@ -183,33 +193,4 @@ function signed(value) {
   const text = brief(Math.abs(value));
   if (value === 0) return "0";
   return value < 0 ? `−${text}` : `+${text}`;
-}
-
-// ---- one question at a time --------------------------------------------------------------------------------------
-
-// Sends what was asked last, and nothing while an answer is awaited, so that a drag never queues up.
-// `ask(question, number)` sends; `answered(number)` tells that the answer to it has come.
-function oneAtATime(ask) {
-  let number = 0;
-  let waiting = false;
-  let next = null;
-  const send = (question) => {
-    number += 1;
-    waiting = true;
-    ask(question, number);
-  };
-  return {
-    put(question) {
-      if (waiting) next = question;
-      else send(question);
-    },
-    answered(which) {
-      if (which !== number) return;
-      waiting = false;
-      if (next === null) return;
-      const question = next;
-      next = null;
-      send(question);
-    },
-  };
 }

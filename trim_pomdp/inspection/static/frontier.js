@@ -1,8 +1,10 @@
 // The frontier explorer: a budget, what it buys, by which policies, where it is spent. Stands after explorers.js.
 //
-// drawFrontier(root, state, on) draws `frontier_state` of Python ({fixed, chosen, details}) and returns update(parts),
-// which takes any of the three. It plans nothing: on.ask({spend, step, part}) tells what the reader wants to see.
+// drawFrontier(root, state, on) draws `frontier_state` of Python and returns update(state), with update.stop().
+// It plans nothing: on.look({spend, step, part}) tells what the reader wants to see. Where the answer's details are of
+// another budget (state.late), since those take longer, on.details() asks for them once the reader pauses.
 
+const PAUSE_MS = 60;
 const SPENDINGS = [
   ["strong_tokens", "strong tokens", "strong tokens per problem"],
   ["regenerations", "regenerated steps", "regenerated steps per problem"],
@@ -12,16 +14,18 @@ const SPENDINGS = [
 function drawFrontier(root, state, on = {}) {
   root.classList.add("tp-root", "tp-explorer");
   setAttributes(root, { role: "region", "aria-label": "Frontier explorer", "data-lm-suppress-shortcuts": "true" });
-  const view = { ...state, on, what: "strong_tokens", part: null };
+  const view = { ...state, what: "strong_tokens", part: null };
   const frame = node("div", { class: "tp-frame" });
   fill(root, frame);
   view.tip = tooltip(root);
   view.spend = state.chosen.spend;
   view.step = state.details.map ? state.details.map.step : 1;
+  let pause = null;
   view.ask = (moved) => {
     Object.assign(view, moved);
     parts.forEach((part) => part.moved?.());
-    on.ask?.({ spend: view.spend, step: view.step, part: view.part });
+    clearTimeout(pause);
+    on.look?.({ spend: view.spend, step: view.step, part: view.part });
   };
   const parts = [frontierHead(view), frontierPlot(view), frontierPolicies(view)];
   const left = node("div", { class: "tp-column" }, parts[1].element, parts[2].element);
@@ -38,9 +42,16 @@ function drawFrontier(root, state, on = {}) {
   parts.forEach((part) => part.update());
   const update = (next) => {
     Object.assign(view, next);
+    if (!next.late) view.late = false;
+    body.classList.toggle("tp-late", Boolean(view.late));
     parts.forEach((part) => part.update());
+    clearTimeout(pause);
+    if (view.late) pause = setTimeout(() => on.details?.(), PAUSE_MS);
   };
-  update.stop = () => parts.forEach((part) => part.stop?.());
+  update.stop = () => {
+    clearTimeout(pause);
+    parts.forEach((part) => part.stop?.());
+  };
   return update;
 }
 
@@ -63,6 +74,7 @@ function frontierHead(view) {
   const tokensBox = bigNumber("strong tokens per problem");
   const redone = bigNumber("regenerated, of steps per problem");
   const note = node("p", { class: "tp-note tp-frontier-note" });
+  const trouble = explorerTrouble();
   const warnings = fixed.warnings.length
     ? node("details", { class: "tp-warnings" }, node("summary", {}, `⚠ ${fixed.warnings.length} warning(s) of the fit`), ...fixed.warnings.map((text) => node("p", { class: "tp-note" }, text)))
     : null;
@@ -74,6 +86,7 @@ function frontierHead(view) {
     node("div", { class: "tp-controls" }, slider.element),
     node("div", { class: "tp-numbers", "aria-live": "polite" }, ...[accuracy, bound, rule, tokensBox, redone].map((box) => box.element)),
     note,
+    trouble.element,
   );
   const moved = () => slider.set(view.spend);
   const update = () => {
@@ -88,6 +101,7 @@ function frontierHead(view) {
     redone.set(`${figure(chosen.regenerations, 2)} of ${figure(chosen.steps, 2)}`);
     setText(note, chosen.note || "");
     note.hidden = !chosen.note;
+    trouble.update(view.trouble);
   };
   return { element, update, moved };
 }

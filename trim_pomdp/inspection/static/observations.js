@@ -2,7 +2,7 @@
 // Stands after explorers.js.
 //
 // drawObservations(root, state, on) draws `observation_state` of Python and returns update(state);
-// on.ask({false_alarms, misses, look_right, base_rate}) tells where the sliders stand.
+// on.move({false_alarms, misses, look_right, base_rate}) tells where the sliders stand.
 
 const TRANSFERS = [
   ["false_alarms", "false alarms e", "share of right steps that look like first wrong ones"],
@@ -19,7 +19,7 @@ function drawObservations(root, state, on = {}) {
   const frame = node("div", { class: "tp-frame" });
   fill(root, frame);
   view.tip = tooltip(root);
-  const ask = (moved) => on.ask?.({ ...Object.assign(view.at, moved) });
+  const ask = (moved) => on.move?.({ ...Object.assign(view.at, moved) });
   const parts = [observationHead(view, ask), scoresByClass(view), scoresWorth(view)];
   frame.append(parts[0].element, node("div", { class: "tp-columns" }, parts[1].element, parts[2].element));
   const update = (next) => {
@@ -39,7 +39,9 @@ function observationHead(view, ask) {
   const title = node("div", { class: "tp-title" });
   const auc = bigSeparation();
   const note = node("p", { class: "tp-note" });
-  const element = node("header", {}, title, node("div", { class: "tp-controls" }, ...sliders.map(([, slider]) => slider.element), reset), auc.element, note);
+  const trouble = explorerTrouble();
+  const controls = node("div", { class: "tp-controls" }, ...sliders.map(([, slider]) => slider.element), reset);
+  const element = node("header", {}, title, controls, trouble.element, auc.element, note);
   const update = () => {
     const { state } = view;
     setText(title, `${state.name}: ${state.score}`);
@@ -52,6 +54,7 @@ function observationHead(view, ask) {
     if (state.fitted) notes.push("The sliders begin where the dynamics were fitted.");
     setText(note, notes.join(" "));
     note.hidden = !notes.length;
+    trouble.update(state.trouble);
     reset.disabled = TRANSFERS.every(([name]) => state.sliders[name] === state.start[name]);
   };
   return { element, update };
@@ -69,7 +72,7 @@ function scoresByClass(view) {
   const place = node("div", {});
   const drawing = plot(place, { label: "Share of steps by score and class", height: 300, margin: { top: 24, left: 42, right: 8, bottom: 62 } }, (area) => paintClasses(area, view, fills));
   const fills = classFills(drawing.element);
-  const keys = explorerKeys([...SEEN_CLASSES.map((text, index) => ({ text, fill: fills[index] })), { text: "as labelled, before transfer", line: true, class: "tp-tick-before" }]);
+  const keys = explorerKeys([...SEEN_CLASSES.map((text, index) => ({ text, fill: fills[index] })), { text: "as labelled, before weights and transfer", line: true, class: "tp-tick-before" }]);
   panel.element.append(place, keys);
   drawing.element.addEventListener("pointermove", (event) => {
     const lines = classesAt(event, drawing.area, view.state);
