@@ -85,7 +85,10 @@ def test_drawings_fit_a_phone_and_a_desk_in_light_and_dark(model, frontier, brow
         )
         assert outside == []
         ink, paper = page.evaluate(
-            "(() => { const s = getComputedStyle(document.querySelector('.tp-root')); return [s.color, s.backgroundColor]; })()"
+            """(() => {
+                 const look = getComputedStyle(document.querySelector(".tp-root"));
+                 return [look.color, look.backgroundColor];
+               })()"""
         )
         light, dark = (sum(map(int, colour[4:-1].split(","))) for colour in (ink, paper))
         assert (light < dark) == (scheme == "light")
@@ -144,7 +147,7 @@ def test_jupyterlab_moves_a_budget_a_step_and_a_slider_of_transfer(jupyter, mode
     page = browsing.page(height=2400)
     page.goto(jupyter.notebook("explorers", SETUP + SHOW))
     page.locator(".jp-Notebook .jp-Cell").first.wait_for()
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
+    page.get_by_text("(ipykernel) | Idle").wait_for()  # the kernel is there
     page.locator(".jp-Cell .cm-content").first.click()
     page.keyboard.press("Shift+Enter")
     explorer = page.get_by_role("region", name="Frontier explorer")

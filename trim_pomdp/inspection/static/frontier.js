@@ -13,7 +13,7 @@ const SPENDINGS = [
 
 function drawFrontier(root, state, on = {}) {
   root.classList.add("tp-root", "tp-explorer");
-  setAttributes(root, { role: "region", "aria-label": "Frontier explorer", "data-lm-suppress-shortcuts": "true" });
+  setAttributes(root, { role: "region", "aria-label": "Frontier explorer" });
   const view = { ...state, what: "strong_tokens", part: null };
   const frame = node("div", { class: "tp-frame" });
   fill(root, frame);
@@ -39,6 +39,7 @@ function drawFrontier(root, state, on = {}) {
     body.append(node("div", { class: "tp-column" }, ...details.map((part) => part.element)));
     parts.push(...details);
   }
+  keepKeys(root);
   parts.forEach((part) => part.update());
   const update = (next) => {
     Object.assign(view, next);

@@ -14,7 +14,7 @@ const SEEN_CLASSES = ["S0, right", "S1, derailed earlier", "S2, first error"];
 
 function drawObservations(root, state, on = {}) {
   root.classList.add("tp-root", "tp-explorer");
-  setAttributes(root, { role: "region", "aria-label": "Observation explorer", "data-lm-suppress-shortcuts": "true" });
+  setAttributes(root, { role: "region", "aria-label": "Observation explorer" });
   const view = { state, at: { ...state.sliders } };
   const frame = node("div", { class: "tp-frame" });
   fill(root, frame);
@@ -27,6 +27,7 @@ function drawObservations(root, state, on = {}) {
     view.at = { ...next.sliders };
     parts.forEach((part) => part.update());
   };
+  keepKeys(root);
   update(state);
   update.stop = () => parts.forEach((part) => part.stop?.());
   return update;

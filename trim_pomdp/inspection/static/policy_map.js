@@ -5,7 +5,7 @@
 
 function drawPolicyMap(root, state, on = {}) {
   root.classList.add("tp-root", "tp-explorer");
-  setAttributes(root, { role: "region", "aria-label": "Policy map", "data-lm-suppress-shortcuts": "true" });
+  setAttributes(root, { role: "region", "aria-label": "Policy map" });
   const tip = tooltip(root);
   const frame = node("div", { class: "tp-frame tp-narrow" });
   root.prepend(frame);
@@ -33,6 +33,7 @@ function drawPolicyMap(root, state, on = {}) {
     trouble.update(next.trouble);
     map.update(next);
   };
+  keepKeys(root);
   update(state);
   update.stop = () => map.stop();
   return update;
