@@ -1,1 +1,1 @@
-"""Seeing what a policy believed and did: solutions step by step, runs problem by problem, reports."""
+"""What a router believed, why it spent and what would have changed its mind: pure functions, and drawings of them."""
