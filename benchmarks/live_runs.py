@@ -21,7 +21,7 @@ from trim_pomdp.presets.store import Preset, load_preset
 from trim_pomdp.runtime.attempt import logprob_features
 from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord, TerminalRecord
 from trim_pomdp.runtime.rollouts import weak_rollout
-from trim_pomdp.runtime.traces import TRACE_FILE, read_run, read_traces
+from trim_pomdp.runtime.traces import TRACE_FILE, read_run_artifact, read_traces
 
 _TERMINAL = b'{"kind":"terminal"'
 
@@ -261,7 +261,7 @@ def read_family(folder: Path, load: Callable[[str], Preset] = load_preset) -> Fa
     runs: dict[str, Run] = {}
     problems: tuple[str, ...] = ()
     for path in folders:
-        config = read_run(path).config
+        config = read_run_artifact(path).config
         same = {"seed": config["seed"], "problems": config["problems"]}
         if defined and same != defined:
             raise ReportError(f"{path}: has other problems or another seed than {folders[0]}")

@@ -28,6 +28,7 @@ ROOMS = (
     "presets",
     "loading",
     "runtime",
+    "inspection",
     "lab",
     "servers",
     "cli",
@@ -39,6 +40,7 @@ FORBIDDEN = {
     "data": ("solvers", "observation_models"),
     "policies": ("solvers", "observation_models"),
     "runtime": ("solvers", "observation_models"),
+    "inspection": ("solvers", "observation_models"),
 }
 
 

@@ -22,7 +22,7 @@ from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, Faults, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.records import TokenCounts
 from trim_pomdp.runtime.sources import Backends
-from trim_pomdp.runtime.traces import read_run, read_traces
+from trim_pomdp.runtime.traces import read_run_artifact, read_traces
 from trim_pomdp.text.format import DEFAULT_FORMAT
 
 pytest.importorskip("torch")
@@ -240,7 +240,7 @@ def test_work_ahead_of_time_is_counted_and_changes_nothing_else(
     assert spent == {"weak_ahead"}
     times = {"wall_s", "overhead_share", "tokens"}
     assert {k: v for k, v in ahead.items() if k not in times} == {k: v for k, v in plain.items() if k not in times}
-    assert read_run(tmp_path / "ahead").config_hash == read_run(tmp_path / "plain").config_hash
+    assert read_run_artifact(tmp_path / "ahead").config_hash == read_run_artifact(tmp_path / "plain").config_hash
     assert "weak ahead" in run_cli("inspect", tmp_path / "ahead")[1]
     assert "ahead" not in run_cli("inspect", tmp_path / "plain")[1].replace(str(tmp_path), "")
     cli_refused(*run, tmp_path / "warm", "--warm-strong", words=("cannot be made to read without writing",))
@@ -308,7 +308,7 @@ def test_real_models_of_ones_own(cli_json: Any, tiny: Path, problems: Path, tmp_
     again = cli_json(*options, "--threshold", 0.4, "--out", tmp_path / "again", "--in-flight", 12)
     assert {**again, "wall_s": 0, "overhead_share": 0} == {**out, "wall_s": 0, "overhead_share": 0}
     assert cli_json(*options, "--strategy", "weak", "--out", tmp_path / "weak")["tokens"]["scored"] == 0
-    assert set(read_run(tmp_path / "weak").config["models"]) == {"weak"}
+    assert set(read_run_artifact(tmp_path / "weak").config["models"]) == {"weak"}
     text = (tmp_path / "run" / "run.json").read_text()
     assert str(tiny.parent) not in text, "no private paths"
     unknown = tmp_path / "unknown.jsonl"

@@ -10,7 +10,7 @@ import pytest
 
 from trim_pomdp.data.processbench import LabelledSolution
 from trim_pomdp.runtime.backends.dummy import dummy_problems
-from trim_pomdp.runtime.traces import read_run, read_traces
+from trim_pomdp.runtime.traces import read_run_artifact, read_traces
 
 TIMES = {"seconds", "session", "elapsed_s", "models_s"}
 N, SHARDS = 23, 3
@@ -75,7 +75,7 @@ def test_runs(cli_json: Any, run_cli: Any, models: Path, problems: Path, tmp_pat
     cli_json(*verb, "--shard", "2/3", "--out", parts[1], "--resume")
     joined = cli_json("merge", tmp_path / "joined", *reversed(parts))
     assert content(tmp_path / "joined") == content(tmp_path / "single")
-    assert read_run(tmp_path / "joined").config_hash == read_run(tmp_path / "single").config_hash
+    assert read_run_artifact(tmp_path / "joined").config_hash == read_run_artifact(tmp_path / "single").config_hash
     assert joined == cli_json("inspect", tmp_path / "joined")
     whole = cli_json("inspect", tmp_path / "single")
     for key in set(whole) - {"wall_s", "overhead_share", "error", "folder"}:

@@ -25,7 +25,7 @@ from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.run import Routing, run
 from trim_pomdp.runtime.sources import FileSource
 from trim_pomdp.runtime.summary import RunSummary, disobedience
-from trim_pomdp.runtime.traces import read_run, read_traces
+from trim_pomdp.runtime.traces import read_run_artifact, read_traces
 from trim_pomdp.text.format import StepFormat
 
 Servers = dict[str, FakeVllm]
@@ -85,7 +85,10 @@ def test_a_run_over_http_is_the_run_in_process(tmp_path: Path, servers: Servers)
     assert out.tokens["strong"] == servers["strong"].counts["generated"]
     assert out.tokens["weak_read"] == servers["weak"].counts["read"] > out.tokens["weak_cached"] > 0
     assert out.tokens["scored"] == servers["prm"].counts["read"]
-    assert read_run(tmp_path / "run").config["found"] == {"weak": {"sampler": "keyed"}, "strong": {"sampler": "keyed"}}
+    assert read_run_artifact(tmp_path / "run").config["found"] == {
+        "weak": {"sampler": "keyed"},
+        "strong": {"sampler": "keyed"},
+    }
     assert not out.faults
 
 
@@ -119,7 +122,7 @@ def test_without_the_keyed_sampler_requests_have_seeds(tmp_path: Path, servers: 
     servers["weak"].keyed = False
     path = models_file(tmp_path, servers)
     run_live(RULE, problems(3), source(path), tmp_path / "run", seed=SEED)
-    assert read_run(tmp_path / "run").config["found"]["weak"] == {"sampler": "seed"}
+    assert read_run_artifact(tmp_path / "run").config["found"]["weak"] == {"sampler": "seed"}
     assert "vllm_xargs" not in servers["weak"].bodies[-1]
     assert 0 <= servers["weak"].bodies[-1]["seed"] < 1 << 31
     path.write_text(path.read_text().replace('model = "weak"', 'model = "weak"\nsampler = "keyed"'))

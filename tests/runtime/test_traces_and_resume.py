@@ -21,7 +21,7 @@ from trim_pomdp.runtime.engine import Models
 from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord, TokenCounts
 from trim_pomdp.runtime.run import Routing, run
 from trim_pomdp.runtime.summary import RunSummary, summarise
-from trim_pomdp.runtime.traces import TraceWriter, read_run, read_traces
+from trim_pomdp.runtime.traces import TraceWriter, read_run_artifact, read_traces
 
 RULE = ThresholdRule(threshold=0.5)
 
@@ -61,7 +61,7 @@ def test_what_is_written(tmp_path: Path) -> None:
         assert sum((d.tokens for d in record.decisions), TokenCounts()) == record.terminal.tokens
         assert all(d.weak is not None and d.weak.true_class is not None for d in record.decisions)
     assert summary == summarise([record.terminal for record in records])
-    assert read_run(tmp_path / "run").config["problems"]["count"] == 20
+    assert read_run_artifact(tmp_path / "run").config["problems"]["count"] == 20
     assert summary.wall_s > 0
     assert 0 < summary.overhead_share < 1
 
@@ -141,7 +141,7 @@ def test_another_configuration_is_refused_and_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="its policy is"):
         route(tmp_path / "run", 5, rule=ThresholdRule(threshold=0.6), resume=True)
     with pytest.raises(InputError, match="its models is 'unset', now 'x'"):
-        TraceWriter(tmp_path / "run", {**read_run(tmp_path / "run").config, "models": "x"}, resume=True)
+        TraceWriter(tmp_path / "run", {**read_run_artifact(tmp_path / "run").config, "models": "x"}, resume=True)
     assert route(tmp_path / "run", 5, resume=True).problems == 5
 
 

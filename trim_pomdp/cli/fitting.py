@@ -330,13 +330,13 @@ def _rollout_files(rollouts: Path, strong: Path | None, repair: Path | None) -> 
 def _conditions(*rollouts: str | Path | None) -> Conditions | None:
     """Under which conditions rollouts were made, where their runs are still beside them."""
     from trim_pomdp.model.conditions import Conditions
-    from trim_pomdp.runtime.traces import RUN_FILE, read_run
+    from trim_pomdp.runtime.traces import RUN_FILE, read_run_artifact
 
     folders = [Path(path).parent for path in rollouts if path is not None]
     known = Conditions()
     for folder in folders:
         if (folder / RUN_FILE).is_file():
-            known |= Conditions.of_run(read_run(folder).config)
+            known |= Conditions.of_run(read_run_artifact(folder).config)
     return None if known == Conditions() else known
 
 

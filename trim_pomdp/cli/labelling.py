@@ -94,9 +94,9 @@ def _texts_of(folder: Path) -> list[UnlabelledSolution]:
     from trim_pomdp.data.labelling import UnlabelledSolution
     from trim_pomdp.data.problems import read_problems
     from trim_pomdp.runtime.rollouts import PROBLEMS_FILE, accepted, usable
-    from trim_pomdp.runtime.traces import read_run, read_traces
+    from trim_pomdp.runtime.traces import read_run_artifact, read_traces
 
-    if read_run(folder).config.get("mode") != "weak":
+    if read_run_artifact(folder).config.get("mode") != "weak":
         raise InputError(f"{folder}: is no weak rollout; make one with: trim-pomdp rollout --mode weak")
     prompts = {item.id: item.prompt for item in read_problems(folder / PROBLEMS_FILE)}
     ended = list(read_traces(folder))

@@ -242,9 +242,9 @@ def _repair_job(folder: Path, n: int | None, seed: int, source: ModelSource) -> 
     from trim_pomdp.runtime.rollouts import choose_repairs, usable
     from trim_pomdp.runtime.shards import Shard
     from trim_pomdp.runtime.sources import roles_asked
-    from trim_pomdp.runtime.traces import read_run, read_traces
+    from trim_pomdp.runtime.traces import read_run_artifact, read_traces
 
-    weak = read_run(folder)
+    weak = read_run_artifact(folder)
     if (shard := Shard.of_config(weak.config)) is not None:
         raise InputError(f"{folder}: is shard {shard} of a rollout; join its shards first (trim-pomdp merge)")
     if weak.config.get("mode") != "weak":

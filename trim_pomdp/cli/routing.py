@@ -224,9 +224,9 @@ def show_result(summary: RunSummary, plan: LivePlan | None, money: MoneyOfRun | 
 
 def say_how_drawn(folder: Path) -> None:
     """Say who draws the tokens of served models, where that was found out."""
-    from trim_pomdp.runtime.traces import read_run
+    from trim_pomdp.runtime.traces import read_run_artifact
 
-    found = read_run(folder).config.get("found", {})
+    found = read_run_artifact(folder).config.get("found", {})
     for role, sampler in ((role, facts["sampler"]) for role, facts in found.items() if "sampler" in facts):
         say(f"{role}: " + _SAMPLERS.get(sampler, sampler))
 

@@ -46,9 +46,9 @@ def inspect_run(folder: Path, as_json: bool, prices: Path | None = None) -> None
     from trim_pomdp.cli.routing import show_result
     from trim_pomdp.runtime.live import result_document
     from trim_pomdp.runtime.summary import summarise
-    from trim_pomdp.runtime.traces import read_run, read_traces
+    from trim_pomdp.runtime.traces import read_run_artifact, read_traces
 
-    run = read_run(folder)
+    run = read_run_artifact(folder)
     plan = _plan(folder)
     unit = None if plan is None else plan.strong_only_tokens
     summary = summarise((solution.terminal for solution in read_traces(folder)), unit)

@@ -2,7 +2,7 @@
 
 from trim_pomdp.policies.alpha_vectors import AlphaVectorRule
 from trim_pomdp.policies.artifact import PlannedPoint, PolicyArtifact
-from trim_pomdp.policies.base import AnyRule, Decision, Router, Rule, StepObservation
+from trim_pomdp.policies.base import AnyRule, Decision, Router, Rule, StepObservation, WeighingRouter
 from trim_pomdp.policies.mixture import MixedRule
 from trim_pomdp.policies.posterior import PosteriorRule
 from trim_pomdp.policies.schedule import ScheduleRule
@@ -23,4 +23,5 @@ __all__ = [
     "StepObservation",
     "StrategyRule",
     "ThresholdRule",
+    "WeighingRouter",
 ]

@@ -172,6 +172,11 @@ class AlphaVectorRule(Rule):
         """The rule as Python floats, for routers."""
         return _RuleLists.of(self)
 
+    @cached_property
+    def on_evidence_scores(self) -> AlphaVectorRule:
+        """The same rule where evidence scores are given in place of the features that they are made of."""
+        return self if self.evidence is None else self.model_copy(update={"evidence": None})
+
     @property
     def needs_score(self) -> bool:
         """See `Rule`."""
@@ -191,6 +196,10 @@ class AlphaVectorRule(Rule):
     def planned_tradeoff(self) -> float:
         """See `Rule`."""
         return self.tradeoff
+
+    def breakpoints(self, class_table: ClassTable | None = None) -> tuple[float, ...]:
+        """See `Rule`."""
+        return required(class_table).score_edges[:-1] if self.score_edges is None else self.score_edges
 
     def require(self, class_table: ClassTable | None) -> None:
         """See `Rule`; the class table is needed for bins of (min, current), and must have as many."""
@@ -472,6 +481,19 @@ class AlphaVectorRouter(RuleRouter):
             gain=gain,
             price=price,
         )
+
+    def prior(self, seen: StepObservation) -> Belief:
+        """See `WeighingRouter`."""
+        success = self._lists.success[self._table_step(seen.step, seen.ended)]
+        return self.q * success, 1.0 - self.q, self.q * (1.0 - success)
+
+    def likelihood(self, seen: StepObservation) -> Belief:
+        """See `WeighingRouter`: of its evidence, times that of its end, or none, where ends are evidence."""
+        step = self._table_step(seen.step, seen.ended)
+        bin_ = self._bin(evidence_score(self._rule.evidence, seen.features), seen.features)
+        ends = (h if seen.ended else 1.0 - h for h in self._lists.end[step])
+        e0, e1, e2 = (e * end for e, end in zip(self._lists.emission[bin_], ends, strict=True))
+        return e0, e1, e2
 
     def _bin(self, evidence: float, features: Mapping[str, float]) -> int:
         if self._rule.score_edges is not None:

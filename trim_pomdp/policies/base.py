@@ -13,7 +13,7 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,6 +123,19 @@ class Router(Protocol):
         ...
 
 
+@runtime_checkable
+class WeighingRouter(Router, Protocol):
+    """A router that shows how it comes to its belief: prior × likelihood, normalised."""
+
+    def prior(self, seen: StepObservation) -> Belief:
+        """Distribution over S0, S1, S2 of a new weak step, before anything is seen of it."""
+        ...
+
+    def likelihood(self, seen: StepObservation) -> Belief:
+        """P(what is seen of the step | S0, S1, S2)."""
+        ...
+
+
 class Rule(Shown, Record):
     """A policy as data.
 
@@ -183,6 +196,14 @@ class Rule(Shown, Record):
     @property
     def horizon(self) -> int | None:
         """The step cap that it was planned for, if it was."""
+        return None
+
+    def breakpoints(self, class_table: ClassTable | None = None) -> tuple[float, ...] | None:
+        """Scores at which its decision on a step can change, ascending from 0; None where nobody knows.
+
+        From one of them up to the next, the next itself left out, the decision is the same. They are evidence scores
+        where the rule decides on such.
+        """
         return None
 
     def require(self, class_table: ClassTable | None) -> None:

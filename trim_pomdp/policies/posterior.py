@@ -12,7 +12,7 @@ from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import UnsetParameterError
 from trim_pomdp.model.belief import KEEP, REGENERATE
 from trim_pomdp.model.observations import ClassTable
-from trim_pomdp.policies.base import Decision, FloatArray, Rule, RuleRouter, StepObservation
+from trim_pomdp.policies.base import Belief, Decision, FloatArray, Rule, RuleRouter, StepObservation
 from trim_pomdp.policies.in_model import memoryless_course, memoryless_totals, simulate_counts
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ class PosteriorRule(Rule):
     def needs_score(self) -> bool:
         """See `Rule`."""
         return True
+
+    def breakpoints(self, class_table: ClassTable | None = None) -> tuple[float, ...]:
+        """See `Rule`."""
+        return required(class_table).score_edges[:-1]
 
     def require(self, class_table: ClassTable | None) -> None:
         """See `Rule`."""
@@ -99,6 +103,16 @@ class PosteriorRouter(RuleRouter):
         belief = self._table.posterior(np.array(minimum), np.array(score))
         b0, b1, b2 = belief.tolist()
         return Decision(int(self._rule.act(belief)), belief=(b0, b1, b2))
+
+    def prior(self, seen: StepObservation) -> Belief:
+        """See `WeighingRouter`: uniform, whatever came before."""
+        return (1.0 / 3.0,) * 3
+
+    def likelihood(self, seen: StepObservation) -> Belief:
+        """See `WeighingRouter`: of the bin of (min, current)."""
+        minimum, score = np.array(seen.features["minimum"]), np.array(seen.features["score"])
+        e0, e1, e2 = self._table.table[:, int(self._table.bins(minimum, score))].tolist()
+        return e0, e1, e2
 
 
 def required(class_table: ClassTable | None) -> ClassTable:

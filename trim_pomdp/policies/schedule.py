@@ -17,6 +17,10 @@ class ScheduleRule(Rule):
     form: Literal["schedule"] = "schedule"
     strong_steps: frozenset[NonNegativeInt]
 
+    def breakpoints(self, class_table: ClassTable | None = None) -> tuple[float, ...]:
+        """See `Rule`."""
+        return (0.0,)
+
     def router(self, problem: Problem, *, seed: int = 0, class_table: ClassTable | None = None) -> ScheduleRouter:
         """See `Rule`."""
         return ScheduleRouter(self)

@@ -61,6 +61,10 @@ class StrategyRule(MemorylessRule):
         """See `Rule`."""
         return frozenset(("weak", "strong")) if self.sole_author is None else frozenset((self.sole_author,))
 
+    def breakpoints(self, class_table: ClassTable | None = None) -> tuple[float, ...]:
+        """See `Rule`."""
+        return (0.0,)
+
     def router(self, problem: Problem, *, seed: int = 0, class_table: ClassTable | None = None) -> StrategyRouter:
         """See `Rule`."""
         return StrategyRouter(self, seed, problem.id)

@@ -37,6 +37,10 @@ class ThresholdRule(MemorylessRule):
         """See `Rule`."""
         return True
 
+    def breakpoints(self, class_table: ClassTable | None = None) -> tuple[float, ...]:
+        """See `Rule`."""
+        return (0.0, self.threshold) if self.needs_score else (0.0,)
+
     def router(self, problem: Problem, *, seed: int = 0, class_table: ClassTable | None = None) -> ThresholdRouter:
         """See `Rule`."""
         return ThresholdRouter(self)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trim_pomdp.errors import InputError
+from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
 from trim_pomdp.runtime.money import PRICES_FILE
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trim_pomdp.runtime.shards import Shard
     from trim_pomdp.runtime.sources import ModelSource
 
-POLICY_FILE = "policy.json"
+POLICY_FILE, CLASS_TABLE_FILE = "policy.json", "class_table.json"
 _NO_MODEL = "none"
 
 
@@ -188,6 +188,8 @@ def run_live(
     roles = roles_asked(rule, source.caps, record_scores=record_scores)
     source.require(roles)
     files = {POLICY_FILE: plan.artifact.model_dump_json(indent=1) + "\n"}
+    if plan.class_table is not None and _looks_at_table(rule):
+        files[CLASS_TABLE_FILE] = plan.class_table.model_dump_json(indent=1) + "\n"
     if prices is not None:
         files[PRICES_FILE] = prices.model_dump_json(indent=1) + "\n"
     summary = run(
@@ -207,6 +209,14 @@ def run_live(
     )
     write_solutions(folder, problems)
     return summary
+
+
+def _looks_at_table(rule: Rule) -> bool:
+    try:
+        rule.require(None)
+    except UnsetParameterError:
+        return True
+    return False
 
 
 def _as_plan(given: LivePlan | PolicyArtifact | Rule) -> LivePlan:

@@ -19,7 +19,7 @@ from trim_pomdp.data.problems import Problem, read_problems
 from trim_pomdp.data.processbench import read_step_scores
 from trim_pomdp.data.solutions import read_solution_texts
 from trim_pomdp.errors import InputError
-from trim_pomdp.runtime.live import POLICY_FILE
+from trim_pomdp.runtime.live import CLASS_TABLE_FILE, POLICY_FILE
 from trim_pomdp.runtime.money import PRICES_FILE
 from trim_pomdp.runtime.records import TerminalRecord
 from trim_pomdp.runtime.rollouts import PROBLEMS_FILE, ROLLOUT_FILES
@@ -27,7 +27,14 @@ from trim_pomdp.runtime.run import fingerprint
 from trim_pomdp.runtime.scoring import shard_file
 from trim_pomdp.runtime.shards import Shard, interleaved
 from trim_pomdp.runtime.solutions import SOLUTIONS_FILE
-from trim_pomdp.runtime.traces import RUN_FILE, TRACE_FILE, RunArtifact, first_difference, read_run, trace_places
+from trim_pomdp.runtime.traces import (
+    RUN_FILE,
+    TRACE_FILE,
+    RunArtifact,
+    first_difference,
+    read_run_artifact,
+    trace_places,
+)
 
 _RESUME = "finish it by its own command with --resume"
 
@@ -66,14 +73,14 @@ def merge_runs(folders: Sequence[Path], out: Path) -> None:
     if out.exists():
         raise InputError(f"{out}: exists; name a folder that is not there yet")
     require_writable(out)
-    parts = _in_order([_Part.of(folder, read_run(folder)) for folder in folders])
+    parts = _in_order([_Part.of(folder, read_run_artifact(folder)) for folder in folders])
     config = parts[0].config
     problems = _problems(parts)
     temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name[:100]}."))
     try:
         RunArtifact.of(config).save(temporary / RUN_FILE)
         _join_traces(parts, [item.id for item in problems], temporary / TRACE_FILE)
-        for name in (POLICY_FILE, PROBLEMS_FILE):
+        for name in (POLICY_FILE, CLASS_TABLE_FILE, PROBLEMS_FILE):
             if _all_have(parts, name):
                 write_text(temporary / name, _same(parts, name))
         if _all_have(parts, PRICES_FILE) and len({(part.path / PRICES_FILE).read_bytes() for part in parts}) == 1:

@@ -163,7 +163,7 @@ class TraceWriter:
             self.close()
 
 
-def read_run(folder: str | Path) -> RunArtifact:
+def read_run_artifact(folder: str | Path) -> RunArtifact:
     """What defines the run of a folder."""
     return RunArtifact.read(Path(folder) / RUN_FILE)
 

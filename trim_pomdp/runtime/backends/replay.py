@@ -27,7 +27,7 @@ from trim_pomdp.runtime.protocols import (
     StepScorer,
 )
 from trim_pomdp.runtime.records import SolutionRecord
-from trim_pomdp.runtime.traces import read_run, read_traces
+from trim_pomdp.runtime.traces import read_run_artifact, read_traces
 
 Key = tuple[str, tuple[str, ...]]
 Reply = TypeVar("Reply")
@@ -108,7 +108,7 @@ class _ReplayTable(ModelTable):
 
     def config(self, folder: Path) -> dict[str, Any]:
         """See `ModelTable`: the run by what defines it, not by where it is."""
-        return {"backend": self.backend, "run": read_run(folder / self.run).config_hash}
+        return {"backend": self.backend, "run": read_run_artifact(folder / self.run).config_hash}
 
     def models(self, place: Place) -> Models:
         """The models of the run; raises `InputError` naming the table."""

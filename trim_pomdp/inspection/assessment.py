@@ -1,0 +1,248 @@
+"""What a run tells of its policy: how far its belief can be trusted, where the strong model's tokens went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from trim_pomdp.errors import InputError
+from trim_pomdp.inspection.runs import RecordedRun
+from trim_pomdp.model.prices import Prices
+from trim_pomdp.runtime.money import spent
+from trim_pomdp.runtime.records import DecisionRecord
+
+CLASS_NAMES = ("S0 right", "S1 derailed", "S2 first error")
+_BINS = 10
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """Cases of about the same belief.
+
+    Attributes
+    ----------
+    low, high : float
+        Beliefs in [low, high); the last bin holds 1 as well.
+    count : int
+        Cases.
+    believed : float
+        Their mean belief.
+    share : float
+        Share of them that were right.
+    interval : tuple of (float, float)
+        Wilson's 95 % interval of the share; steps of one solution are not independent, which it does not know.
+    """
+
+    low: float
+    high: float
+    count: int
+    believed: float
+    share: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Belief against truth.
+
+    Attributes
+    ----------
+    of : {"answers", "steps"}
+        P(the solution is right) after its last step, against outcomes; or P(S0) of a weak step, against true classes.
+    bins : tuple of CalibrationBin
+        Those that have cases, ascending.
+    count : int
+    brier : float
+        Mean squared difference of belief and truth.
+    error : float
+        Expected calibration error: mean distance of belief and share, by count.
+    """
+
+    of: Literal["answers", "steps"]
+    bins: tuple[CalibrationBin, ...]
+    count: int
+    brier: float
+    error: float
+
+
+def calibration(run: RecordedRun, of: Literal["answers", "steps"] = "answers", *, bins: int = _BINS) -> Calibration:
+    """How a policy's belief compares with what is true.
+
+    Parameters
+    ----------
+    run : RecordedRun
+    of : {"answers", "steps"}
+        See `Calibration`.
+    bins : int
+        Of equal width.
+
+    Raises
+    ------
+    InputError
+        If the policy believes nothing, or no truth is known.
+    """
+    pairs = list(_answers(run) if of == "answers" else _steps(run))
+    if not pairs:
+        lacks = "known outcomes" if of == "answers" else "known true classes"
+        raise InputError(f"{run.folder}: there are no {of} with both a belief and {lacks}")
+    believed, right = (np.array(values, dtype=np.float64) for values in zip(*pairs, strict=True))
+    place = np.minimum((believed * bins).astype(np.int64), bins - 1)
+    found = tuple(_bin(index, bins, believed[place == index], right[place == index]) for index in np.unique(place))
+    return Calibration(
+        of=of,
+        bins=found,
+        count=len(pairs),
+        brier=float(np.mean((believed - right) ** 2)),
+        error=sum(item.count * abs(item.believed - item.share) for item in found) / len(pairs),
+    )
+
+
+def _bin(index: int, bins: int, believed: np.ndarray, right: np.ndarray) -> CalibrationBin:
+    from scipy.stats import binomtest
+
+    interval = binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
+    return CalibrationBin(
+        low=int(index) / bins,
+        high=(int(index) + 1) / bins,
+        count=len(right),
+        believed=float(believed.mean()),
+        share=float(right.mean()),
+        interval=(float(interval.low), float(interval.high)),
+    )
+
+
+def _answers(run: RecordedRun) -> Iterator[tuple[float, bool]]:
+    for item in run.solutions:
+        if item.terminal.q is not None and item.terminal.correct is not None:
+            yield item.terminal.q, item.terminal.correct
+
+
+def _steps(run: RecordedRun) -> Iterator[tuple[float, bool]]:
+    for record in run.solutions:
+        for item in record.decisions:
+            if item.belief is not None and item.weak is not None and item.weak.true_class is not None:
+                yield item.belief[0], item.weak.true_class == 0
+
+
+@dataclass(frozen=True)
+class ClassSpending:
+    """What was done with weak steps of one class; whole numbers by truth, expected ones by belief.
+
+    Attributes
+    ----------
+    steps, regenerations : float
+        Weak steps, and those among them that the strong model wrote again.
+    strong_tokens : float
+    money : float or None
+        Of these strong steps, writing and reading; None without prices.
+    """
+
+    steps: float
+    regenerations: float
+    strong_tokens: float
+    money: float | None
+
+
+@dataclass(frozen=True)
+class Spending:
+    """Where the strong model's tokens went, by class of the weak step.
+
+    Attributes
+    ----------
+    by : {"truth", "belief"}
+        True classes, or the policy's belief where they are not known.
+    classes : tuple of three ClassSpending
+        S0 (needless), S1 (in vain), S2 (where it can help).
+    undecided_tokens : int
+        Strong tokens of steps that nobody believed anything of, such as those written alone.
+    """
+
+    by: Literal["truth", "belief"]
+    classes: tuple[ClassSpending, ClassSpending, ClassSpending]
+    undecided_tokens: int
+
+
+def spending_by_class(run: RecordedRun, prices: Prices | None = None) -> Spending:
+    """Where the strong model's tokens went: on right steps, on lost causes, on first errors.
+
+    Parameters
+    ----------
+    run : RecordedRun
+    prices : Prices or None
+        In place of the run's own.
+    """
+    prices = prices or run.prices
+    decisions = [item for record in run.solutions for item in record.decisions]
+    by_truth = any(item.weak is not None and item.weak.true_class is not None for item in decisions)
+    sums, undecided = np.zeros((4, 3)), 0
+    for item in decisions:
+        weights = _weights(item, by_truth=by_truth)
+        if weights is None:
+            undecided += item.tokens.strong
+            continue
+        redone = item.action == "regenerate"
+        money = 0.0 if prices is None or not redone else _strong_money(item, prices)
+        sums += np.outer([1.0, float(redone), item.tokens.strong, money], weights)
+    first, second, third = (
+        ClassSpending(steps, redone, tokens, None if prices is None else money)
+        for steps, redone, tokens, money in sums.T.tolist()
+    )
+    return Spending("truth" if by_truth else "belief", (first, second, third), undecided)
+
+
+def _weights(item: DecisionRecord, *, by_truth: bool) -> Sequence[float] | None:
+    if not by_truth:
+        return item.belief
+    if item.weak is None or item.weak.true_class is None:
+        return None
+    return [float(item.weak.true_class == index) for index in range(3)]
+
+
+def _strong_money(item: DecisionRecord, prices: Prices) -> float:
+    money = spent(item.tokens, prices)
+    return money.strong + money.strong_read
+
+
+@dataclass(frozen=True)
+class StepSummary:
+    """Decisions at one step.
+
+    Attributes
+    ----------
+    step : int
+        Index from 0.
+    steps, regenerations : int
+        Solutions that came so far, and those whose step the strong model wrote.
+    strong_tokens : int
+    q : float or None
+        Mean P(prefix right) before it.
+    """
+
+    step: int
+    steps: int
+    regenerations: int
+    strong_tokens: int
+    q: float | None
+
+
+def decisions_by_step(run: RecordedRun) -> tuple[StepSummary, ...]:
+    """What was done at each step, from the first on."""
+    by_step: dict[int, list[DecisionRecord]] = {}
+    for record in run.solutions:
+        for item in record.decisions:
+            by_step.setdefault(item.step, []).append(item)
+    return tuple(_step_summary(step, by_step[step]) for step in sorted(by_step))
+
+
+def _step_summary(step: int, items: Sequence[DecisionRecord]) -> StepSummary:
+    beliefs = [item.q for item in items if item.q is not None]
+    return StepSummary(
+        step=step,
+        steps=len(items),
+        regenerations=sum(item.action == "regenerate" for item in items),
+        strong_tokens=sum(item.tokens.strong for item in items),
+        q=float(np.mean(beliefs)) if beliefs else None,
+    )

@@ -1,0 +1,210 @@
+"""What was seen of a solution, step by step, whatever it comes from: a trace, scores alone, or what somebody types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from trim_pomdp.data.features import LOGPROBS
+from trim_pomdp.errors import InputError
+from trim_pomdp.policies import StepObservation
+from trim_pomdp.runtime.attempt import logprob_features
+from trim_pomdp.runtime.records import Action, DecisionRecord, SolutionRecord, StepClass, TerminalRecord
+from trim_pomdp.text.format import DEFAULT_FORMAT, StepFormat
+
+Features: TypeAlias = Mapping[str, float]
+Note = Literal["given", "capped", "fallback", "failed"]
+
+
+@dataclass(frozen=True)
+class TypedSolution:
+    """A solution that a person types in.
+
+    Attributes
+    ----------
+    steps : sequence of str
+        Texts.
+    seen : sequence of float or mapping
+        For every step its PRM score, or its features by name (``score``, ``logprob_min``, ``logprob_mean``).
+    prompt : str or None
+        What was asked.
+    finished : bool
+        Whether the last step ends the solution; a box in it does anyway.
+    """
+
+    steps: Sequence[str]
+    seen: Sequence[float | Features]
+    prompt: str | None = None
+    finished: bool = True
+
+
+Solution: TypeAlias = SolutionRecord | TypedSolution | Sequence[float | Features]
+
+
+@dataclass(frozen=True)
+class CourseStep:
+    """A step as it happened.
+
+    Attributes
+    ----------
+    step : int
+        Index from 0, given steps included.
+    seen : StepObservation or None
+        What there was to decide on; None where the weak model wrote no step.
+    weak, strong : str or None
+        Texts, where they are known.
+    strong_score : float or None
+        The PRM's score of the strong step, which came with a later call.
+    weak_tokens, strong_tokens : int or None
+        Generated; None where nobody counted.
+    recorded : {"keep", "regenerate"} or None
+        What was done; None of what was not routed.
+    true_class, strong_class : 0, 1, 2 or None
+        Of the weak and of the strong step, where truth is known.
+    note : {"given", "capped", "fallback", "failed"} or None
+        Why there was no decision, or not that of the policy.
+    asked : bool
+        Whether the policy was asked in spite of the note.
+    """
+
+    step: int
+    seen: StepObservation | None
+    weak: str | None = None
+    strong: str | None = None
+    strong_score: float | None = None
+    weak_tokens: int | None = None
+    strong_tokens: int | None = None
+    recorded: Action | None = None
+    true_class: StepClass | None = None
+    strong_class: StepClass | None = None
+    note: Note | None = None
+    asked: bool = True
+
+
+@dataclass(frozen=True)
+class Course:
+    """A solution as it happened.
+
+    Attributes
+    ----------
+    problem : str
+        Id, empty where there is none.
+    prompt : str or None
+    steps : tuple of CourseStep
+    end : TerminalRecord or None
+        How it ended, if it was routed.
+    given_scores : tuple of float
+        Scores of given steps, as far as the PRM saw them.
+    policy_hash : str or None
+        Of the rule that decided.
+    """
+
+    problem: str
+    prompt: str | None
+    steps: tuple[CourseStep, ...]
+    end: TerminalRecord | None = None
+    given_scores: tuple[float, ...] = field(default=())
+    policy_hash: str | None = None
+
+
+def course_of(solution: Solution, *, prompt: str | None = None, step_format: StepFormat = DEFAULT_FORMAT) -> Course:
+    """The course of a record, of scores, or of a typed solution.
+
+    Raises
+    ------
+    InputError
+        If there is no step, there are not as many texts as scores, or a score is none.
+    """
+    if isinstance(solution, SolutionRecord):
+        return _of_record(solution, prompt)
+    if isinstance(solution, TypedSolution):
+        texts: Sequence[str | None] = solution.steps
+        ended = solution.finished or step_format.answer(tuple(solution.steps)) is not None
+        return _typed(texts, solution.seen, prompt or solution.prompt, ended)
+    return _typed([None] * len(solution), solution, prompt, ended=True)
+
+
+# Typed ----------------------------------------------------------------------------------------------------------
+
+
+def _typed(texts: Sequence[str | None], seen: Sequence[float | Features], prompt: str | None, ended: bool) -> Course:
+    if not seen:
+        raise InputError("the solution has no step; expected one score a step at least")
+    if len(texts) != len(seen):
+        raise InputError(f"the solution has {len(texts)} steps and scores of {len(seen)}; expected one each")
+    last = len(seen) - 1
+    steps = tuple(
+        CourseStep(i, StepObservation(i, ended and i == last, features_of(given, i)), weak=text)
+        for i, (text, given) in enumerate(zip(texts, seen, strict=True))
+    )
+    return Course("", prompt, steps)
+
+
+def features_of(given: float | Features, step: int) -> dict[str, float]:
+    """Features of a step from its score or its features, checked.
+
+    Raises
+    ------
+    InputError
+        If a score lies outside [0, 1] or a log-probability above 0.
+    """
+    features = dict(given) if isinstance(given, Mapping) else {"score": given}
+    for name, value in features.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise InputError(f"step {step + 1}: {name} is {value!r}; expected a number")
+        if name == "score" and not 0.0 <= value <= 1.0:
+            raise InputError(f"step {step + 1}: the score is {value:g}; scores lie in [0, 1]")
+        if name in LOGPROBS and not value <= 0.0:
+            raise InputError(f"step {step + 1}: {name} is {value:g}; a log-probability is at most 0")
+    return {name: float(value) for name, value in features.items()}
+
+
+# Recorded -------------------------------------------------------------------------------------------------------
+
+
+def _of_record(record: SolutionRecord, prompt: str | None) -> Course:
+    end = record.terminal
+    given = tuple(CourseStep(i, None, weak=text, note="given", asked=False) for i, text in enumerate(end.prefix))
+    steps = tuple(
+        _recorded(item, score, is_last=index == len(record.decisions) - 1 and end.reason in ("answer", "no answer"))
+        for index, (item, score) in enumerate(zip(record.decisions, record.own_scores, strict=True))
+    )
+    scores = next((item.scoring.scores for item in record.decisions if item.scoring is not None), ())
+    return Course(end.problem, prompt, given + steps, end, scores[: len(given)], end.policy_hash)
+
+
+def _recorded(item: DecisionRecord, own_score: float | None, *, is_last: bool) -> CourseStep:
+    weak, strong = item.weak, item.strong
+    return CourseStep(
+        step=item.step,
+        seen=_observed(item, own_score, is_last=is_last),
+        weak=None if weak is None else weak.text,
+        strong=None if strong is None else strong.text,
+        strong_score=own_score if item.action == "regenerate" else None,
+        weak_tokens=None if weak is None else weak.tokens,
+        strong_tokens=None if strong is None else strong.tokens,
+        recorded=item.action,
+        true_class=None if weak is None else weak.true_class,
+        strong_class=None if strong is None else strong.true_class,
+        note="failed" if item.action is None else "capped" if item.capped else "fallback" if item.fallback else None,
+        asked=bool(item.features),
+    )
+
+
+def _observed(item: DecisionRecord, own_score: float | None, *, is_last: bool) -> StepObservation | None:
+    """What the router saw; where none was asked, what it would have seen of the weak step."""
+    weak = item.weak
+    if weak is None:
+        return None
+    if item.features:
+        features = {**item.features, **({} if item.score is None else {"score": item.score})}
+        return StepObservation(item.step, item.ended, features, weak.true_class)
+    features = {"tokens": float(weak.tokens)}
+    if weak.logprobs or not weak.tokens:
+        features |= logprob_features(weak.logprobs)
+    if item.action == "keep" and own_score is not None:
+        features["score"] = own_score
+    return StepObservation(
+        item.step, weak.stop == "end" or (is_last and item.action == "keep"), features, weak.true_class
+    )

@@ -1,0 +1,72 @@
+"""What drawings are drawn from: plain JSON values, so that a browser has nothing to compute."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from trim_pomdp.errors import InputError
+from trim_pomdp.inspection.solutions import Inspection, SeenStep, evidence_curve
+from trim_pomdp.policies import AlphaVectorRule, Rule
+
+
+def solution_state(inspection: Inspection, chosen: int | None = 0) -> dict[str, Any]:
+    """An inspection as JSON values.
+
+    Parameters
+    ----------
+    inspection : Inspection
+    chosen : int or None
+        Index of the step whose evidence curve is part of it; None leaves the curve out.
+
+    Returns
+    -------
+    dict
+        ``problem``, ``policy``, ``chosen``, ``steps`` (the fields of `SeenStep`), ``q_end``, and ``curve``: the fields
+        of `EvidenceCurve`, or None where there is none to draw.
+    """
+    end = inspection.end
+    return {
+        "problem": {
+            "id": inspection.problem,
+            "prompt": inspection.prompt,
+            "reference": None if end is None else end.reference,
+            "answer": None if end is None else end.answer,
+            "correct": None if end is None else end.correct,
+            "reason": None if end is None else end.reason,
+            "error": None if end is None else end.error,
+        },
+        "policy": policy_state(inspection.rule),
+        "chosen": chosen,
+        "steps": [step_state(item) for item in inspection.steps],
+        "q_end": inspection.q_end,
+        "curve": None if chosen is None else curve_state(inspection, chosen),
+    }
+
+
+def policy_state(rule: Rule) -> dict[str, Any]:
+    """What a drawing says of a policy."""
+    planned = isinstance(rule, AlphaVectorRule)
+    evidence = rule.evidence if isinstance(rule, AlphaVectorRule) else None
+    return {
+        "label": repr(rule),
+        "form": rule.form,
+        "tradeoff": rule.planned_tradeoff,
+        "reward": rule.reward if isinstance(rule, AlphaVectorRule) else None,
+        "evidence": (None if not planned and not rule.needs_score else "prm" if evidence is None else evidence.kind),
+    }
+
+
+def step_state(item: SeenStep) -> dict[str, Any]:
+    """A step as JSON values."""
+    fields = {name: getattr(item, name) for name in SeenStep.__dataclass_fields__}
+    tokens = {"weak": fields.pop("tokens_weak"), "strong": fields.pop("tokens_strong")}
+    return {**fields, "features": dict(item.features), "tokens": tokens}
+
+
+def curve_state(inspection: Inspection, step: int) -> dict[str, Any] | None:
+    """The evidence curve of a step as JSON values; None where there is none."""
+    try:
+        return asdict(evidence_curve(inspection, step))
+    except InputError:
+        return None
