@@ -1,0 +1,715 @@
+// The belief inspector: one solution, what was believed of each step, why it was kept or regenerated, what would flip it.
+//
+// drawInspector(root, state, on) draws `solution_state` of Python and returns update(state), with update.stop().
+// It computes nothing of the model: what the reader does goes to `on`, and what comes back is drawn.
+//   on.choose(step)         another step was chosen; without it the steps can still be walked, the curve is left out
+//   on.score(step, value)   the value of the curve's axis was moved; without it the curve has no handle
+//   on.budget(index), on.belief(index), on.reset()
+// state.controls (optional): {"budgets": {"labels": [...], "chosen": i, "note": text}, "beliefs": {"labels": [...],
+//   "chosen": i}, "edited": bool}; either may be null.
+
+const CLASSES = ["right so far", "derailed earlier", "first error here"];
+const BRIEF_CLASSES = ["right", "derailed", "first error"];
+const CLASS_NAMES = ["S0", "S1", "S2"];
+const TYPING_MS = 700;
+
+function drawInspector(root, state, on = {}) {
+  root.classList.add("tp-root", "tp-inspector");
+  setAttributes(root, { "data-lm-suppress-shortcuts": "true", role: "region", "aria-label": "Belief inspector" });
+  const view = { state, on, chosen: state.chosen || 0, root };
+  const body = node("div", { class: "tp-frame" });
+  fill(root, body);
+  view.tip = tooltip(root);
+  const parts = [inspectorHead(view), inspectorControls(view)];
+  const left = inspectorSteps(view);
+  const right = node("div", { class: "tp-right" });
+  const charts = [overSteps(view, right), decisionPanel(view, right)];
+  body.append(
+    ...parts.map((part) => part.element),
+    node("div", { class: "tp-body" }, left.element, right),
+  );
+  const all = [...parts, left, ...charts];
+  view.choose = (step) => {
+    const last = view.state.steps.length - 1;
+    const wanted = Math.min(last, Math.max(0, step));
+    if (wanted === view.chosen) return;
+    view.chosen = wanted;
+    all.forEach((part) => part.update());
+    on.choose?.(wanted);
+  };
+  const keys = walkByKeys(view);
+  root.addEventListener("keydown", keys);
+  all.forEach((part) => part.update());
+  const update = (next) => {
+    const another = next.problem.id !== view.state.problem.id;
+    view.state = next;
+    view.chosen = Math.min(next.chosen || 0, Math.max(0, next.steps.length - 1));
+    if (another) view.logOdds = undefined;
+    all.forEach((part) => part.update());
+  };
+  update.stop = () => {
+    root.removeEventListener("keydown", keys);
+    all.forEach((part) => part.stop?.());
+  };
+  return update;
+}
+
+// Arrows walk the steps, Home and End go to the ends, digits jump ("12" typed quickly is step 12).
+function walkByKeys(view) {
+  let typed = "";
+  let typedAt = 0;
+  return (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (/^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
+    const last = view.state.steps.length - 1;
+    const moves = {
+      ArrowDown: view.chosen + 1,
+      ArrowRight: view.chosen + 1,
+      ArrowUp: view.chosen - 1,
+      ArrowLeft: view.chosen - 1,
+      Home: 0,
+      End: last,
+    };
+    if (event.key in moves) {
+      view.choose(moves[event.key]);
+    } else if (/^[0-9]$/.test(event.key)) {
+      const fresh = event.timeStamp - typedAt > TYPING_MS || Number(typed + event.key) > last + 1;
+      typed = fresh ? event.key : typed + event.key;
+      typedAt = event.timeStamp;
+      if (Number(typed) >= 1) view.choose(Number(typed) - 1);
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+}
+
+// ---- what was asked, and what came of it -------------------------------------------------------------------------
+
+function inspectorHead(view) {
+  const name = node("span", { class: "tp-problem" });
+  const verdict = node("span", { class: "tp-verdict" });
+  const outcome = node("span", { class: "tp-outcome" });
+  const prompt = node("p", { class: "tp-prompt" });
+  const top = node("div", { class: "tp-head-line" }, name, verdict, outcome);
+  const element = node("header", { class: "tp-head" }, top, prompt);
+  const update = () => {
+    const problem = view.state.problem;
+    setText(name, problem.id || "solution");
+    const verdicts = { true: ["✓ right", "tp-is-right"], false: ["✗ wrong", "tp-is-wrong"] };
+    const [text, look] = problem.error ? ["failed", "tp-is-wrong"] : verdicts[problem.correct] || ["", ""];
+    setText(verdict, text);
+    verdict.className = `tp-verdict ${look}`;
+    verdict.hidden = !text;
+    setText(outcome, outcomeText(view.state));
+    setText(prompt, problem.prompt || "");
+    prompt.hidden = !problem.prompt;
+  };
+  return { element, update };
+}
+
+function outcomeText(state) {
+  const problem = state.problem;
+  const parts = [];
+  if (problem.error) parts.push(problem.error);
+  else if (isText(problem.answer)) parts.push(`answer ${problem.answer}`);
+  else if (isText(problem.reason)) parts.push(`no answer (${problem.reason})`);
+  if (isText(problem.reference) && problem.correct !== true) parts.push(`reference ${problem.reference}`);
+  if (isNumber(state.q_end)) parts.push(`believed right ${chance(state.q_end)}`);
+  return parts.join(" · ");
+}
+
+function isText(value) {
+  return value !== null && value !== undefined && value !== "";
+}
+
+// ---- budget, belief, reset ---------------------------------------------------------------------------------------
+
+function inspectorControls(view) {
+  const policy = node("span", { class: "tp-policy" });
+  const budget = node("input", { type: "range", min: 0, step: 1, "aria-label": "budget" });
+  const budgetText = node("output", { class: "tp-budget" });
+  const budgetBox = node("label", { class: "tp-control" }, "budget", budget, budgetText);
+  const belief = node("select", { "aria-label": "belief" });
+  const beliefBox = node("label", { class: "tp-control" }, "belief", belief);
+  const reset = node("button", { type: "button", class: "tp-reset" }, "undo changes");
+  const note = node("span", { class: "tp-note" });
+  const element = node("div", { class: "tp-controls" }, budgetBox, beliefBox, policy, note, reset);
+  const moved = oncePerFrame((index) => view.on.budget?.(index));
+  budget.addEventListener("input", () => {
+    setText(budgetText, view.state.controls.budgets.labels[Number(budget.value)]);
+    moved(Number(budget.value));
+  });
+  belief.addEventListener("change", () => view.on.belief?.(belief.selectedIndex));
+  reset.addEventListener("click", () => view.on.reset?.());
+  const update = () => {
+    const { budgets, beliefs, edited } = view.state.controls || {};
+    budgetBox.hidden = !budgets;
+    beliefBox.hidden = !beliefs;
+    if (budgets) {
+      budget.max = String(budgets.labels.length - 1);
+      // The answer to an earlier move must not pull back a thumb that has moved on.
+      if (view.root.getRootNode().activeElement !== budget) budget.value = String(budgets.chosen);
+      setText(budgetText, budgets.labels[Number(budget.value)] || "");
+      setAttributes(budget, { "aria-valuetext": budgets.labels[Number(budget.value)] });
+    }
+    if (beliefs) {
+      const known = [...belief.options].map((option) => option.textContent);
+      if (known.join("\n") !== beliefs.labels.join("\n")) {
+        fill(belief, ...beliefs.labels.map((label) => node("option", {}, label)));
+      }
+      belief.selectedIndex = beliefs.chosen;
+    }
+    setText(policy, policyText(view.state.policy));
+    setAttributes(policy, { title: view.state.policy.label });
+    setText(note, (budgets && budgets.note) || "");
+    note.hidden = !note.textContent;
+    reset.hidden = !view.on.reset;
+    reset.disabled = !edited;
+  };
+  return { element, update };
+}
+
+const FORMS = { alpha_vectors: "planned policy", threshold: "threshold rule", posterior: "posterior rule", mixed: "mixture" };
+const EVIDENCE = { prm: "PRM scores", logprob: "log-probabilities", "prm+logprob": "PRM scores and log-probabilities" };
+
+function policyText(policy) {
+  const parts = [FORMS[policy.form] || policy.form];
+  if (isNumber(policy.tradeoff)) parts.push(`λ ${brief(policy.tradeoff)}`);
+  if (policy.evidence) parts.push(`sees ${EVIDENCE[policy.evidence] || policy.evidence}`);
+  return parts.join(" · ");
+}
+
+// ---- the steps, coloured by belief -------------------------------------------------------------------------------
+
+function inspectorSteps(view) {
+  const name = uniqueName("steps");
+  const list = node("div", { class: "tp-steps", role: "listbox", tabindex: 0, "aria-label": "Steps of the solution" });
+  const element = node("div", { class: "tp-left" }, list);
+  let rows = [];
+  const update = () => {
+    const steps = view.state.steps;
+    if (rows.length !== steps.length) {
+      rows = steps.map((_, index) => stepRow(view, index, `${name}-${index}`));
+      fill(list, ...rows.map((row) => row.item));
+    }
+    const firstOther = steps.findIndex((step) => step.hypothetical);
+    rows.forEach((row, index) => row.update(steps[index], index === view.chosen, index === firstOther));
+    setAttributes(list, { "aria-activedescendant": rows.length ? `${name}-${view.chosen}` : null });
+    if (rows.length && list.dataset.shown !== String(view.chosen)) {
+      list.dataset.shown = String(view.chosen);
+      keepInSight(list, rows[view.chosen].item);
+    }
+  };
+  return { element, update };
+}
+
+// Scrolls the list alone, never the page around it.
+function keepInSight(list, item) {
+  const [frame, place] = [list.getBoundingClientRect(), item.getBoundingClientRect()];
+  const spare = 28;
+  if (place.top < frame.top + spare) list.scrollTop -= frame.top + spare - place.top;
+  else if (place.bottom > frame.bottom - spare) {
+    list.scrollTop += Math.min(place.bottom - frame.bottom + spare, place.top - frame.top - spare);
+  }
+}
+
+function stepRow(view, index, id) {
+  const strip = CLASS_NAMES.map((_, kind) => node("span", { class: `tp-part tp-part-${kind}` }));
+  const number = node("span", { class: "tp-number" }, String(index + 1));
+  const gutter = node("span", { class: "tp-gutter" }, number, node("span", { class: "tp-strip" }, ...strip));
+  const author = node("span", { class: "tp-author" });
+  const belief = node("span", { class: "tp-belief" });
+  const score = node("span", { class: "tp-score" });
+  const decision = node("span", { class: "tp-decision" });
+  const edited = node("span", { class: "tp-edited" }, "edited");
+  const truth = node("span", { class: "tp-truth" });
+  const line = node("div", { class: "tp-step-line" }, decision, belief, score, truth, edited, author);
+  const text = node("div", { class: "tp-text" });
+  const draftText = node("div", { class: "tp-text" });
+  const draft = node("div", { class: "tp-draft" }, node("div", { class: "tp-draft-head" }, "weak draft, replaced"), draftText);
+  const other = node("div", { class: "tp-other" }, "What follows was recorded after another step");
+  const box = node("div", { class: "tp-step-box" }, gutter, node("div", { class: "tp-step-main" }, line, text, draft));
+  const item = node("div", { class: "tp-step", role: "option", id }, other, box);
+  box.addEventListener("click", () => {
+    const selection = document.getSelection();
+    if (selection && !selection.isCollapsed && item.contains(selection.anchorNode)) return;
+    view.choose(index);
+  });
+  const update = (step, chosen, firstOther) => {
+    setAttributes(item, { "aria-selected": String(chosen) });
+    item.classList.toggle("tp-chosen", chosen);
+    item.classList.toggle("tp-hypothetical", Boolean(step.hypothetical));
+    other.hidden = !firstOther;
+    const shares = step.belief || step.prior;
+    strip.forEach((part, kind) => {
+      part.style.flexGrow = shares ? String(shares[kind]) : "0";
+    });
+    setText(author, authorText(step));
+    author.className = `tp-author tp-by-${step.author}`;
+    const likely = shares ? shares.indexOf(Math.max(...shares)) : -1;
+    setText(belief, likely < 0 ? "" : `${BRIEF_CLASSES[likely]} ${chance(shares[likely])}`);
+    belief.className = `tp-belief tp-most-${likely}`;
+    setText(score, scoreText(step));
+    score.hidden = !score.textContent;
+    setText(decision, decisionText(step));
+    decision.className = `tp-decision tp-${step.action || "none"}`;
+    decision.hidden = !step.action;
+    setText(truth, isNumber(step.true_class) ? `truth: ${BRIEF_CLASSES[step.true_class]}` : "");
+    truth.hidden = !truth.textContent;
+    edited.hidden = !step.edited;
+    setText(text, isText(step.text) ? step.text : missingText(step));
+    text.classList.toggle("tp-missing", !isText(step.text));
+    draft.hidden = !isText(step.draft);
+    setText(draftText, step.draft || "");
+  };
+  return { item, update };
+}
+
+function authorText(step) {
+  if (step.note === "failed" || !step.author) return "nobody";
+  return step.author === "given" ? "given" : `by ${step.author}`;
+}
+
+function scoreText(step) {
+  if (isNumber(step.score)) return `score ${chance(step.score)}`;
+  return isNumber(step.evidence) ? `evidence ${chance(step.evidence)}` : "";
+}
+
+// Why there is nothing to read.
+function missingText(step) {
+  if (step.author === "strong") return "a strong step that was never written";
+  return step.note === "failed" ? "an error came first" : "text not known";
+}
+
+function decisionText(step) {
+  const words = { keep: "● keep", regenerate: "▲ regenerate" };
+  const other = isText(step.recorded_action) && step.recorded_action !== step.action;
+  return `${words[step.action] || ""}${other ? ` (recorded: ${step.recorded_action})` : ""}`;
+}
+
+// ---- belief, q, gain and price over the steps --------------------------------------------------------------------
+
+function overSteps(view, parent) {
+  const names = CLASSES.map((name, kind) =>
+    node("span", { class: "tp-key" }, node("span", { class: `tp-swatch tp-part-${kind}` }), `${CLASS_NAMES[kind]} ${name}`),
+  );
+  const q = node("span", { class: "tp-key" }, node("span", { class: "tp-key-mark" }, "◆"), "q, right before the step");
+  const first = node("section", { class: "tp-card" }, node("div", { class: "tp-keys" }, ...names, q));
+  const marks = [
+    node("span", { class: "tp-key" }, node("span", { class: "tp-swatch tp-fill-weak" }), "gain, kept"),
+    node("span", { class: "tp-key" }, node("span", { class: "tp-swatch tp-fill-strong" }), "gain ▲ regenerated"),
+    node("span", { class: "tp-key" }, node("span", { class: "tp-key-mark" }, "━"), "price"),
+    node("span", { class: "tp-key tp-soft" }, "points of 100 for a right answer"),
+  ];
+  const second = node("section", { class: "tp-card" }, node("div", { class: "tp-keys" }, ...marks));
+  parent.append(first, second);
+  const margin = { top: 8, bottom: 22, left: 40, right: 8 };
+  const beliefs = plot(first, { height: 150, margin, label: "Belief over the steps" }, (area) => drawBeliefs(view, area));
+  const gains = plot(second, { height: 130, margin, label: "Gain and price over the steps" }, (area) => drawGains(view, area));
+  [beliefs, gains].forEach((chart) => chooseByPointer(view, chart));
+  const update = () => {
+    const hasBelief = view.state.steps.some((step) => step.belief || step.prior);
+    const hasGain = view.state.steps.some((step) => isNumber(step.gain));
+    first.hidden = !hasBelief;
+    second.hidden = !hasGain;
+    beliefs.paint();
+    gains.paint();
+    setAttributes(beliefs.element, { "aria-label": beliefsInWords(view.state) });
+    setAttributes(gains.element, { "aria-label": gainsInWords(view.state) });
+  };
+  return { update, stop: () => [beliefs, gains].forEach((chart) => chart.stop()) };
+}
+
+function beliefsInWords(state) {
+  const parts = state.steps.map((step) => (step.belief ? `step ${step.step + 1} ${chance(step.belief[0])}` : ""));
+  return `Belief that the step is right, by step: ${parts.filter(Boolean).join(", ")}`;
+}
+
+function gainsInWords(state) {
+  const known = state.steps.filter((step) => isNumber(step.gain));
+  return `Gain against price, by step: ${known.map((step) => `step ${step.step + 1} ${brief(step.gain)} against ${brief(step.price)}`).join(", ")}`;
+}
+
+function stepBands(view, area) {
+  const count = view.state.steps.length;
+  // Few steps stand together at the left, so that a bar does not grow to a wall.
+  const right = Math.min(area.right, area.left + count * 84);
+  return bandScale(count, [area.left, right]);
+}
+
+function stepAxis(view, area, bands) {
+  const group = shape("g", { class: "tp-axis" });
+  const every = Math.max(1, Math.ceil(22 / bands.width));
+  view.state.steps.forEach((step, index) => {
+    const chosen = index === view.chosen;
+    if (!chosen && (index % every !== 0 || Math.abs(index - view.chosen) * bands.width < 18)) return;
+    const at = { x: bands(index), y: area.bottom + 15, "text-anchor": "middle", class: chosen ? "tp-tick-chosen" : null };
+    group.append(shape("text", at, String(index + 1)));
+  });
+  area.back.append(group);
+}
+
+function chosenBand(view, area, bands) {
+  const at = { x: bands(view.chosen) - bands.width / 2, width: bands.width, y: area.top - 4, height: area.bottom - area.top + 4 };
+  area.back.append(shape("rect", { class: "tp-column", ...at }));
+}
+
+function hypotheticalMark(view, area, bands) {
+  const first = view.state.steps.findIndex((step) => step.hypothetical);
+  if (first < 0) return;
+  const x = bands(first) - bands.width / 2;
+  area.back.append(shape("line", { class: "tp-breaks", x1: x, x2: x, y1: area.top - 6, y2: area.bottom }));
+}
+
+function drawBeliefs(view, area) {
+  const { steps, q_end: end } = view.state;
+  const bands = stepBands(view, area);
+  const y = linearScale([0, 1], [area.bottom, area.top]);
+  view.fills ||= new WeakMap();
+  if (!view.fills.has(area)) view.fills.set(area, classFills(area.svg));
+  const fills = view.fills.get(area);
+  chosenBand(view, area, bands);
+  axisLeft(area, y, { ticks: [0, 0.5, 1] });
+  stepAxis(view, area, bands);
+  const width = Math.min(26, bands.width * 0.72);
+  steps.forEach((step, index) => {
+    const shares = step.belief || step.prior;
+    if (!shares) return;
+    let top = 1;
+    // S0 stands at the bottom: the higher the blue, the likelier right.
+    [2, 1, 0].forEach((kind) => {
+      const place = { x: bands(index) - width / 2, width, y: y(top), height: Math.max(0, y(top - shares[kind]) - y(top)) };
+      top -= shares[kind];
+      area.back.append(shape("rect", { fill: fills[kind], class: step.hypothetical ? "tp-faint" : null, ...place }));
+    });
+  });
+  const q = steps.map((step) => step.q);
+  const xs = steps.map((_, index) => bands(index) - bands.width / 2);
+  if (isNumber(end) && q.some(isNumber)) {
+    q.push(end);
+    xs.push(bands(steps.length - 1) + bands.width / 2);
+  }
+  const points = xs.map((x, index) => [x, isNumber(q[index]) ? y(q[index]) : null]);
+  area.back.append(shape("path", { class: "tp-halo", fill: "none", d: pathOf(points) }));
+  area.back.append(shape("path", { class: "tp-q", fill: "none", d: pathOf(points) }));
+  const size = Math.max(1.8, Math.min(3.6, bands.width / 5));
+  points.filter(([, place]) => place !== null).forEach(([x, place]) => area.back.append(markAt("diamond", x, place, size, { class: "tp-q-mark" })));
+  hypotheticalMark(view, area, bands);
+}
+
+function drawGains(view, area) {
+  const steps = view.state.steps;
+  const bands = stepBands(view, area);
+  const y = gainScale(view.state, steps.map((step) => step.gain), [area.bottom, area.top]);
+  chosenBand(view, area, bands);
+  axisLeft(area, y, {});
+  stepAxis(view, area, bands);
+  const look = (index) => {
+    const step = steps[index];
+    return { class: `${step.action === "regenerate" ? "tp-fill-strong" : "tp-fill-weak"}${step.hypothetical ? " tp-faint" : ""}` };
+  };
+  drawBars(area.back, steps.map((step) => step.gain), bands, y, { attributes: look, share: 0.72 });
+  const half = Math.min(16, bands.width * 0.46);
+  steps.forEach((step, index) => {
+    const x = bands(index);
+    if (isNumber(step.price)) {
+      area.back.append(shape("line", { class: "tp-price", x1: x - half, x2: x + half, y1: y(step.price), y2: y(step.price) }));
+    }
+    if (step.action === "regenerate" && isNumber(step.gain)) {
+      area.back.append(markAt("up", x, y(Math.max(step.gain, 0)) - 7, Math.min(4, bands.width / 4), { class: "tp-strong-mark" }));
+    }
+  });
+  hypotheticalMark(view, area, bands);
+}
+
+// Gains reach from thousandths to dozens of points; what matters happens where they meet the price.
+function gainScale(state, gains, range) {
+  const prices = state.steps.map((step) => step.price).filter((price) => isNumber(price) && price > 0);
+  const [low, high] = extent([...gains, ...state.steps.map((step) => step.price), 0]);
+  const middle = prices.length ? prices.sort((a, b) => a - b)[Math.floor(prices.length / 2)] : Math.max(high / 10, 0.1);
+  const most = Math.max(high, middle * 2) * 1.15;
+  if (most < middle * 8) return linearScale([Math.min(0, low), most], range);
+  const unit = 10 ** Math.floor(Math.log10(middle));
+  return signedLogScale([Math.min(0, low), most], range, unit);
+}
+
+function chooseByPointer(view, chart) {
+  const stepAt = (event) => {
+    const x = event.clientX - chart.element.getBoundingClientRect().left;
+    return stepBands(view, chart.area).invert(x);
+  };
+  chart.element.addEventListener("click", (event) => view.choose(stepAt(event)));
+  chart.element.addEventListener("pointermove", (event) => {
+    if (event.pointerType === "mouse") view.tip.show(event, stepInWords(view.state.steps[stepAt(event)]));
+  });
+  chart.element.addEventListener("pointerleave", () => view.tip.hide());
+}
+
+function stepInWords(step) {
+  const lines = [`Step ${step.step + 1}: ${step.action || "no decision"}, ${authorText(step)}`];
+  const seen = scoreText(step);
+  if (seen) lines.push(seen);
+  if (isNumber(step.q)) lines.push(`q before ${chance(step.q)}`);
+  if (step.belief) lines.push(CLASS_NAMES.map((name, kind) => `${name} ${chance(step.belief[kind])}`).join("  "));
+  if (isNumber(step.gain)) lines.push(`gain ${brief(step.gain)}, price ${brief(step.price)}`);
+  return lines;
+}
+
+// ---- the chosen step: what was decided, and what would flip it ---------------------------------------------------
+
+function decisionPanel(view, parent) {
+  const title = node("h3", { class: "tp-title" });
+  const words = node("p", { class: "tp-words", "aria-live": "polite" });
+  const facts = node("dl", { class: "tp-facts" });
+  const hint = node("p", { class: "tp-note" });
+  const place = node("div", { class: "tp-curve" });
+  const element = node("section", { class: "tp-card" }, title, words, facts, place, hint);
+  parent.append(element);
+  const handle = scoreHandle(view);
+  const margin = { top: 22, bottom: 52, left: 40, right: 12 };
+  const chart = plot(place, { height: 214, margin, role: "group", label: "Evidence curve" }, (area) => {
+    area.front.append(handle.element);
+    drawCurve(view, area, handle);
+  });
+  handle.listen(chart);
+  const update = () => {
+    const step = view.state.steps[view.chosen];
+    element.hidden = !step;
+    if (!step) return;
+    const curve = currentCurve(view);
+    setText(title, `Step ${view.chosen + 1}: ${decisionTitle(step)}`);
+    fillWords(words, step, curve);
+    fill(facts, ...decisionFacts(step));
+    place.hidden = !curve;
+    setText(hint, curve && view.on.score ? `Drag the handle, or move it with ← →, to see what another ${curve.axis === "score" ? "score" : "evidence score"} would change.` : "");
+    hint.hidden = !hint.textContent;
+    chart.paint();
+  };
+  return { update, stop: chart.stop };
+}
+
+function currentCurve(view) {
+  const curve = view.state.curve;
+  return curve && curve.step === view.chosen ? curve : null;
+}
+
+function decisionTitle(step) {
+  if (!step.action) return "nothing was decided here";
+  if (!isNumber(step.gain) || !isNumber(step.price)) return step.action;
+  return `${step.action}, gain ${brief(step.gain)} ${step.gain > step.price ? ">" : "≤"} price ${brief(step.price)}`;
+}
+
+// What flips the decision, as the eye looks for it: the number in bold.
+function fillWords(element, step, curve) {
+  if (!step.action) return fill(element);
+  const opposite = step.action === "keep" ? "regenerate" : "keep";
+  const verb = step.action === "keep" ? "Keeps" : "Regenerates";
+  const flips = [["score", step.flip_score, step.score], ["evidence score", step.flip_evidence, step.evidence]];
+  const known = flips.filter(([, value]) => isNumber(value));
+  if (!known.length) {
+    if (!curve) return fill(element, `${verb}.`);
+    return fill(element, `${verb}; no other ${curve.axis === "score" ? "score" : "evidence"} would change that here.`);
+  }
+  const parts = known.flatMap(([name, value, seen], index) => [
+    `${index ? ", or" : ""} at ${name === "score" ? "a score" : "an evidence score"} ${isNumber(seen) && seen < value ? "from" : "below"} `,
+    node("b", {}, flipText(value)),
+    isNumber(seen) && seen < value ? " on" : "",
+  ]);
+  return fill(element, `${verb}; would ${opposite}`, ...parts, ".");
+}
+
+function flipText(value) {
+  return value > 0.99 || value < 0.01 ? figure(value, 4) : figure(value, 2);
+}
+
+function decisionFacts(step) {
+  const facts = [
+    ["q before", chance(step.q)],
+    ["q if kept", chance(step.q_keep)],
+    ["q if regenerated", chance(step.q_regenerate)],
+    ["weak tokens", step.tokens && isNumber(step.tokens.weak) ? figure(step.tokens.weak, 0) : "–"],
+    ["strong tokens", step.tokens && isNumber(step.tokens.strong) ? figure(step.tokens.strong, 0) : "–"],
+  ];
+  if (step.belief) CLASS_NAMES.forEach((name, kind) => facts.splice(1 + kind, 0, [name, chance(step.belief[kind])]));
+  return facts.filter(([, value]) => value !== "–").map(([name, value]) => node("div", {}, node("dt", {}, name), node("dd", {}, value)));
+}
+
+// Scores close to certainty are told apart in log-odds; the scale of a solution stays while it is dragged.
+function curveScale(view, curve, range) {
+  if (view.logOdds === undefined) {
+    const seen = view.state.steps.map((step) => (curve.axis === "score" ? step.score : step.evidence)).filter(isNumber);
+    view.logOdds = seen.filter((value) => value > 0.98 || value < 0.02).length > seen.length / 2;
+  }
+  const [low, high] = extent(curve.x);
+  if (!view.logOdds) {
+    const scale = linearScale([Math.min(0, low), Math.max(1, high)], range);
+    scale.inside = (value) => Math.min(Math.max(1, high), Math.max(Math.min(0, low), value));
+    return scale;
+  }
+  const edge = 1e-4;
+  const inside = (value) => Math.min(1 - edge, Math.max(edge, value));
+  const logit = (value) => Math.log(inside(value) / (1 - inside(value)));
+  const inner = linearScale([logit(0), logit(1)], range);
+  const scale = (value) => inner(logit(value));
+  scale.invert = (x) => 1 / (1 + Math.exp(-inner.invert(x)));
+  scale.inside = inside;
+  scale.isLogOdds = true;
+  scale.ticks = () => [0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999];
+  return scale;
+}
+
+function drawCurve(view, area, handle) {
+  const curve = currentCurve(view);
+  if (!curve) return;
+  const x = curveScale(view, curve, [area.left, area.right]);
+  const y = gainScale(view.state, curve.gain, [area.bottom, area.top]);
+  area.x = x;
+  const line = stepped(curve);
+  shadeRegions(area, curve, line.ends, x);
+  const weighs = curve.gain.some(isNumber);
+  if (weighs) axisLeft(area, y, { label: "gain and price, points" });
+  beliefStrip(view, area, line, x);
+  curveAxis(area, curve, x);
+  drawLine(area.back, line.x, line.price, x, y, { class: "tp-price-line" });
+  drawLine(area.back, line.x, line.gain, x, y, { class: "tp-gain-line" });
+  if (weighs) lineNames(area, curve, x, y);
+  curve.flips.forEach((value) => {
+    area.back.append(shape("line", { class: "tp-flip", x1: x(value), x2: x(value), y1: area.top - 4, y2: area.bottom }));
+    area.back.append(shape("text", { class: "tp-flip-text", x: x(value), y: area.top - 8, "text-anchor": anchorAt(x(value), area) }, `flips at ${flipText(value)}`));
+  });
+  handle.place(curve, x, y);
+}
+
+function anchorAt(x, area) {
+  if (x < area.left + 60) return "start";
+  return x > area.right - 60 ? "end" : "middle";
+}
+
+// What is said of a point holds up to the next one: every point twice, at both ends of its piece.
+function stepped(curve) {
+  const ends = [...curve.x.slice(1), Math.max(1, curve.x[curve.x.length - 1])];
+  const twice = (values) => values.flatMap((value) => [value, value]);
+  return {
+    x: curve.x.flatMap((value, index) => [value, ends[index]]),
+    gain: twice(curve.gain),
+    price: twice(curve.price),
+    belief: twice(curve.belief),
+    ends,
+  };
+}
+
+// Where it would regenerate: shaded, and said in words.
+function shadeRegions(area, curve, ends, x) {
+  let from = null;
+  curve.regenerate.forEach((there, index) => {
+    if (there && from === null) from = index;
+    if (!there || (curve.regenerate[index + 1] && index + 1 < curve.x.length)) return;
+    const left = x(curve.x[from]);
+    const width = Math.max(0, x(ends[index]) - left);
+    from = null;
+    area.back.append(shape("rect", { class: "tp-region", x: left, width, y: area.top - 4, height: area.bottom - area.top + 4 }));
+    if (width < 90) return;
+    const at = { class: "tp-region-text", x: left + width / 2, y: area.bottom - 8, "text-anchor": "middle" };
+    area.back.append(shape("text", at, "▲ regenerates"));
+  });
+}
+
+// Under the axis: what would be believed of the step at each score.
+function beliefStrip(view, area, curve, x) {
+  view.stripFills ||= classFills(area.svg);
+  const y = linearScale([0, 1], [area.bottom + 15, area.bottom + 3]);
+  const known = curve.x.filter((_, index) => curve.belief[index]);
+  const rows = curve.belief.filter(Boolean);
+  if (!rows.length) return;
+  const s0 = rows.map((row) => row[0]);
+  const upToS1 = rows.map((row) => row[0] + row[1]);
+  drawBand(area.back, known, s0.map(() => 0), s0, x, y, { fill: view.stripFills[0] });
+  drawBand(area.back, known, s0, upToS1, x, y, { fill: view.stripFills[1] });
+  drawBand(area.back, known, upToS1, rows.map(() => 1), x, y, { fill: view.stripFills[2] });
+}
+
+function curveAxis(area, curve, x) {
+  const below = { ...area, bottom: area.bottom + 15, back: area.back };
+  const name = curve.axis === "score" ? "score of the step" : "evidence score of the step";
+  axisBottom(below, x, { label: x.isLogOdds ? `${name}, evenly in log-odds` : name });
+}
+
+function lineNames(area, curve, x, y) {
+  const last = curve.x.length - 1;
+  const price = { class: "tp-line-name", x: area.right, y: y(curve.price[last]) - 6, "text-anchor": "end" };
+  area.back.append(shape("text", price, "price"));
+  const peak = curve.gain.indexOf(Math.max(...curve.gain.filter(isNumber)));
+  const gain = { class: "tp-line-name", x: Math.min(area.right - 30, x(curve.x[peak]) + 6), y: Math.max(area.top + 10, y(curve.gain[peak]) + 14) };
+  area.back.append(shape("text", gain, "gain"));
+}
+
+// The handle on the current value: dragged by pointer, moved by arrows (with Shift by more), a slider to screen readers.
+function scoreHandle(view) {
+  const line = shape("line", { class: "tp-handle-line" });
+  const knob = shape("circle", { class: "tp-handle-knob", r: 7 });
+  const grip = shape("rect", { class: "tp-handle-grip", width: 32 });
+  const label = shape("text", { class: "tp-handle-text" });
+  const element = shape("g", { class: "tp-handle" }, grip, line, knob, label);
+  const known = { curve: null, x: null, value: null };
+  const send = (value) => {
+    known.value = known.x.inside(value);
+    view.on.score(known.curve.step, known.value);
+  };
+  const place = (curve, x, y) => {
+    Object.assign(known, { curve, x, y, value: curve.at });
+    const shown = isNumber(curve.at);
+    element.style.display = shown ? "" : "none";
+    if (!shown) return;
+    const at = x(curve.at);
+    const step = view.state.steps[curve.step];
+    const area = known.area;
+    setAttributes(line, { x1: at, x2: at, y1: area.top, y2: area.bottom });
+    setAttributes(knob, { cx: at, cy: isNumber(step.gain) ? y(step.gain) : area.top });
+    setAttributes(grip, { x: at - 16, y: area.top - 10, height: area.bottom - area.top + 28 });
+    const movable = Boolean(view.on.score);
+    element.classList.toggle("tp-movable", movable);
+    setAttributes(element, movable ? sliderAttributes(curve) : { role: null, tabindex: null });
+    setAttributes(label, { x: at + (at > area.right - 60 ? -11 : 11), y: area.top + 10, "text-anchor": at > area.right - 60 ? "end" : "start" });
+    setText(label, shownValue(curve.at));
+  };
+  const listen = (chart) => {
+    known.area = chart.area;
+    draggable(chart.element, {
+      start: (x, y, event) => {
+        if (!view.on.score || !known.curve || !isNumber(known.curve.at)) return false;
+        if (Math.abs(x - known.x(known.curve.at)) > (event.pointerType === "touch" ? 28 : 18)) return false;
+        element.focus({ preventScroll: true });
+        element.classList.add("tp-dragged");
+        return true;
+      },
+      move: (x) => send(known.x.invert(x)),
+      end: () => element.classList.remove("tp-dragged"),
+    });
+    element.addEventListener("keydown", (event) => {
+      const direction = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+      if (!direction || !view.on.score || !known.curve) return;
+      event.preventDefault();
+      event.stopPropagation();
+      const width = (known.area.right - known.area.left) / 100;
+      const from = known.x(known.value);
+      send(known.x.invert(from + direction * width * (event.shiftKey ? 10 : 1)));
+    });
+  };
+  return { element, place, listen };
+}
+
+function sliderAttributes(curve) {
+  return {
+    role: "slider",
+    tabindex: 0,
+    "aria-label": `${curve.axis} of step ${curve.step + 1}`,
+    "aria-valuemin": 0,
+    "aria-valuemax": 1,
+    "aria-valuenow": curve.at.toFixed(4),
+    "aria-valuetext": shownValue(curve.at),
+  };
+}
+
+function shownValue(value) {
+  return value > 0.99 || value < 0.01 ? figure(value, 4) : figure(value, 3);
+}
