@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.inspection.drawing import curve_state, solution_state
+from trim_pomdp.inspection.drawing import solution_state
+from trim_pomdp.inspection.flips import EvidenceCurve
 from trim_pomdp.inspection.packing import compact
 from trim_pomdp.inspection.runs import RecordedRun
-from trim_pomdp.inspection.solutions import Inspection
+from trim_pomdp.inspection.solutions import Inspection, evidence_curve
 from trim_pomdp.policies import PolicyArtifact
 from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord
 
@@ -118,33 +119,40 @@ def _difference(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, 
 
 
 def _curves(seen: Inspection, points: int) -> list[Any]:
-    return [compact(thinned(curve_state(seen, step), points), _CURVE_DIGITS) for step in range(len(seen.steps))]
+    curves: list[Any] = []
+    for step in range(len(seen.steps)):
+        try:
+            curves.append(compact(thinned(evidence_curve(seen, step), points), _CURVE_DIGITS))
+        except InputError:  # nothing was decided, or on no score
+            curves.append(None)
+    return curves
 
 
-def thinned(curve: Mapping[str, Any] | None, points: int) -> dict[str, Any] | None:
-    """An evidence curve at fewer points; its ends stay, and those on both sides of every flip.
+def thinned(curve: EvidenceCurve, points: int) -> dict[str, Any]:
+    """An evidence curve as JSON values, at fewer points; its ends stay, and those on both sides of every flip.
 
     Parameters
     ----------
-    curve : mapping or None
-        `trim_pomdp.inspection.drawing.curve_state`.
+    curve : EvidenceCurve
     points : int
         How many to keep about.
     """
-    if curve is None:
-        return None
-    count = len(curve["x"])
-    stride = max(count // points, 1)
-    kept = {0, count - 1, *range(0, count, stride)}
-    actions = curve["regenerate"]
+    count = len(curve.x)
+    kept = {0, count - 1, *range(0, count, max(count // points, 1))}
     for index in range(1, count):
-        if actions[index] != actions[index - 1]:
+        if curve.regenerate[index] != curve.regenerate[index - 1]:
             kept |= {index - 1, index}
     chosen = sorted(kept)
     return {
-        key: [value[index] for index in chosen] if key in ("x", "gain", "price", "belief", "regenerate") else value
-        for key, value in curve.items()
+        "step": curve.step,
+        "axis": curve.axis,
+        "at": curve.at,
+        "flips": list(curve.flips),
+        **{name: [getattr(curve, name)[index] for index in chosen] for name in _ALONG},
     }
+
+
+_ALONG = ("x", "regenerate", "belief", "gain", "price")
 
 
 # Where no policy can be asked -----------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ _PURPOSES = {
     "weak_ahead": ("weak", "ahead, in vain"),
     "strong_ahead": ("strong", "ahead, in vain"),
 }
-_MEASURED = {"accuracy": ("accuracy", 3), "budget": ("share of strong-only’s tokens", 3)}
+_MEASURED = {"accuracy": ("accuracy", 3), "budget": ("budget", 3)}
 _COUNTS = {"strong_tokens": ("strong tokens", 1), "regenerations": ("steps regenerated", 2)}
 
 
@@ -173,12 +173,21 @@ def money_document(measured: RunMoney | None, artifact: PolicyArtifact) -> dict[
         if not name.endswith("_ahead") or any(getattr(money, name) for _, money in columns)
     ]
     rows.append({"model": "", "purpose": "all", "values": [money.total for _, money in columns]})
+    per = _readable(measured.money.total)
     return {
         **measured.document,
+        "per": per,
+        "per_words": "problem" if per == 1 else f"{per:,} problems",
+        "digits": 3 if measured.money.total * per < 10 else 2,
         "columns": [{"name": name} for name, _ in columns],
         "rows": rows,
         "interval": mean_interval(measured.money.total, measured.total_se),
     }
+
+
+def _readable(total: float) -> int:
+    """Of how many problems money is told, so that it is no tiny fraction."""
+    return next((per for per in (1, 1_000) if total * per >= 0.1), 1_000_000)
 
 
 def step_rows(solutions: Iterable[SolutionRecord]) -> list[dict[str, Any]]:

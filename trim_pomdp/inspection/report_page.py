@@ -65,7 +65,6 @@ def _environment() -> Environment:
         "brief": brief,
         "whole": whole,
         "percent": percent,
-        "money": money,
     }
     return made
 
@@ -127,8 +126,3 @@ def whole(value: float | None) -> str:
 def percent(value: float | None) -> str:
     """A share in percent."""
     return _NONE if value is None else f"{100 * value:.0f} %"
-
-
-def money(value: float | None) -> str:
-    """Money, however small."""
-    return _NONE if value is None else f"{value:.4g}"

@@ -414,7 +414,7 @@ function outcomeChart(report, place) {
       const ends = run.points.filter((point) => point.kind === "end").sort((a, b) => a.x - b.x);
       if (ends.length === 2) drawLine(area.back, ends.map((end) => end.x), ends.map((end) => end.y), x, y, { class: "tp-chord" });
       drawPoints(area.back, ends, x, y, { class: "tp-end-mark", mark: "square", size: 4 });
-      ends.forEach((end) => area.back.append(shape("text", { x: x(end.x) + (x(end.x) > area.right - 80 ? -8 : 8), y: y(end.y) + 4, "text-anchor": x(end.x) > area.right - 80 ? "end" : "start", class: "tp-mark-name" }, end.name)));
+      ends.forEach((end) => area.back.append(shape("text", { x: x(end.x) + (x(end.x) > area.right - 80 ? 6 : -4), y: y(end.y) - 8, "text-anchor": x(end.x) > area.right - 80 ? "end" : "start", class: "tp-mark-name" }, end.name)));
       const planned = run.points.filter((point) => point.kind === "planned");
       drawPoints(area.back, planned, x, y, { class: "tp-planned-mark", mark: "diamond", size: 5 });
       const measured = run.points.filter((point) => point.kind === "measured");
@@ -442,7 +442,7 @@ function stepsChart(report, place) {
   const tip = tooltip(place);
   const margin = { top: 24, left: 44, right: 8, bottom: 40 };
   plot(chart, { height: 240, margin, label: "Decisions by step" }, (area) => {
-    const y = linearScale([0, Math.max(...rows.map((row) => row.reached))], [area.bottom, area.top]);
+    const y = linearScale([0, 1.08 * Math.max(...rows.map((row) => row.reached))], [area.bottom, area.top]);
     const bands = bandScale(rows.length, [area.left, Math.min(area.right, area.left + 56 * rows.length)]);
     const width = Math.min(34, bands.width * 0.78);
     axisLeft(area, y, { label: "problems" });
@@ -475,9 +475,9 @@ function calibrationChart(report, place) {
   const margin = { top: 26, left: 44, right: 16, bottom: 82 };
   plot(place, { height: (width) => Math.min(360, Math.max(280, width * 0.8)), margin, label: part.caption }, (area) => {
     const x = linearScale([0, 1], [area.left, area.right]);
-    const y = linearScale([0, 1], [area.bottom, area.top]);
-    axisLeft(area, y, { label: part.axis });
-    axisBottom(area, x, { label: "believed" });
+    const y = linearScale([0, 1.05], [area.bottom, area.top]);
+    axisLeft(area, y, { label: part.axis, ticks: [0, 0.25, 0.5, 0.75, 1] });
+    axisBottom(area, x, { label: "believed", ticks: [0, 0.25, 0.5, 0.75, 1] });
     area.back.append(shape("line", { class: "tp-chord", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }));
     const points = bins.map((bin) => ({ x: bin.believed, y: bin.true, low: bin.interval?.[0], high: bin.interval?.[1], label: `believed ${figure(bin.believed, 3)}, true ${figure(bin.true, 3)} of ${bin.count}` }));
     drawPoints(area.back, points, x, y, { class: "tp-measured-mark", size: 4.5 });
