@@ -31,7 +31,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,6 +52,14 @@ _APART = 1e-10  # least distance of points, with two hidden states
 _MOST_PARTS = 8  # of an interval between points, in one round
 
 
+class Round(NamedTuple):
+    """Where both bounds at the start stood after a sweep, and how many points all nodes had together."""
+
+    lower: float
+    upper: float
+    n_points: int
+
+
 @dataclass(frozen=True, eq=False)
 class Solution:
     """What was found, and how good it is.
@@ -70,6 +78,8 @@ class Solution:
         Backward sweeps done.
     n_points, n_vectors : int
         Belief points and alpha-vectors, all nodes together.
+    rounds : tuple of Round
+        How the bounds closed: one a sweep, the last of them with `lower` and `upper`.
     """
 
     model: EpochModel
@@ -81,6 +91,7 @@ class Solution:
     sweeps: int
     n_points: int
     n_vectors: int
+    rounds: tuple[Round, ...] = field(repr=False)
     _bounds: "_kernels.Bounds" = field(repr=False)
 
     @property
@@ -282,12 +293,14 @@ def _solve(
     m = kernel_model(model, w)
     e, b = _kernels.room(m)
     offset, points = _first_points(model) if warm_start is None else _points_of(warm_start, model)
-    sweeps = 0
+    live = model.table_of >= 0
+    rounds: list[Round] = []
     while True:
         z = _bounds(offset, points, model)
         _kernels.sweep(m.fixed, m, z, e, b, True)
-        sweeps += 1
         low, up = _value_at(z, 0, model.start)
+        rounds.append(Round(low, max(low, up), int(np.diff(offset)[live].sum())))
+        sweeps = len(rounds)
         if up - low <= gap:
             ended: Ended = "gap reached"
             break
@@ -302,7 +315,7 @@ def _solve(
         if warm_start is not None and sweeps == 1 and model.n_states == 2:
             offset, points = _drop_idle(z, model, inflow, 0.1 * gap)
         offset, points = _insert(offset, points, node[:room], belief[:room])
-    return _finish(model, w, m, z, ended, sweeps, low, up)
+    return _finish(model, w, m, z, ended, tuple(rounds))
 
 
 def solve_many(
@@ -504,9 +517,7 @@ def _finish(
     m: "_kernels.Model",
     z: "_kernels.Bounds",
     ended: Ended,
-    sweeps: int,
-    low: float,
-    up: float,
+    rounds: tuple[Round, ...],
 ) -> Solution:
     from solvers import _kernels
 
@@ -520,12 +531,13 @@ def _finish(
     return Solution(
         model=model,
         weights=weights,
-        lower=low,
-        upper=max(low, up),
+        lower=rounds[-1].lower,
+        upper=rounds[-1].upper,
         components=components,
         ended=ended,
-        sweeps=sweeps,
-        n_points=int(np.diff(z.offset)[live].sum()),
+        sweeps=len(rounds),
+        n_points=rounds[-1].n_points,
         n_vectors=int(z.n_vectors[live].sum()),
+        rounds=rounds,
         _bounds=z._replace(action=_NO_ACTION, follow=np.zeros((0, 0, 0), np.int32), action_up=_NO_ACTION),
     )

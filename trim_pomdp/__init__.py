@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         plot_policy_map,
         save_figure,
     )
+    from trim_pomdp.planning.sensitivity import Sensitivity, sensitivity
     from trim_pomdp.planning.simulation import SimulatedPoint, simulate
     from trim_pomdp.planning.thresholds import threshold_curve
     from trim_pomdp.policies import (
@@ -110,6 +111,7 @@ _MODULE_OF = {
     "RunSummary": "runtime.summary",
     "ScheduleRule": "policies",
     "SequenceBatch": "model.sequences",
+    "Sensitivity": "planning.sensitivity",
     "Shard": "runtime.shards",
     "SimulatedPoint": "planning.simulation",
     "SolutionRecord": "runtime.records",
@@ -167,6 +169,7 @@ _MODULE_OF = {
     "run_money": "runtime.money",
     "same_answer": "text.answers",
     "save_figure": "planning.plots",
+    "sensitivity": "planning.sensitivity",
     "simulate": "planning.simulation",
     "solve_frontier": "planning.frontier",
     "spending_by_class": "inspection.assessment",
@@ -204,6 +207,7 @@ __all__ = [
     "RunMoney",
     "RunSummary",
     "ScheduleRule",
+    "Sensitivity",
     "SequenceBatch",
     "Shard",
     "SimulatedPoint",
@@ -262,6 +266,7 @@ __all__ = [
     "run_money",
     "same_answer",
     "save_figure",
+    "sensitivity",
     "simulate",
     "solve_frontier",
     "spending_by_class",

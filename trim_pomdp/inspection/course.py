@@ -152,11 +152,11 @@ def features_of(given: float | Features, step: int) -> dict[str, float]:
     features = dict(given) if isinstance(given, Mapping) else {"score": given}
     for name, value in features.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise InputError(f"step {step + 1}: {name} is {value!r}; expected a number")
+            raise InputError(f"steps[{step}]: {name} is {value!r}; expected a number")
         if name == "score" and not 0.0 <= value <= 1.0:
-            raise InputError(f"step {step + 1}: the score is {value:g}; scores lie in [0, 1]")
+            raise InputError(f"steps[{step}]: the score is {value:g}; scores lie in [0, 1]")
         if name in LOGPROBS and not value <= 0.0:
-            raise InputError(f"step {step + 1}: {name} is {value:g}; a log-probability is at most 0")
+            raise InputError(f"steps[{step}]: {name} is {value:g}; a log-probability is at most 0")
     return {name: float(value) for name, value in features.items()}
 
 

@@ -13,13 +13,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.belief import REGENERATE
 from trim_pomdp.model.evidence import EvidenceMap, evidence_score
 from trim_pomdp.model.observations import ClassTable
 from trim_pomdp.policies import AlphaVectorRule, Decision, Router, Rule, StepObservation, WeighingRouter
-from trim_pomdp.policies.alpha_vectors import AlphaVectorRouter
+from trim_pomdp.policies.alpha_vectors import AlphaVectorRouter, decide
 from trim_pomdp.policies.base import Belief
+from trim_pomdp.policies.posterior import required
 
 Axis = Literal["score", "evidence"]
 
@@ -169,10 +173,32 @@ class Probe:
         return tuple(self.on(x) for x in self.points)
 
     @cached_property
+    def actions(self) -> tuple[int, ...]:
+        """The action at every point; of planned policies by the compiled loops, which decide as routers do."""
+        if not isinstance(self.rule, AlphaVectorRule) or not self.points:
+            return tuple(item.action for item in self.decisions)
+        size = len(self.points)
+        redone = decide(
+            self.rule,
+            np.full(size, believed(self.router)),
+            self._bins(self.rule),
+            np.full(size, self.seen.ended),
+            np.full(size, self.seen.step),
+        )
+        return tuple(redone.astype(np.int64).tolist())
+
+    def _bins(self, rule: AlphaVectorRule) -> NDArray[np.int64]:
+        """Observation bin of every point."""
+        if rule.score_edges is not None:
+            return np.arange(len(self.points))
+        minimum = np.full(len(self.points), self.seen.features["minimum"])
+        return required(self.class_table).bins(minimum, np.array(self.points))
+
+    @cached_property
     def flips(self) -> tuple[float, ...]:
         """Points at which the decision is another one than just below them."""
-        pairs = zip(self.points[1:], self.decisions, self.decisions[1:], strict=False)
-        return tuple(x for x, before, after in pairs if before.action != after.action)
+        pairs = zip(self.points[1:], self.actions, self.actions[1:], strict=False)
+        return tuple(x for x, before, after in pairs if before != after)
 
     @cached_property
     def nearest_flip(self) -> float | None:

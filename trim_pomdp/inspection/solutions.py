@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from trim_pomdp.data.problems import Problem
+from trim_pomdp.display import Shown, html_table
 from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.course import (
     Course,
@@ -28,10 +29,10 @@ from trim_pomdp.inspection.course import (
 )
 from trim_pomdp.inspection.flips import Axis, EvidenceCurve, Probe, believed
 from trim_pomdp.inspection.frames import frame
-from trim_pomdp.model.belief import REGENERATE
+from trim_pomdp.model.belief import KEEP, REGENERATE
 from trim_pomdp.model.dynamics import PerClass
 from trim_pomdp.model.observations import ClassTable
-from trim_pomdp.policies import AlphaVectorRule, PolicyArtifact, Router, Rule, StepObservation
+from trim_pomdp.policies import AlphaVectorRule, Decision, PolicyArtifact, Router, Rule, StepObservation
 from trim_pomdp.policies.alpha_vectors import AlphaVectorRouter
 from trim_pomdp.policies.base import Belief
 from trim_pomdp.runtime.records import Action, StepClass, TerminalRecord
@@ -138,8 +139,8 @@ class Change:
         return replace(self, **{**known, "features": {**self.features, **later.features}})
 
 
-@dataclass(frozen=True)
-class Inspection:
+@dataclass(frozen=True, repr=False)
+class Inspection(Shown):
     """A solution under a policy.
 
     Attributes
@@ -170,10 +171,22 @@ class Inspection:
     end: TerminalRecord | None
     q_end: float | None
     changes: Mapping[int, Change] = field(default_factory=dict)
-    course: Course = field(repr=False, default=Course("", None, ()))
-    probes: tuple[Probe | None, ...] = field(repr=False, compare=False, default=())
+    course: Course = field(default=Course("", None, ()))
+    probes: tuple[Probe | None, ...] = field(compare=False, default=())
     seed: int = 0
-    class_table: ClassTable | None = field(repr=False, default=None)
+    class_table: ClassTable | None = None
+
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`."""
+        return {
+            "problem": self.problem or None,
+            "steps": len(self.steps),
+            "regenerations": sum(item.action == "regenerate" for item in self.steps),
+            "q at the end": self.q_end,
+            "right": None if self.end is None else self.end.correct,
+            "edited": ", ".join(str(step) for step in sorted(self.changes)) or None,
+            "policy": self.rule.form,
+        }
 
     @property
     def is_edited(self) -> bool:
@@ -197,8 +210,6 @@ class Inspection:
         return frame(columns)
 
     def _repr_html_(self) -> str:
-        from trim_pomdp.display import html_table
-
         columns = ("step", "author", "score", "P(S0)", "P(S1)", "P(S2)", "gain", "price", "action", "flips at", "text")
         rows = [
             (
@@ -329,10 +340,12 @@ def _editable(inspection: Inspection, step: int | None) -> int:
     if step is None:
         raise InputError("which step is changed? give its index, from 0")
     if not 0 <= step < len(inspection.course.steps):
-        raise InputError(f"there is no step {step}; the solution has steps 0 to {len(inspection.course.steps) - 1}")
+        raise InputError(
+            f"there is no steps[{step}]; the solution has {len(inspection.course.steps)} steps, counted from 0"
+        )
     item = inspection.course.steps[step]
     if item.seen is None:
-        raise InputError(f"step {step} was {item.note or 'written by the strong model'}: there was nothing to decide")
+        raise InputError(f"steps[{step}] was {item.note or 'written by the strong model'}: there was nothing to decide")
     return step
 
 
@@ -341,7 +354,7 @@ def _checked(change: Change, step: int) -> Change:
         value = getattr(change, name)
         if value is not None and not (value >= 0.0 and (highest is None or value <= highest)):
             right = "at least 0" if highest is None else "in [0, 1]"
-            raise InputError(f"step {step}: {name} is {value:g}; it is {right}")
+            raise InputError(f"steps[{step}]: {name} is {value:g}; it is {right}")
     return replace(change, features=features_of(change.features, step))
 
 
@@ -354,10 +367,10 @@ def evidence_curve(inspection: Inspection, step: int, over: Axis | None = None) 
         If there is no such step, or nothing was decided at it, or the policy looks at no score.
     """
     if not 0 <= step < len(inspection.steps):
-        raise InputError(f"there is no step {step}; the solution has steps 0 to {len(inspection.steps) - 1}")
+        raise InputError(f"there is no steps[{step}]; the solution has {len(inspection.steps)} steps, counted from 0")
     probe = inspection.probes[step]
     if probe is None:
-        raise InputError(f"nothing was decided at step {step}")
+        raise InputError(f"nothing was decided at steps[{step}]")
     return probe.curve(over)
 
 
@@ -376,7 +389,6 @@ def _inspected(
         walk.take(item, changes.get(item.step))
         if walk.is_over:
             break
-    fell_back = course.end is not None and course.end.fallback is not None
     return Inspection(
         problem=course.problem,
         prompt=course.prompt,
@@ -384,7 +396,7 @@ def _inspected(
         rule=rule,
         steps=tuple(walk.steps),
         end=course.end,
-        q_end=None if fell_back else walk.router.q,
+        q_end=walk.believed_right(course),
         changes=changes,
         course=course,
         probes=tuple(walk.probes),
@@ -409,6 +421,7 @@ class _Walk:
         self.steps: list[SeenStep] = []
         self.probes: list[Probe | None] = []
         self.is_over = False
+        self._last: Decision | None = None
         self._rule, self._class_table = rule, class_table
         self._standing = standing  # scores of the steps that stand
         self._minimum_holds = is_recorded  # until something changes what stands
@@ -419,11 +432,23 @@ class _Walk:
         seen = None if item.seen is None else self._seen(item.seen, change)
         writer = self.router.writer(item.step)
         if seen is None or (item.note is not None and not item.asked):
+            self._last = None
             self._stand(item, seen, item.recorded, SeenStep(item.step))
         elif writer is not None:
+            self._last = None
             self._stand(item, seen, "regenerate" if writer == "strong" else "keep", SeenStep(item.step))
         else:
             self._decide(item, seen, change or Change())
+
+    def believed_right(self, course: Course) -> float | None:
+        """P(the solution is right) after its last step; None where no decision was taken on that."""
+        last, end = self.steps[-1] if self.steps else None, course.end
+        if self._last is None or last is None or last.action is None or (end is not None and end.fallback is not None):
+            return None
+        ended = (
+            last.ended if end is None or last.hypothetical or self.is_over else end.reason in ("answer", "no answer")
+        )
+        return self._last.believed_at_end(REGENERATE if last.action == "regenerate" else KEEP, ended=ended)
 
     def _seen(self, seen: StepObservation, change: Change | None) -> StepObservation:
         features = dict(seen.features)
@@ -455,7 +480,8 @@ class _Walk:
             )
         except (KeyError, InputError) as error:
             lacks = f"has no {error}, which the policy looks at" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"step {item.step}: {lacks}") from None
+            raise InputError(f"steps[{item.step}]: {lacks}") from None
+        self._last = decision
         if isinstance(self.router, AlphaVectorRouter):
             self.router.q = believed(router)  # the probe's may be one of this step alone
         else:
@@ -477,7 +503,7 @@ class _Walk:
             rule = self._planned("price").model_copy(update={"strong_tokens": PerClass.constant(tokens)})
             router = self._router(rule)
         if change.evidence is not None and self._planned("evidence").evidence is None:
-            raise InputError(f"step {seen.step}: the policy decides on the PRM score itself; change the score")
+            raise InputError(f"steps[{seen.step}]: the policy decides on the PRM score itself; change the score")
         return Probe(rule, router, seen, change.evidence, self._class_table)
 
     def _planned(self, what: str) -> AlphaVectorRule:
@@ -500,13 +526,14 @@ class _Walk:
         change: Change | None = None,
     ) -> None:
         """Write down a step, and what it leaves for those after it."""
-        replaced = action == "regenerate"
+        author: StepAuthor | None = "given" if item.note == "given" else None if action is None else _author(action)
+        replaced = author in ("strong", None)
         score = None if seen is None else seen.features.get("score")
         self.steps.append(
             replace(
                 found,
                 text=item.strong if replaced else item.weak,
-                author="given" if item.note == "given" else None if action is None else _author(action),
+                author=author,
                 draft=item.weak if replaced else None,
                 ended=seen is not None and seen.ended,
                 features={} if seen is None else seen.features,
@@ -524,7 +551,7 @@ class _Walk:
         )
         self.probes.append(probe)
         stands = item.strong_score if replaced else score
-        if stands is not None:
+        if author is not None and stands is not None:
             self._standing.append(stands)
         diverged = item.recorded is not None and action != item.recorded
         self._minimum_holds &= not (diverged or (change is not None and bool(change.features)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from trim_pomdp.data.problems import Problem
@@ -13,6 +12,7 @@ from trim_pomdp.policies import StrategyRule
 from trim_pomdp.runtime.attempt import Attempt, Caps
 from trim_pomdp.runtime.batching import batched
 from trim_pomdp.runtime.engine import solve_all
+from trim_pomdp.runtime.loops import run_to_end
 from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.run import Routing
 
@@ -43,7 +43,7 @@ def run_solutions(solutions: Sequence[Attempt], models: LabModels) -> list[Solut
             raise TrimError(f"{record.terminal.problem}: {record.terminal.error}")
         records[record.terminal.problem] = record
 
-    asyncio.run(
+    run_to_end(
         solve_all(
             [solution.problem for solution in solutions],
             lambda problem: waiting[problem.id],

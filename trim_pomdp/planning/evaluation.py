@@ -48,7 +48,7 @@ def evaluate(policy: Rule | PolicyArtifact, model: RoutingModel) -> PlannedPoint
     if model.tariff is not None:
         return evaluate_money(policy, model).point
     rule = rule_of(policy)
-    return _point(rule.totals(model), model, rule.planned_tradeoff)
+    return point_of(rule.totals(model), model, rule.planned_tradeoff)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ def _evaluation(rule: Rule, model: RoutingModel) -> Evaluation:
     asked = {"drafted": "weak" in rule.authors, "scored": rule.needs_score}
     money = model.money(course, **asked)
     return Evaluation(
-        point=_point(course[:, :7].sum(axis=0), model, rule.planned_tradeoff).model_copy(update={"money": money.total}),
+        point=point_of(course[:, :7].sum(axis=0), model, rule.planned_tradeoff).model_copy(
+            update={"money": money.total}
+        ),
         money=money,
         planned_money=model.money(at_mean_length(course, model.step_tokens), **asked).total,
     )
@@ -143,8 +145,8 @@ def mix(first: PlannedPoint, second: PlannedPoint, probability: float) -> Planne
     return PlannedPoint.model_validate({**mixed, "tradeoff": None, "rate": None})
 
 
-def _point(totals: FloatArray, model: RoutingModel, tradeoff: float | None = None) -> PlannedPoint:
-    """From accuracy and mean counts of (action, class), shape (1 + 6,)."""
+def point_of(totals: FloatArray, model: RoutingModel, tradeoff: float | None = None) -> PlannedPoint:
+    """Expectations from accuracy and mean counts of (action, class), shape (1 + 6,), as `Rule.totals` has them."""
     kept, regenerated = totals[1:].reshape(2, 3)
     strong_tokens = float(regenerated @ model.strong_tokens)
     weak = model.weak_tokens

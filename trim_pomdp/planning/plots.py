@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trim_pomdp.model.evidence import EvidenceMap
     from trim_pomdp.model.process import RoutingModel
     from trim_pomdp.planning.frontier import Frontier
+    from trim_pomdp.planning.sensitivity import Sensitivity
 
 FloatArray = NDArray[np.float64]
 BLUE, ORANGE, GREY, GREEN, RED = "#1f5fa8", "#d9720b", "#6b6b6b", "#2a8a4a", "#b3282d"
@@ -44,6 +45,7 @@ _STYLE: dict[Any, Any] = {
 # Kinds of pictures, and what to leave out of each so that the same figure gives the same bytes.
 _PICTURES: Mapping[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 _SAME_POINT = 1e-9
+_SHOWN_DPI = 72
 _MIDDLE = 0.5
 _DISPLAY_EDGES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
@@ -80,8 +82,20 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = 130) -> Path:
     return write_bytes(path, buffer.getvalue())
 
 
+class Picture(Figure):
+    """A figure that a notebook shows: a bare one shows itself only where pyplot was imported before."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """Twice as fine as it is shown, for fine screens."""
+        import io
+
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=2 * _SHOWN_DPI)
+        return buffer.getvalue(), {"width": round(self.get_figwidth() * _SHOWN_DPI)}
+
+
 def _figure(columns: int = 1, *, width: float = 8.4, height: float = 5.6) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Picture(figsize=(width, height), layout="constrained")
     return figure, list(np.atleast_1d(figure.subplots(1, columns)))
 
 
@@ -409,7 +423,7 @@ def plot_policy_map(policy: Rule | PolicyArtifact, steps: Sequence[int] = (1, 3,
     surfaces = [[np.subtract(*gains(part, step, q)) for step in steps] for part, _ in rows]
     limit = max(float(np.abs(surface).max()) for row in surfaces for surface in row)
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(13.5, 0.8 + 4.4 * len(rows)), layout="constrained")
+        figure = Picture(figsize=(13.5, 0.8 + 4.4 * len(rows)), layout="constrained")
         axes = figure.subplots(len(rows), len(steps), squeeze=False)
         for (part, share), row, line in zip(rows, surfaces, axes, strict=True):
             centres = _centres(part)
@@ -510,3 +524,37 @@ def plot_fit(model: RoutingModel, thresholds: Sequence[PlannedPoint], grid: Sequ
         axes[0].legend(loc="lower right", fontsize=12)
         figure.suptitle("Goodness of fit: threshold routing", fontsize=15, x=0.01, ha="left")
         return figure
+
+
+def plot_sensitivity(found: Sensitivity, most: int = 10) -> Figure:
+    """Ranges of accuracy and budget, a bar for each parameter; hatched where the data leave the parameter open.
+
+    Parameters
+    ----------
+    found : Sensitivity
+    most : int
+        Parameters that are shown, those first that move accuracy most.
+    """
+    shown = found.moved[:most]
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(2, width=13.0, height=1.9 + 0.42 * len(shown))
+        _draw_ranges(axes[0], [(item.accuracies, item.interval.identified) for item in shown], found.planned.accuracy)
+        _draw_ranges(axes[1], [(item.budgets, item.interval.identified) for item in shown], found.planned.budget)
+        names = [f"{item.parameter}: {item.interval.low:.3g} to {item.interval.high:.3g}" for item in shown]
+        axes[0].set_yticks(range(len(shown)), names)
+        axes[1].set_yticks(range(len(shown)), [""] * len(shown))
+        axes[0].set(title=f"accuracy, planned {found.planned.accuracy:.3f}")
+        axes[1].set(title=f"budget, planned {found.planned.budget:.3f}")
+        figure.supxlabel("one parameter at either end of its interval; hatched: the data leave it open", fontsize=14)
+        return figure
+
+
+def _draw_ranges(axis: Axes, ranges: Sequence[tuple[tuple[float, float], bool]], planned: float) -> None:
+    """Horizontal bars, from the top, and a line where all parameters are as estimated."""
+    for place, ((low, high), known) in enumerate(ranges):
+        face, hatch = (BLUE, "") if known else ("white", "///")
+        axis.barh(place, high - low, left=low, height=0.62, color=face, edgecolor=BLUE, hatch=hatch)
+    axis.axvline(planned, color="black", linewidth=1.6)
+    axis.invert_yaxis()
+    axis.use_sticky_edges = False  # or else bars would begin at the very edge
+    axis.grid(visible=False, axis="y")

@@ -463,7 +463,7 @@ class AlphaVectorRouter(RuleRouter):
         evidence = evidence_score(rule.evidence, seen.features)
         step = self._table_step(seen.step, seen.ended)
         b0, b1, b2 = self._belief(q, step, self._bin(evidence, seen.features), seen.ended)
-        (kept, keep), (redone, redo) = (
+        (kept, keep, keep_over), (redone, redo, redo_over) = (
             self._value_and_q((b0, b1, b2), step, outcomes) for outcomes in self._lists.after[step][int(seen.ended)]
         )
         gain = redone - kept
@@ -476,6 +476,7 @@ class AlphaVectorRouter(RuleRouter):
             action=action,
             q=q,
             after=after,
+            over=(keep_over, redo_over),
             evidence=None if rule.evidence is None else evidence,
             belief=(b0, b1, b2),
             gain=gain,
@@ -519,8 +520,8 @@ class AlphaVectorRouter(RuleRouter):
             return b0 / total, b1 / total, b2 / total
         return q * success, 1.0 - q, q * (1.0 - success)
 
-    def _value_and_q(self, belief: Belief, step: int, outcomes: list[list[list[float]]]) -> tuple[float, float]:
-        """Value of an action, and q after it: where the solution goes on, or, where it cannot, where it is over."""
+    def _value_and_q(self, belief: Belief, step: int, outcomes: list[list[list[float]]]) -> tuple[float, float, float]:
+        """Value of an action, and q after it: if the solution goes on, if it is over (alike where one cannot be)."""
         on_right = on = over_right = over = 0.0
         for b, (goes_on, ends) in zip(belief, outcomes, strict=True):
             over_right += b * ends[0]
@@ -529,10 +530,12 @@ class AlphaVectorRouter(RuleRouter):
             on += b * goes_on[1]
         over += over_right
         on += on_right
-        if on > 0.0:
-            q = on_right / on
-            return self._rule.reward * over_right + on * self._lists.values[step](q), q
-        return self._rule.reward * over_right, over_right / over
+        if on <= 0.0:
+            ended = over_right / over
+            return self._rule.reward * over_right, ended, ended
+        q = on_right / on
+        value = self._rule.reward * over_right + on * self._lists.values[step](q)
+        return value, q, over_right / over if over > 0.0 else q
 
     def _rounded(self, q: float) -> float:
         """To the grid of belief cells, which makes the policy the finite-state controller that was evaluated."""

@@ -74,7 +74,9 @@ class Decision:
     q : float or None
         P(the prefix before the step is right).
     after : tuple of (float, float) or None
-        What q becomes if the step is kept, and if it is regenerated.
+        What q becomes if the step is kept, and if it is regenerated, and the solution goes on.
+    over : tuple of (float, float) or None
+        P(the solution is right) if it is over then.
     evidence : float or None
         The score that was decided on, where it is another one than the PRM's.
     belief : tuple of three floats or None
@@ -86,10 +88,16 @@ class Decision:
     action: int
     q: float | None = None
     after: tuple[float, float] | None = None
+    over: tuple[float, float] | None = None
     evidence: float | None = None
     belief: Belief | None = None
     gain: float | None = None
     price: float | None = None
+
+    def believed_at_end(self, action: int, *, ended: bool) -> float | None:
+        """P(the solution is right) after an action; `ended`: by its text, not by a limit."""
+        found = self.over if ended and self.over is not None else self.after
+        return None if found is None else found[action]
 
 
 class Router(Protocol):

@@ -472,10 +472,19 @@ class Attempt:
             degenerate=sum(item.flaw is not None for item in accepted),
             tokens=tokens,
             scoring=self._last_scoring,
-            q=None if self._fallback else self.router.q,  # the router has not seen what came after
+            q=self._believed_right,
             policy_hash=self.router.policy_hash,
         )
         return SolutionRecord(decisions, terminal)
+
+    @property
+    def _believed_right(self) -> float | None:
+        """P(the solution is right) after its last step; None where the router has not seen what came last."""
+        last = self._steps[-1] if self._steps else None
+        if self._fallback or last is None or last.decision is None or last.accepted is None:
+            return None
+        assert last.action is not None
+        return last.decision.believed_at_end(last.action, ended=self._reason in ("answer", "no answer"))
 
     def _decision_record(self, index: int, step: _Step) -> DecisionRecord:
         decision = step.decision

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 from trim_pomdp.runtime.engine import ModelClock, Models
+from trim_pomdp.runtime.loops import run_to_end
 from trim_pomdp.runtime.protocols import (
     BatchGenerator,
     BatchScorer,
@@ -62,7 +63,7 @@ def _scorer(model: StepScorer | BatchScorer | None, batcher: Batcher) -> StepSco
 
 
 def score_all(prm: StepScorer | BatchScorer, requests: Sequence[ScoreRequest]) -> list[SolutionScores]:
-    """Scores of many requests, outside of an event loop."""
+    """Scores of many requests."""
     if isinstance(prm, BatchScorer):
         return prm.score_batch(requests)
 
@@ -73,7 +74,7 @@ def score_all(prm: StepScorer | BatchScorer, requests: Sequence[ScoreRequest]) -
 
 
 def ask_once(model: object, asking: Coroutine[Any, Any, Reply]) -> Reply:
-    """The result of asking a model, outside of an event loop; its connections are closed."""
+    """The result of asking a model; its connections are closed."""
 
     async def main() -> Reply:
         try:
@@ -82,7 +83,7 @@ def ask_once(model: object, asking: Coroutine[Any, Any, Reply]) -> Reply:
             if isinstance(model, Closable):
                 await model.close()
 
-    return asyncio.run(main())
+    return run_to_end(main())
 
 
 class Batcher:

@@ -22,6 +22,7 @@ from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.base import AnyGenerator, given_logprobs
 from trim_pomdp.runtime.engine import Models, solve_all
 from trim_pomdp.runtime.findings import Finding, SelfExamining, Verdict
+from trim_pomdp.runtime.loops import run_to_end
 from trim_pomdp.runtime.protocols import Generator, ScoreRequest, StepRequest, StepScorer
 from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.rollouts import accepted
@@ -53,7 +54,7 @@ def check(source: ModelSource, backends: Backends, problems: Sequence[Problem] =
     problems : sequence of Problem
         A few, of the kind that the models are for.
     """
-    return asyncio.run(_Check(source, backends, tuple(problems)).verdicts())
+    return run_to_end(_Check(source, backends, tuple(problems)).verdicts())
 
 
 class _Check:

@@ -263,8 +263,8 @@ class TerminalRecord(Record):
     scoring : Scoring or None
         A last reply of the PRM, asked for scores that no decision had needed.
     q : float or None
-        P(the solution is right) after its last step, in the policy's belief; None for policies without one, and after
-        a fallback, which they do not see.
+        P(the solution is right) after its last step, in the policy's belief; None for policies without one, and where
+        they have not seen the last step (a fallback, a cap, an error).
     policy_hash : str
         Of the rule that decided.
     session : int

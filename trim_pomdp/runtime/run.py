@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import re
@@ -19,6 +18,7 @@ from trim_pomdp.model.observations import ClassTable
 from trim_pomdp.policies.base import Rule, SetupError, content_hash
 from trim_pomdp.runtime.attempt import Attempt, Caps, Oracle
 from trim_pomdp.runtime.engine import Models, solve_all
+from trim_pomdp.runtime.loops import run_to_end
 from trim_pomdp.runtime.records import SolutionRecord, TerminalRecord
 from trim_pomdp.runtime.shards import Shard
 from trim_pomdp.runtime.summary import RunSummary, summarise
@@ -33,7 +33,10 @@ _PLAIN = re.compile(r"-?\d+(?:\.\d+)?")
 _FEW_SCORES = 2
 
 Progress = Callable[[int, int, TerminalRecord], None]
-"""Told after every problem: how many have ended, of how many, and how this one did."""
+"""Told after every problem: how many have ended, of how many, and how this one did.
+
+Where an event loop runs already, as in a notebook, it is called in another thread than the run was, one call at a time.
+"""
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,7 @@ def run(
 
         todo = (problem for problem in mine if problem.id not in done)
         ahead = {"overlap": overlap, "warm_strong": warm_strong}
-        asyncio.run(solve_all(todo, start, models, finished, in_flight=in_flight, **ahead))
+        run_to_end(solve_all(todo, start, models, finished, in_flight=in_flight, **ahead))
         summary = summarise(traces.terminals, strong_only_tokens)
         return replace(summary, faults=models.faults, constant_score=scores.pop() if len(scores) == 1 else None)
 

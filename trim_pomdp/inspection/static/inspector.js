@@ -5,8 +5,8 @@
 //   on.choose(step)         another step was chosen; without it the steps can still be walked, the curve is left out
 //   on.score(step, value)   the value of the curve's axis was moved; without it the curve has no handle
 //   on.budget(index), on.belief(index), on.reset()
-// state.controls (optional): {"budgets": {"labels": [...], "chosen": i, "note": text}, "beliefs": {"labels": [...],
-//   "chosen": i}, "edited": bool}; either may be null.
+// state.controls (optional): {"budgets": {"labels": [...], "chosen": i} or null, "beliefs": {"labels": [...],
+//   "chosen": i} or null, "note": text or null, "edited": bool}; state.trouble (optional): why an answer is none.
 
 const CLASSES = ["right so far", "derailed earlier", "first error here"];
 const BRIEF_CLASSES = ["right", "derailed", "first error"];
@@ -131,18 +131,16 @@ function inspectorControls(view) {
   const budgetBox = node("label", { class: "tp-control" }, "budget", budget, budgetText);
   const belief = node("select", { "aria-label": "belief" });
   const beliefBox = node("label", { class: "tp-control" }, "belief", belief);
-  const reset = node("button", { type: "button", class: "tp-reset" }, "undo changes");
   const note = node("span", { class: "tp-note" });
-  const element = node("div", { class: "tp-controls" }, budgetBox, beliefBox, policy, note, reset);
+  const element = node("div", { class: "tp-controls" }, budgetBox, beliefBox, policy, note);
   const moved = oncePerFrame((index) => view.on.budget?.(index));
   budget.addEventListener("input", () => {
     setText(budgetText, view.state.controls.budgets.labels[Number(budget.value)]);
     moved(Number(budget.value));
   });
   belief.addEventListener("change", () => view.on.belief?.(belief.selectedIndex));
-  reset.addEventListener("click", () => view.on.reset?.());
   const update = () => {
-    const { budgets, beliefs, edited } = view.state.controls || {};
+    const { budgets, beliefs } = view.state.controls || {};
     budgetBox.hidden = !budgets;
     beliefBox.hidden = !beliefs;
     if (budgets) {
@@ -161,10 +159,8 @@ function inspectorControls(view) {
     }
     setText(policy, policyText(view.state.policy));
     setAttributes(policy, { title: view.state.policy.label });
-    setText(note, (budgets && budgets.note) || "");
+    setText(note, view.state.trouble || view.state.controls?.note || "");
     note.hidden = !note.textContent;
-    reset.hidden = !view.on.reset;
-    reset.disabled = !edited;
   };
   return { element, update };
 }
@@ -241,6 +237,7 @@ function stepRow(view, index, id) {
     item.classList.toggle("tp-hypothetical", Boolean(step.hypothetical));
     other.hidden = !firstOther;
     const shares = step.belief || step.prior;
+    gutter.classList.toggle("tp-no-belief", !shares);
     strip.forEach((part, kind) => {
       part.style.flexGrow = shares ? String(shares[kind]) : "0";
     });
@@ -258,6 +255,7 @@ function stepRow(view, index, id) {
     truth.hidden = !truth.textContent;
     edited.hidden = !step.edited;
     setText(text, isText(step.text) ? step.text : missingText(step));
+    text.hidden = !text.textContent;
     text.classList.toggle("tp-missing", !isText(step.text));
     draft.hidden = !isText(step.draft);
     setText(draftText, step.draft || "");
@@ -278,7 +276,7 @@ function scoreText(step) {
 // Why there is nothing to read.
 function missingText(step) {
   if (step.author === "strong") return "a strong step that was never written";
-  return step.note === "failed" ? "an error came first" : "text not known";
+  return step.note === "failed" ? "an error came first" : "";
 }
 
 function decisionText(step) {
@@ -462,8 +460,10 @@ function decisionPanel(view, parent) {
   const words = node("p", { class: "tp-words", "aria-live": "polite" });
   const facts = node("dl", { class: "tp-facts" });
   const hint = node("p", { class: "tp-note" });
+  const reset = node("button", { type: "button", class: "tp-reset" }, "undo changes");
+  reset.addEventListener("click", () => view.on.reset?.());
   const place = node("div", { class: "tp-curve" });
-  const element = node("section", { class: "tp-card" }, title, words, facts, place, hint);
+  const element = node("section", { class: "tp-card" }, title, words, place, node("div", { class: "tp-below" }, hint, reset), facts);
   parent.append(element);
   const handle = scoreHandle(view);
   const margin = { top: 22, bottom: 52, left: 40, right: 12 };
@@ -481,8 +481,9 @@ function decisionPanel(view, parent) {
     fillWords(words, step, curve);
     fill(facts, ...decisionFacts(step));
     place.hidden = !curve;
-    setText(hint, curve && view.on.score ? `Drag the handle, or move it with ← →, to see what another ${curve.axis === "score" ? "score" : "evidence score"} would change.` : "");
-    hint.hidden = !hint.textContent;
+    setText(hint, curve && view.on.score ? `Drag the handle, or move it with ← →, to see what another ${axisName(curve.axis)} would change.` : "");
+    reset.hidden = !view.on.reset;
+    reset.disabled = !view.state.controls?.edited;
     chart.paint();
   };
   return { update, stop: chart.stop };
@@ -502,20 +503,31 @@ function decisionTitle(step) {
 // What flips the decision, as the eye looks for it: the number in bold.
 function fillWords(element, step, curve) {
   if (!step.action) return fill(element);
-  const opposite = step.action === "keep" ? "regenerate" : "keep";
   const verb = step.action === "keep" ? "Keeps" : "Regenerates";
-  const flips = [["score", step.flip_score, step.score], ["evidence score", step.flip_evidence, step.evidence]];
-  const known = flips.filter(([, value]) => isNumber(value));
-  if (!known.length) {
+  const opposite = step.action === "keep" ? "regenerate" : "keep";
+  const flips = knownFlips(step);
+  if (!flips.length) {
     if (!curve) return fill(element, `${verb}.`);
-    return fill(element, `${verb}; no other ${curve.axis === "score" ? "score" : "evidence"} would change that here.`);
+    return fill(element, `${verb}; no other ${axisName(curve.axis)} would change that here.`);
   }
-  const parts = known.flatMap(([name, value, seen], index) => [
-    `${index ? ", or" : ""} at ${name === "score" ? "a score" : "an evidence score"} ${isNumber(seen) && seen < value ? "from" : "below"} `,
-    node("b", {}, flipText(value)),
-    isNumber(seen) && seen < value ? " on" : "",
-  ]);
+  const parts = flips.flatMap(([name, value, seen], index) => {
+    const rising = isNumber(seen) && seen < value;
+    const lead = `${index ? ", or" : ""} at ${name === "score" ? "a score" : "an evidence score"} ${rising ? "of" : "below"} `;
+    return [lead, node("b", {}, flipText(value)), rising ? " or more" : ""];
+  });
   return fill(element, `${verb}; would ${opposite}`, ...parts, ".");
+}
+
+// What is decided on, and the PRM score behind it while it still is: not once another evidence was set by hand.
+function knownFlips(step) {
+  const score = ["score", step.flip_score, step.score];
+  const evidence = ["evidence", step.flip_evidence, step.evidence];
+  const shown = !isNumber(step.evidence) ? [score] : step.edited ? [evidence] : [evidence, score];
+  return shown.filter(([, value]) => isNumber(value));
+}
+
+function axisName(axis) {
+  return axis === "score" ? "score" : "evidence score";
 }
 
 function flipText(value) {
@@ -630,7 +642,7 @@ function beliefStrip(view, area, curve, x) {
 
 function curveAxis(area, curve, x) {
   const below = { ...area, bottom: area.bottom + 15, back: area.back };
-  const name = curve.axis === "score" ? "score of the step" : "evidence score of the step";
+  const name = `${axisName(curve.axis)} of the step`;
   axisBottom(below, x, { label: x.isLogOdds ? `${name}, evenly in log-odds` : name });
 }
 
@@ -650,27 +662,32 @@ function scoreHandle(view) {
   const grip = shape("rect", { class: "tp-handle-grip", width: 32 });
   const label = shape("text", { class: "tp-handle-text" });
   const element = shape("g", { class: "tp-handle" }, grip, line, knob, label);
-  const known = { curve: null, x: null, value: null };
+  const known = { curve: null, x: null, value: null, dragged: false };
+  // The handle goes with the pointer at once; what follows from it comes when Python has answered.
   const send = (value) => {
     known.value = known.x.inside(value);
+    stand();
     view.on.score(known.curve.step, known.value);
   };
-  const place = (curve, x, y) => {
-    Object.assign(known, { curve, x, y, value: curve.at });
-    const shown = isNumber(curve.at);
-    element.style.display = shown ? "" : "none";
-    if (!shown) return;
-    const at = x(curve.at);
-    const step = view.state.steps[curve.step];
-    const area = known.area;
+  const stand = () => {
+    const { curve, x, y, value, area } = known;
+    const at = x(value);
+    const gain = curve.gain[pieceAt(curve, value)];
     setAttributes(line, { x1: at, x2: at, y1: area.top, y2: area.bottom });
-    setAttributes(knob, { cx: at, cy: isNumber(step.gain) ? y(step.gain) : area.top });
+    setAttributes(knob, { cx: at, cy: isNumber(gain) ? y(gain) : area.top });
     setAttributes(grip, { x: at - 16, y: area.top - 10, height: area.bottom - area.top + 28 });
-    const movable = Boolean(view.on.score);
-    element.classList.toggle("tp-movable", movable);
-    setAttributes(element, movable ? sliderAttributes(curve) : { role: null, tabindex: null });
-    setAttributes(label, { x: at + (at > area.right - 60 ? -11 : 11), y: area.top + 10, "text-anchor": at > area.right - 60 ? "end" : "start" });
-    setText(label, shownValue(curve.at));
+    const nearEnd = at > area.right - 60;
+    setAttributes(label, { x: at + (nearEnd ? -11 : 11), y: area.top + 10, "text-anchor": nearEnd ? "end" : "start" });
+    setText(label, shownValue(value));
+    setAttributes(element, view.on.score ? sliderAttributes(curve, value) : { role: null, tabindex: null });
+  };
+  const place = (curve, x, y) => {
+    Object.assign(known, { curve, x, y });
+    if (!known.dragged) known.value = curve.at;
+    const shown = isNumber(known.value);
+    element.style.display = shown ? "" : "none";
+    element.classList.toggle("tp-movable", Boolean(view.on.score));
+    if (shown) stand();
   };
   const listen = (chart) => {
     known.area = chart.area;
@@ -679,11 +696,13 @@ function scoreHandle(view) {
         if (!view.on.score || !known.curve || !isNumber(known.curve.at)) return false;
         if (Math.abs(x - known.x(known.curve.at)) > (event.pointerType === "touch" ? 28 : 18)) return false;
         element.focus({ preventScroll: true });
-        element.classList.add("tp-dragged");
+        known.dragged = true;
         return true;
       },
       move: (x) => send(known.x.invert(x)),
-      end: () => element.classList.remove("tp-dragged"),
+      end: () => {
+        known.dragged = false;
+      },
     });
     element.addEventListener("keydown", (event) => {
       const direction = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
@@ -698,15 +717,21 @@ function scoreHandle(view) {
   return { element, place, listen };
 }
 
-function sliderAttributes(curve) {
+// The piece of the curve that holds at a value.
+function pieceAt(curve, value) {
+  const after = curve.x.findIndex((start) => start > value);
+  return after < 0 ? curve.x.length - 1 : Math.max(0, after - 1);
+}
+
+function sliderAttributes(curve, value) {
   return {
     role: "slider",
     tabindex: 0,
     "aria-label": `${curve.axis} of step ${curve.step + 1}`,
     "aria-valuemin": 0,
     "aria-valuemax": 1,
-    "aria-valuenow": curve.at.toFixed(4),
-    "aria-valuetext": shownValue(curve.at),
+    "aria-valuenow": value.toFixed(4),
+    "aria-valuetext": shownValue(value),
   };
 }
 

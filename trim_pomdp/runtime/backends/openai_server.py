@@ -8,7 +8,6 @@ force so that it samples as it is told to (llama.cpp cuts the tail by ``min_p`` 
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from trim_pomdp.runtime.backends.base import Place
 from trim_pomdp.runtime.backends.prompts import Message, Renderer, VllmRenderer
 from trim_pomdp.runtime.backends.remote import FIRST_PATIENCE, Connection, OverHttp, Url, local_renderer, root_of
 from trim_pomdp.runtime.http import RefusedError, ServerError, Service
+from trim_pomdp.runtime.loops import run_to_end
 from trim_pomdp.runtime.replies import Reply, parse_reply
 
 Api = Literal["chat", "completions"]
@@ -115,7 +115,7 @@ class OpenAITable(Connection):
             model=self.model,
             api=self.api,
             version=version,
-            kind=asyncio.run(_kind(replace(service, patience=FIRST_PATIENCE), version)),
+            kind=run_to_end(_kind(replace(service, patience=FIRST_PATIENCE), version)),
             extra_body=self.extra_body,
             renderer=self._renderer(place),
         )

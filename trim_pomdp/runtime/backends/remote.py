@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,6 +18,7 @@ from trim_pomdp.runtime.backends.served import ServerTable
 from trim_pomdp.runtime.files import fingerprint
 from trim_pomdp.runtime.findings import Finding
 from trim_pomdp.runtime.http import BadReplyError, Patience, RefusedError, ServerError, Service
+from trim_pomdp.runtime.loops import run_to_end
 from trim_pomdp.runtime.protocols import Usage
 from trim_pomdp.runtime.stepping import SYSTEM_PROMPT
 
@@ -218,7 +218,7 @@ def require_there(service: Service, path: str, model: str | None = None) -> None
         finally:
             await asked.close()
 
-    asyncio.run(ask())
+    run_to_end(ask())
 
 
 def _names(reply: Any) -> list[str]:

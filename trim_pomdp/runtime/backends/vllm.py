@@ -12,7 +12,6 @@ the same in every run, though not those of a model in this process.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
@@ -28,6 +27,7 @@ from trim_pomdp.runtime.backends.prompts import Openings, Prompt
 from trim_pomdp.runtime.backends.remote import FIRST_PATIENCE, OverHttp, ServedByVllm, served, usage_of
 from trim_pomdp.runtime.findings import Finding
 from trim_pomdp.runtime.http import BadReplyError, ServerError, Service
+from trim_pomdp.runtime.loops import run_to_end
 from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, StepRequest, StopReason, Usage
 
 Sampler = Literal["keyed", "seed"]
@@ -66,7 +66,7 @@ class VllmGeneratorTable(ServedByVllm, GeneratorTable):
         service = self.service(place)
         # Each server is asked: one that is not as the others would go unnoticed.
         alone = [replace(service, urls=[url], patience=FIRST_PATIENCE) for url in service.urls]
-        keyed = all(asyncio.run(_draws_keyed(server, self.model)) for server in alone)
+        keyed = all(run_to_end(_draws_keyed(server, self.model)) for server in alone)
         sampler: Sampler = "keyed" if keyed else "seed"
         if self.sampler == "keyed" and sampler != "keyed":
             raise InputError(

@@ -1,0 +1,201 @@
+"""Pictures of an inspection, for where nothing can be clicked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+from trim_pomdp.errors import InputError
+from trim_pomdp.inspection.flips import EvidenceCurve
+from trim_pomdp.inspection.solutions import Inspection, evidence_curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FloatArray = NDArray[np.float64]
+# Okabe and Ito's colours, which colour-blind people tell apart; hatches say the same without colour.
+_CLASSES = (
+    ("S0 right so far", "#0072B2", ""),
+    ("S1 derailed earlier", "#8a8a8a", "//"),
+    ("S2 first error here", "#D55E00", ".."),
+)
+_KEEP, _REGENERATE, _INK = "#56B4E9", "#E69F00", "#1b1f24"
+_STYLE: dict[Any, Any] = {
+    "font.size": 11,
+    "axes.titlesize": 11.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "hatch.color": "white",
+    "hatch.linewidth": 0.8,
+}
+_SEEN = "#0b63ce"
+_AXES = {"score": "score", "evidence": "evidence score"}
+_NEAR_CERTAIN, _EDGE = 0.02, 1e-4
+_LOG_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
+_MANY_TIMES = 8  # gains of so many prices are drawn logarithmically
+
+
+def plot_inspection(inspection: Inspection, chosen: int | None = None) -> Figure:
+    """Belief and q over the steps, gain against price, and the evidence curve of a step with its flip points.
+
+    Parameters
+    ----------
+    inspection : Inspection
+    chosen : int or None
+        Index of the step whose curve is drawn; by default the first that is regenerated, else the last one.
+
+    Raises
+    ------
+    InputError
+        If there is no such step.
+    """
+    chosen = _telling(inspection) if chosen is None else chosen
+    if not 0 <= chosen < len(inspection.steps):
+        raise InputError(f"there is no step {chosen}; the solution has steps 0 to {len(inspection.steps) - 1}")
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(9.2, 5.2), layout="constrained")
+        grid = figure.add_gridspec(2, 2, width_ratios=(1.15, 1.0))
+        beliefs = figure.add_subplot(grid[0, 0])
+        gains = figure.add_subplot(grid[1, 0], sharex=beliefs)
+        curve = figure.add_subplot(grid[:, 1])
+        _draw_beliefs(beliefs, inspection)
+        _draw_gains(gains, inspection)
+        _draw_curve(curve, inspection, chosen)
+        figure.suptitle(_title(inspection), x=0.01, ha="left", fontsize=12.5, parse_math=False)
+    return figure
+
+
+def _telling(inspection: Inspection) -> int:
+    actions = [step.action for step in inspection.steps]
+    return actions.index("regenerate") if "regenerate" in actions else len(actions) - 1
+
+
+def _title(inspection: Inspection) -> str:
+    parts = [inspection.problem or "solution"]
+    if inspection.end is not None and inspection.end.correct is not None:
+        parts.append("right" if inspection.end.correct else "wrong")
+    if inspection.q_end is not None:
+        parts.append(f"believed right {inspection.q_end:.2f}")
+    if inspection.is_edited:
+        parts.append("edited")
+    return " · ".join(parts)
+
+
+def _numbers(values: Sequence[float | None]) -> FloatArray:
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _draw_beliefs(axis: Axes, inspection: Inspection) -> None:
+    steps = inspection.steps
+    at = np.arange(1, len(steps) + 1)
+    beliefs = np.array([step.belief or step.prior or (np.nan,) * 3 for step in steps])
+    bottom = np.zeros(len(steps))
+    for kind, (name, colour, hatch) in enumerate(_CLASSES):
+        axis.bar(at, beliefs[:, kind], 0.72, bottom, color=colour, hatch=hatch, edgecolor="white", lw=0, label=name)
+        bottom = bottom + np.nan_to_num(beliefs[:, kind])
+    q = _numbers([*(step.q for step in steps), inspection.q_end])
+    if np.isfinite(q).any():
+        axis.plot(
+            np.append(at - 0.5, at[-1] + 0.5), q, "D-", color=_INK, ms=4, lw=1.4, mec="white", label="q before the step"
+        )
+        axis.legend(ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 1.0), borderaxespad=0.2, columnspacing=1.2)
+    axis.set(ylim=(0, 1.02), ylabel="belief")
+    axis.tick_params(labelbottom=False)
+
+
+def _draw_gains(axis: Axes, inspection: Inspection) -> None:
+    steps = inspection.steps
+    at = np.arange(1, len(steps) + 1)
+    gains, prices = _numbers([step.gain for step in steps]), _numbers([step.price for step in steps])
+    bought = np.array([step.action == "regenerate" for step in steps])
+    for mask, colour, hatch, name in (
+        (~bought, _KEEP, "", "gain, kept"),
+        (bought, _REGENERATE, "xx", "gain, regenerated"),
+    ):
+        if mask.any():
+            axis.bar(at[mask], gains[mask], 0.72, color=colour, hatch=hatch, edgecolor="white", lw=0, label=name)
+    axis.hlines(prices, at - 0.44, at + 0.44, color=_INK, lw=2, label="price")
+    _scale_gains(axis, gains, prices)
+    axis.set(xlabel="step", ylabel="points", xlim=(0.4, len(steps) + 0.6))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if np.isfinite(gains).any():
+        axis.legend(ncols=3, loc="lower left", bbox_to_anchor=(-0.02, 1.0), borderaxespad=0.2, columnspacing=1.2)
+
+
+def _scale_gains(axis: Axes, gains: FloatArray, prices: FloatArray) -> None:
+    """Logarithmic beyond the price where gains are many times that; linear otherwise."""
+    known = prices[np.isfinite(prices) & (prices > 0)]
+    if not known.size or not np.isfinite(gains).any():
+        return
+    if np.nanmax(gains) > _MANY_TIMES * np.median(known):
+        axis.set_yscale("symlog", linthresh=10 ** np.floor(np.log10(np.median(known))))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_locator(NullLocator())
+    axis.set_ylim(bottom=min(0.0, float(np.nanmin(gains)) * 1.1))
+
+
+def _draw_curve(axis: Axes, inspection: Inspection, chosen: int) -> None:
+    step = inspection.steps[chosen]
+    try:
+        curve = evidence_curve(inspection, chosen)
+    except InputError as error:
+        axis.set_axis_off()
+        axis.set_title(f"Step {chosen + 1}: {step.action or 'no decision'}")
+        axis.text(0, 0.95, str(error), va="top", wrap=True, parse_math=False)
+        return
+    place = _places(axis, curve)
+    x = np.array([place(value) for value in (*curve.x, max(1.0, curve.x[-1]))])
+    for left, right in _pieces(curve):
+        axis.axvspan(place(left), place(right), color=_REGENERATE, alpha=0.16, lw=0)
+    gains, prices = _numbers(curve.gain), _numbers(curve.price)
+    if np.isfinite(gains).any():
+        axis.plot(x, np.append(gains, gains[-1]), drawstyle="steps-post", lw=2, color=_REGENERATE, label="gain")
+        axis.plot(x, np.append(prices, prices[-1]), drawstyle="steps-post", lw=2, color=_INK, ls="--", label="price")
+        _scale_gains(axis, gains, prices)
+    for flip in curve.flips:
+        axis.axvline(place(flip), color=_INK, ls=":", lw=1.4, label=f"flips at {flip:.3g}")
+    if curve.at is not None:
+        axis.axvline(
+            place(curve.at), color=_SEEN, lw=1.8, label=f"{'set to' if step.edited else 'seen:'} {curve.at:.3g}"
+        )
+    axis.set(xlabel=f"{_AXES[curve.axis]} of the step", title=f"Step {chosen + 1}: {step.action}", xlim=(x[0], x[-1]))
+    handles, _ = axis.get_legend_handles_labels()
+    if any(curve.regenerate):
+        handles.append(Patch(color=_REGENERATE, alpha=0.3, label="regenerates"))
+    axis.legend(handles=handles, ncols=2, loc="upper left", bbox_to_anchor=(-0.02, -0.13), borderaxespad=0.2)
+
+
+def _places(axis: Axes, curve: EvidenceCurve) -> Callable[[float], float]:
+    """Where a value stands: scores close to certainty are told apart in log-odds."""
+    if curve.at is None or min(curve.at, 1.0 - curve.at) >= _NEAR_CERTAIN:
+        return lambda value: value
+
+    def log_odds(value: float) -> float:
+        inside = min(1.0 - _EDGE, max(_EDGE, value))
+        return math.log(inside / (1.0 - inside))
+
+    axis.set_xticks([log_odds(value) for value in _LOG_TICKS], [f"{value:g}" for value in _LOG_TICKS])
+    return log_odds
+
+
+def _pieces(curve: EvidenceCurve) -> list[tuple[float, float]]:
+    """Where it regenerates, as intervals."""
+    ends = (*curve.x[1:], max(1.0, curve.x[-1]))
+    found: list[tuple[float, float]] = []
+    for left, right, there in zip(curve.x, ends, curve.regenerate, strict=True):
+        if there and found and found[-1][1] == left:
+            found[-1] = (found[-1][0], right)
+        elif there:
+            found.append((left, right))
+    return found
