@@ -66,12 +66,15 @@ def plot_inspection(inspection: Inspection, chosen: int | None = None) -> Figure
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(9.2, 5.2), layout="constrained")
         grid = figure.add_gridspec(2, 2, width_ratios=(1.15, 1.0))
-        beliefs = figure.add_subplot(grid[0, 0])
-        gains = figure.add_subplot(grid[1, 0], sharex=beliefs)
-        curve = figure.add_subplot(grid[:, 1])
-        _draw_beliefs(beliefs, inspection)
-        _draw_gains(gains, inspection)
-        _draw_curve(curve, inspection, chosen)
+        if any(step.belief or step.prior for step in inspection.steps):
+            beliefs = figure.add_subplot(grid[0, 0])
+            gains = figure.add_subplot(grid[1, 0], sharex=beliefs)
+            _draw_beliefs(beliefs, inspection)
+            _draw_gains(gains, inspection)
+            figure.align_ylabels([beliefs, gains])
+        else:
+            _draw_scores(figure.add_subplot(grid[:, 0]), inspection)
+        _draw_curve(figure.add_subplot(grid[:, 1]), inspection, chosen)
         figure.suptitle(_title(inspection), x=0.01, ha="left", fontsize=12.5, parse_math=False)
     return figure
 
@@ -110,8 +113,21 @@ def _draw_beliefs(axis: Axes, inspection: Inspection) -> None:
             np.append(at - 0.5, at[-1] + 0.5), q, "D-", color=_INK, ms=4, lw=1.4, mec="white", label="q before the step"
         )
         axis.legend(ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 1.0), borderaxespad=0.2, columnspacing=1.2)
-    axis.set(ylim=(0, 1.02), ylabel="belief")
+    axis.set(ylim=(0, 1.02), ylabel="belief", yticks=(0, 0.5, 1))
     axis.tick_params(labelbottom=False)
+
+
+def _draw_scores(axis: Axes, inspection: Inspection) -> None:
+    """Of a policy without a belief: what it saw and did."""
+    at = np.arange(1, len(inspection.steps) + 1)
+    scores = _numbers([step.score for step in inspection.steps])
+    bought = np.array([step.action == "regenerate" for step in inspection.steps])
+    for mask, colour, mark, name in ((~bought, _KEEP, "o", "kept"), (bought, _REGENERATE, "^", "regenerated")):
+        if mask.any():
+            axis.plot(at[mask], scores[mask], mark, color=colour, ms=9, label=name)
+    axis.set(xlabel="step", ylabel="score", ylim=(-0.02, 1.02), xlim=(0.4, len(at) + 0.6))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.legend(ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 1.0), borderaxespad=0.2)
 
 
 def _draw_gains(axis: Axes, inspection: Inspection) -> None:
@@ -173,6 +189,8 @@ def _draw_curve(axis: Axes, inspection: Inspection, chosen: int) -> None:
     handles, _ = axis.get_legend_handles_labels()
     if any(curve.regenerate):
         handles.append(Patch(color=_REGENERATE, alpha=0.3, label="regenerates"))
+    if not np.isfinite(gains).any():
+        axis.set_yticks([])
     axis.legend(handles=handles, ncols=2, loc="upper left", bbox_to_anchor=(-0.02, -0.13), borderaxespad=0.2)
 
 

@@ -730,7 +730,7 @@ function sliderAttributes(curve, value) {
     "aria-label": `${curve.axis} of step ${curve.step + 1}`,
     "aria-valuemin": 0,
     "aria-valuemax": 1,
-    "aria-valuenow": value.toFixed(4),
+    "aria-valuenow": value,
     "aria-valuetext": shownValue(value),
   };
 }
