@@ -57,7 +57,7 @@ def script_json(value: Any) -> str:
 
 def packed(value: Any) -> str:
     """JSON, compressed (gzip) and in base64: letters, digits and ``+/=`` only."""
-    return base64.b64encode(gzip.compress(_json(value).encode(), compresslevel=9, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(_json(value).encode(), compresslevel=6, mtime=0)).decode()
 
 
 def unpacked(text: str) -> Any:

@@ -61,7 +61,7 @@ def write_report(
     title: str | None = None,
     command: str | None = None,
     tell: Tell | None = None,
-) -> Path:
+) -> dict[str, Any]:
     """Write one self-contained page about one run, or several side by side.
 
     Parameters
@@ -82,6 +82,11 @@ def write_report(
     tell : callable or None
         Told what is being done.
 
+    Returns
+    -------
+    dict
+        What the page says, as `report_document` has it.
+
     Raises
     ------
     InputError
@@ -95,7 +100,8 @@ def write_report(
     sliders = _sliders(read, policies, _planned(model, budgets, say))
     document = report_document(read, prices=prices, title=title, command=command)
     document["slider"] = _slider_in_words(policies, model, budgets, len(read))
-    return write_bytes(path, _page(document, read, sliders, say).encode("utf-8", errors="replace"))
+    write_bytes(path, _page(document, read, sliders, say).encode("utf-8", errors="replace"))
+    return document
 
 
 def report_document(

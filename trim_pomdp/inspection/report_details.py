@@ -7,22 +7,24 @@ the slider, None where a policy cannot be asked of it), ``curves`` (an evidence 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.drawing import solution_state
-from trim_pomdp.inspection.flips import EvidenceCurve
+from trim_pomdp.inspection.flips import Probe
 from trim_pomdp.inspection.packing import compact
 from trim_pomdp.inspection.runs import RecordedRun
-from trim_pomdp.inspection.solutions import Inspection, evidence_curve
+from trim_pomdp.inspection.solutions import Inspection
+from trim_pomdp.model.belief import REGENERATE
 from trim_pomdp.policies import PolicyArtifact
 from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord
 
 # Points of evidence curves in a whole report, so that it stays small however many solutions there are.
-_CURVE_POINTS = 350_000
-_FEWEST, _MOST = 9, 45
+_CURVE_POINTS = 250_000
+_FEWEST, _MOST = 11, 44
 _CURVE_DIGITS = 3
 
 
@@ -49,9 +51,9 @@ def points_per_curve(steps: int, policies: int) -> tuple[int, int]:
     Examples
     --------
     >>> points_per_curve(1_000, 6)
-    (45, 45)
+    (44, 44)
     >>> points_per_curve(9_000, 6)
-    (38, 9)
+    (27, 11)
     """
     own = _CURVE_POINTS // max(steps, 1)
     others = _CURVE_POINTS // max(steps * (policies - 1), 1)
@@ -119,40 +121,42 @@ def _difference(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, 
 
 
 def _curves(seen: Inspection, points: int) -> list[Any]:
-    curves: list[Any] = []
-    for step in range(len(seen.steps)):
-        try:
-            curves.append(compact(thinned(evidence_curve(seen, step), points), _CURVE_DIGITS))
-        except InputError:  # nothing was decided, or on no score
-            curves.append(None)
-    return curves
+    return [compact(thinned_curve(probe, points), _CURVE_DIGITS) for probe in seen.probes]
 
 
-def thinned(curve: EvidenceCurve, points: int) -> dict[str, Any]:
-    """An evidence curve as JSON values, at fewer points; its ends stay, and those on both sides of every flip.
+def thinned_curve(probe: Probe | None, points: int) -> dict[str, Any] | None:
+    """An evidence curve as JSON values at some of its points: its ends, where the step is, both sides of flips, others.
 
     Parameters
     ----------
-    curve : EvidenceCurve
+    probe : Probe or None
+        A step; None where nothing was decided.
     points : int
         How many to keep about.
     """
-    count = len(curve.x)
+    if probe is None or not probe.points:
+        return None
+    count, actions = len(probe.points), probe.actions
     kept = {0, count - 1, *range(0, count, max(count // points, 1))}
+    if probe.at is not None:
+        here = bisect_right(probe.points, probe.at)
+        kept |= {max(here - 1, 0), min(here, count - 1)}
     for index in range(1, count):
-        if curve.regenerate[index] != curve.regenerate[index - 1]:
+        if actions[index] != actions[index - 1]:
             kept |= {index - 1, index}
-    chosen = sorted(kept)
+    x = [probe.points[index] for index in sorted(kept)]
+    decisions = [probe.on(value) for value in x]
     return {
-        "step": curve.step,
-        "axis": curve.axis,
-        "at": curve.at,
-        "flips": list(curve.flips),
-        **{name: [getattr(curve, name)[index] for index in chosen] for name in _ALONG},
+        "step": probe.seen.step,
+        "axis": probe.axis,
+        "x": x,
+        "regenerate": [item.action == REGENERATE for item in decisions],
+        "belief": [item.belief for item in decisions],
+        "gain": [item.gain for item in decisions],
+        "price": [item.price for item in decisions],
+        "at": probe.at,
+        "flips": list(probe.flips),
     }
-
-
-_ALONG = ("x", "regenerate", "belief", "gain", "price")
 
 
 # Where no policy can be asked -----------------------------------------------------------------------------------
