@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from scripted import PRICES
 
-from tests.scripted import PRICES
 from trim_pomdp.inspection.comparison import compare_runs
 from trim_pomdp.inspection.intervals import mean_interval, share_interval
 from trim_pomdp.runtime.money import spent
@@ -103,7 +103,7 @@ def test_intervals_against_a_bootstrap_over_problems() -> None:
 
 
 def test_shares() -> None:
-    # Published: R. G. Newcombe, Statistics in Medicine 17 (1998), of 15 in 148 and of 0 and all in few, without correction.
+    # R. G. Newcombe, Statistics in Medicine 17 (1998), without correction, of 15 in 148.
     assert share_interval(15, 148) == pytest.approx((0.0624, 0.1605), abs=1e-4)
     assert share_interval(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
     assert share_interval(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)

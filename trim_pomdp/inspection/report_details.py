@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trim_pomdp.errors import InputError
+from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.inspection.drawing import solution_state
 from trim_pomdp.inspection.flips import Probe
 from trim_pomdp.inspection.packing import compact
@@ -97,7 +97,7 @@ def _inspected(
     """A solution under a policy; or none, and why."""
     try:
         return run.inspect(record.terminal.problem, policy.artifact), ()
-    except InputError as error:
+    except (InputError, UnsetParameterError) as error:
         return None, (f"Shown as recorded, since the policy cannot be asked again: {error}.",)
 
 
@@ -215,7 +215,7 @@ def _notes(record: SolutionRecord) -> list[str]:
     """What a reader of the drawing would miss, a sentence each."""
     end = record.terminal
     said = []
-    if end.error is not None and not record.decisions:
+    if end.error is not None and all(item.action is None for item in record.decisions):
         said.append("The problem failed before any step was decided on.")
     if end.prefix:
         said.append(f"The first {len(end.prefix)} steps were given.")
