@@ -94,7 +94,7 @@ class LikelihoodRatio(DensityEstimator):
         Numerator class of each component of z.
     edges_ : list of ndarray
         Bin edges of each component of z.
-    masses_ : ndarray (C, *bins)
+    masses_ : ndarray (C, bins of each component)
         Probability of each bin.
     offset_ : ndarray (C - 1,)
         log mass ratio of a bin minus its z.

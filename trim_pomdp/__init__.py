@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trim_pomdp.fitting.observations import fit_observations
     from trim_pomdp.inspection.assessment import calibration, spending_by_class
     from trim_pomdp.inspection.course import TypedSolution
+    from trim_pomdp.inspection.progress import ProgressLine
     from trim_pomdp.inspection.rivals import rival_rules
     from trim_pomdp.inspection.runs import RecordedRun, inspect_run, read_run
     from trim_pomdp.inspection.solutions import Inspection, edit, evidence_curve, inspect_solution
@@ -68,9 +69,12 @@ if TYPE_CHECKING:
         ThresholdRule,
     )
     from trim_pomdp.presets.store import Preset, load_preset, preset_names
-    from trim_pomdp.runtime.live import LivePlan, misfits, run_live
+    from trim_pomdp.runtime.check import Verdicts, check_models
+    from trim_pomdp.runtime.live import LivePlan, Outcome, misfits, run_live
     from trim_pomdp.runtime.merging import merge_runs
     from trim_pomdp.runtime.money import RunMoney, run_money
+    from trim_pomdp.runtime.recorded import RecordedRollouts, read_rollouts
+    from trim_pomdp.runtime.recording import record_rollouts
     from trim_pomdp.runtime.records import SolutionRecord
     from trim_pomdp.runtime.shards import Shard
     from trim_pomdp.runtime.summary import RunSummary
@@ -93,6 +97,7 @@ _MODULE_OF = {
     "MixedRule": "policies",
     "Money": "model.prices",
     "ObservationModel": "model.observations",
+    "Outcome": "runtime.live",
     "PerClass": "model.dynamics",
     "PlannedPoint": "policies",
     "PolicyArtifact": "policies",
@@ -101,7 +106,9 @@ _MODULE_OF = {
     "Price": "model.prices",
     "Prices": "model.prices",
     "Problem": "data.problems",
+    "ProgressLine": "inspection.progress",
     "Reading": "model.prices",
+    "RecordedRollouts": "runtime.recorded",
     "RecordedRun": "inspection.runs",
     "Rollouts": "data.rollouts",
     "Router": "policies",
@@ -110,8 +117,8 @@ _MODULE_OF = {
     "RunMoney": "runtime.money",
     "RunSummary": "runtime.summary",
     "ScheduleRule": "policies",
-    "SequenceBatch": "model.sequences",
     "Sensitivity": "planning.sensitivity",
+    "SequenceBatch": "model.sequences",
     "Shard": "runtime.shards",
     "SimulatedPoint": "planning.simulation",
     "SolutionRecord": "runtime.records",
@@ -125,9 +132,11 @@ _MODULE_OF = {
     "TrimError": "errors",
     "TypedSolution": "inspection.course",
     "UnsetParameterError": "errors",
+    "Verdicts": "runtime.check",
     "assess": "fitting.assessment",
     "boxed_answer": "text.boxes",
     "calibration": "inspection.assessment",
+    "check_models": "runtime.check",
     "edit": "inspection.solutions",
     "evaluate": "planning.evaluation",
     "evaluate_money": "planning.evaluation",
@@ -156,6 +165,7 @@ _MODULE_OF = {
     "read_prices": "model.prices",
     "read_problems": "data.problems",
     "read_repair_rollouts": "data.rollouts",
+    "read_rollouts": "runtime.recorded",
     "read_run": "inspection.runs",
     "read_sequences": "data.sequences",
     "read_solutions": "data.processbench",
@@ -164,6 +174,7 @@ _MODULE_OF = {
     "read_strong_rollouts": "data.rollouts",
     "read_traces": "runtime.traces",
     "read_weak_rollouts": "data.rollouts",
+    "record_rollouts": "runtime.recording",
     "rival_rules": "inspection.rivals",
     "run_live": "runtime.live",
     "run_money": "runtime.money",
@@ -190,6 +201,7 @@ __all__ = [
     "MixedRule",
     "Money",
     "ObservationModel",
+    "Outcome",
     "PerClass",
     "PlannedPoint",
     "PolicyArtifact",
@@ -198,7 +210,9 @@ __all__ = [
     "Price",
     "Prices",
     "Problem",
+    "ProgressLine",
     "Reading",
+    "RecordedRollouts",
     "RecordedRun",
     "Rollouts",
     "Router",
@@ -222,9 +236,11 @@ __all__ = [
     "TrimError",
     "TypedSolution",
     "UnsetParameterError",
+    "Verdicts",
     "assess",
     "boxed_answer",
     "calibration",
+    "check_models",
     "edit",
     "evaluate",
     "evaluate_money",
@@ -253,6 +269,7 @@ __all__ = [
     "read_prices",
     "read_problems",
     "read_repair_rollouts",
+    "read_rollouts",
     "read_run",
     "read_sequences",
     "read_solutions",
@@ -261,6 +278,7 @@ __all__ = [
     "read_strong_rollouts",
     "read_traces",
     "read_weak_rollouts",
+    "record_rollouts",
     "rival_rules",
     "run_live",
     "run_money",

@@ -83,13 +83,17 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("jupyter")
     books, log, port, token = folder / "books", folder / "log", free_port(), os.urandom(12).hex()
     books.mkdir()
+    own = environment(folder)
+    notices = Path(own["JUPYTERLAB_SETTINGS_DIR"], "@jupyterlab/apputils-extension/notification.jupyterlab-settings")
+    notices.parent.mkdir(parents=True)
+    notices.write_text('{"fetchNews": "false"}')
     arguments = ["--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0", f"--notebook-dir={books}"]
-    quiet = ["--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    quiet = ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     command = [sys.executable, "-m", "jupyterlab", *arguments, *quiet, f"--IdentityProvider.token={token}"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     with log.open("w") as stream:
-        process = subprocess.Popen(command, env=environment(folder), cwd=books, stdout=stream, stderr=stream)
+        process = subprocess.Popen(command, env=own, cwd=books, stdout=stream, stderr=stream)
     try:
         wait_for(f"http://127.0.0.1:{port}/api?token={token}", process, log)
         yield Lab(f"http://127.0.0.1:{port}", token, books)

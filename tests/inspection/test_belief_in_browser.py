@@ -15,9 +15,8 @@ from trim_pomdp.inspection.widgets import BeliefInspector
 
 rule = tp.policy_for_tradeoff(tp.load_preset("lab-loop.prm").routing_model(), 0.1).policy
 texts = ["a) 60+31=91", "<img src=x onerror=alert(1)> \\frac{91}{47}", "c) 53*61=33", "d) 33+31=64", "\\boxed{64}"]
-solution = tp.TypedSolution(texts, [0.99, 0.31, 0.97, 0.9, 0.98])
+solution = tp.TypedSolution(texts, [0.999, 0.31, 0.9985, 0.9, 0.998])
 """
-SEED = 0
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +86,6 @@ def follow(page, expected):
     """What every front end must do."""
     page.locator(".tp-inspector").wait_for()
     agrees(page, expected)
-    assert page.locator(".tp-step").nth(1).locator(".tp-text").first.inner_text() or True
     walk(page)
     value = drag(page)
     moved = tp.edit(expected, 1, score=value)
@@ -137,8 +135,7 @@ def report_round_trip(page, where, capsys):
 def run_notebook(page, url):
     page.goto(url)
     page.locator(".jp-Notebook .jp-Cell").first.wait_for()
-    # The kernel is there when the notebook says that it idles.
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
+    page.get_by_text("(ipykernel) | Idle").wait_for()  # the kernel is there
     page.locator(".jp-Cell .cm-content").first.click()
     page.keyboard.press("Shift+Enter")
 

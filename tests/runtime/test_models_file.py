@@ -26,9 +26,12 @@ def written(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_the_models_file_of_the_readme_reads(tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    text = readme.split("```toml\n")[1].split("```")[0]
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "models-file.md"
+
+
+def test_the_models_file_of_the_page_reads(tmp_path: Path) -> None:
+    """Those of all pages: tests/test_docs.py."""
+    text = PAGE.read_text().split("```toml\n")[1].split("```")[0]
     file = read_models_file(written(tmp_path, text))
     assert file.weak is not None
     assert file.weak.model == "Qwen/Qwen2.5-1.5B-Instruct"
@@ -143,7 +146,7 @@ def tables_of(backend: str) -> list[type[ModelTable]]:
     return [table for table in (module.GENERATOR, module.PRM) if table is not None]
 
 
-def test_help_and_readme_name_every_key(run_cli) -> None:  # type: ignore[no-untyped-def]
+def test_help_and_the_page_name_every_key(run_cli) -> None:  # type: ignore[no-untyped-def]
     """Of every table of the backends that come with the package."""
     tables = [table for name in BACKENDS for table in tables_of(name)]
     keys = {key for table in (*tables, Limits, Steps, Price) for key in table.model_fields}
@@ -152,6 +155,6 @@ def test_help_and_readme_name_every_key(run_cli) -> None:  # type: ignore[no-unt
         told = " ".join(run_cli(verb, "--help")[1].split())
         for key in keys:
             assert key in told, f"{verb} --help does not name {key}"
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    page = PAGE.read_text()
     for key in {key for table in tables_of("transformers") for key in table.model_fields} | set(Limits.model_fields):
-        assert key in readme, f"the README does not name {key}"
+        assert key in page, f"{PAGE.name} does not name {key}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,13 +10,9 @@ import typer
 from trim_pomdp.cli.live import LAB, ThreadsOption, use_threads
 from trim_pomdp.cli.models import JsonOption, LayoutOption
 from trim_pomdp.cli.output import emit_json, progress, say, show_table, warn
-from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
     from trim_pomdp.data.problems import Problem
-    from trim_pomdp.policies.base import Role
-    from trim_pomdp.runtime.findings import Verdict
-    from trim_pomdp.runtime.sources import Backends, ModelSource
 
 _LAB_PROBLEMS = 8
 
@@ -34,16 +29,14 @@ def check(
 ) -> None:
     """Look into what a run takes for granted of its models; exit code 1 if a run would fail, or mean nothing."""
     from trim_pomdp.lab.source import model_source
-    from trim_pomdp.runtime.check import check as check_models
+    from trim_pomdp.runtime.check import check_models
 
     source = model_source(models)
-    roles = _roles(models)
     chosen = _problems(models, problems, count, layout)
     use_threads(models, threads)
     with progress("asking the models"):
-        loaded, absent = _loaded(source, roles)
-        verdicts = [*absent, *check_models(source, loaded, chosen)]
-    bad = [item for item in verdicts if item.state == "bad"]
+        verdicts = check_models(source, chosen)
+    bad = verdicts.bad
     if as_json:
         emit_json({"verdicts": [asdict(item) for item in verdicts], "bad": len(bad)})
     else:
@@ -54,33 +47,6 @@ def check(
                 (warn if item.state == "bad" else say)(f"{item.role}, {item.what}: {item.remedy}")
     if bad:
         raise typer.Exit(1)
-
-
-def _roles(models: str) -> list[Role]:
-    """The models that there are."""
-    from trim_pomdp.runtime.config import ROLES, read_models_file
-
-    if models == LAB:
-        return list(ROLES)
-    file = read_models_file(models)
-    there = [role for role in ROLES if file.table(role) is not None]
-    if not there:
-        raise InputError(f"{models}: no table [weak], [strong] or [prm], so there is nothing to check")
-    return there
-
-
-def _loaded(source: ModelSource, roles: Sequence[Role]) -> tuple[Backends, list[Verdict]]:
-    """The models, each loaded apart; those that cannot be, as verdicts."""
-    from trim_pomdp.runtime.findings import Verdict
-    from trim_pomdp.runtime.sources import Backends
-
-    found, absent = Backends(), []
-    for role in roles:
-        try:
-            found = replace(found, **{role: getattr(source.load([role]), role)})
-        except InputError as error:
-            absent.append(Verdict(role, "there", "bad", str(error), "start the server, or mend its table"))
-    return found, absent
 
 
 def _problems(models: str, problems: str | None, count: int, layout: str | None) -> list[Problem]:

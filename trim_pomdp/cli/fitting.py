@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from observation_models import Comparison
     from trim_pomdp.data.processbench import StepScores
     from trim_pomdp.fitting.dynamics import Sources
-    from trim_pomdp.model.conditions import Conditions
     from trim_pomdp.model.dynamics import Check, FitReport, StepDynamics
     from trim_pomdp.model.evidence import EvidenceMap
     from trim_pomdp.model.observations import ObservationModel
@@ -208,6 +207,7 @@ def fit_dynamics(
     Live rollouts are --rollouts, --strong and --repair, and stand alone; the others can be combined.
     """
     from trim_pomdp.fitting import dynamics as fitting
+    from trim_pomdp.runtime.recorded import read_rollouts
 
     claim(out)
     if pilot is None and (explanation != "best" or fit_thresholds is not None or joint or not rivals):
@@ -222,9 +222,8 @@ def fit_dynamics(
     if rollouts is not None:
         if any(item is not None for item in (step_counts, weak, pilot, sequences, labelled, generator)):
             raise InputError("--rollouts stand alone, with --strong and --repair; give no other data beside them")
-        files = _rollout_files(rollouts, None if strong is None else Path(strong), repair)
-        conditions = _conditions(*files)
-        sources = _rollout_sources(*files)
+        recorded = read_rollouts(rollouts, strong=strong, repair=repair)
+        conditions, sources = recorded.conditions, recorded.sources
     else:
         conditions = None
         sources = _sources(step_counts, weak, strong, pilot, sequences, labelled, generator, model.evidence, layout)
@@ -300,44 +299,6 @@ def _sources(
         labelled=solutions,
         provenance=hashes(files),
     )
-
-
-def _rollout_sources(weak: Path, strong: Path | None, repair: Path | None) -> Sources:
-    from trim_pomdp.artifacts import hashes
-    from trim_pomdp.data.rollouts import Rollouts, read_repair_rollouts, read_strong_rollouts, read_weak_rollouts
-    from trim_pomdp.fitting.dynamics import Sources
-
-    rollouts = Rollouts(
-        weak=read_weak_rollouts(weak),
-        strong=() if strong is None else read_strong_rollouts(strong),
-        repairs=() if repair is None else read_repair_rollouts(repair),
-    )
-    return Sources(rollouts=rollouts, provenance=hashes([path for path in (weak, strong, repair) if path is not None]))
-
-
-def _rollout_files(rollouts: Path, strong: Path | None, repair: Path | None) -> tuple[Path, Path | None, Path | None]:
-    """The files of weak, strong and repair rollouts; those of a folder that has all of them, unless named apart."""
-    if not rollouts.is_dir():
-        return rollouts, strong, repair
-    from trim_pomdp.runtime.rollouts import rollout_files
-
-    found = rollout_files(rollouts)
-    if "weak" not in found:
-        raise InputError(f"{rollouts}: holds no weak rollouts; make them with: trim-pomdp rollout --mode all --out DIR")
-    return found["weak"], strong or found.get("strong"), repair or found.get("repair")
-
-
-def _conditions(*rollouts: str | Path | None) -> Conditions | None:
-    """Under which conditions rollouts were made, where their runs are still beside them."""
-    from trim_pomdp.model.conditions import Conditions
-    from trim_pomdp.runtime.traces import RUN_FILE, read_run_artifact
-
-    folders = [Path(path).parent for path in rollouts if path is not None]
-    known = Conditions()
-    for folder in folders:
-        if (folder / RUN_FILE).is_file():
-            known |= Conditions.of_run(read_run_artifact(folder).config)
-    return None if known == Conditions() else known
 
 
 def show_dynamics(dynamics: StepDynamics) -> None:

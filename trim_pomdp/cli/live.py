@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trim_pomdp.cli.output import progress_bar, warn
-from trim_pomdp.errors import InputError, TrimError
+from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
     from trim_pomdp.data.problems import Problem
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from trim_pomdp.runtime.records import TerminalRecord
     from trim_pomdp.runtime.run import Progress
     from trim_pomdp.runtime.shards import Shard
-    from trim_pomdp.runtime.summary import RunSummary
 
 LAB = "lab"
 LAB_PROBLEMS = 100
@@ -139,12 +138,6 @@ def lab_or_file_problems(
     if not count.isdecimal() or int(count) < 1:
         raise InputError(f"--problems is {problems!r}; the lab draws its own, so give how many, at least 1")
     return draw(family, split, seed, int(count))
-
-
-def require_success(summary: RunSummary, out: Path) -> None:
-    """Raise `TrimError` if every problem failed: what was measured then tells nothing."""
-    if summary.failed == summary.problems:
-        raise TrimError(f"{out}: every problem failed, the first by {summary.error}")
 
 
 @contextmanager

@@ -21,7 +21,6 @@ from trim_pomdp.cli.live import (
     lab_or_file_problems,
     read_family,
     read_shard,
-    require_success,
     resumable,
     solving_bar,
     use_threads,
@@ -94,6 +93,7 @@ def run(
     from trim_pomdp.lab.source import model_source
     from trim_pomdp.runtime.live import misfits, result_document, run_live
     from trim_pomdp.runtime.sources import roles_asked
+    from trim_pomdp.runtime.summary import require_success
     from trim_pomdp.runtime.traces import check_folder
 
     given = read_rule(policy, threshold, strategy, belief, closeness, more={"--budget B": budget})

@@ -10,24 +10,28 @@ from __future__ import annotations
 import asyncio
 import re
 import statistics
+from collections import Counter
 from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
 from trim_pomdp.data.problems import Problem
-from trim_pomdp.errors import TrimError
+from trim_pomdp.display import html_table
+from trim_pomdp.errors import InputError, TrimError
 from trim_pomdp.policies import StrategyRule
 from trim_pomdp.policies.base import Author, Role
 from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.base import AnyGenerator, given_logprobs
+from trim_pomdp.runtime.config import ROLES
 from trim_pomdp.runtime.engine import Models, solve_all
-from trim_pomdp.runtime.findings import Finding, SelfExamining, Verdict
+from trim_pomdp.runtime.findings import Finding, SelfExamining, State, Verdict
 from trim_pomdp.runtime.loops import run_to_end
 from trim_pomdp.runtime.protocols import Generator, ScoreRequest, StepRequest, StepScorer
 from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.rollouts import accepted
 from trim_pomdp.runtime.run import Routing
-from trim_pomdp.runtime.sources import Backends, ModelSource
+from trim_pomdp.runtime.sources import Backends, FileSource, ModelSource
 
 SAMPLE = (
     Problem("sample-1", "A box holds 12 pens. Tom buys 3 boxes and gives away 7 pens. How many has he left?", "29"),
@@ -37,10 +41,67 @@ SAMPLE = (
 )
 """Problems for models that can read."""
 
+_STATES: tuple[State, ...] = ("bad", "note", "good")
 _SEED = 0
 _RAW = 0.02
 _REPEATED = 1e-3
 _NUMBER = re.compile(r"\d+")
+
+
+class Verdicts(tuple[Verdict, ...]):
+    """What was found of the models of a source; in notebooks a table, the bad ones first."""
+
+    __slots__ = ()
+
+    @property
+    def bad(self) -> tuple[Verdict, ...]:
+        """Why a run would fail, or mean nothing."""
+        return tuple(item for item in self if item.state == "bad")
+
+    def __repr__(self) -> str:
+        counts = Counter(item.state for item in self)
+        return f"Verdicts({', '.join(f'{counts[state]} {state}' for state in _STATES if counts[state])})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (item.role, item.what, item.state, item.found, item.remedy)
+            for item in sorted(self, key=lambda item: _STATES.index(item.state))
+        ]
+        return html_table(repr(self)[len("Verdicts(") : -1], ("model", "what", "verdict", "found", "remedy"), rows)
+
+
+def check_models(source: ModelSource, problems: Sequence[Problem] = SAMPLE) -> Verdicts:
+    """Load the models of a source, each apart, and look into those that are there.
+
+    Parameters
+    ----------
+    source : ModelSource
+    problems : sequence of Problem
+        A few, of the kind that the models are for.
+
+    Raises
+    ------
+    InputError
+        If the source names no model.
+    """
+    roles = _roles(source)
+    loaded, absent = Backends(), []
+    for role in roles:
+        try:
+            loaded = replace(loaded, **{role: getattr(source.load([role]), role)})
+        except InputError as error:
+            absent.append(Verdict(role, "there", "bad", str(error), "start the server, or mend its table"))
+    return Verdicts([*absent, *check(source, loaded, problems)])
+
+
+def _roles(source: ModelSource) -> list[Role]:
+    """The models that there are."""
+    if not isinstance(source, FileSource):
+        return list(ROLES)
+    there = [role for role in ROLES if source.file.table(role) is not None]
+    if not there:
+        raise InputError(f"{source.path}: no table [weak], [strong] or [prm], so there is nothing to check")
+    return there
 
 
 def check(source: ModelSource, backends: Backends, problems: Sequence[Problem] = SAMPLE) -> list[Verdict]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trim_pomdp.display import Shown, html_table
 from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
@@ -254,6 +255,50 @@ def result_document(summary: RunSummary, plan: LivePlan, money: Mapping[str, Any
         "failed": summary.failed,
         "alone": summary.alone,
     }
+
+
+@dataclass(frozen=True, repr=False)
+class Outcome(Shown):
+    """What was measured beside what was planned.
+
+    Attributes
+    ----------
+    summary : RunSummary
+    plan : LivePlan
+    """
+
+    summary: RunSummary
+    plan: LivePlan
+
+    @classmethod
+    def of(cls, summary: RunSummary, plan: LivePlan | PolicyArtifact | Rule) -> Outcome:
+        """Of a run with a plan, in any form that `run_live` takes."""
+        return cls(summary, _as_plan(plan))
+
+    @property
+    def rows(self) -> list[tuple[str, float | None, float | None, float | None, float | None, float | None]]:
+        """Quantity per problem: planned, measured, its standard error, planned weak-only and strong-only."""
+        points = (self.plan.artifact.planned, self.plan.weak_only, self.plan.strong_only)
+
+        def row(name: str) -> tuple[str, float | None, float | None, float | None, float | None, float | None]:
+            planned, weak, strong = (None if point is None else float(getattr(point, name)) for point in points)
+            measured, error = getattr(self.summary, name), getattr(self.summary, f"{name}_se")
+            return name.replace("_", " "), planned, measured, error, weak, strong
+
+        return [row(name) for name in ("accuracy", "budget", "strong_tokens", "regenerations")]
+
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`."""
+        out: dict[str, object] = {"problems": self.summary.problems, "failed": self.summary.failed or None}
+        for name, planned, measured, error, _, _ in self.rows[:2]:
+            spread = "" if error is None else f" ± {error:.4f}"
+            out[name] = None if measured is None else f"{measured:.4f}{spread}"
+            out[f"planned {name}"] = planned
+        return out
+
+    def _repr_html_(self) -> str:
+        columns = ("per problem", "planned", "measured", "standard error", "weak-only, planned", "strong-only, planned")
+        return html_table(f"{self.summary.problems} problems", columns, self.rows)
 
 
 def require_answers(problems: Sequence[Problem]) -> None:

@@ -6,7 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from trim_pomdp.errors import TrimError
 from trim_pomdp.runtime.records import TerminalRecord, TokenCounts
 
 
@@ -173,3 +175,9 @@ def _times(ended: Sequence[TerminalRecord]) -> tuple[float, float]:
         if item.session not in last or item.elapsed_s >= last[item.session].elapsed_s:
             last[item.session] = item
     return sum(item.elapsed_s for item in last.values()), sum(item.models_s for item in last.values())
+
+
+def require_success(summary: RunSummary, out: str | Path) -> None:
+    """Raise `TrimError` if every problem failed: what was measured then tells nothing."""
+    if summary.failed == summary.problems:
+        raise TrimError(f"{out}: every problem failed, the first by {summary.error}")

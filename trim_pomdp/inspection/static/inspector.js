@@ -34,6 +34,7 @@ function drawInspector(root, state, on = {}) {
     const wanted = Math.min(last, Math.max(0, step));
     if (wanted === view.chosen) return;
     view.chosen = wanted;
+    view.wanted = on.choose ? wanted : null;
     all.forEach((part) => part.update());
     on.choose?.(wanted);
   };
@@ -43,7 +44,12 @@ function drawInspector(root, state, on = {}) {
   const update = (next) => {
     const another = next.problem.id !== view.state.problem.id;
     view.state = next;
-    view.chosen = Math.min(next.chosen || 0, Math.max(0, next.steps.length - 1));
+    // The answer to an earlier choice does not undo a later one.
+    const isLate = isNumber(view.wanted) && next.chosen !== view.wanted && view.wanted < next.steps.length;
+    if (!isLate || another || next.trouble) {
+      view.chosen = Math.min(next.chosen || 0, Math.max(0, next.steps.length - 1));
+      view.wanted = null;
+    }
     if (another) view.logOdds = undefined;
     all.forEach((part) => part.update());
   };
@@ -458,7 +464,7 @@ function stepInWords(step) {
 function decisionPanel(view, parent) {
   const title = node("h3", { class: "tp-title" });
   const words = node("p", { class: "tp-words", "aria-live": "polite" });
-  const facts = node("dl", { class: "tp-facts" });
+  const facts = node("div", { class: "tp-facts" });
   const hint = node("p", { class: "tp-note" });
   const reset = node("button", { type: "button", class: "tp-reset" }, "undo changes");
   reset.addEventListener("click", () => view.on.reset?.());
@@ -543,14 +549,21 @@ function decisionFacts(step) {
     ["strong tokens", step.tokens && isNumber(step.tokens.strong) ? figure(step.tokens.strong, 0) : "–"],
   ];
   if (step.belief) CLASS_NAMES.forEach((name, kind) => facts.splice(1 + kind, 0, [name, chance(step.belief[kind])]));
-  return facts.filter(([, value]) => value !== "–").map(([name, value]) => node("div", {}, node("dt", {}, name), node("dd", {}, value)));
+  return facts.filter(([, value]) => value !== "–").map(([name, value]) => fact(name, value));
+}
+
+function fact(name, value) {
+  return node("div", {}, node("div", { class: "tp-fact-name" }, name), node("div", {}, value));
 }
 
 // Scores close to certainty are told apart in log-odds; the scale of a solution stays while it is dragged.
 function curveScale(view, curve, range) {
   if (view.logOdds === undefined) {
-    const seen = view.state.steps.map((step) => (curve.axis === "score" ? step.score : step.evidence)).filter(isNumber);
-    view.logOdds = seen.filter((value) => value > 0.98 || value < 0.02).length > seen.length / 2;
+    const onScore = curve.axis === "score";
+    const flips = view.state.steps.map((step) => (onScore ? step.flip_score : step.flip_evidence)).filter(isNumber);
+    const seen = view.state.steps.map((step) => (onScore ? step.score : step.evidence)).filter(isNumber);
+    const telling = flips.length ? flips : seen;
+    view.logOdds = telling.filter((value) => value > 0.98 || value < 0.02).length > telling.length / 2;
   }
   const [low, high] = extent(curve.x);
   if (!view.logOdds) {
@@ -566,7 +579,8 @@ function curveScale(view, curve, range) {
   scale.invert = (x) => 1 / (1 + Math.exp(-inner.invert(x)));
   scale.inside = inside;
   scale.isLogOdds = true;
-  scale.ticks = () => [0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999];
+  const narrow = Math.abs(range[1] - range[0]) < 380;
+  scale.ticks = () => (narrow ? [0.01, 0.1, 0.5, 0.9, 0.99] : [0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999]);
   return scale;
 }
 

@@ -1,0 +1,230 @@
+"""Rollouts of models: one of them alone over problems, or single weak steps that the strong model redoes.
+
+Each is a run with traces in a folder of its own, and files beside them that dynamics are fitted on
+(`trim_pomdp.runtime.rollouts`, `trim_pomdp.runtime.recorded`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from trim_pomdp.artifacts import Record
+from trim_pomdp.data.problems import Problem, problems_text, read_problems
+from trim_pomdp.errors import InputError
+from trim_pomdp.policies import StrategyRule
+from trim_pomdp.runtime import rollouts
+from trim_pomdp.runtime.attempt import Attempt, Caps
+from trim_pomdp.runtime.live import require_answers
+from trim_pomdp.runtime.records import SolutionRecord
+from trim_pomdp.runtime.rollouts import PROBLEMS_FILE, Repair, choose_repairs, usable, write_records
+from trim_pomdp.runtime.run import Progress, Routing, fingerprint, run
+from trim_pomdp.runtime.shards import Shard
+from trim_pomdp.runtime.sources import ModelSource, roles_asked
+from trim_pomdp.runtime.summary import RunSummary, require_success
+from trim_pomdp.runtime.traces import check_folder, read_run_artifact, read_traces
+
+Mode = Literal["weak", "strong", "repair"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+@dataclass(frozen=True)
+class RolloutJob:
+    """A rollout: what is run, and what is written from its traces.
+
+    Attributes
+    ----------
+    mode : {"weak", "strong", "repair"}
+    problems : sequence of Problem
+    source : ModelSource
+    routing : Routing
+    config : dict
+        What defines it beside models and routing.
+    repairs : mapping of str to Repair
+        By the id of their problem.
+    """
+
+    mode: Mode
+    problems: Sequence[Problem]
+    source: ModelSource
+    routing: Routing
+    config: dict[str, Any]
+    repairs: Mapping[str, Repair] = field(default_factory=dict)
+
+    def run(self, out: Path, **options: Any) -> RunSummary:
+        """Run it; options are those of `trim_pomdp.runtime.run.run`."""
+        routing = self.routing
+        roles = roles_asked(routing.policy, routing.caps, record_scores=routing.record_scores)
+        self.source.require(roles)
+        return run(
+            self.problems,
+            self._start,
+            self.source.load(roles).models,
+            out,
+            config={**routing.config, "mode": self.mode, "models": self.source.config(roles), **self.config},
+            files={PROBLEMS_FILE: problems_text(self.problems)},
+            **options,
+        )
+
+    def _start(self, problem: Problem) -> Attempt:
+        repair = self.repairs.get(problem.id)
+        return self.routing.start(problem, repair.prefix if repair else ())
+
+    def write(self, out: Path, *, labels: bool = False) -> list[str]:
+        """Write the files of the rollout from its traces; returns their names."""
+        files = self._files(usable(read_traces(out)), labels)
+        return [write_records(out / name, records).name for name, records in files.items()]
+
+    def _files(self, ended: Sequence[SolutionRecord], labels: bool) -> dict[str, list[Record]]:
+        if self.mode == "strong":
+            return {"strong.jsonl": [rollouts.strong_rollout(item, labels=labels) for item in ended]}
+        if self.mode == "repair":
+            redone = {item.terminal.problem: item for item in ended}
+            rows = [(item, redone[name]) for name, item in self.repairs.items() if name in redone]
+            return {"repair.jsonl": [rollouts.repair_rollout(*row, labels=labels) for row in rows]}
+        files: dict[str, list[Record]] = {"weak.jsonl": [rollouts.weak_rollout(item, labels=labels) for item in ended]}
+        if labels:
+            problem = {item.id: item for item in self.problems}
+            prm = self.source.prm_name
+            files["scores.jsonl"] = [rollouts.labelled_scores(item, prm) for item in ended]
+            files["labelled.jsonl"] = [
+                rollouts.labelled_solution(item, problem[item.terminal.problem]) for item in ended
+            ]
+        return files
+
+
+def record_rollouts(
+    problems: Sequence[Problem],
+    source: ModelSource,
+    folder: str | Path,
+    *,
+    repairs: int | None = None,
+    labels: bool = False,
+    family: str | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    in_flight: int = 64,
+    progress: Progress | None = None,
+) -> dict[Mode, RunSummary]:
+    """Everything that dynamics are fitted on: the weak model alone, the strong one alone, weak steps redone.
+
+    Parameters
+    ----------
+    problems : sequence of Problem
+        With answers; none that a run will be judged by later.
+    source : ModelSource
+    folder : path
+        Gets a folder a mode; `trim_pomdp.runtime.recorded.read_rollouts` reads it.
+    repairs : int or None
+        How many weak steps to redo; one a solution by default.
+    labels : bool
+        Write true classes too, where they are known.
+    family : str or None
+        Of the lab's problems; a plan for one family does not go unnoticed in a run on another.
+    seed : int
+        Of all draws.
+    resume : bool
+        Go on with what the folder holds.
+    in_flight : int
+        Problems under way at once.
+    progress : callable or None
+        Told after every problem of each mode.
+
+    Raises
+    ------
+    InputError
+        If a problem has no answer, the source lacks a model, or the folder is not fit.
+    TrimError
+        If every problem failed.
+    """
+    out = Path(folder)
+    if labels and source.oracle is None:
+        raise InputError("labels exist only where true classes are known, which is the lab")
+    summaries: dict[Mode, RunSummary] = {}
+    for mode in MODES:
+        check_folder(out / mode, resume=resume and (out / mode).exists())
+    for mode in MODES:
+        if mode == "repair":
+            job = repair_job(out / "weak", source, n=repairs, seed=seed)
+        else:
+            job = solo_job(mode, problems, source, family=family, seed=seed, scores=mode == "weak")
+        on = resume and (out / mode).exists()
+        summaries[mode] = job.run(out / mode, resume=on, in_flight=in_flight, progress=progress)
+        require_success(summaries[mode], out / mode)
+        job.write(out / mode, labels=labels)
+    return summaries
+
+
+def solo_job(
+    mode: Literal["weak", "strong"],
+    problems: Sequence[Problem],
+    source: ModelSource,
+    *,
+    family: str | None = None,
+    seed: int = 0,
+    scores: bool = False,
+) -> RolloutJob:
+    """One model alone over problems; `scores` has every step scored.
+
+    Raises
+    ------
+    InputError
+        If a problem has no answer.
+    """
+    require_answers(problems)
+    routing = Routing(
+        StrategyRule(strategy=mode),
+        seed=seed,
+        caps=_solo_caps(source),
+        oracle=source.oracle,
+        record_scores=scores,
+        format=source.format,
+        checker=source.checker,
+    )
+    return RolloutJob(mode, problems, source, routing, {"family": family})
+
+
+def _solo_caps(source: ModelSource) -> Caps:
+    """One model alone: nothing after which the other one would take over."""
+    return replace(source.caps, max_strong_tokens=None, on_failure="fail")
+
+
+def repair_job(folder: Path, source: ModelSource, *, n: int | None = None, seed: int = 0) -> RolloutJob:
+    """Steps of a finished weak rollout that the strong model redoes, one a solution unless told how many.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no weak rollout, a shard of one, one that is not finished, or one of other models.
+    """
+    weak = read_run_artifact(folder)
+    if (shard := Shard.of_config(weak.config)) is not None:
+        raise InputError(f"{folder}: is shard {shard} of a rollout; join its shards first (trim-pomdp merge)")
+    if weak.config.get("mode") != "weak":
+        raise InputError(f"{folder}: is no weak rollout; make one with: trim-pomdp rollout --mode weak")
+    solo = StrategyRule(strategy="weak")
+    asked_roles = roles_asked(solo, _solo_caps(source), record_scores=weak.config["record_scores"])
+    if weak.config["models"] != source.config(asked_roles):
+        raise InputError(f"{folder}: was made by other models than those of --models; name the same ones")
+    problems = _recorded_problems(folder, weak.config)
+    ended = list(read_traces(folder))
+    if len(ended) < len(problems):
+        raise InputError(f"{folder}: is not finished ({len(ended)} of {len(problems)} problems); finish it (--resume)")
+    solutions = usable(ended)
+    if not solutions:
+        raise InputError(f"{folder}: every problem failed, so there is no step to redo")
+    chosen = choose_repairs(solutions, n or len(solutions), seed)
+    asked = [item.problem(problems[item.weak.terminal.problem]) for item in chosen]
+    job = solo_job("strong", asked, source, family=weak.config.get("family"), seed=seed)
+    return RolloutJob(
+        "repair", asked, source, job.routing, {**job.config, "from": weak.config_hash}, {r.id: r for r in chosen}
+    )
+
+
+def _recorded_problems(folder: Path, config: dict[str, Any]) -> dict[str, Problem]:
+    problems = read_problems(folder / PROBLEMS_FILE)
+    if fingerprint(problems) != config.get("problems"):
+        raise InputError(f"{folder / PROBLEMS_FILE}: holds other problems than the rollout was made on")
+    return {item.id: item for item in problems}
