@@ -193,7 +193,9 @@ _MODULE_OF = {
 }
 
 # They need the extra `notebooks`, so that they are no part of what `import *` takes.
-_WIDGETS = dict.fromkeys(("BeliefInspector", "FrontierExplorer", "ObservationExplorer", "PolicyMap"), "inspection.widgets")
+_WIDGETS = dict.fromkeys(
+    ("BeliefInspector", "FrontierExplorer", "ObservationExplorer", "PolicyMap"), "inspection.widgets"
+)
 
 __all__ = [
     "AlphaVectorRule",
