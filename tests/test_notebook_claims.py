@@ -9,7 +9,10 @@ from test_notebooks import FOLDER, executed
 import trim_pomdp as tp
 from solvers import Solution, solve
 from solvers.examples import maze, tiger
-from trim_pomdp.inspection.examples import example_records
+from trim_pomdp.data.processbench import class_features
+from trim_pomdp.fitting.observations import compare_all
+from trim_pomdp.inspection.examples import SCORES, example_records
+from trim_pomdp.inspection.prms import compare_prms
 from trim_pomdp.inspection.real import read_scored_texts
 from trim_pomdp.inspection.rivals import AS_LABELLED, AS_PLANNED, judge_filters, rival_rules, side_by_side
 from trim_pomdp.inspection.solutions import edit, inspect_solution
@@ -109,8 +112,44 @@ def test_the_real_rollout(shared: Path) -> None:
     assert "{64}" in solution.steps[-1]
 
 
+# 03_observation_models ------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_scores() -> None:
+    features = class_features(tp.read_step_scores(SCORES), "my-prm")
+    mine = tp.fit_observations("my PRM", features)
+    assert [mine.diagnostics[f"n_{name}"] for name in ("S0", "S2", "S1")] == [678, 137, 538]
+    assert mine.evidence is None  # the score alone, unless more is asked for
+    held_out = compare_all(features)
+    density, prm, logprob, both = (
+        {row.name: row for row in held_out["comparison"].rows},
+        *held_out["evidence"].rows,
+    )
+    losses = [density[name].log_loss.value for name in ("likelihood-ratio", "histogram", "reflected-kde")]
+    assert losses == sorted(losses)
+    assert round(prm.auc.value, 2) == 0.93
+    assert abs(prm.log_loss.value - logprob.log_loss.value) < 0.01
+    assert both.log_loss.value < min(prm.log_loss.value, logprob.log_loss.value) - 0.05
+
+
+def test_what_log_probabilities_are_worth_in_the_plan() -> None:
+    names = ("lab-mixed.prm", "lab-mixed.prm+logprob")
+    planned = [tp.policy_for_budget(tp.load_preset(name).routing_model(), 0.2).planned for name in names]
+    accuracies = [point.accuracy for point in planned if point is not None]
+    assert [round(value, 3) for value in accuracies] == [0.664, 0.726]
+
+
+def test_the_false_alarms_of_the_preset() -> None:
+    assert round(tp.load_preset("qwen2.5-1.5b-7b-math").dynamics.false_alarms, 3) == 0.265
+
+
+def test_real_prms(shared: Path) -> None:
+    table = compare_prms(tp.read_step_scores(shared / "data" / "processbench_prm_scores.jsonl.gz"))
+    assert [round(value, 2) for value in table["auc"]] == [0.96, 0.92, 0.81, 0.76]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["02_belief_inspector"])
+@pytest.mark.parametrize("name", ["02_belief_inspector", "03_observation_models"])
 def test_notebooks_on_data_say_so_where_there_are_none(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
