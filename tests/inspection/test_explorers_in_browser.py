@@ -122,7 +122,7 @@ def test_the_page_asks_for_what_the_reader_moves_and_draws_what_comes_back(model
     # The map's pixels: orange where it regenerates, blue where it keeps.
     grid = view.details(0.22)["map"]["grid"]
     page.evaluate("(state) => window.update(state)", view.state(0.22) | {"late": False})
-    for column, q in ((4, grid["q"][4]), (60, grid["q"][60])):
+    for column, q in ((4, grid["q"][4]), (76, grid["q"][76])):
         row = next(j for j, edge in enumerate(grid["edges"]) if edge >= 0.1) - 1
         red, _, blue, alpha = page.evaluate(
             """([column]) => {

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from solvers import Solution, solve
 from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.measured import Measured, measured_states
-from trim_pomdp.inspection.policy_maps import policy_map_state
+from trim_pomdp.inspection.policy_maps import Grids, policy_map_state
 from trim_pomdp.model.process import RoutingModel, Spending
 from trim_pomdp.planning.evaluation import evaluate, mix
 from trim_pomdp.planning.frontier import Frontier, FrontierPoint, check_budget, concave_hull, rule_from_solution, spent
@@ -30,7 +30,6 @@ from trim_pomdp.policies import MixedRule, PlannedPoint, Rule, StrategyRule, Thr
 FloatArray = NDArray[np.float64]
 AnyFrontier = Frontier | FrontierArtifact
 _GRID = 161
-_HALVINGS = 40
 _SAME = 1e-6
 _RARE = 0.02  # steps that fewer problems reach are not drawn
 _NO_POLICIES = (
@@ -102,6 +101,8 @@ class FrontierView:
         self.frontier = frontier
         self.measured = measured_states(measured, frontier.over, self.model)
         self._plans: dict[Stop, _Plan] = {}
+        self._thresholds_at: dict[float, dict[str, float] | None] = {}
+        self._grids: Grids = {}
 
     # What it is made of ----------------------------------------------------------------------------------------
 
@@ -284,7 +285,9 @@ class FrontierView:
                 "threshold": None if k is None else self._threshold_by_step(k),
                 "shown": int(np.flatnonzero(steps >= _RARE).max()) + 1,
             },
-            "map": policy_map_state(_mixed([plan.rule for plan in plans], shares), step, part=part, threshold=k),
+            "map": policy_map_state(
+                _mixed([plan.rule for plan in plans], shares), step, part=part, threshold=k, grids=self._grids
+            ),
         }
 
     def ready(self, spend: float) -> bool:
@@ -368,12 +371,9 @@ class FrontierView:
         model = self.model
         if self.over == "money" or model is None or model.observations.evidence is not None or spend <= 0.0:
             return None
-        low, high = 0.0, 1.0
-        for _ in range(_HALVINGS):
-            k = 0.5 * (low + high)
-            low, high = (k, high) if evaluate(ThresholdRule(threshold=k), model).budget < spend else (low, k)
-        point = evaluate(ThresholdRule(threshold=low), model)
-        return {"k": low, "accuracy": point.accuracy} if abs(point.budget - spend) < _SAME else None
+        if spend not in self._thresholds_at:
+            self._thresholds_at[spend] = _threshold_at(model, spend)
+        return self._thresholds_at[spend]
 
     def _threshold_by_step(self, k: float) -> list[float]:
         assert self.model is not None
@@ -442,6 +442,20 @@ def _end(model: RoutingModel, stop: Stop) -> _Plan:
     ):
         by_step[:, model.components.index(name)] = column
     return _Plan(rule, by_step)
+
+
+def _threshold_at(model: RoutingModel, spend: float) -> dict[str, float] | None:
+    def beyond(k: float) -> float:
+        return evaluate(ThresholdRule(threshold=k), model).budget - spend
+
+    if beyond(1.0) < 0.0:
+        return None
+    from scipy.optimize import brentq
+
+    k = float(brentq(beyond, 0.0, 1.0, xtol=1e-12))
+    point = evaluate(ThresholdRule(threshold=k), model)
+    # No threshold below 1 may spend as much: steps of score 1 itself are regenerated at 1 alone, all at once.
+    return {"k": k, "accuracy": point.accuracy} if abs(point.budget - spend) < _SAME else None
 
 
 def _mixed(rules: Sequence[Rule], shares: Sequence[float]) -> Rule:
