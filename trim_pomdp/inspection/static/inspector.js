@@ -165,7 +165,7 @@ function inspectorControls(view) {
     }
     setText(policy, policyText(view.state.policy));
     setAttributes(policy, { title: view.state.policy.label });
-    setText(note, view.state.trouble || view.state.controls?.note || "");
+    setText(note, view.state.trouble || view.state.controls?.note || (budgets && budgets.note) || "");
     note.hidden = !note.textContent;
   };
   return { element, update };
@@ -282,9 +282,10 @@ function authorText(step) {
   return step.author === "given" ? "given" : `by ${step.author}`;
 }
 
+// What was decided on; the PRM's score too stands with the chosen step.
 function scoreText(step) {
-  if (isNumber(step.score)) return `score ${chance(step.score)}`;
-  return isNumber(step.evidence) ? `evidence ${chance(step.evidence)}` : "";
+  if (isNumber(step.evidence)) return `evidence ${chance(step.evidence)}`;
+  return isNumber(step.score) ? `score ${chance(step.score)}` : "";
 }
 
 // Why there is nothing to read.
@@ -561,6 +562,7 @@ function decisionFacts(step) {
     ["q before", chance(step.q)],
     ["q if kept", chance(step.q_keep)],
     ["q if regenerated", chance(step.q_regenerate)],
+    ["PRM score", isNumber(step.evidence) ? chance(step.score) : "–"],
     ["weak tokens", step.tokens && isNumber(step.tokens.weak) ? figure(step.tokens.weak, 0) : "–"],
     ["strong tokens", step.tokens && isNumber(step.tokens.strong) ? figure(step.tokens.strong, 0) : "–"],
   ];
