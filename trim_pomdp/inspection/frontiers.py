@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers import Solution, solve
 from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.measured import Measured, measured_states
 from trim_pomdp.inspection.policy_maps import Grids, policy_map_state
 from trim_pomdp.model.process import RoutingModel, Spending
+from trim_pomdp.planning.courses import PlannedCourse, course_of, planned_course
 from trim_pomdp.planning.evaluation import evaluate, mix
-from trim_pomdp.planning.frontier import Frontier, FrontierPoint, check_budget, concave_hull, rule_from_solution, spent
+from trim_pomdp.planning.frontier import Frontier, FrontierPoint, check_budget, concave_hull, spent
 from trim_pomdp.planning.frontier_artifact import FrontierArtifact
 from trim_pomdp.planning.thresholds import predicted_threshold_curve
 from trim_pomdp.policies import MixedRule, PlannedPoint, Rule, StrategyRule, ThresholdRule
@@ -52,28 +52,20 @@ class Stop:
         Its budget, or its money.
     point : PlannedPoint
         What it does, exactly.
-    solution : Solution or None
-        That it is the policy graph of, where that is at hand.
+    item : FrontierPoint or None
+        Of a planned one, where its frontier is at hand.
     """
 
     name: str
     price: float | None
     spent: float
     point: PlannedPoint
-    solution: Solution | None = field(default=None, repr=False, compare=False)
+    item: FrontierPoint | None = field(default=None, repr=False, compare=False)
 
     @property
     def label(self) -> str:
         """For people."""
         return f"λ = {self.point.tradeoff:.4g}" if self.name == "planned" else self.name
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """The rule of a stop, and what its policy graph is expected to do at each step, shape (T, components)."""
-
-    rule: Rule
-    by_step: FloatArray
 
 
 class FrontierView:
@@ -100,7 +92,7 @@ class FrontierView:
             raise InputError("the frontier has no points, so there is nothing to draw")
         self.frontier = frontier
         self.measured = measured_states(measured, frontier.over, self.model)
-        self._plans: dict[Stop, _Plan] = {}
+        self._plans: dict[Stop, PlannedCourse] = {}
         self._thresholds_at: dict[float, dict[str, float] | None] = {}
         self._grids: Grids = {}
 
@@ -126,18 +118,16 @@ class FrontierView:
         return tuple(PlannedPoint.model_validate(row.model_dump(include=fields)) for row in frontier.points)
 
     @property
-    def _solutions(self) -> tuple[Solution | None, ...]:
+    def _items(self) -> tuple[FrontierPoint | None, ...]:
         frontier = self.frontier
-        if isinstance(frontier, Frontier):
-            return tuple(item.solution for item in frontier.points)
-        return (None,) * len(frontier.points)
+        return frontier.points if isinstance(frontier, Frontier) else (None,) * len(frontier.points)
 
     @cached_property
     def stops(self) -> tuple[Stop, ...]:
         """Vertices of the concave hull of the planned points and weak-only (over money: both ends)."""
         stops = [Stop("weak-only", None, spent(self.frontier.weak_only, self.over), self.frontier.weak_only)]
-        for point, solution in zip(self.planned, self._solutions, strict=True):
-            stops.append(Stop("planned", self._price(point), spent(point, self.over), point, solution))
+        for point, item in zip(self.planned, self._items, strict=True):
+            stops.append(Stop("planned", self._price(point), spent(point, self.over), point, item))
         if self.over == "money":
             strong = self.frontier.strong_only
             stops.append(Stop("strong-only", None, spent(strong, self.over), strong))
@@ -271,14 +261,15 @@ class FrontierView:
         if self.model is None:
             return {"by_step": None, "map": None}
         plans = [self._plan(stop) for stop in stops]
-        by_step = np.tensordot(shares, [plan.by_step for plan in plans], axes=1)
-        names = self.model.components
         threshold = self._threshold(self.chosen(spend)["spent"])
         k = None if threshold is None else threshold["k"]
-        steps, redone = by_step[:, names.index("steps")], by_step[:, names.index("regenerations")]
+        tokens, redone, steps = (
+            np.tensordot(shares, [getattr(plan, name) for plan in plans], axes=1)
+            for name in ("strong_tokens", "regenerations", "steps")
+        )
         return {
             "by_step": {
-                "strong_tokens": by_step[:, names.index("strong_tokens")].tolist(),
+                "strong_tokens": tokens.tolist(),
                 "regenerations": redone.tolist(),
                 "steps": steps.tolist(),
                 "share": [r / n if n > 0 else None for r, n in zip(redone.tolist(), steps.tolist(), strict=True)],
@@ -344,20 +335,16 @@ class FrontierView:
                 return (first, second), (1.0 - share, share)
         return (next((stop for stop in self.stops if stop.spent >= spend), self.stops[-1]),), (1.0,)
 
-    def _plan(self, stop: Stop) -> _Plan:
+    def _plan(self, stop: Stop) -> PlannedCourse:
         """Rule and course of a stop, kept once they were asked for."""
         if stop not in self._plans:
-            assert self.model is not None
-            self._plans[stop] = _end(self.model, stop) if stop.price is None else self._planned(self.model, stop)
+            assert isinstance(self.frontier, Frontier)
+            if stop.item is not None:
+                self._plans[stop] = planned_course(self.frontier, stop.item)
+            else:
+                strategy = StrategyRule(strategy="weak" if stop.name == "weak-only" else "strong")
+                self._plans[stop] = course_of(strategy, self.frontier.model)
         return self._plans[stop]
-
-    def _planned(self, model: RoutingModel, stop: Stop) -> _Plan:
-        price, solution = stop.price, stop.solution
-        assert price is not None
-        if solution is None:  # a frontier that was put together from numbers
-            solution = solve(model.epoch_model, model.weights(price, self.over), gap=self.frontier.gap * model.reward)
-        by_node = solution.graph.components_by_node(model.epoch_model)
-        return _Plan(rule_from_solution(solution, model, price, self.over), by_node[: model.dynamics.max_steps])
 
     @cached_property
     def _thresholds(self) -> tuple[PlannedPoint, ...]:
@@ -428,20 +415,6 @@ def frontier_state(
         As `FrontierView`, or if the budget lies outside of [0, 1].
     """
     return FrontierView(frontier, measured).state(spend, step=step, part=part)
-
-
-def _end(model: RoutingModel, stop: Stop) -> _Plan:
-    """Weak-only, or strong-only: which remember nothing, so that their course is exact."""
-    rule = StrategyRule(strategy="weak" if stop.name == "weak-only" else "strong")
-    course = rule.course(model)
-    by_step = np.zeros((len(course), len(model.components)))
-    for name, column in (
-        ("strong_tokens", course[:, 4:7] @ model.strong_tokens),
-        ("regenerations", course[:, 4:7].sum(axis=1)),
-        ("steps", course[:, 1:7].sum(axis=1)),
-    ):
-        by_step[:, model.components.index(name)] = column
-    return _Plan(rule, by_step)
 
 
 def _threshold_at(model: RoutingModel, spend: float) -> dict[str, float] | None:

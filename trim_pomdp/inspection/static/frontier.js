@@ -97,7 +97,7 @@ function frontierHead(view) {
     bound.set(figure(chosen.bound, 4));
     rule.element.hidden = !chosen.threshold;
     if (chosen.threshold) rule.set(figure(chosen.threshold.accuracy, 4));
-    if (chosen.threshold) rule.say(`threshold rule of this budget, k = ${figure(chosen.threshold.k, 3)}`);
+    if (chosen.threshold) rule.say(`threshold rule of this budget, k\u00a0=\u00a0${figure(chosen.threshold.k, 3)}`);
     tokensBox.set(figure(chosen.strong_tokens, 1));
     redone.set(`${figure(chosen.regenerations, 2)} of ${figure(chosen.steps, 2)}`);
     setText(note, chosen.note || "");
