@@ -146,25 +146,39 @@ class FrontierView:
     def _proven(self) -> tuple[FloatArray, FloatArray]:
         """Lines that no policy's accuracy exceeds: intercept, and slope in what is spent; one for each price.
 
-        At a price p, reward · accuracy − p · spending is at most the certified upper bound of the best value.
+        At a price p, reward · accuracy − p · spending is at most the certified upper bound of the best value. Over
+        money that bound is of policies that have steps scored; both ends, which do not, are held against it.
         """
         frontier = self.frontier
-        if isinstance(frontier, Frontier):
-            rows = [(i.point, i.value_lower, i.value_upper) for i in (*frontier.points, *frontier.dominated)]
-        else:
-            rows = [(row, row.value_lower, row.value_upper) for row in (*frontier.points, *frontier.dominated)]
+        ends = (frontier.weak_only, frontier.strong_only) if self.over == "money" else ()
         lines = []
-        for point, lower, upper in rows:
-            price = self._price(point)
-            units = point.strong_tokens if self.over == "strong_tokens" else spent(point, "money")
-            reward = (lower + price * units) / point.accuracy  # the lower bound is the value of the point itself
-            per_spent = units / spent(point, self.over) if spent(point, self.over) > 0 else self._unit
-            lines.append((upper / reward, price * per_spent / reward))
+        for point, _, upper in self._valued:
+            price = self._price(point) * self._unit
+            worth = [self._reward * end.accuracy - price * spent(end, self.over) for end in ends]
+            lines.append((max(upper, *worth, -np.inf) / self._reward, price / self._reward))
         return np.array([line[0] for line in lines]), np.array([line[1] for line in lines])
+
+    @cached_property
+    def _valued(self) -> list[tuple[PlannedPoint, float, float]]:
+        """Every planned point, dominated ones among them, with the certified bounds of the best value at its price."""
+        frontier = self.frontier
+        if isinstance(frontier, Frontier):
+            return [(i.point, i.value_lower, i.value_upper) for i in (*frontier.points, *frontier.dominated)]
+        return [(row, row.value_lower, row.value_upper) for row in (*frontier.points, *frontier.dominated)]
+
+    @property
+    def _reward(self) -> float:
+        """Of a right answer; a file does not say, but the lower bound of a value is that of the point itself."""
+        if isinstance(self.frontier, Frontier):
+            return self.frontier.model.reward
+        point, lower, _ = max(self._valued, key=lambda row: row[0].accuracy)
+        if point.accuracy <= 0.0:
+            return 1.0
+        return (lower + self._price(point) * self._unit * spent(point, self.over)) / point.accuracy
 
     @property
     def _unit(self) -> float:
-        """Strong tokens of a budget of 1."""
+        """What a price is of, in a unit of what is spent: strong tokens of a budget of 1."""
         if self.over == "money":
             return 1.0
         return self.frontier.strong_only.strong_tokens / self.frontier.strong_only.budget

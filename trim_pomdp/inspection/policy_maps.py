@@ -120,7 +120,8 @@ def _grid(rule: AlphaVectorRule, step: int, ended: bool) -> dict[str, Any]:
         "edges": list(rule.score_edges),
         "values": [[float(f"{value:.3g}") for value in row] for row in surface.tolist()],
         "limit": float(np.abs(surface).max()),
-        "zero": _zero_lines(q, bin_centres(rule), surface),
+        # Down to the score 0 the lowest bin is one.
+        "zero": _zero_lines(q, np.append(0.0, bin_centres(rule)), np.vstack([surface[:1], surface])),
     }
 
 
