@@ -215,3 +215,48 @@ def report_round_trip(page, slider, capsys):
                 f"{kind}: a moved budget is drawn after {statistics.median(values):.0f} ms (at most {max(values):.0f})"
             )
             print(sys_line)  # noqa: T201
+
+
+def test_marimo_shows_the_frontier_and_other_cells_follow_its_budget(marimo_app, frontier, browsing):
+    url = marimo_app(
+        """import marimo
+
+app = marimo.App(width="full")
+
+
+@app.cell
+def _():
+    import marimo as mo
+    import trim_pomdp as tp
+    from trim_pomdp.inspection.widgets import FrontierExplorer
+
+    frontier = tp.solve_frontier(tp.load_preset("lab-loop.prm").routing_model(), 60)
+    explorer = mo.ui.anywidget(FrontierExplorer(frontier, budget=0.2))
+    explorer
+    return explorer, mo
+
+
+@app.cell
+def _(explorer, mo):
+    explorer.value
+    mo.md(f"the budget is **{explorer.budget:.3f}**")
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+    )
+    page = browsing.page(height=1300, scheme="dark")
+    page.goto(url)
+    explorer = page.get_by_role("region", name="Frontier explorer")
+    explorer.wait_for()
+    slider = explorer.get_by_role("slider", name="budget")
+    slider.focus()
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+    accuracy, expected = explorer.locator(".tp-figure-accuracy"), FrontierView(frontier).chosen(0.23)["accuracy"]
+    until(lambda: abs(number_in(accuracy.inner_text()) - expected) < 6e-5, "the accuracy of 0.23")
+    page.get_by_text("the budget is 0.230").wait_for()
+    until(lambda: explorer.locator(".tp-late").count() == 0, "the details")
+    assert [error for error in browsing.errors if "trim" in error or "tp-" in error or "uncaught" in error] == []
