@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from trim_pomdp.errors import InputError
+from trim_pomdp.inspection.intervals import share_interval
 from trim_pomdp.inspection.runs import RecordedRun
 from trim_pomdp.model.prices import Prices
 from trim_pomdp.runtime.money import spent
@@ -101,16 +102,15 @@ def calibration(run: RecordedRun, of: Literal["answers", "steps"] = "answers", *
 
 
 def _bin(index: int, bins: int, believed: np.ndarray, right: np.ndarray) -> CalibrationBin:
-    from scipy.stats import binomtest
-
-    interval = binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
+    interval = share_interval(int(right.sum()), len(right))
+    assert interval is not None  # there are cases
     return CalibrationBin(
         low=int(index) / bins,
         high=(int(index) + 1) / bins,
         count=len(right),
         believed=float(believed.mean()),
         share=float(right.mean()),
-        interval=(float(interval.low), float(interval.high)),
+        interval=interval,
     )
 
 

@@ -9,24 +9,26 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from itertools import zip_longest
+from itertools import starmap, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trim_pomdp.artifacts import package_version, require_writable, write_bytes
 from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.assessment import CLASS_NAMES, Calibration, calibration, spending_by_class
-from trim_pomdp.inspection.comparison import compare_runs
+from trim_pomdp.inspection.comparison import Difference, compare_runs
 from trim_pomdp.inspection.packing import compact, packed
 from trim_pomdp.inspection.report_details import SliderPolicy, points_per_curve, solution_detail
 from trim_pomdp.inspection.report_numbers import (
     Judged,
+    cost_tables,
     ends_in_words,
     intervals,
     money_document,
     outcome_rows,
     pace_in_words,
     policy_label,
+    readable_per,
     step_rows,
     token_rows,
     tokens_by_outcome,
@@ -138,6 +140,7 @@ def report_document(
         "command": command,
         "slider": None,
         "runs": documents,
+        "cost": cost_tables(documents),
         "comparison": [_pair(read, prices, second) for second in range(1, len(read))],
         "filters": list(FILTERS),
     }
@@ -387,7 +390,7 @@ _COMPARED = {
     "strong_tokens": ("strong tokens", 1),
     "regenerations": ("steps regenerated", 2),
     "steps": ("steps", 2),
-    "money": ("money", 6),
+    "money": ("money", 2),
 }
 
 
@@ -399,11 +402,22 @@ def _pair(runs: Sequence[RecordedRun], prices: Prices | None, second: int) -> di
         (item.terminal for item in runs[second].solutions),
         prices=known[0] if known[0] == known[1] else None,
     )
-    rows = [
-        {"name": _COMPARED[name][0], "digits": _COMPARED[name][1], **asdict(item)}
-        for name, item in found.differences.items()
-    ]
-    return {"first": 0, "second": second, **found.document, "rows": rows}
+    return {"first": 0, "second": second, **found.document, "rows": list(starmap(_row, found.differences.items()))}
+
+
+def _row(name: str, item: Difference) -> dict[str, Any]:
+    """A row of the table of differences; money of so many problems that it is no tiny fraction."""
+    label, digits = _COMPARED[name]
+    per = readable_per(max(item.first, item.second)) if name == "money" else 1
+    low, high = item.interval or (None, None)
+    return {
+        "name": label if per == 1 else f"{label} of {per:,} problems",
+        "digits": digits,
+        "first": item.first * per,
+        "second": item.second * per,
+        "value": item.value * per,
+        "interval": None if low is None or high is None else (low * per, high * per),
+    }
 
 
 # Policies of the slider -----------------------------------------------------------------------------------------

@@ -173,11 +173,11 @@ def money_document(measured: RunMoney | None, artifact: PolicyArtifact) -> dict[
         if not name.endswith("_ahead") or any(getattr(money, name) for _, money in columns)
     ]
     rows.append({"model": "", "purpose": "all", "values": [money.total for _, money in columns]})
-    per = _readable(measured.money.total)
+    per = readable_per(measured.money.total)
     return {
         **measured.document,
         "per": per,
-        "per_words": "problem" if per == 1 else f"{per:,} problems",
+        "per_words": _problems(per),
         "digits": 3 if measured.money.total * per < 10 else 2,
         "columns": [{"name": name} for name, _ in columns],
         "rows": rows,
@@ -185,9 +185,53 @@ def money_document(measured: RunMoney | None, artifact: PolicyArtifact) -> dict[
     }
 
 
-def _readable(total: float) -> int:
+def readable_per(total: float) -> int:
     """Of how many problems money is told, so that it is no tiny fraction."""
     return next((per for per in (1, 1_000) if total * per >= 0.1), 1_000_000)
+
+
+def cost_tables(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Tokens of runs side by side, and their money where all were given prices in the same currency.
+
+    Parameters
+    ----------
+    runs : sequence of mapping
+        What a report says of each, with ``tokens`` (`token_rows`) and ``money`` (`money_document`).
+    """
+    tokens = {(row["model"], row["purpose"]): None for run in runs for row in run["tokens"]}
+    known = [{(row["model"], row["purpose"]): row["per_problem"] for row in run["tokens"]} for run in runs]
+    rows = [
+        {"model": model, "purpose": purpose, "values": [item.get((model, purpose), 0.0) for item in known]}
+        for model, purpose in tokens
+    ]
+    tables: list[dict[str, Any]] = [
+        {"caption": "Tokens per problem", "rows": rows, "digits": 1, "low": None, "high": None}
+    ]
+    money = [run["money"] for run in runs if run["money"] is not None]
+    if len(money) < len(runs) or len({item["currency"] for item in money}) > 1:
+        return tables
+    per = max(item["per"] for item in money)
+    spent = [{(row["model"], row["purpose"]): per * row["values"][0] for row in item["rows"]} for item in money]
+    ends = [[None if item["interval"] is None else per * item["interval"][end] for item in money] for end in (0, 1)]
+    purposes = {key: None for item in spent for key in item if key[1] != "all"}
+    currency = money[0]["currency"]
+    tables.append(
+        {
+            "caption": f"Money per {_problems(per)}{f', {currency}' if currency else ''}, measured",
+            "rows": [
+                {"model": model, "purpose": purpose, "values": [item.get((model, purpose), 0.0) for item in spent]}
+                for model, purpose in (*purposes, ("", "all"))
+            ],
+            "digits": max(item["digits"] for item in money),
+            "low": ends[0],
+            "high": ends[1],
+        }
+    )
+    return tables
+
+
+def _problems(per: int) -> str:
+    return "problem" if per == 1 else f"{per:,} problems"
 
 
 def step_rows(solutions: Iterable[SolutionRecord]) -> list[dict[str, Any]]:
