@@ -23,7 +23,7 @@ from trim_pomdp.policies import PolicyArtifact
 from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord
 
 # Points of evidence curves in a whole report, so that it stays small however many solutions there are.
-_CURVE_POINTS = 250_000
+_CURVE_POINTS = 300_000
 _FEWEST, _MOST = 11, 44
 _CURVE_DIGITS = 3
 
@@ -53,7 +53,7 @@ def points_per_curve(steps: int, policies: int) -> tuple[int, int]:
     >>> points_per_curve(1_000, 6)
     (44, 44)
     >>> points_per_curve(9_000, 6)
-    (27, 11)
+    (33, 11)
     """
     own = _CURVE_POINTS // max(steps, 1)
     others = _CURVE_POINTS // max(steps * (policies - 1), 1)
@@ -151,7 +151,8 @@ def thinned_curve(probe: Probe | None, points: int) -> dict[str, Any] | None:
         "axis": probe.axis,
         "x": x,
         "regenerate": [item.action == REGENERATE for item in decisions],
-        "belief": [item.belief for item in decisions],
+        # Drawn as a strip of colours, of which a thousandth cannot be seen.
+        "belief": [item.belief and [round(share, 3) for share in item.belief] for item in decisions],
         "gain": [item.gain for item in decisions],
         "price": [item.price for item in decisions],
         "at": probe.at,
