@@ -440,16 +440,19 @@ def _sliders(
 ) -> list[list[SliderPolicy]]:
     """For every run the policies that its solutions are looked at with, by budget, each rule once."""
     own = [run.policy for run in runs if run.policy is not None]
-    out = []
-    for mine in own:
-        found = {mine.policy.policy_hash: mine}
-        for artifact in (*own, *further, *planned):
-            found.setdefault(artifact.policy.policy_hash, artifact)
-        ordered = sorted(
-            found.values(), key=lambda item: (item.planned is None, item.planned.budget if item.planned else 0.0)
-        )
-        out.append([SliderPolicy(_slider_label(item), item, item is mine) for item in ordered])
-    return out
+    known = {item.policy.policy_hash: item for item in (*planned, *further, *own)}
+    labels = {name: _slider_label(item) for name, item in known.items()}
+    if len(own) > 1:
+        for name in {item.policy.policy_hash for item in own}:
+            theirs = [
+                x for x, item in zip(string.ascii_uppercase, own, strict=False) if item.policy.policy_hash == name
+            ]
+            labels[name] += f" ({', '.join(theirs)})"
+    ordered = [item.policy.policy_hash for item in sorted(known.values(), key=_by_budget)]
+    return [
+        [SliderPolicy(labels[name], known[name], own=name == mine.policy.policy_hash) for name in ordered]
+        for mine in own
+    ]
 
 
 def _by_budget(artifact: PolicyArtifact) -> float:

@@ -24,7 +24,7 @@ from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord
 
 # Points of evidence curves in a whole report, so that it stays small however many solutions there are.
 _CURVE_POINTS = 300_000
-_FEWEST, _MOST = 11, 44
+_TOO_FEW, _FEWEST, _MOST = 3, 11, 44
 _CURVE_DIGITS = 3
 
 
@@ -46,7 +46,7 @@ class SliderPolicy:
 
 
 def points_per_curve(steps: int, policies: int) -> tuple[int, int]:
-    """Points of the evidence curves of a run's own policy, and of the others', that fit into a report.
+    """Points that evidence curves have, of a run's own policy and of others (0: no curves), so that all of them fit.
 
     Examples
     --------
@@ -54,10 +54,16 @@ def points_per_curve(steps: int, policies: int) -> tuple[int, int]:
     (44, 44)
     >>> points_per_curve(9_000, 6)
     (33, 11)
+    >>> points_per_curve(90_000, 6)
+    (11, 0)
     """
     own = _CURVE_POINTS // max(steps, 1)
     others = _CURVE_POINTS // max(steps * (policies - 1), 1)
-    return tuple(min(max(count, _FEWEST), _MOST) for count in (own, others))  # type: ignore[return-value]
+    return _bounded(own), 0 if others < _TOO_FEW else _bounded(others)
+
+
+def _bounded(points: int) -> int:
+    return min(max(points, _FEWEST), _MOST)
 
 
 def solution_detail(
@@ -87,7 +93,8 @@ def solution_detail(
             states.append(compact(base))
         else:
             states.append(None if found is None else compact(_difference(base, _state(found))))
-        curves.append(None if found is None else _curves(found, points[index != own]))
+        wanted = points[index != own]
+        curves.append(None if found is None or not wanted else _curves(found, wanted))
     return {"own": own, "states": states, "curves": curves, "notes": [*notes, *_notes(record)]}
 
 

@@ -281,13 +281,21 @@ def tokens_by_outcome(solutions: Sequence[SolutionRecord]) -> list[dict[str, Any
     ]
 
 
-def policy_label(rule: Rule, budget: float | None = None) -> str:
-    """A policy in a few words."""
+def policy_label(rule: Rule) -> str:
+    """A policy in a few words.
+
+    Examples
+    --------
+    >>> from trim_pomdp.policies import StrategyRule, ThresholdRule
+    >>> policy_label(ThresholdRule(threshold=0.5)), policy_label(StrategyRule(strategy="strong"))
+    ('threshold 0.5', 'strategy strong')
+    """
     if len(rule.parts) > 1:
         name = "a draw between " + " and ".join(policy_label(part) for part in rule.parts)
     elif rule.planned_tradeoff is not None:
         name = f"planned at λ {rule.planned_tradeoff:.4g}"
     else:
-        simple = {key: value for key, value in rule.facts().items() if isinstance(value, (str, int, float))}
-        name = ", ".join([rule.form.replace("_", " "), *(f"{key} {value}" for key, value in simple.items())])
-    return name if budget is None else f"budget {budget:.3g}, {name}"
+        form = rule.form.replace("_", " ")
+        told = [f"{key} {value}" for key, value in rule.facts().items() if isinstance(value, (str, int, float))]
+        name = ", ".join(told if form in rule.facts() else [form, *told])
+    return name
