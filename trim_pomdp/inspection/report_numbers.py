@@ -291,11 +291,9 @@ def policy_label(rule: Rule) -> str:
     ('threshold 0.5', 'strategy strong')
     """
     if len(rule.parts) > 1:
-        name = "a draw between " + " and ".join(policy_label(part) for part in rule.parts)
-    elif rule.planned_tradeoff is not None:
-        name = f"planned at λ {rule.planned_tradeoff:.4g}"
-    else:
-        form = rule.form.replace("_", " ")
-        told = [f"{key} {value}" for key, value in rule.facts().items() if isinstance(value, (str, int, float))]
-        name = ", ".join(told if form in rule.facts() else [form, *told])
-    return name
+        return "a draw between " + " and ".join(policy_label(part) for part in rule.parts)
+    if rule.planned_tradeoff is not None:
+        return f"planned at λ {rule.planned_tradeoff:.4g}"
+    form = rule.form.replace("_", " ")
+    told = [f"{key} {value}" for key, value in rule.facts().items() if isinstance(value, (str, int, float))]
+    return ", ".join(told if form in rule.facts() else [form, *told])
