@@ -63,17 +63,24 @@ def test_route_the_lab_and_inspect_the_run(folder: Path) -> None:
 
 
 def test_fit_your_own_prm(folder: Path) -> None:
+    """Once with the scores that ship, once with those of a PRM of which the truth is known."""
+    for arguments in ([], [str(made_up_scores(folder))]):
+        printed = run_example("fit_your_own_prm.py", folder, *arguments)
+        factors = [float(value) for value in re.findall(r"odds by +([\d.]+)", printed)]
+        assert factors == sorted(factors)
+        assert factors[0] < 1 < factors[-1]
+
+
+def made_up_scores(folder: Path) -> Path:
     rng = np.random.default_rng(0)
     lines = []
     for index in range(200):
         label = int(rng.integers(-1, 5))
         scores = [float(rng.beta(2, 4) if step == label else rng.beta(9, 1)) for step in range(5)]
         lines.append(json.dumps({"id": f"p{index}", "label": label, "n_scored": 5, "scores": {"mine": scores}}))
-    (folder / "scores.jsonl").write_text("\n".join(lines) + "\n")
-    printed = run_example("fit_your_own_prm.py", folder, "scores.jsonl")
-    factors = [float(value) for value in re.findall(r"odds by +([\d.]+)", printed)]
-    assert factors == sorted(factors)
-    assert factors[0] < 1 < factors[-1]
+    path = folder / "scores.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    return path
 
 
 def test_solve_a_pomdp(folder: Path) -> None:
