@@ -1,7 +1,6 @@
 """What are the scores of a PRM worth? Learned from solutions whose first wrong step is known.
 
 python fit_your_own_prm.py [scores.jsonl]      (from: trim-pomdp score; by default scores of the lab, which ship)
-
 {"id": "p1", "label": 2, "n_scored": 4, "scores": {"my-prm": [0.99, 0.97, 0.31, 0.95]}}   label: first wrong
 """
 
