@@ -110,6 +110,41 @@ class PolicyGraph:
         """Exact expected reward components from the model's start, shape (D,). See `values`."""
         return np.asarray(model.start @ self.values(model)[0])
 
+    def components_by_node(self, model: EpochModel) -> NDArray[np.float64]:
+        """Expected reward components that fall at each node, from the model's start, shape (N, D).
+
+        They sum to `evaluate`: the same expectation, by where it falls. The chance to be at a node is carried forwards
+        through the graph, plan by plan.
+
+        Raises
+        ------
+        ModelError
+            As `values`.
+        """
+        self._check(model)
+        out = np.zeros((model.n_nodes, model.n_components))
+        mass = np.zeros((self.action.shape[0], model.n_states))
+        mass[0] = model.start
+        for node in range(model.n_nodes):
+            plans = slice(self.offset[node], self.offset[node + 1])
+            here, table = mass[plans], model.table_of[node]
+            if table < 0:
+                out[node] = here.sum(axis=0) @ model.terminal[node]
+            elif len(here):
+                action, joint = self.action[plans], model.joint[table]
+                flow = np.zeros((*self.successor[plans].shape, model.n_states))
+                for a in range(model.n_actions):
+                    chosen = action == a
+                    out[node] += np.einsum("ks,ksd->d", chosen.T.astype(np.float64) @ here, model.reward[table][:, a])
+                    moved = here @ np.moveaxis(joint[:, a], 2, 0).reshape(model.n_states, -1)
+                    flow[chosen] = moved.reshape(flow.shape)[chosen]
+                flow *= model.discount
+                child, possible = _children(model, node, action)
+                below = (self.offset[child] + self.successor[plans])[possible]
+                for state in range(model.n_states):
+                    mass[:, state] += np.bincount(below, flow[..., state][possible], minlength=len(mass))
+        return out
+
     def _check(self, model: EpochModel) -> None:
         here = (self.offset.size - 1, *self.successor.shape[1:])
         there = (model.n_nodes, model.n_signals, model.n_observations)

@@ -116,7 +116,7 @@ class Session:
 
     def _python(self, place: str, text: str) -> None:
         if ">>>" not in text:
-            exec(compile(ast.parse(text, place), place, "exec"), self.names)  # noqa: S102
+            exec(compile(ast.parse(text, place), place, "exec"), self.names)
             return
         test = doctest.DocTestParser().get_doctest(text, self.names, place, place, 0)
         told: list[str] = []

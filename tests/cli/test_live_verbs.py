@@ -157,6 +157,7 @@ def test_what_is_run_and_planned(
         assert out["tokens"][kind] == sum(getattr(record.terminal.tokens, kind) for record in records)
 
 
+@pytest.mark.slow
 def test_resume_and_what_is_refused(
     dummy: DummySource, cli_json: Any, cli_refused: Any, many: Path, tmp_path: Path
 ) -> None:
@@ -230,6 +231,7 @@ def test_problems_that_one_model_finished_alone_are_told(
     assert cli_json(*repair)["problems"] == 998
 
 
+@pytest.mark.slow
 def test_work_ahead_of_time_is_counted_and_changes_nothing_else(
     dummy: DummySource, run_cli: Any, cli_json: Any, cli_refused: Any, many: Path, tmp_path: Path
 ) -> None:
@@ -538,6 +540,7 @@ def labelled(path: Path, n: int = 160) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_scores_are_what_observations_are_fitted_on(
     cli_json: Any, cli_refused: Any, tiny: Path, tmp_path: Path
 ) -> None:
@@ -636,6 +639,7 @@ def test_ctrl_c_says_how_to_go_on(
     assert err == "interrupted; what was done is kept: the same command with --resume goes on\n"
 
 
+@pytest.mark.slow
 def test_four_commands_from_models_to_a_run(dummy: DummySource, run_cli: Any, tmp_path: Path) -> None:
     """All rollouts at once, a fit of their folder on a preset's observations, a policy, a run."""
     problems, dynamics, policy = tmp_path / "problems.jsonl", tmp_path / "dynamics.json", tmp_path / "policy.json"

@@ -35,6 +35,7 @@ def prices(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_policy_for_a_largest_cost(cli_json: Any, prices: Path, tmp_path: Path) -> None:
     out = tmp_path / "policy.json"
     options = ("--prices", prices, "--prompt-tokens", 23, "--cached", "weak=0.7")
@@ -57,6 +58,7 @@ def test_a_policy_for_a_largest_cost(cli_json: Any, prices: Path, tmp_path: Path
     assert policy.tariff.prm.cached == 0.0
 
 
+@pytest.mark.slow
 def test_what_is_told_of_a_policy(run_cli: Any, prices: Path, tmp_path: Path) -> None:
     out = tmp_path / "policy.json"
     options = ("--preset", PRESET, "--max-cost", 0.0004, "--prices", prices, "--prompt-tokens", 23)
@@ -186,6 +188,7 @@ def test_a_run_tells_how_long_prompts_are(cli_json: Any, prices: Path, tmp_path:
     assert (tariff["strong"]["prompt_tokens"], tariff["prm"]["step_overhead"]) == (24, 1)
 
 
+@pytest.mark.slow
 def test_a_live_run_tells_money_by_model_and_purpose(
     cli_json: Any, run_cli: Any, cli_refused: Any, prices: Path, tmp_path: Path
 ) -> None:

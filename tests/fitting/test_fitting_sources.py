@@ -74,6 +74,7 @@ def test_sequences_know_the_emission_and_the_hazard_of_derailed_steps(model: Rou
     assert labelled != even
 
 
+@pytest.mark.slow
 def test_the_ridge_is_reported_without_intervals_too(model: RoutingModel, sources: Sources) -> None:
     found = fit_dynamics("x", sources, model.observations, explanation="false-alarms", rivals=False, intervals=False)
     assert found.fit is not None

@@ -68,7 +68,14 @@ class Lab:
             "nbformat_minor": 5,
             "metadata": {"kernelspec": kernel},
             "cells": [
-                {"cell_type": "code", "id": f"c{i}", "source": cell, "metadata": {}, "outputs": [], "execution_count": None}
+                {
+                    "cell_type": "code",
+                    "id": f"c{i}",
+                    "source": cell,
+                    "metadata": {},
+                    "outputs": [],
+                    "execution_count": None,
+                }
                 for i, cell in enumerate(cells)
             ],
         }
@@ -87,7 +94,13 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     notices = Path(own["JUPYTERLAB_SETTINGS_DIR"], "@jupyterlab/apputils-extension/notification.jupyterlab-settings")
     notices.parent.mkdir(parents=True)
     notices.write_text('{"fetchNews": "false"}')
-    arguments = ["--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0", f"--notebook-dir={books}"]
+    arguments = [
+        "--no-browser",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+        f"--notebook-dir={books}",
+    ]
     quiet = ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     command = [sys.executable, "-m", "jupyterlab", *arguments, *quiet, f"--IdentityProvider.token={token}"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:

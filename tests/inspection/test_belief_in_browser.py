@@ -1,6 +1,7 @@
-"""The belief inspector in a real browser: JupyterLab and marimo show it, a score is dragged, what follows is read back."""
+"""The belief inspector in JupyterLab and marimo, in a real browser: a score is dragged, what follows is read back."""
 
 import statistics
+import sys
 
 import pytest
 from browser import number_in, until
@@ -106,7 +107,8 @@ ROUND_TRIP = """async () => {
   const root = document.querySelector(".tp-inspector") || find(document);
   function find(place) {
     for (const element of place.querySelectorAll("*")) {
-      const found = element.shadowRoot && (element.shadowRoot.querySelector(".tp-inspector") || find(element.shadowRoot));
+      const inner = element.shadowRoot;
+      const found = inner && (inner.querySelector(".tp-inspector") || find(inner));
       if (found) return found;
     }
     return null;
@@ -128,8 +130,9 @@ ROUND_TRIP = """async () => {
 
 def report_round_trip(page, where, capsys):
     times = page.evaluate(ROUND_TRIP)
+    middle, most = statistics.median(times), max(times)
     with capsys.disabled():
-        print(f"\n{where}: a moved score is drawn after {statistics.median(times):.0f} ms (at most {max(times):.0f} ms)")
+        sys.stdout.write(f"\n{where}: a moved score is drawn after {middle:.0f} ms (at most {most:.0f} ms)\n")
 
 
 def run_notebook(page, url):
@@ -154,7 +157,7 @@ def test_jupyterlab_shows_it_a_score_is_dragged_and_all_follows(jupyter, expecte
 def test_marimo_shows_it_a_score_is_dragged_and_other_cells_follow(marimo_app, expected, browsing, capsys):
     cell = "\n    ".join(SETUP.strip().splitlines())
     url = marimo_app(
-        f'''import marimo
+        f"""import marimo
 
 app = marimo.App(width="full")
 
@@ -182,7 +185,7 @@ def _(inspector, mo):
 
 if __name__ == "__main__":
     app.run()
-'''
+"""
     )
     page = browsing.page(height=1300)
     page.goto(url)

@@ -399,6 +399,7 @@ def test_a_drawing_state_is_json_of_the_steps() -> None:
             assert solution_state(seen, None)["curve"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["lab-loop", "lab-chain.prm", "qwen2.5-1.5b-7b-math", "qwen2.5-1.5b-7b-math-paper"])
 def test_the_compiled_loops_decide_as_the_router_does(preset: str) -> None:
     from trim_pomdp.planning.frontier import policy_for_tradeoff

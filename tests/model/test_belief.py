@@ -262,6 +262,7 @@ def batch(shared):
     return SequenceBatch.of(read_sequences(shared / "data" / "math500_sequences_dev.jsonl.gz"))
 
 
+@pytest.mark.slow
 def test_the_filter_predicts_outcomes_of_problems_that_it_has_not_seen(observations, batch):
     hazard = tuple(trials_from_lengths(batch.lengths, 30).estimate().tolist())
     candidate = next(item for item in SEQUENCE_CANDIDATES if item.name == "free-pd")

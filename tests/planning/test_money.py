@@ -97,6 +97,7 @@ RULES: list[Rule] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["small", "fitted", "paper"])
 @pytest.mark.parametrize("rule", [*RULES, None], ids=lambda rule: "planned" if rule is None else repr(rule)[:40])
 def test_money_agrees_with_simulated_problems(rule: Rule | None, where: str, request: pytest.FixtureRequest) -> None:
@@ -112,6 +113,7 @@ def test_money_agrees_with_simulated_problems(rule: Rule | None, where: str, req
     assert abs(drawn.z_scores(exact)["money"]) < 4.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["small", "fitted", "paper"])
 def test_a_course_adds_up_to_the_totals(where: str, request: pytest.FixtureRequest) -> None:
     model = request.getfixturevalue(where)
@@ -235,6 +237,7 @@ def test_prices_change_nothing_of_plans_over_tokens() -> None:
 # A largest cost ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["small", "fitted", "cheap_strong"])
 def test_a_largest_cost_is_met_to_the_last_digit(where: str, request: pytest.FixtureRequest) -> None:
     model = request.getfixturevalue(where)
@@ -312,6 +315,7 @@ def test_a_policy_file_keeps_money_and_old_files_load(tmp_path) -> None:  # type
 # The frontier ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_frontier_over_money(fitted: RoutingModel) -> None:
     frontier = solve_frontier(fitted, 40, over="money")
     money = np.array([item.point.money for item in frontier.points])

@@ -144,6 +144,7 @@ def test_bounds_enclose_the_belief_tree(n: Numbers, price: float) -> None:
     assert solution.upper - solution.lower <= gap
 
 
+@pytest.mark.slow
 @given(numbers(), st.sampled_from([0.0, 0.01, 0.3, 2.0]))
 @settings(max_examples=60, deadline=None)
 def test_the_executed_rule_is_worth_what_was_planned(n: Numbers, price: float) -> None:
@@ -190,6 +191,7 @@ def dense_value(model: RoutingModel, price: float, points: int = 4001) -> float:
     return float(following[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["qwen2.5-1.5b-7b-math", "qwen2.5-1.5b-7b-math-paper"])
 @pytest.mark.parametrize("price", [0.0, 0.02, 0.1, 0.14, 0.25])
 def test_presets_against_dense_dynamic_programming(preset: str, price: float) -> None:

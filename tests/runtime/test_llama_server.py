@@ -129,6 +129,7 @@ ROLES = ("weak", "strong", "prm")
 HOW = {"completions": 'api = "completions"', "prefill": 'continuation = "prefill"'}
 
 
+@pytest.mark.slow
 def test_runs_are_those_of_the_models_in_process(addresses: dict[str, str], cli_json: Any, tmp_path: Path) -> None:
     (tmp_path / "problems.jsonl").write_text(problems_text(draw("mixed", "test", 0, 24)))
     here = {role: f'[{role}]\nbackend = "transformers"\nmodel = "{shipped_folder() / role}"\n' for role in ROLES}

@@ -186,6 +186,7 @@ def test_what_is_given_up_ends_as_declared(
     assert out.failed == (len(hopeless) if goes_on is None else 0)
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_and_comes_back(tmp_path: Path, servers: Servers) -> None:
     servers["strong"].delay_s = 0.01
     path = models_file(tmp_path, servers)

@@ -240,6 +240,7 @@ def test_an_environment_is_known_by_what_is_installed(tmp_path, package, cpu):
     assert find_environment(python) == Environment(python, "0.32.0", cpu)
 
 
+@pytest.mark.slow
 def test_install_says_what_pip_said(tmp_path, monkeypatch):
     told = []
     monkeypatch.setattr(environments, "TESTED", "0.0.0.nowhere")

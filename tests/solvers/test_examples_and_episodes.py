@@ -41,6 +41,7 @@ def test_a_maze_solved_by_hand() -> None:
     assert solve(there.finite_horizon(3), gap=1e-9).lower == pytest.approx((18.0 - 3.0) / 2.0)
 
 
+@pytest.mark.slow
 def test_the_place_may_as_well_be_told_by_the_observation() -> None:
     """The same maze without an observed factor: each observation then says the place too."""
     small = maze(["A?SB"])
@@ -67,6 +68,7 @@ def test_maps_that_are_none(rows: list[str], message: str) -> None:
         maze(rows)
 
 
+@pytest.mark.slow
 def test_an_episode_filters_as_the_model_does(listened: Solution) -> None:
     there = tiger()
     episode = play(there, listened.policy, rng=rng())
@@ -80,6 +82,7 @@ def test_an_episode_filters_as_the_model_does(listened: Solution) -> None:
     assert episode.rows == play(there, listened.policy, rng=rng()).rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "episodes"), [("tiger", 3000), ("maze", 2000)])
 def test_what_was_promised_comes_true(name: str, episodes: int, listened: Solution, walked: Solution) -> None:
     """Episodes run in the POMDP's own tables, observed factor and all; the bound comes from the epoch form."""

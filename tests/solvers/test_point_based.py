@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -251,3 +252,26 @@ def test_bad_arguments_are_refused(make_model: Make) -> None:
 def test_import_does_not_load_numba() -> None:
     code = "import sys, solvers; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_falls_at_each_node_is_what_the_graph_is_worth_where_nothing_else_pays(
+    make_model: Make, seed: int
+) -> None:
+    model = make_model(seed)
+    graph = solve(model, np.ones(model.n_components)).graph
+    by_node = graph.components_by_node(model)
+    assert by_node.shape == (model.n_nodes, model.n_components)
+    assert by_node.sum(axis=0) == pytest.approx(graph.evaluate(model), abs=1e-12)
+    for node in range(model.n_nodes):  # a table of its own for every node, of which one alone pays
+        inner = np.flatnonzero(model.table_of >= 0)
+        reward = model.reward[model.table_of[inner]] * (inner == node)[:, None, None, None, None]
+        alone = replace(
+            model,
+            joint=model.joint[model.table_of[inner]],
+            reward=reward,
+            successor=model.successor[model.table_of[inner]],
+            table_of=np.where(model.table_of >= 0, np.cumsum(model.table_of >= 0) - 1, -1),
+            terminal=model.terminal * (np.arange(model.n_nodes) == node)[:, None, None],
+        )
+        assert by_node[node] == pytest.approx(graph.evaluate(alone), abs=1e-12)

@@ -13,6 +13,7 @@ from trim_pomdp.cli import fitting, lab, labelling, merging, planning, rollouts,
 from trim_pomdp.cli.check import check
 from trim_pomdp.cli.demo import demo
 from trim_pomdp.cli.live import MODELS_HELP
+from trim_pomdp.cli.reporting import report
 from trim_pomdp.cli.servers import UP_HELP, up
 from trim_pomdp.errors import TrimError
 
@@ -40,6 +41,7 @@ for verb, short_help in (
     (planning.simulate, "Route problems drawn from the model"),
     (routing.run, "Route live, and compare with the plan"),
     (merging.merge, "Join the shards of a job"),
+    (report, "Write a page about runs, to walk through"),
     (up, "Start the servers of a models file"),
     (planning.inspect, "Show what a file or a model holds"),
     (demo, "Plan from a preset and draw the plan"),

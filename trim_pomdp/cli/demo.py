@@ -1,7 +1,8 @@
-"""The demo: plan from a preset, draw what the plan looks like, then route lab problems live and compare."""
+"""The demo: plan from a preset, draw what the plan looks like, then route lab problems live, compare, and report."""
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,6 +30,8 @@ _DRAWN = 400
 _LIVE_FAMILY: Family = "loop"
 _LIVE_BUDGETS = (0.1, 0.3)
 _LIVE_PROBLEMS = 100
+_SLIDER_BUDGETS = (0.05, 0.2, 0.5)
+_REPORT = "report.html"
 
 
 def demo(
@@ -38,7 +41,7 @@ def demo(
     seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Plan from a preset and draw the plan; then route lab problems live at two budgets, and compare with the plan."""
+    """Plan from a preset and draw the plan; then route lab problems live at two budgets, compare, and report."""
     from trim_pomdp.cli.planning import show_budgets, show_points
     from trim_pomdp.planning.frontier import solve_frontier
     from trim_pomdp.planning.frontier_artifact import FrontierArtifact
@@ -62,8 +65,10 @@ def demo(
         policy.save(folder / f"policy-budget-{_BUDGET:g}.json"),
         *(save_figure(figure, folder / f"{name}.png") for name, figure in pictures.items()),
     ]
-    written = sorted(path.name for path in paths)
     runs, why_not = _route_live(folder / "live", seed)
+    if runs:
+        paths.append(_report(folder, out))
+    written = sorted(path.name for path in paths)
     if as_json:
         emit_json(
             {
@@ -115,11 +120,34 @@ def _route_live(folder: Path, seed: int) -> tuple[list[tuple[LivePlan, RunSummar
     runs = []
     for budget in _LIVE_BUDGETS:
         plan = plan_for_budget(model, budget)
-        traces = folder / f"budget-{budget:g}"
+        traces = _live_folder(folder, budget)
         shutil.rmtree(traces, ignore_errors=True)  # of an earlier demo
         with solving_bar(f"routing live at a budget of {budget:g}", len(problems)) as tell:
             runs.append((plan, run_live(plan, problems, source, traces, seed=seed, progress=tell)))
     return runs, None
+
+
+def _report(folder: Path, out: Path) -> Path:
+    """A page about the live runs, side by side; the slider of every solution goes to further budgets too."""
+    from trim_pomdp.inspection.report import write_report
+    from trim_pomdp.presets.store import load_preset
+
+    path = folder / _REPORT
+    with progress("report") as tell:
+        write_report(
+            [_live_folder(folder / "live", budget) for budget in _LIVE_BUDGETS],
+            path,
+            model=load_preset(f"lab-{_LIVE_FAMILY}").routing_model(),
+            budgets=_SLIDER_BUDGETS,
+            title="The demo’s live runs",
+            command=f"trim-pomdp demo --out {shlex.quote(out.name)}",
+            tell=tell,
+        )
+    return path
+
+
+def _live_folder(folder: Path, budget: float) -> Path:
+    return folder / f"budget-{budget:g}"
 
 
 def _show_live(runs: list[tuple[LivePlan, RunSummary]], out: Path) -> None:
@@ -137,6 +165,7 @@ def _show_live(runs: list[tuple[LivePlan, RunSummary]], out: Path) -> None:
     )
     seconds = sum(summary.wall_s for _, summary in runs)
     say(f"{seconds:.1f} s; every decision is in {out}/live/*/traces.jsonl")
+    say(f"walk through them: open {out}/{_REPORT} in a browser")
 
 
 def _make_folder(out: Path) -> Path:

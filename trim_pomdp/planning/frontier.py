@@ -48,11 +48,16 @@ _MAX_BISECTIONS = 40
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """A tradeoff, the exact expectations of its policy graph, and certified bounds on the optimal value."""
+    """A tradeoff, the exact expectations of its policy graph, and certified bounds on the optimal value.
+
+    The solution that they are of is kept, so that its policy can be had without planning again; it does not enter
+    ``==``, and a point that was made from numbers alone has none.
+    """
 
     point: PlannedPoint
     value_lower: float
     value_upper: float
+    solution: Solution | None = field(default=None, repr=False, compare=False)
 
     @property
     def tradeoff(self) -> float:
@@ -262,7 +267,7 @@ def solve_frontier(
     weights = np.array([model.weights(float(value), over) for value in chosen])
     solutions = solve_many(model.epoch_model, weights, gap=gap * model.reward, threads=threads)
     items = [
-        FrontierPoint(_point_of(solution, model, float(value), over), solution.lower, solution.upper)
+        FrontierPoint(_point_of(solution, model, float(value), over), solution.lower, solution.upper, solution)
         for value, solution in zip(chosen, solutions, strict=True)
     ]
     points, dominated = split_dominated(items, over)

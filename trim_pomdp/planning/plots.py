@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from trim_pomdp.model.dynamics import Check, StepDynamics
     from trim_pomdp.model.evidence import EvidenceMap
+    from trim_pomdp.model.observations import ObservationModel
     from trim_pomdp.model.process import RoutingModel
     from trim_pomdp.planning.frontier import Frontier
     from trim_pomdp.planning.sensitivity import Sensitivity
@@ -47,7 +48,7 @@ _PICTURES: Mapping[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "p
 _SAME_POINT = 1e-9
 _SHOWN_DPI = 72
 _MIDDLE = 0.5
-_DISPLAY_EDGES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+DISPLAY_EDGES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
 def picture_format(path: str | Path) -> str:
@@ -309,23 +310,25 @@ def plot_densities(model: RoutingModel) -> Figure:
     filter use, after `right_weights` and transfer (`ObservationModel.class_emission`). Bins of (min, current) are
     summed over the minimum.
     """
-    observations = model.observations
-    edges, labelled = _by_score(model, observations.table)
-    used = _by_score(model, model.emission)[1]
+    return plot_emission(model.observations, model.emission)
+
+
+def plot_emission(observations: ObservationModel, emission: FloatArray) -> Figure:
+    """`plot_densities` of any P(observation bin | S0, S1, S2), shape (3, J), beside the observations' own."""
+    edges, labelled = by_score(observations, observations.table)
+    used = by_score(observations, emission)[1]
     score = score_name(observations.evidence)
     shown = ((0, BLUE, "right step"), (2, RED, "first wrong step"))
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(2, width=13.0, height=5.8)
-        names = [f"{low:g}–{high:g}" for low, high in itertools.pairwise(_DISPLAY_EDGES)]
-        place = np.arange(len(names) + 1)
+        place = np.arange(len(DISPLAY_EDGES))
         for (row, color, label), shift in zip(shown, (-0.2, 0.2), strict=True):
             before, after = _distribution(edges, labelled[row]), _distribution(edges, used[row])
-            mass = np.diff(np.interp(_DISPLAY_EDGES, *before), append=1.0)  # exactly 1 has a bar of its own
-            axes[0].bar(place + shift, mass, width=0.4, color=color, label=label)
+            axes[0].bar(place + shift, shares_by_score(edges, labelled[row]), width=0.4, color=color, label=label)
             axes[1].plot(*before, color=color, linestyle=":", linewidth=1.6)
             axes[1].plot(*after, color=color, label=f"{label}, this weak model")
         axes[1].plot([], [], color=GREY, linestyle=":", linewidth=1.6, label="as labelled")
-        axes[0].set_xticks(place, [*names, "exactly 1"], rotation=45, ha="right", fontsize=12)
+        axes[0].set_xticks(place, display_bins(), rotation=45, ha="right", fontsize=12)
         axes[0].set(xlabel=score, ylabel="share of steps", title="As labelled (before weights and transfer)")
         axes[0].grid(axis="x", visible=False)
         axes[1].set(
@@ -340,13 +343,34 @@ def plot_densities(model: RoutingModel) -> Figure:
         return figure
 
 
-def _by_score(model: RoutingModel, table: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Lower edges of score bins, and P(bin | class), shape (3, n), of a table of observation bins."""
-    observations = model.observations
+def by_score(observations: ObservationModel, table: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Lower edges of score bins, and P(bin | class), shape (3, n), of a table of observation bins (3, J).
+
+    Bins of (min, current) are summed over the minimum.
+    """
     if observations.emission == "step":
         return np.array(observations.step_emission.score_edges), table
     classes = observations.posterior_table
     return np.array(classes.score_edges[:-1]), table.reshape(len(table), *classes.shape).sum(axis=1)
+
+
+def shares_by_score(edges: FloatArray, row: FloatArray) -> FloatArray:
+    """Share of the steps of a class in each of the bins that people are shown, the last one exactly 1.
+
+    Parameters
+    ----------
+    edges : ndarray of shape (n,)
+        Lower edges of score bins, as `by_score` gives them.
+    row : ndarray of shape (n,)
+        Probability of each.
+    """
+    shares = np.diff(np.interp(DISPLAY_EDGES, *_distribution(edges, row)), append=1.0)
+    return np.maximum(shares, 0.0)  # of what is interpolated, rounding makes a little less than nothing
+
+
+def display_bins() -> list[str]:
+    """Names of the bins that people are shown."""
+    return [*(f"{low:g}–{high:g}" for low, high in itertools.pairwise(DISPLAY_EDGES)), "exactly 1"]
 
 
 def _distribution(edges: FloatArray, row: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -426,7 +450,7 @@ def plot_policy_map(policy: Rule | PolicyArtifact, steps: Sequence[int] = (1, 3,
         figure = Picture(figsize=(13.5, 0.8 + 4.4 * len(rows)), layout="constrained")
         axes = figure.subplots(len(rows), len(steps), squeeze=False)
         for (part, share), row, line in zip(rows, surfaces, axes, strict=True):
-            centres = _centres(part)
+            centres = bin_centres(part)
             drawn = "" if len(rows) == 1 else f", with probability {share:.3f}"
             for axis, step, surface in zip(line, steps, row, strict=True):
                 mesh = axis.pcolormesh(q, centres, surface.T, cmap="RdBu", vmin=-limit, vmax=limit, rasterized=True)
@@ -448,7 +472,7 @@ def _score_edges(part: Rule) -> tuple[float, ...] | None:
     return part.score_edges if isinstance(part, AlphaVectorRule) else None
 
 
-def _centres(rule: AlphaVectorRule) -> FloatArray:
+def bin_centres(rule: AlphaVectorRule) -> FloatArray:
     """Middles of the score bins; the last bin is the score 1 itself."""
     edges = np.array(rule.score_edges)
     return np.append(0.5 * (edges[:-1] + edges[1:]), 1.0)

@@ -176,9 +176,13 @@ def read_traces(folder: str | Path) -> Iterator[SolutionRecord]:
     InputError
         If there is no trace, or a whole line of it is no record.
     """
-    path = Path(folder) / TRACE_FILE
-    with _opened(path) as stream:
-        for solution, _ in _solutions(stream, path):
+    yield from read_trace(Path(folder) / TRACE_FILE)
+
+
+def read_trace(path: str | Path) -> Iterator[SolutionRecord]:
+    """The ended solutions of a trace that stands on its own, outside of a run's folder; see `read_traces`."""
+    with _opened(Path(path)) as stream:
+        for solution, _ in _solutions(stream, Path(path)):
             yield solution
 
 

@@ -100,7 +100,7 @@ function inspectorHead(view) {
   const element = node("header", { class: "tp-head" }, top, prompt);
   const update = () => {
     const problem = view.state.problem;
-    setText(name, problem.id || "solution");
+    setText(name, problem.id || "Solution");
     const verdicts = { true: ["✓ right", "tp-is-right"], false: ["✗ wrong", "tp-is-wrong"] };
     const [text, look] = problem.error ? ["failed", "tp-is-wrong"] : verdicts[problem.correct] || ["", ""];
     setText(verdict, text);
@@ -165,13 +165,20 @@ function inspectorControls(view) {
     }
     setText(policy, policyText(view.state.policy));
     setAttributes(policy, { title: view.state.policy.label });
-    setText(note, view.state.trouble || view.state.controls?.note || "");
+    setText(note, view.state.trouble || view.state.controls?.note || (budgets && budgets.note) || "");
     note.hidden = !note.textContent;
   };
   return { element, update };
 }
 
-const FORMS = { alpha_vectors: "planned policy", threshold: "threshold rule", posterior: "posterior rule", mixed: "mixture" };
+const FORMS = {
+  alpha_vectors: "planned policy",
+  threshold: "threshold rule",
+  posterior: "posterior rule",
+  schedule: "schedule",
+  strategy: "fixed strategy",
+  mixed: "mixture",
+};
 const EVIDENCE = { prm: "PRM scores", logprob: "log-probabilities", "prm+logprob": "PRM scores and log-probabilities" };
 
 function policyText(policy) {
@@ -252,6 +259,7 @@ function stepRow(view, index, id) {
     const likely = shares ? shares.indexOf(Math.max(...shares)) : -1;
     setText(belief, likely < 0 ? "" : `${BRIEF_CLASSES[likely]} ${chance(shares[likely])}`);
     belief.className = `tp-belief tp-most-${likely}`;
+    belief.hidden = likely < 0;
     setText(score, scoreText(step));
     score.hidden = !score.textContent;
     setText(decision, decisionText(step));
@@ -274,9 +282,10 @@ function authorText(step) {
   return step.author === "given" ? "given" : `by ${step.author}`;
 }
 
+// What was decided on; the PRM's score too stands with the chosen step.
 function scoreText(step) {
-  if (isNumber(step.score)) return `score ${chance(step.score)}`;
-  return isNumber(step.evidence) ? `evidence ${chance(step.evidence)}` : "";
+  if (isNumber(step.evidence)) return `evidence ${chance(step.evidence)}`;
+  return isNumber(step.score) ? `score ${chance(step.score)}` : "";
 }
 
 // Why there is nothing to read.
@@ -461,6 +470,8 @@ function stepInWords(step) {
 
 // ---- the chosen step: what was decided, and what would flip it ---------------------------------------------------
 
+const CURVE_KEYS = [["tp-line-gain", "gain"], ["tp-line-price", "price"], ["tp-box-region", "▲ would regenerate"]];
+
 function decisionPanel(view, parent) {
   const title = node("h3", { class: "tp-title" });
   const words = node("p", { class: "tp-words", "aria-live": "polite" });
@@ -468,12 +479,14 @@ function decisionPanel(view, parent) {
   const hint = node("p", { class: "tp-note" });
   const reset = node("button", { type: "button", class: "tp-reset" }, "undo changes");
   reset.addEventListener("click", () => view.on.reset?.());
+  const keys = node("div", { class: "tp-keys" }, ...CURVE_KEYS.map(([look, name]) => node("span", { class: "tp-key" }, node("span", { class: `tp-swatch ${look}` }), name)));
   const place = node("div", { class: "tp-curve" });
-  const element = node("section", { class: "tp-card" }, title, words, place, node("div", { class: "tp-below" }, hint, reset), facts);
+  const below = node("div", { class: "tp-below" }, hint, reset);
+  const element = node("section", { class: "tp-card" }, title, words, keys, place, below, facts);
   parent.append(element);
   const handle = scoreHandle(view);
-  const margin = { top: 22, bottom: 52, left: 40, right: 12 };
-  const chart = plot(place, { height: 214, margin, role: "group", label: "Evidence curve" }, (area) => {
+  const margin = { top: 24, bottom: 52, left: 40, right: 12 };
+  const chart = plot(place, { height: 210, margin, role: "group", label: "Evidence curve" }, (area) => {
     area.front.append(handle.element);
     drawCurve(view, area, handle);
   });
@@ -487,9 +500,11 @@ function decisionPanel(view, parent) {
     fillWords(words, step, curve);
     fill(facts, ...decisionFacts(step));
     place.hidden = !curve;
-    setText(hint, curve && view.on.score ? `Drag the handle, or move it with ← →, to see what another ${axisName(curve.axis)} would change.` : "");
+    keys.hidden = !curve || !curve.gain.some(isNumber);
+    setText(hint, curve && view.on.score ? `Drag the handle, or use ← →, to try another ${axisName(curve.axis)}.` : "");
     reset.hidden = !view.on.reset;
     reset.disabled = !view.state.controls?.edited;
+    below.hidden = !hint.textContent && reset.disabled;
     chart.paint();
   };
   return { update, stop: chart.stop };
@@ -518,7 +533,9 @@ function fillWords(element, step, curve) {
   }
   const parts = flips.flatMap(([name, value, seen], index) => {
     const rising = isNumber(seen) && seen < value;
-    const lead = `${index ? ", or" : ""} at ${name === "score" ? "a score" : "an evidence score"} ${rising ? "of" : "below"} `;
+    const several = index === 0 && curve && curve.flips.filter((x) => (rising ? x > seen : x <= seen)).length > 1;
+    const what = several ? `some ${axisName(name)}s` : `${name === "score" ? "a score" : "an evidence score"}`;
+    const lead = `${index ? ", or" : ""} at ${what} ${rising ? "of" : "below"} `;
     return [lead, node("b", {}, flipText(value)), rising ? " or more" : ""];
   });
   return fill(element, `${verb}; would ${opposite}`, ...parts, ".");
@@ -545,6 +562,7 @@ function decisionFacts(step) {
     ["q before", chance(step.q)],
     ["q if kept", chance(step.q_keep)],
     ["q if regenerated", chance(step.q_regenerate)],
+    ["PRM score", isNumber(step.evidence) ? chance(step.score) : "–"],
     ["weak tokens", step.tokens && isNumber(step.tokens.weak) ? figure(step.tokens.weak, 0) : "–"],
     ["strong tokens", step.tokens && isNumber(step.tokens.strong) ? figure(step.tokens.strong, 0) : "–"],
   ];
@@ -593,17 +611,26 @@ function drawCurve(view, area, handle) {
   const line = stepped(curve);
   shadeRegions(area, curve, line.ends, x);
   const weighs = curve.gain.some(isNumber);
-  if (weighs) axisLeft(area, y, { label: "gain and price, points" });
+  if (weighs) axisLeft(area, y, {});
   beliefStrip(view, area, line, x);
   curveAxis(area, curve, x);
   drawLine(area.back, line.x, line.price, x, y, { class: "tp-price-line" });
   drawLine(area.back, line.x, line.gain, x, y, { class: "tp-gain-line" });
-  if (weighs) lineNames(area, curve, x, y);
   curve.flips.forEach((value) => {
     area.back.append(shape("line", { class: "tp-flip", x1: x(value), x2: x(value), y1: area.top - 4, y2: area.bottom }));
-    area.back.append(shape("text", { class: "tp-flip-text", x: x(value), y: area.top - 8, "text-anchor": anchorAt(x(value), area) }, `flips at ${flipText(value)}`));
   });
+  nameFlip(area, curve, view.state.steps[curve.step], x);
   handle.place(curve, x, y);
+}
+
+// One flip is named, the nearest: of several the names would cover each other.
+function nameFlip(area, curve, step, x) {
+  const nearest = curve.axis === "score" ? step.flip_score : step.flip_evidence;
+  const value = isNumber(nearest) ? nearest : curve.flips[0];
+  if (!isNumber(value)) return;
+  const text = `flips at ${flipText(value)}${curve.flips.length > 1 ? " and elsewhere" : ""}`;
+  const at = { class: "tp-flip-text", x: x(value), y: area.top - 9, "text-anchor": anchorAt(x(value), area) };
+  area.back.append(shape("text", at, text));
 }
 
 function anchorAt(x, area) {
@@ -634,9 +661,7 @@ function shadeRegions(area, curve, ends, x) {
     const width = Math.max(0, x(ends[index]) - left);
     from = null;
     area.back.append(shape("rect", { class: "tp-region", x: left, width, y: area.top - 4, height: area.bottom - area.top + 4 }));
-    if (width < 90) return;
-    const at = { class: "tp-region-text", x: left + width / 2, y: area.bottom - 8, "text-anchor": "middle" };
-    area.back.append(shape("text", at, "▲ regenerates"));
+    if (width > 16) area.back.append(markAt("up", left + width / 2, area.bottom - 10, 4.5, { class: "tp-strong-mark" }));
   });
 }
 
@@ -658,15 +683,6 @@ function curveAxis(area, curve, x) {
   const below = { ...area, bottom: area.bottom + 15, back: area.back };
   const name = `${axisName(curve.axis)} of the step`;
   axisBottom(below, x, { label: x.isLogOdds ? `${name}, evenly in log-odds` : name });
-}
-
-function lineNames(area, curve, x, y) {
-  const last = curve.x.length - 1;
-  const price = { class: "tp-line-name", x: area.right, y: y(curve.price[last]) - 6, "text-anchor": "end" };
-  area.back.append(shape("text", price, "price"));
-  const peak = curve.gain.indexOf(Math.max(...curve.gain.filter(isNumber)));
-  const gain = { class: "tp-line-name", x: Math.min(area.right - 30, x(curve.x[peak]) + 6), y: Math.max(area.top + 10, y(curve.gain[peak]) + 14) };
-  area.back.append(shape("text", gain, "gain"));
 }
 
 // The handle on the current value: dragged by pointer, moved by arrows (with Shift by more), a slider to screen readers.

@@ -416,14 +416,15 @@ function followTheme(root) {
   };
   look();
   const observer = new MutationObserver(look);
-  const attributes = { attributes: true, attributeFilter: ["class", "data-theme", "data-jp-theme-light"] };
+  const attributes = { attributes: true, attributeFilter: ["class", "theme", "data-theme", "data-jp-theme-light"] };
   observer.observe(document.documentElement, attributes);
   observer.observe(document.body, attributes);
   return () => observer.disconnect();
 }
 
 function themeOf(element) {
-  const { theme, jpThemeLight } = element.dataset;
+  const { jpThemeLight } = element.dataset;
+  const theme = element.dataset.theme || element.getAttribute("theme"); // the latter in Colab
   if (theme === "dark" || jpThemeLight === "false" || element.classList.contains("dark")) return "dark";
   if (theme === "light" || jpThemeLight === "true" || element.classList.contains("light")) return "light";
   return null;

@@ -12,12 +12,18 @@ from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
     from trim_pomdp.inspection.widgets.belief import BeliefInspector
+    from trim_pomdp.inspection.widgets.frontier import FrontierExplorer
+    from trim_pomdp.inspection.widgets.observations import ObservationExplorer
+    from trim_pomdp.inspection.widgets.policy_map import PolicyMap
 
 _MODULE_OF = {
     "BeliefInspector": "belief",
+    "FrontierExplorer": "frontier",
+    "ObservationExplorer": "observations",
+    "PolicyMap": "policy_map",
 }
 
-__all__ = ["BeliefInspector"]
+__all__ = ["BeliefInspector", "FrontierExplorer", "ObservationExplorer", "PolicyMap"]
 
 
 def __getattr__(name: str) -> Any:

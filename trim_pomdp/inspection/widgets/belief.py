@@ -233,9 +233,7 @@ def _inspected(
         return found if prompt is None else replace(found, prompt=prompt, course=replace(found.course, prompt=prompt))
     if policy is None:
         raise InputError("whose decisions are looked at? give a policy beside the solution")
-    if not isinstance(policy, (Rule, PolicyArtifact)):
-        raise InputError(f"the policy is a {type(policy).__name__}; expected a rule or a policy artifact")
-    return inspect_solution(solution, policy, prompt=prompt, seed=seed, class_table=class_table)
+    return inspect_solution(solution, _rule(policy), prompt=prompt, seed=seed, class_table=class_table)
 
 
 # What there is to choose from -----------------------------------------------------------------------------------
@@ -252,8 +250,10 @@ def _choices(
     if frontier is not None and policies is not None:
         raise InputError("a frontier and policies are both given; the slider walks one of them")
     rule = _rule(policy)
-    beliefs = {_AS_IT_IS: rule, **{label: item for label, item in (rivals or {}).items() if label != _AS_IT_IS}}
+    beliefs = {_AS_IT_IS: rule, **{label: _rule(item) for label, item in (rivals or {}).items() if label != _AS_IT_IS}}
     if frontier is not None:
+        if not isinstance(frontier, Frontier):
+            raise InputError(f"the frontier is a {type(frontier).__name__}; expected what solve_frontier returns")
         if rivals is None:
             beliefs = {**_rivals(decides, frontier), _AS_IT_IS: rule}
         own = _Choice(_OWN, rule, beliefs, _budget(policy, frontier))
@@ -267,7 +267,10 @@ def _choices(
 
 
 def _rule(policy: Rule | PolicyArtifact) -> Rule:
-    return policy.policy if isinstance(policy, PolicyArtifact) else policy
+    rule = policy.policy if isinstance(policy, PolicyArtifact) else policy
+    if not isinstance(rule, Rule):
+        raise InputError(f"a policy is a {type(rule).__name__}; expected a rule or a policy artifact")
+    return rule
 
 
 def _rivals(rule: Rule, frontier: Frontier) -> dict[str, Rule]:

@@ -1,0 +1,112 @@
+"""Paired differences against numbers by hand, and their intervals against a bootstrap over problems."""
+
+import math
+
+import numpy as np
+import pytest
+from scripted import PRICES
+
+from trim_pomdp.inspection.comparison import compare_runs
+from trim_pomdp.inspection.intervals import mean_interval, share_interval
+from trim_pomdp.runtime.money import spent
+from trim_pomdp.runtime.records import TerminalRecord, TokenCounts
+
+
+def ended(
+    problem: str, correct: bool | None, strong: int, *, reference: str | None = "7", **more: int
+) -> TerminalRecord:
+    counts = TokenCounts(strong=strong, weak_kept=10, weak_read=100, strong_read=4 * strong, scored=50)
+    return TerminalRecord(
+        problem=problem,
+        reason="answer",
+        answer="7",
+        reference=reference,
+        correct=correct,
+        steps=more.get("steps", 4),
+        regenerations=more.get("regenerations", 1),
+        degenerate=0,
+        tokens=counts,
+        policy_hash="x",
+    )
+
+
+def test_by_hand() -> None:
+    first = [
+        ended("a", True, 10),
+        ended("b", False, 20),
+        ended("c", True, 30),
+        ended("d", False, 0),
+        ended("x", True, 5),
+    ]
+    second = [
+        ended("b", True, 26),
+        ended("a", True, 12),
+        ended("c", False, 30),
+        ended("d", True, 8),
+        ended("y", True, 5),
+    ]
+    pairs = compare_runs(first, second)
+    assert (pairs.shared, pairs.only_first, pairs.only_second, pairs.other_answer) == (4, 1, 1, 0)
+    tokens = pairs.differences["strong_tokens"]
+    assert (tokens.first, tokens.second, tokens.value) == (15.0, 19.0, 4.0)  # 2, 6, 0, 8
+    # The differences have the variance (4 + 4 + 16 + 16) / 3.
+    assert tokens.error == pytest.approx(math.sqrt(40 / 3 / 4))
+    assert tokens.interval == pytest.approx((4 - 1.959964 * math.sqrt(10 / 3), 4 + 1.959964 * math.sqrt(10 / 3)))
+    accuracy = pairs.differences["accuracy"]
+    assert (accuracy.first, accuracy.second, accuracy.value) == (0.5, 0.75, 0.25)
+    assert accuracy.error == pytest.approx(math.sqrt((0.0625 + 0.5625 + 1.5625 + 0.5625) / 3 / 4))
+    assert (pairs.both, pairs.first_alone, pairs.second_alone, pairs.neither) == (1, 1, 2, 0)
+    assert "money" not in pairs.differences
+
+
+def test_money_is_that_of_the_terminals() -> None:
+    first, second = [ended("a", True, 10)], [ended("a", True, 30)]
+    money = compare_runs(first, second, prices=PRICES).differences["money"]
+    a, b = (spent(run[0].tokens, PRICES).total for run in (first, second))
+    assert (money.first, money.second, money.value) == (a, b, b - a)
+    assert (money.error, money.interval, money.problems) == (None, None, 1)
+
+
+def test_what_is_not_known_or_not_the_same_problem() -> None:
+    first = [ended("a", True, 1), ended("b", None, 2, reference=None), ended("c", True, 3)]
+    second = [ended("a", True, 1, reference="8"), ended("b", True, 4), ended("c", True, 3)]
+    pairs = compare_runs(first, second)
+    assert (pairs.shared, pairs.other_answer) == (2, 1)
+    assert pairs.differences["accuracy"].problems == 1
+    assert pairs.differences["strong_tokens"].problems == 2
+    nothing = compare_runs(first, [ended("z", True, 1)])
+    assert (nothing.shared, nothing.differences) == (0, {})
+
+
+def test_intervals_against_a_bootstrap_over_problems() -> None:
+    rng = np.random.default_rng(1)
+    hard = rng.random(400)
+    right = [rng.random(400) > 0.8 * hard, rng.random(400) > 0.6 * hard]
+    tokens = [rng.poisson(20 + 200 * hard), rng.poisson(40 + 220 * hard)]
+    runs = [
+        [ended(str(i), bool(right[run][i]), int(tokens[run][i])) for i in range(400)]
+        for run in range(2)
+    ]  # fmt: skip
+    pairs = compare_runs(*runs)
+    drawn = rng.integers(0, 400, size=(20000, 400))
+    for name, values in (("accuracy", right), ("strong_tokens", tokens)):
+        difference = pairs.differences[name]
+        apart = values[1].astype(float) - values[0]
+        means = apart[drawn].mean(axis=1)
+        low, high = np.quantile(means, [0.025, 0.975])
+        assert difference.value == pytest.approx(apart.mean())
+        assert difference.interval == pytest.approx((low, high), abs=0.06 * (high - low))
+        # Pairing is worth it: apart, the two runs would tell less.
+        alone = math.sqrt(sum(v.astype(float).var(ddof=1) for v in values) / 400)
+        assert difference.error is not None
+        assert difference.error < alone
+
+
+def test_shares() -> None:
+    # R. G. Newcombe, Statistics in Medicine 17 (1998), without correction, of 15 in 148.
+    assert share_interval(15, 148) == pytest.approx((0.0624, 0.1605), abs=1e-4)
+    assert share_interval(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert share_interval(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
+    assert share_interval(0, 0) is None
+    assert mean_interval(0.5, None) is None
+    assert mean_interval(None, 0.1) is None

@@ -1,0 +1,122 @@
+"""The recorded solutions that ship with the package: readable, complete, and what is said of them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from trim_pomdp.errors import InputError
+from trim_pomdp.inspection.examples import FOLDER, INDEX_FILE, Example, example_records
+from trim_pomdp.inspection.solutions import Inspection, inspect_solution
+
+EXAMPLES = example_records()
+
+
+def inspected(name: str) -> Inspection:
+    example = EXAMPLES[name]
+    return inspect_solution(example.record, example.policy, prompt=example.prompt)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_policy_decides_as_it_did(name: str) -> None:
+    """The numbers of the records, to the bit."""
+    example, seen = EXAMPLES[name], inspected(name)
+    assert seen.as_recorded
+    assert seen.q_end == example.record.terminal.q
+    for item, step in zip(example.record.decisions, seen.steps, strict=True):
+        assert (step.q, step.belief, step.gain, step.price) == (item.q, item.belief, item.gain, item.price)
+    assert any(item.ended for item in example.record.decisions) == (example.record.terminal.reason == "answer")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_truth_prompt_and_no_times_are_kept(name: str) -> None:
+    example = EXAMPLES[name]
+    assert example.prompt.startswith("Start ")
+    assert example.record.terminal.correct is not None
+    for item in example.record.decisions:
+        parts = [part for part in (item.weak, item.strong, item.scoring) if part is not None]
+        assert {part.seconds for part in parts} == {0.0}
+        assert item.weak is not None
+        assert item.weak.true_class is not None
+    assert name in repr(example)
+
+
+def weak_classes(example: Example) -> list[int | None]:
+    return [None if item.weak is None else item.weak.true_class for item in example.record.decisions]
+
+
+def strong_steps(example: Example) -> list[int]:
+    return [item.step for item in example.record.decisions if item.action == "regenerate"]
+
+
+def strong_class(example: Example, step: int) -> int | None:
+    strong = example.record.decisions[step].strong
+    return None if strong is None else strong.true_class
+
+
+def test_a_missed_error() -> None:
+    example = EXAMPLES["missed error"]
+    assert weak_classes(example)[:3] == [0, 2, 1]
+    assert strong_steps(example) == []
+    assert not example.record.terminal.correct
+    assert round(inspected("missed error").q_end or 0.0, 2) == 0.98
+
+
+def test_a_repair() -> None:
+    example = EXAMPLES["repaired"]
+    (step,) = strong_steps(example)
+    item = example.record.decisions[step]
+    assert (weak_classes(example)[step], strong_class(example, step)) == (2, 0)
+    assert item.weak is not None
+    assert item.strong is not None
+    assert ("*" in item.weak.text, "/" in item.strong.text, "d) /" in example.prompt) == (True, True, True)
+    assert example.record.terminal.correct
+
+
+def test_a_long_right_one() -> None:
+    example = EXAMPLES["long and right"]
+    assert len(example.record.decisions) == 10
+    assert [weak_classes(example)[step] for step in strong_steps(example)] == [0, 0, 2]
+    assert {strong_class(example, step) for step in strong_steps(example)} == {0}
+    assert example.record.terminal.correct
+
+
+def test_a_lost_cause() -> None:
+    example = EXAMPLES["lost cause"]
+    first, *later = strong_steps(example)
+    assert (first, strong_class(example, first)) == (0, 2)
+    assert [weak_classes(example)[step] for step in later] == [1, 1]
+    assert example.record.terminal.reason == "step cap"
+
+
+def test_one_made_worse() -> None:
+    example, seen = EXAMPLES["made worse"], inspected("made worse")
+    step = strong_steps(example)[-1]
+    assert (weak_classes(example)[step], strong_class(example, step)) == (0, 2)
+    assert example.record.terminal.reason == "step cap"
+    after = seen.steps[step + 1]
+    assert after.belief is not None
+    assert after.q is not None
+    assert (after.q > 0.5, after.belief[0] < 0.02) == (True, True)
+
+
+def test_one_that_found_back() -> None:
+    example, seen = EXAMPLES["found back"], inspected("found back")
+    assert strong_class(example, 1) == 2
+    assert set(weak_classes(example)[2:]) == {1}
+    assert example.record.terminal.correct
+    assert (seen.steps[-1].q or 1.0) < 0.1 < 0.9 < (seen.q_end or 0.0)
+
+
+def test_what_is_damaged_is_said(tmp_path: Path) -> None:
+    copy = tmp_path / "examples"
+    shutil.copytree(FOLDER, copy)
+    assert example_records(copy).keys() == EXAMPLES.keys()
+    lines = (copy / "mixed.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if "mixed-test-0-54" not in line]
+    (copy / "mixed.jsonl").write_text("".join(kept), encoding="utf-8")
+    with pytest.raises(InputError, match=r"mixed\.jsonl: no record of mixed-test-0-54"):
+        example_records(copy)
+    (copy / INDEX_FILE).write_text('{"examples": [{"name": 3}]}', encoding="utf-8")
+    with pytest.raises(InputError, match=r"examples\.json: "):
+        example_records(copy)

@@ -1,0 +1,124 @@
+"""The drawing of the inspector alone, without a kernel, as the report has it: what it marks, that it fits and walks."""
+
+import json
+
+import pytest
+from scripted import alpha_rule, recorded
+
+import trim_pomdp as tp
+from trim_pomdp.inspection.drawing import solution_state
+from trim_pomdp.inspection.static import source, style
+
+pytestmark = pytest.mark.slow
+
+HOSTILE = "</script><script>window.pwned = 1</script><img src=x onerror='window.pwned = 1'> & \\frac{1}{2}"
+PAGE = """<!doctype html><meta charset="utf-8"><style>%s body {margin: 0}</style><div id="root"></div>
+<script type="module">%s
+window.asked = [];
+window.draw = (state, names) => {
+  const on = Object.fromEntries(names.map((name) => [name, (...values) => window.asked.push([name, ...values])]));
+  window.update = drawInspector(document.getElementById("root"), state, on);
+};
+</script>"""
+
+
+def page_of(browsing, inspection, *, chosen=0, names=(), **options):
+    page = browsing.page(**options)
+    page.set_content(PAGE % (style(), source("svg.js", "inspector.js")))
+    state = json.loads(json.dumps(solution_state(inspection, chosen), allow_nan=False))
+    page.evaluate("([state, names]) => window.draw(state, names)", [state, list(names)])
+    return page
+
+
+@pytest.fixture(scope="module")
+def typed():
+    steps = [HOSTILE, *(f"step {i}, $\\sum_{{k={i}}}^{{n}} a_k$ " + "and so on " * 40 for i in range(22))]
+    scores = [0.95 - 0.03 * (i % 7) for i in range(23)]
+    return tp.inspect_solution(tp.TypedSolution(steps, scores, prompt=HOSTILE), alpha_rule())
+
+
+def test_texts_are_texts(typed, browsing):
+    page = page_of(browsing, typed)
+    assert page.locator(".tp-text").first.text_content() == HOSTILE
+    assert page.locator(".tp-prompt").text_content() == HOSTILE
+    assert page.locator("#root img, #root script").count() == 0
+    assert page.evaluate("window.pwned") is None
+    assert browsing.errors == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_fits_its_place(typed, browsing, width, scheme):
+    page = page_of(browsing, typed, chosen=11, width=width, scheme=scheme, names=["score"])
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    # The chosen step is in sight within the list, and the page itself has not been scrolled.
+    frame, row = (page.locator(name).bounding_box() for name in (".tp-steps", ".tp-chosen"))
+    assert frame["y"] <= row["y"] <= frame["y"] + frame["height"]
+    assert page.evaluate("window.scrollY") == 0
+    look = "getComputedStyle(document.querySelector('.tp-root'))"
+    ink, paper = page.evaluate(f"[{look}.color, {look}.backgroundColor]")
+    bright = [sum(map(int, colour[4:-1].split(","))) > 384 for colour in (ink, paper)]
+    assert bright == ([False, True] if scheme == "light" else [True, False])
+
+
+def test_steps_are_walked_by_keys_and_by_click(typed, browsing):
+    page = page_of(browsing, typed, names=["choose"])
+    chosen = page.locator(".tp-chosen .tp-number")
+    page.get_by_role("listbox").focus()
+    for key, number in (("ArrowDown", 2), ("ArrowRight", 3), ("ArrowUp", 2), ("End", 23), ("Home", 1)):
+        page.keyboard.press(key)
+        assert chosen.inner_text() == str(number)
+    page.keyboard.type("14")
+    assert chosen.inner_text() == "14"
+    assert page.locator("[role=option][aria-selected=true]").count() == 1
+    active = page.get_by_role("listbox").get_attribute("aria-activedescendant")
+    assert page.locator(f"#{active} .tp-number").inner_text() == "14"
+    assert page.evaluate("window.asked.at(-1)") == ["choose", 13]
+    page.get_by_role("option").nth(3).click()
+    assert chosen.inner_text() == "4"
+    plot = page.get_by_role("img", name="Belief that the step is right").bounding_box()
+    page.mouse.click(plot["x"] + plot["width"] - 12, plot["y"] + plot["height"] / 2)
+    assert chosen.inner_text() == "23"
+
+
+def test_without_a_kernel_nothing_can_be_dragged_and_all_can_be_read(typed, browsing):
+    page = page_of(browsing, typed, names=["choose"])
+    assert page.get_by_role("slider").count() == 0
+    assert page.get_by_role("button").count() == 0
+    assert page.locator(".tp-curve svg").is_visible()
+    assert page.locator(".tp-gain-line").count() == 1
+
+
+def test_the_handle_is_dragged_by_finger_too(typed, browsing):
+    page = page_of(browsing, typed, names=["score"], width=390, has_touch=True)
+    page.locator(".tp-curve").scroll_into_view_if_needed()
+    knob = page.locator(".tp-handle-knob").bounding_box()
+    x, y = knob["x"] + 7, knob["y"] + 7
+    client = page.context.new_cdp_session(page)
+    for kind, at in (("touchStart", x), ("touchMove", x - 40), ("touchMove", x - 120), ("touchEnd", None)):
+        points = [] if at is None else [{"x": at, "y": y}]
+        client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        page.wait_for_timeout(60)
+    name, step, value = page.evaluate("window.asked.at(-1)")
+    assert (name, step) == ("score", 0)
+    assert value == pytest.approx(0.95 - 120 / (page.locator(".tp-curve svg").bounding_box()["width"] - 52), abs=0.02)
+
+
+def test_what_was_recorded_after_another_step_is_marked(browsing):
+    seen = tp.inspect_solution(recorded(), tp.ThresholdRule(threshold=0.4))
+    page = page_of(browsing, tp.edit(seen, 1, score=0.6), chosen=1)
+    rows = page.locator(".tp-step")
+    assert rows.nth(1).locator(".tp-decision").inner_text() == "● keep (recorded: regenerate)"
+    assert rows.nth(1).locator(".tp-edited").is_visible()
+    assert page.get_by_text("What follows was recorded after another step").locator("visible=true").count() == 1
+    assert [row.get_attribute("class").count("tp-hypothetical") for row in rows.all()] == [0, 0, 1]
+    assert "would regenerate at a score below 0.40" in page.locator(".tp-words").inner_text()
+
+
+def test_a_replaced_draft_stands_under_the_step_that_replaced_it(browsing):
+    page = page_of(browsing, tp.inspect_solution(recorded(), tp.ThresholdRule(threshold=0.4)), chosen=1)
+    row = page.locator(".tp-step").nth(1)
+    assert row.locator(".tp-author").inner_text() == "by strong"
+    assert row.locator(".tp-text").all_inner_texts() == ["B", "b"]
+    assert "would keep at a score of 0.40 or more" in page.locator(".tp-words").inner_text()
+    assert page.locator(".tp-verdict").inner_text() in ("✓ right", "✗ wrong")

@@ -1,0 +1,80 @@
+"""The scripts in ``examples`` run, each by itself, and say what they promise."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pages import ROOT
+
+EXAMPLES = ROOT / "examples"
+# What each prints: words that must come, in this order.
+PRINTED: Mapping[str, tuple[str, ...]] = {
+    "fit_your_own_prm.py": ("first errors in 200 solutions", "AUC 0.9", "held-out log loss", "multiplies the odds by"),
+    "inspect_a_run.py": ("strong tokens a problem", "believed", "first errors", "flips at evidence", "became"),
+    "plan_for_a_budget.py": ("best threshold", "both exact for this model", "if the strong model repairs 82%"),
+    "route_the_lab.py": ("accuracy", "budget"),
+    "solve_a_pomdp.py": ("11.87957 to  11.87957", "heard left once, P(left) = 0.850: listen", "open right"),
+}
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the examples run: what they write, others read."""
+    return tmp_path_factory.mktemp("examples")
+
+
+def run_example(name: str, folder: Path, *arguments: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, str(EXAMPLES / name), *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rest = done.stdout
+    for words in PRINTED[name]:
+        assert words in rest, f"{words!r} is not printed, or not in this place:\n{done.stdout}"
+        rest = rest.split(words, 1)[1]
+    return done.stdout
+
+
+def test_all_of_them_are_tested_and_short() -> None:
+    scripts = sorted(EXAMPLES.glob("*.py"))
+    assert [path.name for path in scripts] == sorted(PRINTED)
+    for path in scripts:
+        assert len(path.read_text().splitlines()) < 40, path.name
+
+
+def test_plan_for_a_budget(folder: Path) -> None:
+    printed = run_example("plan_for_a_budget.py", folder)
+    exact, drawn = (float(value) for value in re.findall(r"^(0\.\d+) (?:right|±)", printed, re.M))
+    assert abs(exact - drawn) < 0.016, "four standard errors of 20,000 problems"
+    assert (folder / "policy.json").is_file()
+
+
+def test_route_the_lab_and_inspect_the_run(folder: Path) -> None:
+    pytest.importorskip("torch")
+    run_example("route_the_lab.py", folder)
+    run_example("inspect_a_run.py", folder, "lab-run")
+
+
+def test_fit_your_own_prm(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = []
+    for index in range(200):
+        label = int(rng.integers(-1, 5))
+        scores = [float(rng.beta(2, 4) if step == label else rng.beta(9, 1)) for step in range(5)]
+        lines.append(json.dumps({"id": f"p{index}", "label": label, "n_scored": 5, "scores": {"mine": scores}}))
+    (folder / "scores.jsonl").write_text("\n".join(lines) + "\n")
+    printed = run_example("fit_your_own_prm.py", folder, "scores.jsonl")
+    factors = [float(value) for value in re.findall(r"odds by +([\d.]+)", printed)]
+    assert factors == sorted(factors)
+    assert factors[0] < 1 < factors[-1]
+
+
+def test_solve_a_pomdp(folder: Path) -> None:
+    run_example("solve_a_pomdp.py", folder)

@@ -1,0 +1,134 @@
+"""The verb that writes a report: ``trim-pomdp report``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trim_pomdp.cli.models import (
+    DynamicsOption,
+    JsonOption,
+    ObservationsOption,
+    PresetOption,
+    read_model,
+)
+from trim_pomdp.cli.output import claim, emit_json, parse_numbers, progress, say
+from trim_pomdp.cli.prices import PricesOption, require_prices
+from trim_pomdp.errors import InputError
+
+if TYPE_CHECKING:
+    from trim_pomdp.inspection.runs import RecordedRun
+    from trim_pomdp.model.process import RoutingModel
+    from trim_pomdp.policies import PolicyArtifact
+
+_BUDGETS = "0.05,0.1,0.2,0.3,0.5"
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs; the others are compared with the first.")],
+    out: Annotated[Path, typer.Option("--out", help="Page to write (HTML).")] = Path("report.html"),
+    prices: PricesOption = None,
+    policies: Annotated[
+        list[Path] | None,
+        typer.Option("--policies", help="A further policy (JSON) for the slider of every solution; may be repeated."),
+    ] = None,
+    preset: PresetOption = None,
+    observations: ObservationsOption = None,
+    dynamics: DynamicsOption = None,
+    budgets: Annotated[
+        str | None, typer.Option("--budgets", help=f"Budgets that the slider goes over, with a model ({_BUDGETS}).")
+    ] = None,
+    title: Annotated[str | None, typer.Option("--title", help="What the page is called.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one page about runs: what was planned and measured, costs, belief, and every solution step by step."""
+    from trim_pomdp.inspection.report import write_report
+
+    claim(out)
+    model, chosen = _model(preset, observations, dynamics, budgets)
+    known = None if prices is None else require_prices(prices)
+    further = [_policy(path) for path in policies or ()]
+    with progress("report", compiles=True) as tell:
+        read = _read(runs)
+        document = write_report(
+            read,
+            out,
+            prices=known,
+            policies=further,
+            model=model,
+            budgets=chosen,
+            title=title,
+            command=_command(runs, out, prices, policies or (), preset, observations, dynamics, budgets),
+            tell=tell,
+        )
+    size = out.stat().st_size if out.is_file() else 0
+    if as_json:
+        emit_json({"out": str(out), "bytes": size, **document})
+        return
+    for run in document["runs"]:
+        say(f"{run['name']}: {run['ended']} problems; {' '.join(run['verdicts'])}".rstrip("; "))
+    say(f"wrote {out} ({size / 1e6:.1f} MB); open it in a browser, no network is needed")
+
+
+def _model(
+    preset: str | None, observations: Path | None, dynamics: Path | None, budgets: str | None
+) -> tuple[RoutingModel | None, list[float]]:
+    """The model that plans for further budgets, if one is named, and these budgets."""
+    chosen = parse_numbers(budgets or _BUDGETS, "--budgets")
+    for budget in chosen:
+        if not 0.0 <= budget <= 1.0:
+            raise InputError(f"--budgets: {budget:g} is no share of strong-only's tokens; expected numbers from 0 to 1")
+    if preset is None and observations is None and dynamics is None:
+        if budgets is not None:
+            raise InputError("--budgets needs a model to plan in: --preset NAME, or --observations and --dynamics")
+        return None, chosen
+    return read_model(preset, observations, dynamics), chosen
+
+
+def _policy(path: Path) -> PolicyArtifact:
+    from trim_pomdp.policies import PolicyArtifact
+
+    return PolicyArtifact.read(path)
+
+
+def _read(paths: list[Path]) -> list[RecordedRun]:
+    from trim_pomdp.cli.runs import run_folder
+    from trim_pomdp.inspection.runs import read_run
+
+    read = []
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: there is no such run")
+        folder = run_folder(path)
+        if folder is None:
+            raise InputError(f"{path}: is no folder of a run")
+        read.append(read_run(folder))
+    return read
+
+
+def _command(
+    runs: list[Path],
+    out: Path,
+    prices: Path | None,
+    policies: list[Path] | tuple[()],
+    preset: str | None,
+    observations: Path | None,
+    dynamics: Path | None,
+    budgets: str | None,
+) -> str:
+    """How the page was made; files by their names, since the page may go to others than whoever made it."""
+    words = ["trim-pomdp", "report", *(path.resolve().name for path in runs), "--out", out.name]
+    for name, value in (
+        ("--prices", None if prices is None else prices.name),
+        *(("--policies", path.name) for path in policies),
+        ("--preset", preset),
+        ("--observations", None if observations is None else observations.name),
+        ("--dynamics", None if dynamics is None else dynamics.name),
+        ("--budgets", budgets),
+    ):
+        if value is not None:
+            words += [name, value]
+    return shlex.join(words)

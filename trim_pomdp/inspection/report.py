@@ -1,0 +1,532 @@
+"""The report: what became of runs, beside what was planned, in one file that opens in any browser without a network.
+
+`report_document` gathers the numbers as plain data; `write_report` renders them (`trim_pomdp.inspection.report_page`)
+with the annotated solutions (`trim_pomdp.inspection.report_details`). Nothing is computed in the page.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trim_pomdp.artifacts import package_version, require_writable, write_bytes
+from trim_pomdp.errors import InputError
+from trim_pomdp.inspection.assessment import CLASS_NAMES, Calibration, calibration, spending_by_class
+from trim_pomdp.inspection.comparison import compare_runs
+from trim_pomdp.inspection.packing import compact, packed
+from trim_pomdp.inspection.report_details import SliderPolicy, points_per_curve, solution_detail
+from trim_pomdp.inspection.report_numbers import (
+    Judged,
+    ends_in_words,
+    intervals,
+    money_document,
+    outcome_rows,
+    pace_in_words,
+    policy_label,
+    step_rows,
+    token_rows,
+    tokens_by_outcome,
+    verdicts,
+    warnings,
+)
+from trim_pomdp.inspection.runs import FILTERS, RecordedRun, read_run
+from trim_pomdp.model.prices import Prices
+from trim_pomdp.policies import PolicyArtifact
+from trim_pomdp.runtime.live import LivePlan, plan_from_file, result_document
+from trim_pomdp.runtime.money import money_of_solutions
+from trim_pomdp.runtime.shards import Shard
+
+if TYPE_CHECKING:
+    from trim_pomdp.model.process import RoutingModel
+
+Tell = Callable[[str], None]
+BUDGETS = (0.05, 0.1, 0.2, 0.3, 0.5)
+_CHUNK = 20  # problems that are unpacked together
+_EXCERPT = 300  # characters of a prompt that the list shows and searches
+_MOST_RUNS = len(string.ascii_uppercase)
+
+
+def write_report(
+    runs: Sequence[RecordedRun | str | Path],
+    path: str | Path,
+    *,
+    prices: Prices | None = None,
+    policies: Sequence[PolicyArtifact] = (),
+    model: RoutingModel | None = None,
+    budgets: Sequence[float] = BUDGETS,
+    title: str | None = None,
+    command: str | None = None,
+    tell: Tell | None = None,
+) -> dict[str, Any]:
+    """Write one self-contained page about one run, or several side by side.
+
+    Parameters
+    ----------
+    runs : sequence of RecordedRun or path
+        Runs or their folders; the others are compared with the first.
+    path : path
+        The page, HTML. An interrupted write leaves no half a file behind.
+    prices : Prices or None
+        In place of the runs' own.
+    policies : sequence of PolicyArtifact
+        Further policies for the slider of every solution; those of the other runs are among them anyhow.
+    model : RoutingModel or None
+        Plans policies for `budgets`, which join the slider.
+    budgets : sequence of float
+    title, command : str or None
+        What the page is called, and how it was made.
+    tell : callable or None
+        Told what is being done.
+
+    Returns
+    -------
+    dict
+        What the page says, as `report_document` has it.
+
+    Raises
+    ------
+    InputError
+        If a folder holds no run, no problem of it has ended, it was not routed by a policy (rollouts), a model that was
+        asked has no price, or the page cannot be written.
+    """
+    path = Path(path)
+    require_writable(path)
+    say = tell or (lambda message: None)
+    read = _read(runs, say)
+    sliders = _sliders(read, policies, _planned(model, budgets, say))
+    document = report_document(read, prices=prices, title=title, command=command)
+    document["slider"] = _slider_in_words(policies, model, budgets, len(read))
+    write_bytes(path, _page(document, read, sliders, say).encode("utf-8", errors="replace"))
+    return document
+
+
+def report_document(
+    runs: Sequence[RecordedRun | str | Path],
+    *,
+    prices: Prices | None = None,
+    title: str | None = None,
+    command: str | None = None,
+) -> dict[str, Any]:
+    """What a report says, as JSON values: `runs`, each with its ``result`` and intervals, and their `comparison`.
+
+    Parameters
+    ----------
+    runs, prices, title, command
+        As in `write_report`.
+
+    Raises
+    ------
+    InputError
+        As `write_report`.
+    """
+    from trim_pomdp.inspection.intervals import LEVEL
+
+    read = _read(runs, lambda message: None)
+    names = _names([run.folder for run in read])
+    documents = [
+        run_document(run, prices, letter=letter, name=name)
+        for run, letter, name in zip(read, string.ascii_uppercase, names, strict=False)
+    ]
+    return {
+        "title": title or ("Report of " + (names[0] if len(names) == 1 else f"{len(names)} runs")),
+        "package_version": package_version(),
+        "level": LEVEL,
+        "command": command,
+        "slider": None,
+        "runs": documents,
+        "comparison": [_pair(read, prices, second) for second in range(1, len(read))],
+        "filters": list(FILTERS),
+    }
+
+
+def _read(runs: Sequence[RecordedRun | str | Path], say: Tell) -> list[RecordedRun]:
+    if not runs:
+        raise InputError("no run is given; name the folder of one at least")
+    if len(runs) > _MOST_RUNS:
+        raise InputError(f"{len(runs)} runs do not fit side by side; give {_MOST_RUNS} at most")
+    return [_checked(item if isinstance(item, RecordedRun) else _read_one(item, say)) for item in runs]
+
+
+def _read_one(folder: str | Path, say: Tell) -> RecordedRun:
+    say(f"reading {folder}")
+    return read_run(folder)
+
+
+def _checked(run: RecordedRun) -> RecordedRun:
+    if run.policy is None:
+        mode = run.config.get("mode", "unknown")
+        raise InputError(
+            f"{run.folder}: was not routed by a policy (mode {mode}), so there is nothing to report; "
+            "trim-pomdp inspect shows what it holds"
+        )
+    if not run.solutions:
+        raise InputError(f"{run.folder}: no problem has ended yet")
+    return run
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Names of folders, with as many of those above as tell them apart; no whole paths, which are private."""
+    parts = [folder.resolve().parts[1:] for folder in folders]
+    most = max(map(len, parts))
+    for depth in range(1, most + 1):
+        names = ["/".join(item[-depth:]) for item in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{item[-1]} ({index})" for index, item in enumerate(parts, start=1)]
+
+
+# A run ----------------------------------------------------------------------------------------------------------
+
+
+def run_document(
+    run: RecordedRun, prices: Prices | None = None, *, letter: str = "A", name: str = ""
+) -> dict[str, Any]:
+    """What a report says of one run that was routed by a policy, as JSON values."""
+    assert run.policy is not None
+    plan = plan_from_file(run.policy, None)
+    summary = run.summary
+    known = prices or run.prices
+    money = None if known is None else money_of_solutions(run.solutions, known)
+    judged = Judged.of(run.solutions)
+    ends = intervals(summary, judged)
+    count, shard = _count(run)
+    steps = step_rows(run.solutions)
+    calibrated = _calibrations(run)
+    return {
+        "letter": letter,
+        "name": name or run.folder.name,
+        "result": result_document(summary, plan, None if money is None else money.document),
+        "ended": summary.problems,
+        "count": count,
+        "right": judged.right,
+        "judged": judged.known,
+        "intervals": ends,
+        "outcome": outcome_rows(summary, plan, ends),
+        "verdicts": verdicts(plan.artifact.planned, plan.artifact.asked_budget, ends),
+        "warnings": warnings(summary, count, plan, shard),
+        "policy": _policy(plan),
+        "ends": ends_in_words(summary),
+        "pace": pace_in_words(summary),
+        "tokens": token_rows(summary),
+        "money": money_document(money, plan.artifact),
+        "by_step": steps,
+        "has_capped": any(row["capped"] for row in steps),
+        "has_alone": any(row["alone"] for row in steps),
+        "spending": _spending(run, known),
+        "by_outcome": tokens_by_outcome(run.solutions),
+        "calibration": calibrated,
+        "no_calibration": _why_not_calibrated(run),
+        "points": _points(run, plan, ends),
+        "made": list(_made(run).items()),
+        "provenance": [item.model_dump() for item in run.policy.provenance],
+    }
+
+
+def _count(run: RecordedRun) -> tuple[int, str | None]:
+    """How many problems the run has, and which part of a job it is."""
+    count = int(run.config.get("problems", {}).get("count", len(run.solutions)))
+    shard = Shard.of_config(run.config)
+    return (count, None) if shard is None else (shard.size(count), str(shard))
+
+
+def _policy(plan: LivePlan) -> dict[str, Any]:
+    artifact = plan.artifact
+    return {
+        "label": policy_label(artifact.policy),
+        "form": artifact.policy.form,
+        "hash": artifact.policy.policy_hash,
+        "model": artifact.model,
+        "asked_budget": artifact.asked_budget,
+        "asked_tradeoff": artifact.asked_tradeoff,
+        "asked_max_cost": artifact.asked_max_cost,
+        "notes": list(artifact.notes),
+    }
+
+
+def _spending(run: RecordedRun, prices: Prices | None) -> dict[str, Any] | None:
+    spending = spending_by_class(run, prices)
+    total = sum(item.strong_tokens for item in spending.classes)
+    if not any(item.steps for item in spending.classes):
+        return None
+    by_truth = spending.by == "truth"
+    rows = [
+        {
+            "class": index,
+            "name": name,
+            **asdict(item),
+            "regenerated": item.regenerations,
+            "share": item.strong_tokens / total if total else None,
+        }
+        for index, (name, item) in enumerate(zip(CLASS_NAMES, spending.classes, strict=True))
+    ]
+    note = "On right steps it is needless, on derailed ones in vain, on first errors it can help."
+    if spending.undecided_tokens:
+        note += f" {spending.undecided_tokens} strong tokens are of steps that are not in here."
+    return {
+        "by": spending.by,
+        "caption": "Strong tokens by the true class of the weak step"
+        if by_truth
+        else "Strong tokens by what was believed of the weak step (truth is not known)",
+        "rows": rows,
+        "undecided_tokens": spending.undecided_tokens,
+        "note": note,
+    }
+
+
+_CALIBRATED = {
+    "answers": ("P(the solution is right) after its last step, against outcomes", "share that is right"),
+    "steps": ("P(S0) of a weak step once it was seen, against its true class", "share that is S0"),
+}
+
+
+def _calibrations(run: RecordedRun) -> list[dict[str, Any]]:
+    found = []
+    for of, (what, axis) in _CALIBRATED.items():
+        try:
+            known: Calibration = calibration(run, of)  # type: ignore[arg-type]
+        except InputError:  # the policy believes nothing, or no truth is known
+            continue
+        found.append(
+            {
+                **asdict(known),
+                "caption": f"{what}: {known.count} cases, Brier score {known.brier:.3f}, calibration error "
+                f"{known.error:.3f}. Intervals at 95 %; bars below: how many cases.",
+                "axis": axis,
+                "bins": [{**asdict(item), "true": item.share} for item in known.bins],
+            }
+        )
+    return found
+
+
+def _why_not_calibrated(run: RecordedRun) -> str:
+    believes = any(item.terminal.q is not None for item in run.solutions)
+    return (
+        "Neither right answers nor true classes are known, so that the belief cannot be compared with anything."
+        if believes
+        else "This policy has no belief that could be compared with what came out."
+    )
+
+
+def _points(run: RecordedRun, plan: LivePlan, ends: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Places in the picture of accuracy against budget (against strong tokens where the unit is not known)."""
+    summary, artifact = run.summary, plan.artifact
+    unit = plan.strong_only_tokens
+    share = unit is not None and unit > 0
+    per = unit if share and unit is not None else 1.0
+    planned = (
+        ("weak-only", "end", plan.weak_only),
+        ("strong-only", "end", plan.strong_only),
+        ("planned", "planned", artifact.planned),
+    )
+    points = [
+        {"name": name, "kind": kind, "share": share, "x": point.strong_tokens / per, "y": point.accuracy}
+        for name, kind, point in planned
+        if point is not None
+    ]
+    tokens, accuracy = ends["strong_tokens"] or (None, None), ends["accuracy"] or (None, None)
+    points.append(
+        {
+            "name": "measured",
+            "kind": "measured",
+            "share": share,
+            "x": summary.strong_tokens / per,
+            "y": summary.accuracy,
+            "low": accuracy[0],
+            "high": accuracy[1],
+            "xLow": None if tokens[0] is None else tokens[0] / per,
+            "xHigh": None if tokens[1] is None else tokens[1] / per,
+        }
+    )
+    return points
+
+
+def _made(run: RecordedRun) -> dict[str, str]:
+    """Versions, hashes and commands."""
+    assert run.policy is not None
+    config, artifact, folder = run.config, run.artifact, run.folder.name
+    problems = config.get("problems", {})
+    caps = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in config.get("caps", {}).items() if value)
+    known = {
+        "Written by": f"trim-pomdp {artifact.package_version}, run schema {artifact.schema_version}",
+        "Seed": config.get("seed"),
+        "Problems": None if not problems else f"{problems.get('count')}, SHA-256 {problems.get('sha256')}",
+        "Policy": f"{run.policy.policy.form}, planned by trim-pomdp {run.policy.package_version} in {run.policy.model}",
+        "Policy hash": run.policy.policy.policy_hash,
+        "Configuration hash": artifact.config_hash,
+        "Models": _compact_text(config.get("models")),
+        "Limits": caps or None,
+        "Answers judged by": config.get("checker"),
+        "Again: look": f"trim-pomdp inspect {_quoted(folder)}",
+        "Again: route": f"trim-pomdp run --policy {_quoted(folder)}/policy.json --seed {config.get('seed', 0)} "
+        + ("--models lab --family FAMILY" if "lab" in (config.get("models") or {}) else "--models MODELS.toml")
+        + " --problems PROBLEMS --out NEW",
+    }
+    return {key: str(value) for key, value in known.items() if value not in (None, "")}
+
+
+def _compact_text(value: object) -> str | None:
+    import json
+
+    return json.dumps(value, sort_keys=True, ensure_ascii=False) if value else None
+
+
+def _quoted(text: str) -> str:
+    import shlex
+
+    return shlex.quote(text)
+
+
+# Several runs ---------------------------------------------------------------------------------------------------
+
+_COMPARED = {
+    "accuracy": ("accuracy", 3),
+    "strong_tokens": ("strong tokens", 1),
+    "regenerations": ("steps regenerated", 2),
+    "steps": ("steps", 2),
+    "money": ("money", 6),
+}
+
+
+def _pair(runs: Sequence[RecordedRun], prices: Prices | None, second: int) -> dict[str, Any]:
+    """A run beside the first one; money where both have the same prices."""
+    known = [prices or run.prices for run in (runs[0], runs[second])]
+    found = compare_runs(
+        (item.terminal for item in runs[0].solutions),
+        (item.terminal for item in runs[second].solutions),
+        prices=known[0] if known[0] == known[1] else None,
+    )
+    rows = [
+        {"name": _COMPARED[name][0], "digits": _COMPARED[name][1], **asdict(item)}
+        for name, item in found.differences.items()
+    ]
+    return {"first": 0, "second": second, **found.document, "rows": rows}
+
+
+# Policies of the slider -----------------------------------------------------------------------------------------
+
+
+def _planned(model: RoutingModel | None, budgets: Sequence[float], say: Tell) -> list[PolicyArtifact]:
+    if model is None:
+        return []
+    from trim_pomdp.planning.frontier import policy_for_budget
+
+    found = []
+    for budget in budgets:
+        say(f"planning for a budget of {budget:g}")
+        found.append(policy_for_budget(model, budget))
+    return found
+
+
+def _sliders(
+    runs: Sequence[RecordedRun], further: Sequence[PolicyArtifact], planned: Sequence[PolicyArtifact]
+) -> list[list[SliderPolicy]]:
+    """For every run the policies that its solutions are looked at with, by budget, each rule once."""
+    own = [run.policy for run in runs if run.policy is not None]
+    out = []
+    for mine in own:
+        found = {mine.policy.policy_hash: mine}
+        for artifact in (*own, *further, *planned):
+            found.setdefault(artifact.policy.policy_hash, artifact)
+        ordered = sorted(
+            found.values(), key=lambda item: (item.planned is None, item.planned.budget if item.planned else 0.0)
+        )
+        out.append([SliderPolicy(_slider_label(item), item, item is mine) for item in ordered])
+    return out
+
+
+def _by_budget(artifact: PolicyArtifact) -> float:
+    return float("inf") if artifact.planned is None else artifact.planned.budget
+
+
+def _slider_label(artifact: PolicyArtifact) -> str:
+    if artifact.asked_budget is not None:
+        return f"{artifact.asked_budget:g}"
+    label = policy_label(artifact.policy)
+    return label if artifact.planned is None else f"{artifact.planned.budget:.3g} ({label})"
+
+
+def _slider_in_words(
+    policies: Sequence[PolicyArtifact], model: RoutingModel | None, budgets: Sequence[float], runs: int
+) -> str:
+    parts = ["the run’s own policy" if runs == 1 else "the policies of these runs"]
+    if policies:
+        parts.append(f"{len(policies)} further polic{'y' if len(policies) == 1 else 'ies'}")
+    if model is not None:
+        parts.append(
+            f"policies planned for budgets of {', '.join(f'{budget:g}' for budget in budgets)} in {model.name}"
+        )
+    return "goes over " + ", ".join(parts)
+
+
+# The page -------------------------------------------------------------------------------------------------------
+
+
+def _page(
+    document: Mapping[str, Any], runs: Sequence[RecordedRun], sliders: Sequence[Sequence[SliderPolicy]], say: Tell
+) -> str:
+    from trim_pomdp.inspection.report_page import render_page
+
+    ids = list(dict.fromkeys(item.terminal.problem for run in runs for item in run.solutions))
+    by_id = [{item.terminal.problem: item for item in run.solutions} for run in runs]
+    prompts = [next((run.prompts[name] for run in runs if name in run.prompts), "") for name in ids]
+    data = {
+        "title": document["title"],
+        "filters": document["filters"],
+        "ids": ids,
+        "prompts": [prompt[:_EXCERPT] for prompt in prompts],
+        "rows": [_rows(run, ids) for run in runs],
+        "chunk": _CHUNK,
+        "runs": [
+            {
+                **{key: run[key] for key in ("letter", "name", "points", "by_step", "calibration")},
+                "policies": [{"label": item.label} for item in policies],
+            }
+            for run, policies in zip(document["runs"], sliders, strict=True)
+        ],
+    }
+    steps = sum(len(item.decisions) for run in runs for item in run.solutions)
+    points = points_per_curve(steps, max(map(len, sliders)))
+    chunks = []
+    for start in range(0, len(ids), _CHUNK):
+        say(f"solutions {start} of {len(ids)}")
+        details = [
+            [
+                None if name not in solutions else solution_detail(run, solutions[name], policies, points)
+                for run, solutions, policies in zip(runs, by_id, sliders, strict=True)
+            ]
+            for name in ids[start : start + _CHUNK]
+        ]
+        chunks.append(packed(details))
+    return render_page(document, compact(data), chunks)
+
+
+def _rows(run: RecordedRun, ids: Sequence[str]) -> list[list[Any] | None]:
+    """Rows of the list of problems, see ``ROW`` in ``static/report.js``; None where the run has not the problem."""
+    masks: dict[str, int] = {}
+    for bit, name in enumerate(FILTERS):
+        for item in run.where(name).solutions:
+            masks[item.terminal.problem] = masks.get(item.terminal.problem, 0) | 1 << bit
+    known = {item.terminal.problem: item.terminal for item in run.solutions}
+    rows: list[list[Any] | None] = []
+    for name, end in zip_longest(ids, (known.get(item) for item in ids)):
+        rows.append(
+            None
+            if end is None
+            else [
+                end.correct,
+                end.reason,
+                end.answer,
+                end.reference,
+                end.steps,
+                end.regenerations,
+                end.tokens.strong,
+                end.q,
+                end.error,
+                masks.get(name, 0),
+            ]
+        )
+    return rows

@@ -1,0 +1,249 @@
+"""What a report says of one run, as plain JSON values: what was planned and measured, what it cost and where it went.
+
+Totals are those of `trim_pomdp.runtime.live.result_document`, to the bit; here they get intervals, names and words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trim_pomdp.inspection.intervals import Interval, mean_interval, share_interval
+from trim_pomdp.model.prices import Money
+from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
+from trim_pomdp.runtime.live import LivePlan
+from trim_pomdp.runtime.money import RunMoney
+from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord
+from trim_pomdp.runtime.summary import RunSummary, disobedience
+
+# Token counts by model and purpose; what is seldom (reading by a cache, ahead in vain) is told where there is any.
+_TOKENS = {
+    "weak_kept": ("weak", "steps kept"),
+    "weak_discarded": ("weak", "steps regenerated"),
+    "weak_read": ("weak", "read"),
+    "weak_cached": ("weak", "of that from a cache"),
+    "strong": ("strong", "steps"),
+    "strong_read": ("strong", "read"),
+    "strong_cached": ("strong", "of that from a cache"),
+    "scored": ("PRM", "read"),
+    "scored_cached": ("PRM", "of that from a cache"),
+    "weak_ahead": ("weak", "ahead, in vain"),
+    "weak_ahead_read": ("weak", "read ahead, in vain"),
+    "weak_ahead_cached": ("weak", "of that from a cache"),
+    "strong_ahead": ("strong", "ahead, in vain"),
+    "strong_ahead_read": ("strong", "read ahead, in vain"),
+    "strong_ahead_cached": ("strong", "of that from a cache"),
+}
+_ALWAYS = ("weak_kept", "weak_discarded", "strong", "scored")
+_PURPOSES = {
+    "weak_read": ("weak", "reading"),
+    "weak_kept": ("weak", "steps kept"),
+    "weak_discarded": ("weak", "steps regenerated"),
+    "strong_read": ("strong", "reading"),
+    "strong": ("strong", "steps"),
+    "scored": ("PRM", "reading"),
+    "weak_ahead": ("weak", "ahead, in vain"),
+    "strong_ahead": ("strong", "ahead, in vain"),
+}
+_MEASURED = {"accuracy": ("accuracy", 3), "budget": ("budget", 3)}
+_COUNTS = {"strong_tokens": ("strong tokens", 1), "regenerations": ("steps regenerated", 2)}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How many of the problems with a known outcome were solved."""
+
+    right: int
+    known: int
+
+    @classmethod
+    def of(cls, solutions: Iterable[SolutionRecord]) -> Judged:
+        """Counted over ended problems."""
+        outcomes = [item.terminal.correct for item in solutions if item.terminal.correct is not None]
+        return cls(sum(outcomes), len(outcomes))
+
+
+def intervals(summary: RunSummary, judged: Judged) -> dict[str, Interval | None]:
+    """Intervals of what was measured, at 95 %: Wilson's of the accuracy, normal ones of means over problems."""
+    return {
+        "accuracy": share_interval(judged.right, judged.known),
+        **{
+            name: mean_interval(getattr(summary, name), getattr(summary, f"{name}_se"))
+            for name in ("strong_tokens", "regenerations", "budget")
+        },
+    }
+
+
+def outcome_rows(summary: RunSummary, plan: LivePlan, ends: Mapping[str, Interval | None]) -> list[dict[str, Any]]:
+    """Rows of the table of what was planned and measured; the budget only where its unit is known."""
+    points = {"planned": plan.artifact.planned, "weak_only": plan.weak_only, "strong_only": plan.strong_only}
+    return [
+        {
+            "name": label,
+            "quantity": name,
+            "digits": digits,
+            "measured": getattr(summary, name),
+            "interval": ends[name],
+            **{point: None if at is None else getattr(at, name) for point, at in points.items()},
+        }
+        for name, (label, digits) in (_MEASURED | _COUNTS).items()
+        if name != "budget" or summary.budget is not None
+    ]
+
+
+def verdicts(planned: PlannedPoint | None, asked: float | None, ends: Mapping[str, Interval | None]) -> list[str]:
+    """Whether what was planned agrees with what was measured, a sentence each."""
+    said = []
+    accuracy, budget = ends["accuracy"], ends["budget"]
+    if planned is not None and accuracy is not None:
+        said.append(_verdict("The accuracy", planned.accuracy, accuracy, "planned"))
+    wanted = asked if asked is not None else None if planned is None else planned.budget
+    if wanted is not None and budget is not None:
+        said.append(_verdict("The budget", wanted, budget, "planned" if asked is None else "asked"))
+    return said
+
+
+def _verdict(what: str, value: float, interval: Interval, word: str) -> str:
+    low, high = interval
+    if low <= value <= high:
+        return f"{what} is as {word}, as far as chance can tell."
+    return f"{what} lies {'above' if low > value else 'below'} what was {word}, by more than chance."
+
+
+def warnings(summary: RunSummary, count: int, plan: LivePlan, shard: str | None) -> list[str]:
+    """What the reader must know before believing a number, a sentence each."""
+    said = []
+    if shard is not None:
+        said.append(f"This is shard {shard} of a job.")
+    if summary.problems < count:
+        missing = count - summary.problems
+        said.append(f"{missing} of {count} problems have not ended yet: the run goes on, or was stopped.")
+    if summary.failed:
+        said.append(f"{summary.failed} of {summary.problems} problems failed, the first by {summary.error}.")
+    if summary.alone:
+        said.append(
+            f"{summary.alone} of {summary.problems} problems were finished by one model alone, since another one had "
+            f"been given up, the first by {summary.given_up}."
+        )
+    if plan.artifact.planned is None:
+        said.append("Nothing was planned for this policy, so there is nothing to compare with.")
+    return [*said, *(f"{line[:1].upper()}{line[1:]}." for line in disobedience(summary))]
+
+
+def ends_in_words(summary: RunSummary) -> str:
+    """How solutions ended."""
+    ends = ", ".join(f"{reason} {count}" for reason, count in summary.reasons.items())
+    return f"Solutions ended by: {ends}; {summary.steps:.1f} steps each."
+
+
+def pace_in_words(summary: RunSummary) -> str:
+    """How long it took."""
+    if summary.wall_s <= 0:
+        return "Nobody took the time."
+    pace = 60 * summary.problems / summary.wall_s
+    share = 100 * summary.overhead_share
+    return f"{summary.wall_s:.1f} s, {pace:.0f} problems a minute, {share:.1f} % of it outside the models."
+
+
+def token_rows(summary: RunSummary) -> list[dict[str, Any]]:
+    """Tokens by model and purpose, per problem and in total."""
+    return [
+        {"model": model, "purpose": purpose, "per_problem": total / summary.problems, "total": total}
+        for name, (model, purpose) in _TOKENS.items()
+        if (total := summary.tokens[name]) or name in _ALWAYS
+    ]
+
+
+def money_document(measured: RunMoney | None, artifact: PolicyArtifact) -> dict[str, Any] | None:
+    """Money per problem by model and purpose, beside what was planned at the same prices; None without prices."""
+    if measured is None:
+        return None
+    columns: list[tuple[str, Money]] = [("measured", measured.money)]
+    if artifact.tariff is not None and artifact.tariff.prices == measured.prices:
+        known = (
+            ("planned", artifact.money),
+            ("weak-only, planned", artifact.weak_only_money),
+            ("strong-only, planned", artifact.strong_only_money),
+        )
+        columns += [(name, money) for name, money in known if money is not None]
+    rows = [
+        {"model": model, "purpose": purpose, "values": [getattr(money, name) for _, money in columns]}
+        for name, (model, purpose) in _PURPOSES.items()
+        if not name.endswith("_ahead") or any(getattr(money, name) for _, money in columns)
+    ]
+    rows.append({"model": "", "purpose": "all", "values": [money.total for _, money in columns]})
+    per = _readable(measured.money.total)
+    return {
+        **measured.document,
+        "per": per,
+        "per_words": "problem" if per == 1 else f"{per:,} problems",
+        "digits": 3 if measured.money.total * per < 10 else 2,
+        "columns": [{"name": name} for name, _ in columns],
+        "rows": rows,
+        "interval": mean_interval(measured.money.total, measured.total_se),
+    }
+
+
+def _readable(total: float) -> int:
+    """Of how many problems money is told, so that it is no tiny fraction."""
+    return next((per for per in (1, 1_000) if total * per >= 0.1), 1_000_000)
+
+
+def step_rows(solutions: Iterable[SolutionRecord]) -> list[dict[str, Any]]:
+    """What was done at every step, over the problems that got there; steps count from 1.
+
+    ``capped`` are kept steps for which the strong model was out of tokens, ``alone`` steps without a decision, or
+    against it, since a model had been given up, ``failed`` those at which an error came first.
+    """
+    rows: dict[int, dict[str, int]] = {}
+    for item in (decision for solution in solutions for decision in solution.decisions):
+        row = rows.setdefault(item.step, dict.fromkeys(("reached", *_KINDS, "strong_tokens"), 0))
+        row["reached"] += 1
+        row[_kind(item)] += 1
+        row["strong_tokens"] += item.tokens.strong
+    return [{"step": step + 1, **rows[step]} for step in sorted(rows)]
+
+
+_KINDS = ("kept", "regenerated", "capped", "alone", "failed")
+
+
+def _kind(item: DecisionRecord) -> str:
+    if item.action is None:
+        return "failed"
+    if item.fallback:
+        return "alone"
+    if item.capped:
+        return "capped"
+    return "regenerated" if item.action == "regenerate" else "kept"
+
+
+def tokens_by_outcome(solutions: Sequence[SolutionRecord]) -> list[dict[str, Any]]:
+    """Strong tokens of problems that ended right, wrong, by an error, or with an outcome that nobody knows."""
+    groups: dict[str, list[int]] = {"right": [], "wrong": [], "failed": [], "not known": []}
+    for end in (item.terminal for item in solutions):
+        known = "not known" if end.correct is None else "right" if end.correct else "wrong"
+        groups["failed" if end.reason == "error" else known].append(end.tokens.strong)
+    total = sum(map(sum, groups.values()))
+    return [
+        {
+            "name": name,
+            "problems": len(tokens),
+            "per_problem": sum(tokens) / len(tokens),
+            "share": sum(tokens) / total if total else None,
+        }
+        for name, tokens in groups.items()
+        if tokens
+    ]
+
+
+def policy_label(rule: Rule, budget: float | None = None) -> str:
+    """A policy in a few words."""
+    if len(rule.parts) > 1:
+        name = "a draw between " + " and ".join(policy_label(part) for part in rule.parts)
+    elif rule.planned_tradeoff is not None:
+        name = f"planned at λ {rule.planned_tradeoff:.4g}"
+    else:
+        simple = {key: value for key, value in rule.facts().items() if isinstance(value, (str, int, float))}
+        name = ", ".join([rule.form.replace("_", " "), *(f"{key} {value}" for key, value in simple.items())])
+    return name if budget is None else f"budget {budget:.3g}, {name}"

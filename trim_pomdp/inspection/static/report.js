@@ -1,0 +1,494 @@
+// The report: charts of what Python counted, the list of problems, and the annotated solution of one of them.
+//
+// It draws, filters and looks up; it computes nothing of any model. What it needs at once stands in #tp-data; the
+// solutions are packed in chunks (JSON, gzip, base64) that are opened when somebody looks at one of them.
+
+const LETTERED = 200; // Rows that are made at a time.
+
+function startReport() {
+  const began = performance.timeOrigin;
+  const report = JSON.parse(document.getElementById("tp-data").textContent);
+  const view = {
+    report,
+    place: new Map(report.ids.map((id, index) => [id, index])),
+    chunks: new Map(),
+    run: 0,
+    filter: null,
+    words: "",
+    sort: null,
+    shown: [],
+    drawing: null,
+    scrolled: 0,
+  };
+  themeSwitch();
+  problemList(view);
+  addEventListener("hashchange", () => route(view));
+  addEventListener("keydown", (event) => keys(view, event));
+  route(view);
+  document.body.dataset.tpUsable = String(Math.round(Date.now() - began));
+  requestAnimationFrame(() => drawCharts(view));
+}
+
+// ---- light and dark ----------------------------------------------------------------------------------------------
+
+function themeSwitch() {
+  const button = document.getElementById("tp-theme");
+  const root = document.documentElement;
+  const prefers = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : prefers.matches);
+  const told = () => setText(button, isDark() ? "Light" : "Dark");
+  try {
+    const kept = localStorage.getItem("tp-theme");
+    if (kept === "dark" || kept === "light") root.dataset.theme = kept;
+  } catch {
+    // A page that may keep nothing follows the system.
+  }
+  button.addEventListener("click", () => {
+    root.dataset.theme = isDark() ? "light" : "dark";
+    told();
+    try {
+      localStorage.setItem("tp-theme", root.dataset.theme);
+    } catch {
+      // As above.
+    }
+  });
+  prefers.addEventListener("change", told);
+  told();
+}
+
+// ---- the list of problems ----------------------------------------------------------------------------------------
+
+// A row of the list in a run: [correct, reason, answer, reference, steps, regenerations, strong tokens, q, error, filters].
+const ROW = { correct: 0, reason: 1, answer: 2, reference: 3, steps: 4, regenerations: 5, strong: 6, q: 7, error: 8, filters: 9 };
+
+const COLUMNS = [
+  { name: "outcome", head: "outcome", value: (row) => outcomeOf(row).order },
+  { name: "problem", head: "problem", value: (row, view, index) => index },
+  { name: "answer", head: "answer", value: (row) => row[ROW.answer] || "" },
+  { name: "steps", head: "steps", number: true, value: (row) => row[ROW.steps] },
+  { name: "regenerations", head: "regenerated", number: true, value: (row) => row[ROW.regenerations] },
+  { name: "strong", head: "strong tokens", number: true, value: (row) => row[ROW.strong] },
+  { name: "q", head: "believed right", number: true, value: (row) => (row[ROW.q] === null ? -1 : row[ROW.q]) },
+];
+
+function outcomeOf(row) {
+  if (row[ROW.reason] === "error") return { sign: "!", word: "failed", look: "tp-is-failed", order: 0 };
+  if (row[ROW.correct] === null) return { sign: "?", word: "not known", look: "tp-is-unknown", order: 2 };
+  if (row[ROW.correct]) return { sign: "✓", word: "right", look: "tp-is-right", order: 3 };
+  return { sign: "✗", word: "wrong", look: "tp-is-wrong", order: 1 };
+}
+
+function problemList(view) {
+  const search = document.getElementById("tp-search");
+  let waiting = 0;
+  search.addEventListener("input", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      view.words = search.value;
+      listProblems(view);
+    }, 60);
+  });
+  document.getElementById("tp-more").addEventListener("click", () => addRows(view));
+  runChips(view);
+  filterChips(view);
+  heads(view);
+  listProblems(view);
+}
+
+function runChips(view) {
+  const place = document.getElementById("tp-runs");
+  place.hidden = view.report.runs.length < 2;
+  fill(place, ...view.report.runs.map((run, index) => chip(`${run.letter} ${run.name}`, index === view.run, () => {
+    view.run = index;
+    view.filter = null;
+    runChips(view);
+    filterChips(view);
+    listProblems(view);
+  })));
+}
+
+function chip(text, pressed, chosen) {
+  return node("button", { type: "button", class: "tp-chip", "aria-pressed": String(pressed), onclick: chosen }, text);
+}
+
+// Filters that Python looked up stand as bits in the rows; two more are plain comparisons of outcomes.
+function filtersOf(view) {
+  const rows = view.report.rows[view.run];
+  const found = [{ name: "wrong", test: (row) => row[ROW.correct] === false }];
+  view.report.filters.forEach((name, bit) => found.push({ name, test: (row) => (row[ROW.filters] >> bit) & 1 }));
+  if (view.report.runs.length > 1) {
+    found.push({ name: "outcome differs between runs", test: (row, index) => view.report.rows.some((other) => other[index] && other[index][ROW.correct] !== row[ROW.correct]) });
+  }
+  return found.map((item) => ({ ...item, count: rows.filter((row, index) => row && item.test(row, index)).length })).filter((item) => item.count);
+}
+
+function filterChips(view) {
+  const choose = (name) => () => {
+    view.filter = view.filter === name ? null : name;
+    filterChips(view);
+    listProblems(view);
+  };
+  const all = view.report.rows[view.run].filter(Boolean).length;
+  view.filters = filtersOf(view);
+  fill(
+    document.getElementById("tp-filters"),
+    chip(`all ${all}`, view.filter === null, choose(null)),
+    ...view.filters.map((item) => chip(`${item.name} ${item.count}`, view.filter === item.name, choose(item.name))),
+  );
+}
+
+function heads(view) {
+  const cells = COLUMNS.map((column) => {
+    const sorted = view.sort && view.sort.name === column.name ? view.sort : null;
+    const press = () => {
+      const first = column.number ? -1 : 1;
+      if (!sorted) view.sort = { name: column.name, sign: first };
+      else view.sort = sorted.sign === first ? { name: column.name, sign: -first } : null;
+      heads(view);
+      listProblems(view);
+    };
+    const mark = sorted ? (sorted.sign > 0 ? " ↑" : " ↓") : "";
+    const button = node("button", { type: "button", class: "tp-sort", onclick: press }, `${column.head}${mark}`);
+    const order = sorted ? (sorted.sign > 0 ? "ascending" : "descending") : null;
+    return node("th", { scope: "col", class: `tp-col-${column.name}`, "aria-sort": order }, button);
+  });
+  if (view.report.runs.length > 1) cells.push(node("th", { scope: "col", class: "tp-col-others" }, "all runs"));
+  fill(document.getElementById("tp-heads"), ...cells);
+}
+
+function listProblems(view) {
+  const rows = view.report.rows[view.run];
+  const filter = view.filters.find((item) => item.name === view.filter);
+  const words = view.words.toLowerCase().split(/\s+/).filter(Boolean);
+  const found = [];
+  rows.forEach((row, index) => {
+    if (!row || (filter && !filter.test(row, index))) return;
+    if (words.length) {
+      const text = searched(view, row, index);
+      if (!words.every((word) => text.includes(word))) return;
+    }
+    found.push(index);
+  });
+  if (view.sort) {
+    const column = COLUMNS.find((item) => item.name === view.sort.name);
+    const value = (index) => column.value(rows[index], view, index);
+    found.sort((a, b) => view.sort.sign * (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0) || a - b);
+  }
+  view.shown = found;
+  const total = rows.filter(Boolean).length;
+  setText(document.getElementById("tp-told"), found.length === total ? `${total} problems` : `${found.length} of ${total} problems`);
+  fill(document.getElementById("tp-rows"));
+  addRows(view);
+}
+
+function searched(view, row, index) {
+  const parts = [view.report.ids[index], view.report.prompts[index], row[ROW.answer], row[ROW.reference], row[ROW.reason], row[ROW.error]];
+  return parts.filter(Boolean).join("\n").toLowerCase();
+}
+
+function addRows(view) {
+  const body = document.getElementById("tp-rows");
+  const from = body.childElementCount;
+  const next = view.shown.slice(from, from + LETTERED);
+  body.append(...next.map((index) => problemRow(view, index)));
+  const left = view.shown.length - from - next.length;
+  const more = document.getElementById("tp-more");
+  more.hidden = left === 0;
+  setText(more, `Show ${Math.min(left, LETTERED)} more of ${left}`);
+}
+
+function problemRow(view, index) {
+  const row = view.report.rows[view.run][index];
+  const outcome = outcomeOf(row);
+  const id = view.report.ids[index];
+  const link = node("a", { href: linkTo(view, index, view.run) }, id);
+  const prompt = view.report.prompts[index];
+  const answer = row[ROW.error] || (row[ROW.answer] === null ? row[ROW.reason] : row[ROW.answer]);
+  const wanted = row[ROW.correct] === false && row[ROW.reference] !== null ? node("span", { class: "tp-wanted" }, ` not ${row[ROW.reference]}`) : null;
+  const cells = [
+    node("td", { class: "tp-col-outcome" }, node("span", { class: `tp-outcome-mark ${outcome.look}` }, `${outcome.sign} ${outcome.word}`)),
+    node("td", { class: "tp-col-problem" }, link, prompt ? node("span", { class: "tp-excerpt" }, prompt) : null),
+    node("td", { class: `tp-col-answer${row[ROW.answer] === null ? " tp-none" : ""}` }, answer, wanted),
+    node("td", { class: "tp-col-steps" }, String(row[ROW.steps])),
+    node("td", { class: "tp-col-regenerations" }, String(row[ROW.regenerations])),
+    node("td", { class: "tp-col-strong" }, String(row[ROW.strong])),
+    node("td", { class: "tp-col-q" }, chance(row[ROW.q])),
+  ];
+  if (view.report.runs.length > 1) cells.push(node("td", { class: "tp-col-others" }, ...othersOf(view, index)));
+  const open = (event) => {
+    if (event.target.closest("a") || !document.getSelection().isCollapsed) return;
+    location.hash = linkTo(view, index, view.run);
+  };
+  return node("tr", { class: "tp-problem", onclick: open }, ...cells);
+}
+
+function othersOf(view, index) {
+  return view.report.runs.map((run, other) => {
+    const row = view.report.rows[other][index];
+    const outcome = row ? outcomeOf(row) : { sign: "–", word: "not in this run", look: "tp-is-unknown" };
+    return node("span", { class: `tp-other-run ${outcome.look}`, title: `${run.name}: ${outcome.word}` }, `${run.letter}${outcome.sign} `);
+  });
+}
+
+// ---- links -------------------------------------------------------------------------------------------------------
+
+// #problem, and #problem&run=2 for another run than the first that has it.
+function linkTo(view, index, run) {
+  const first = view.report.rows.findIndex((rows) => rows[index]);
+  return `#${encodeURIComponent(view.report.ids[index])}${run === first ? "" : `&run=${run + 1}`}`;
+}
+
+function readLink(view) {
+  const [text, number] = location.hash.slice(1).split("&run=");
+  let id = text;
+  try {
+    id = decodeURIComponent(text);
+  } catch {
+    // Not one of ours: taken as it is.
+  }
+  const index = view.place.get(id);
+  if (index === undefined) return null;
+  const has = (run) => Boolean(view.report.rows[run] && view.report.rows[run][index]);
+  const wanted = Number(number) - 1;
+  return { index, run: has(wanted) ? wanted : view.report.rows.findIndex((_, run) => has(run)) };
+}
+
+function route(view) {
+  const place = readLink(view);
+  const [overview, solution] = [document.getElementById("tp-overview"), document.getElementById("tp-solution")];
+  if (place) {
+    if (!overview.hidden) view.scrolled = scrollY;
+    overview.hidden = true;
+    solution.hidden = false;
+    openProblem(view, place.index, place.run);
+    return;
+  }
+  const back = overview.hidden;
+  overview.hidden = false;
+  solution.hidden = true;
+  closeDrawing(view);
+  document.title = view.report.title;
+  const section = location.hash.length > 1 ? document.getElementById(location.hash.slice(1)) : null;
+  if (back && section && section.id === "tp-problems") scrollTo({ top: view.scrolled, behavior: "instant" });
+  else if (section) section.scrollIntoView();
+}
+
+function keys(view, event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+  const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
+  const solution = !document.getElementById("tp-solution").hidden;
+  if (event.key === "/" && !typing && !solution) {
+    document.getElementById("tp-search").focus();
+    event.preventDefault();
+  }
+  if (!solution || typing) return;
+  if (event.key === "Escape") location.hash = "#tp-problems";
+  if (event.key === "n" && view.after) location.hash = view.after;
+  if (event.key === "p" && view.before) location.hash = view.before;
+}
+
+// ---- one solution ------------------------------------------------------------------------------------------------
+
+async function openProblem(view, index, run) {
+  const id = view.report.ids[index];
+  document.title = `${id} · ${view.report.title}`;
+  setText(document.getElementById("tp-name"), id);
+  neighbours(view, index, run);
+  versions(view, index, run);
+  view.opened = `${index}/${run}`;
+  const detail = await detailOf(view, index, run);
+  if (view.opened !== `${index}/${run}`) return; // Somebody has gone on meanwhile.
+  closeDrawing(view);
+  const place = node("div");
+  fill(document.getElementById("tp-drawing"), place);
+  fill(document.getElementById("tp-notes"), ...detail.notes.map((text) => node("p", { class: "tp-note" }, text)));
+  drawSolution(view, place, detail, view.report.runs[run]);
+  scrollTo({ top: 0, behavior: "instant" });
+}
+
+function neighbours(view, index, run) {
+  const list = view.run === run && view.shown.includes(index) ? view.shown : view.report.ids.map((_, i) => i).filter((i) => view.report.rows[run][i]);
+  const at = list.indexOf(index);
+  const [before, after] = [document.getElementById("tp-before"), document.getElementById("tp-after")];
+  view.before = at > 0 ? linkTo(view, list[at - 1], run) : null;
+  view.after = at < list.length - 1 ? linkTo(view, list[at + 1], run) : null;
+  setAttributes(before, { href: view.before, "aria-disabled": view.before ? null : "true" });
+  setAttributes(after, { href: view.after, "aria-disabled": view.after ? null : "true" });
+  setText(document.getElementById("tp-place"), `${at + 1} of ${list.length}`);
+}
+
+function versions(view, index, run) {
+  const place = document.getElementById("tp-versions");
+  place.hidden = view.report.runs.length < 2;
+  const made = view.report.runs.map((item, other) => {
+    const row = view.report.rows[other][index];
+    if (!row) return null;
+    const outcome = outcomeOf(row);
+    const here = { class: "tp-chip", href: linkTo(view, index, other), "aria-current": other === run ? "true" : null };
+    return node("a", here, `${item.letter} ${item.name}: ${outcome.sign} ${outcome.word}, ${row[ROW.strong]} strong tokens`);
+  });
+  fill(place, ...made);
+}
+
+async function detailOf(view, index, run) {
+  const number = Math.floor(index / view.report.chunk);
+  if (!view.chunks.has(number)) view.chunks.set(number, opened(document.getElementById(`tp-chunk-${number}`).textContent));
+  const chunk = await view.chunks.get(number);
+  return chunk[index % view.report.chunk][run];
+}
+
+// gzip in base64 → JSON.
+async function opened(text) {
+  const bytes = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return JSON.parse(await new Response(stream).text());
+}
+
+// detail: {notes, states: [{policy, steps, …} or null], curves: [[curve or null]], own}; a state that is not the run's
+// own says only what is otherwise under that policy.
+function drawSolution(view, place, detail, run) {
+  const own = detail.states[detail.own];
+  const known = detail.states.map((_, index) => index).filter((index) => detail.states[index]);
+  let policy = detail.own;
+  let chosen = 0;
+  const labels = known.map((index) => run.policies[index].label);
+  const state = () => {
+    const other = detail.states[policy];
+    const steps = policy === detail.own ? own.steps : other.steps.map((step, index) => ({ ...own.steps[index], ...step }));
+    const last = Math.max(0, steps.length - 1);
+    chosen = Math.min(chosen, last);
+    const curves = detail.curves[policy];
+    const budgets = known.length > 1 ? { labels, chosen: known.indexOf(policy), note: policy === detail.own ? "the policy that routed it" : "not the policy that routed it" } : null;
+    const controls = { budgets, beliefs: null, edited: policy !== detail.own };
+    return { ...own, ...other, steps, chosen, curve: (curves && curves[chosen]) || null, controls };
+  };
+  const on = {
+    choose(step) {
+      chosen = step;
+      view.drawing(state());
+    },
+    budget(index) {
+      policy = known[index];
+      view.drawing(state());
+    },
+  };
+  if (known.length > 1) {
+    on.reset = () => {
+      policy = detail.own;
+      const slider = place.querySelector('input[type="range"]');
+      if (slider) slider.value = String(known.indexOf(policy));
+      view.drawing(state());
+    };
+  }
+  view.drawing = drawInspector(place, state(), on);
+}
+
+function closeDrawing(view) {
+  view.drawing?.stop?.();
+  view.drawing = null;
+  fill(document.getElementById("tp-drawing"));
+}
+
+// ---- charts ------------------------------------------------------------------------------------------------------
+
+function drawCharts(view) {
+  const draw = { outcome: outcomeChart, steps: stepsChart, calibration: calibrationChart };
+  document.querySelectorAll(".tp-chart").forEach((place) => draw[place.dataset.chart](view.report, place));
+}
+
+// Strong tokens (as a share of strong-only's, where that is known) against accuracy.
+function outcomeChart(report, place) {
+  const points = report.runs.flatMap((run) => run.points);
+  if (!points.some((point) => isNumber(point.y))) return place.closest("figure").remove();
+  const name = points.some((point) => point.share) ? "share of strong-only’s tokens" : "strong tokens per problem";
+  const margin = { top: 26, left: 44, right: 16, bottom: 40 };
+  plot(place, { height: (width) => Math.min(340, Math.max(240, width * 0.62)), margin, label: "Budget against accuracy" }, (area) => {
+    const [low, high] = extent(points.flatMap((point) => [point.y, point.low, point.high]));
+    const [, most] = extent(points.flatMap((point) => [point.x, point.xHigh]));
+    const spare = Math.max(0.02, 0.08 * (high - low));
+    const x = linearScale([0, most * 1.06 || 1], [area.left, area.right]);
+    const y = linearScale([Math.max(0, low - spare), Math.min(1, high + spare)], [area.bottom, area.top]);
+    axisLeft(area, y, { label: "accuracy" });
+    axisBottom(area, x, { label: name });
+    for (const run of report.runs) {
+      const ends = run.points.filter((point) => point.kind === "end").sort((a, b) => a.x - b.x);
+      if (ends.length === 2) drawLine(area.back, ends.map((end) => end.x), ends.map((end) => end.y), x, y, { class: "tp-chord" });
+      drawPoints(area.back, ends, x, y, { class: "tp-end-mark", mark: "square", size: 4 });
+      ends.forEach((end) => area.back.append(shape("text", { x: x(end.x) + (x(end.x) > area.right - 80 ? 6 : -4), y: y(end.y) - 8, "text-anchor": x(end.x) > area.right - 80 ? "end" : "start", class: "tp-mark-name" }, end.name)));
+      const planned = run.points.filter((point) => point.kind === "planned");
+      drawPoints(area.back, planned, x, y, { class: "tp-planned-mark", mark: "diamond", size: 5 });
+      const measured = run.points.filter((point) => point.kind === "measured");
+      drawPoints(area.back, measured, x, y, { class: "tp-measured-mark", size: 4.5 });
+      measured.filter((point) => isNumber(point.y)).forEach((point) => area.back.append(shape("text", { x: x(point.x) + 9, y: y(point.y) - 8, class: "tp-mark-name tp-strong-name" }, report.runs.length > 1 ? run.letter : "measured")));
+    }
+  });
+}
+
+const STEP_KINDS = [
+  ["regenerated", "regenerated", "tp-fill-strong"],
+  ["kept", "kept", "tp-fill-weak"],
+  ["capped", "kept, out of strong tokens", "tp-fill-capped"],
+  ["alone", "no decision", "tp-fill-alone"],
+  ["failed", "failed", "tp-fill-failed"],
+];
+
+function stepsChart(report, place) {
+  const rows = report.runs[Number(place.dataset.run)].by_step;
+  const kinds = STEP_KINDS.filter(([kind]) => rows.some((row) => row[kind]));
+  if (!rows.length) return place.closest("figure").remove();
+  place.append(node("div", { class: "tp-keys" }, ...kinds.map(([, name, look]) => node("span", { class: "tp-key" }, node("span", { class: `tp-swatch ${look}` }), name))));
+  const chart = node("div");
+  place.append(chart);
+  const tip = tooltip(place);
+  const margin = { top: 24, left: 44, right: 8, bottom: 40 };
+  plot(chart, { height: 240, margin, label: "Decisions by step" }, (area) => {
+    const y = linearScale([0, 1.08 * Math.max(...rows.map((row) => row.reached))], [area.bottom, area.top]);
+    const bands = bandScale(rows.length, [area.left, Math.min(area.right, area.left + 56 * rows.length)]);
+    const width = Math.min(34, bands.width * 0.78);
+    axisLeft(area, y, { label: "problems" });
+    const every = Math.max(1, Math.ceil(24 / bands.width));
+    const axis = { ...area, right: Math.min(area.right, area.left + 56 * rows.length) };
+    const scale = Object.assign((index) => bands(index), { ticks: () => [] });
+    axisBottom(axis, scale, { label: "step", ticks: rows.map((_, index) => index).filter((index) => index % every === 0), format: (index) => String(rows[index].step) });
+    rows.forEach((row, index) => {
+      let floor = 0;
+      const bar = shape("g");
+      for (const [kind, , look] of kinds) {
+        const top = floor + row[kind];
+        const place = { x: bands(index) - width / 2, width, y: y(top), height: Math.max(0, y(floor) - y(top)) };
+        if (row[kind]) bar.append(shape("rect", { ...place, class: look }));
+        floor = top;
+      }
+      const lines = [`step ${row.step}: ${row.reached} problems`, ...kinds.filter(([kind]) => row[kind]).map(([kind, name]) => `${name} ${row[kind]}`), `strong tokens ${row.strong_tokens}`];
+      bar.addEventListener("pointermove", (event) => tip.show(event, lines));
+      bar.addEventListener("pointerleave", () => tip.hide());
+      bar.append(shape("title", {}, lines.join("\n")));
+      area.back.append(bar);
+    });
+  });
+}
+
+// Believed against true, and under it how many cases each point is of.
+function calibrationChart(report, place) {
+  const part = report.runs[Number(place.dataset.run)].calibration[Number(place.dataset.part)];
+  const bins = part.bins;
+  const margin = { top: 26, left: 44, right: 16, bottom: 82 };
+  plot(place, { height: (width) => Math.min(360, Math.max(280, width * 0.8)), margin, label: part.caption }, (area) => {
+    const x = linearScale([0, 1], [area.left, area.right]);
+    const y = linearScale([0, 1.05], [area.bottom, area.top]);
+    axisLeft(area, y, { label: part.axis, ticks: [0, 0.25, 0.5, 0.75, 1] });
+    axisBottom(area, x, { label: "believed", ticks: [0, 0.25, 0.5, 0.75, 1] });
+    area.back.append(shape("line", { class: "tp-chord", x1: x(0), y1: y(0), x2: x(1), y2: y(1) }));
+    const points = bins.map((bin) => ({ x: bin.believed, y: bin.true, low: bin.interval?.[0], high: bin.interval?.[1], label: `believed ${figure(bin.believed, 3)}, true ${figure(bin.true, 3)} of ${bin.count}` }));
+    drawPoints(area.back, points, x, y, { class: "tp-measured-mark", size: 4.5 });
+    const most = Math.max(...bins.map((bin) => bin.count));
+    const foot = area.height - 6;
+    for (const bin of bins) {
+      const height = Math.max(1.5, (30 * bin.count) / most);
+      const [left, right] = [x(bin.low), x(bin.high)];
+      area.back.append(shape("rect", { class: "tp-count-bar", x: left + 1, width: Math.max(2, right - left - 2), y: foot - height, height }, shape("title", {}, `${bin.count} cases`)));
+    }
+  });
+}
+
+startReport();

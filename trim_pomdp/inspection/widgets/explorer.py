@@ -1,0 +1,38 @@
+"""What the explorers have in common: their style sheet, and what stands for a picture that cannot be drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anywidget
+
+from trim_pomdp.inspection.static import source, style
+from trim_pomdp.inspection.widgets.base import Drawn
+
+__all__ = ["Explorer"]
+
+
+class Explorer(Drawn):
+    """A `Drawn` whose picture may be missing; then a table, or its text alone, stands where no kernel runs."""
+
+    _css = f"{style()}\n{source('explorers.css')}"
+
+    @property
+    def pictured(self) -> bool:
+        """Whether `picture` can be drawn."""
+        return True
+
+    @property
+    def table(self) -> str | None:
+        """HTML in place of a picture that cannot be drawn."""
+        return None
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        if self.pictured:
+            return super()._repr_mimebundle_(**kwargs)
+        bundle = anywidget.AnyWidget._repr_mimebundle_(self, **kwargs)
+        if bundle is None:
+            return None
+        data, metadata = bundle
+        table = {} if self.table is None else {"text/html": self.table}
+        return {**data, **table, "text/plain": repr(self)}, metadata
