@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from trim_pomdp.inspection.rivals import rival_rules
     from trim_pomdp.inspection.runs import RecordedRun, inspect_run, read_run
     from trim_pomdp.inspection.solutions import Inspection, edit, evidence_curve, inspect_solution
+    from trim_pomdp.inspection.widgets import BeliefInspector as BeliefInspector
+    from trim_pomdp.inspection.widgets import FrontierExplorer as FrontierExplorer
+    from trim_pomdp.inspection.widgets import ObservationExplorer as ObservationExplorer
+    from trim_pomdp.inspection.widgets import PolicyMap as PolicyMap
     from trim_pomdp.lab.source import model_source
     from trim_pomdp.loading import load
     from trim_pomdp.model.belief import FilterBelief, filter_scores
@@ -188,6 +192,11 @@ _MODULE_OF = {
     "threshold_curve": "planning.thresholds",
 }
 
+# They need the extra `notebooks`, so that they are no part of what `import *` takes.
+_WIDGETS = dict.fromkeys(
+    ("BeliefInspector", "FrontierExplorer", "ObservationExplorer", "PolicyMap"), "inspection.widgets"
+)
+
 __all__ = [
     "AlphaVectorRule",
     "Conditions",
@@ -294,12 +303,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
+    module = _MODULE_OF.get(name) or _WIDGETS.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *__all__, *_WIDGETS])

@@ -122,3 +122,27 @@ def test_a_replaced_draft_stands_under_the_step_that_replaced_it(browsing):
     assert row.locator(".tp-text").all_inner_texts() == ["B", "b"]
     assert "would keep at a score of 0.40 or more" in page.locator(".tp-words").inner_text()
     assert page.locator(".tp-verdict").inner_text() in ("✓ right", "✗ wrong")
+
+
+def test_budget_and_belief_are_chosen_and_what_cannot_be_is_said(typed, browsing):
+    page = page_of(browsing, typed, names=["budget", "belief", "reset"])
+    assert page.get_by_role("slider").count() == 0
+    controls = {
+        "budgets": {"labels": ["0.1", "0.2, this policy", "0.4"], "chosen": 1},
+        "beliefs": {"labels": ["as planned", "S1 as labelled"], "chosen": 0},
+        "edited": True,
+    }
+    state = {**solution_state(typed), "controls": controls, "trouble": "not under this policy"}
+    page.evaluate("(state) => window.update(state)", json.loads(json.dumps(state)))
+    slider = page.get_by_role("slider", name="budget")
+    assert slider.get_attribute("aria-valuetext") == "0.2, this policy"
+    assert page.locator(".tp-budget").inner_text() == "0.2, this policy"
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".tp-budget").inner_text() == "0.4"
+    page.wait_for_function("window.asked.length === 1")
+    page.get_by_role("combobox", name="belief").select_option("S1 as labelled")
+    page.get_by_role("button", name="undo changes").click()
+    assert page.evaluate("window.asked") == [["budget", 2], ["belief", 1], ["reset"]]
+    assert page.get_by_text("not under this policy").is_visible()
+    assert page.locator(".tp-chosen .tp-number").inner_text() == "1"  # keys of a control walk no steps
