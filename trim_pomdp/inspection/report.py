@@ -197,7 +197,7 @@ def run_document(
     judged = Judged.of(run.solutions)
     ends = intervals(summary, judged)
     count, shard = _count(run)
-    steps = step_rows(run.solutions)
+    steps = step_rows(run)
     calibrated = _calibrations(run)
     return {
         "letter": letter,

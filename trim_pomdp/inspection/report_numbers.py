@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trim_pomdp.inspection.assessment import decisions_by_step
 from trim_pomdp.inspection.intervals import Interval, mean_interval, share_interval
+from trim_pomdp.inspection.runs import RecordedRun
 from trim_pomdp.model.prices import Money
 from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
 from trim_pomdp.runtime.live import LivePlan
 from trim_pomdp.runtime.money import RunMoney
-from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord
+from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.summary import RunSummary, disobedience
 
 # Token counts by model and purpose; what is seldom (reading by a cache, ahead in vain) is told where there is any.
@@ -234,32 +236,12 @@ def _problems(per: int) -> str:
     return "problem" if per == 1 else f"{per:,} problems"
 
 
-def step_rows(solutions: Iterable[SolutionRecord]) -> list[dict[str, Any]]:
-    """What was done at every step, over the problems that got there; steps count from 1.
-
-    ``capped`` are kept steps for which the strong model was out of tokens, ``alone`` steps without a decision, or
-    against it, since a model had been given up, ``failed`` those at which an error came first.
-    """
-    rows: dict[int, dict[str, int]] = {}
-    for item in (decision for solution in solutions for decision in solution.decisions):
-        row = rows.setdefault(item.step, dict.fromkeys(("reached", *_KINDS, "strong_tokens"), 0))
-        row["reached"] += 1
-        row[_kind(item)] += 1
-        row["strong_tokens"] += item.tokens.strong
-    return [{"step": step + 1, **rows[step]} for step in sorted(rows)]
-
-
-_KINDS = ("kept", "regenerated", "capped", "alone", "failed")
-
-
-def _kind(item: DecisionRecord) -> str:
-    if item.action is None:
-        return "failed"
-    if item.fallback:
-        return "alone"
-    if item.capped:
-        return "capped"
-    return "regenerated" if item.action == "regenerate" else "kept"
+def step_rows(run: RecordedRun) -> list[dict[str, Any]]:
+    """What was done at every step (`decisions_by_step`); steps count from 1."""
+    return [
+        {"step": item.step + 1, "reached": item.reached, **item.counts, "strong_tokens": item.strong_tokens}
+        for item in decisions_by_step(run)
+    ]
 
 
 def tokens_by_outcome(solutions: Sequence[SolutionRecord]) -> list[dict[str, Any]]:
