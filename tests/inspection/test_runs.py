@@ -200,7 +200,7 @@ def test_decisions_by_step(routed: RecordedRun) -> None:
         "regenerated": sum(step.action == "regenerate" for step in steps),
     }
     assert all(by_hand.values())
-    assert {name: sum(item.counts[name] for item in found) for name in by_hand} == by_hand  # type: ignore[index]
+    assert {name: sum(item.counts[name] for item in found) for name in by_hand} == by_hand
     assert found[0].q == 1.0
     assert found[0].reached == sum(bool(item.decisions) for item in routed.solutions)
 

@@ -228,7 +228,7 @@ class StepSummary:
     """
 
     step: int
-    counts: Mapping[StepOutcome, int]
+    counts: Mapping[str, int]
     strong_tokens: int
     q: float | None
 
