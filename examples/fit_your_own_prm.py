@@ -1,7 +1,6 @@
 """What are the scores of a PRM worth? Learned from solutions whose first wrong step is known.
 
-python fit_your_own_prm.py scores.jsonl      (from: trim-pomdp score; or any file with such lines)
-
+python fit_your_own_prm.py [scores.jsonl]      (from: trim-pomdp score; by default scores of the lab, which ship)
 {"id": "p1", "label": 2, "n_scored": 4, "scores": {"my-prm": [0.99, 0.97, 0.31, 0.95]}}   label: first wrong
 """
 
@@ -12,8 +11,9 @@ import numpy as np
 import observation_models as om
 import trim_pomdp as tp
 from trim_pomdp.data.processbench import class_features, labelled_scores
+from trim_pomdp.inspection.examples import SCORES
 
-records = tp.read_step_scores(sys.argv[1])
+records = tp.read_step_scores(sys.argv[1] if len(sys.argv) > 1 else SCORES)
 prm = next(iter(records[0].scores))
 steps = labelled_scores(records, prm)  # steps after a first error have no label, and are left out
 print(f"{prm}: {steps.right.sum()} right steps and {(~steps.right).sum()} first errors in {len(records)} solutions")

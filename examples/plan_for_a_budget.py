@@ -23,8 +23,7 @@ print(f"\n{planned.accuracy:.3f} right, {planned.strong_tokens:.0f} strong token
 drawn = tp.simulate(policy, model, 20_000, rng=0)
 print(f"{drawn.accuracy:.3f} ± {drawn.accuracy_se:.3f} in 20,000 simulated problems")
 
-# And if another explanation of the same data were true? The model is what has to be trusted, not the arithmetic.
-for repair in (0.65, 0.82):
-    dynamics = model.dynamics.model_copy(update={"repair": repair})
-    other = tp.RoutingModel(model.observations, dynamics)
-    print(f"{tp.evaluate(policy, other).accuracy:.3f} if the strong model repairs {repair:.0%} of failed steps")
+# What it rests on: each fitted parameter at both ends of its interval. The arithmetic is exact, the model is not.
+for item in tp.sensitivity(policy, model).moved[:4]:
+    low, high = item.accuracies
+    print(f"{low:.3f} to {high:.3f} as {item.parameter} is {item.interval.low:.3f} to {item.interval.high:.3f}")

@@ -40,7 +40,7 @@ FORBIDDEN = {
     "data": ("solvers", "observation_models"),
     "policies": ("solvers", "observation_models"),
     "runtime": ("solvers", "observation_models"),
-    "inspection": ("observation_models",),
+    "inspection": ("solvers", "observation_models"),
 }
 
 

@@ -7,6 +7,7 @@ from sphinx.application import Sphinx
 PAGES = {
     "../trim_pomdp/lab/weights/README.md": "lab.md",
     "../CONTRIBUTING.md": "contributing.md",
+    "../notebooks/README.md": "notebooks.md",
     "../CHANGELOG.md": "changelog.md",
 }
 

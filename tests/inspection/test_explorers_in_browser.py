@@ -122,7 +122,7 @@ def test_the_page_asks_for_what_the_reader_moves_and_draws_what_comes_back(model
     # The map's pixels: orange where it regenerates, blue where it keeps.
     grid = view.details(0.22)["map"]["grid"]
     page.evaluate("(state) => window.update(state)", view.state(0.22) | {"late": False})
-    for column, q in ((4, grid["q"][4]), (60, grid["q"][60])):
+    for column, q in ((4, grid["q"][4]), (76, grid["q"][76])):
         row = next(j for j, edge in enumerate(grid["edges"]) if edge >= 0.1) - 1
         red, _, blue, alpha = page.evaluate(
             """([column]) => {
@@ -215,3 +215,48 @@ def report_round_trip(page, slider, capsys):
                 f"{kind}: a moved budget is drawn after {statistics.median(values):.0f} ms (at most {max(values):.0f})"
             )
             print(sys_line)  # noqa: T201
+
+
+def test_marimo_shows_the_frontier_and_other_cells_follow_its_budget(marimo_app, frontier, browsing):
+    url = marimo_app(
+        """import marimo
+
+app = marimo.App(width="full")
+
+
+@app.cell
+def _():
+    import marimo as mo
+    import trim_pomdp as tp
+    from trim_pomdp.inspection.widgets import FrontierExplorer
+
+    frontier = tp.solve_frontier(tp.load_preset("lab-loop.prm").routing_model(), 60)
+    explorer = mo.ui.anywidget(FrontierExplorer(frontier, budget=0.2))
+    explorer
+    return explorer, mo
+
+
+@app.cell
+def _(explorer, mo):
+    explorer.value
+    mo.md(f"the budget is **{explorer.budget:.3f}**")
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+    )
+    page = browsing.page(height=1300, scheme="dark")
+    page.goto(url)
+    explorer = page.get_by_role("region", name="Frontier explorer")
+    explorer.wait_for()
+    slider = explorer.get_by_role("slider", name="budget")
+    slider.focus()
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+    accuracy, expected = explorer.locator(".tp-figure-accuracy"), FrontierView(frontier).chosen(0.23)["accuracy"]
+    until(lambda: abs(number_in(accuracy.inner_text()) - expected) < 6e-5, "the accuracy of 0.23")
+    page.get_by_text("the budget is 0.230").wait_for()
+    until(lambda: explorer.locator(".tp-late").count() == 0, "the details")
+    assert [error for error in browsing.errors if "trim" in error or "tp-" in error or "uncaught" in error] == []

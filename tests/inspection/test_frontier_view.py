@@ -185,6 +185,9 @@ def test_over_money_the_axis_is_money():
     assert [view.chosen(float(m))["accuracy"] for m in grid] == pytest.approx(
         frontier.accuracy_at_money(grid), abs=1e-9
     )
+    assert (view.bound(grid) >= frontier.accuracy_at_money(grid) - 1e-9).all()
+    for point in (frontier.weak_only, frontier.strong_only):
+        assert float(view.bound(np.array([point.money]))[0]) >= point.accuracy - 1e-9
     middle = view.middle
     assert sum(view.details(middle)["by_step"]["strong_tokens"]) == pytest.approx(view.chosen(middle)["strong_tokens"])
     with pytest.raises(InputError, match="per problem"):

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers import Solution, solve
 from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.measured import Measured, measured_states
-from trim_pomdp.inspection.policy_maps import policy_map_state
+from trim_pomdp.inspection.policy_maps import Grids, policy_map_state
 from trim_pomdp.model.process import RoutingModel, Spending
+from trim_pomdp.planning.courses import PlannedCourse, course_of, planned_course
 from trim_pomdp.planning.evaluation import evaluate, mix
-from trim_pomdp.planning.frontier import Frontier, FrontierPoint, check_budget, concave_hull, rule_from_solution, spent
+from trim_pomdp.planning.frontier import Frontier, FrontierPoint, check_budget, concave_hull, spent
 from trim_pomdp.planning.frontier_artifact import FrontierArtifact
 from trim_pomdp.planning.thresholds import predicted_threshold_curve
 from trim_pomdp.policies import MixedRule, PlannedPoint, Rule, StrategyRule, ThresholdRule
@@ -30,7 +30,6 @@ from trim_pomdp.policies import MixedRule, PlannedPoint, Rule, StrategyRule, Thr
 FloatArray = NDArray[np.float64]
 AnyFrontier = Frontier | FrontierArtifact
 _GRID = 161
-_HALVINGS = 40
 _SAME = 1e-6
 _RARE = 0.02  # steps that fewer problems reach are not drawn
 _NO_POLICIES = (
@@ -53,28 +52,20 @@ class Stop:
         Its budget, or its money.
     point : PlannedPoint
         What it does, exactly.
-    solution : Solution or None
-        That it is the policy graph of, where that is at hand.
+    item : FrontierPoint or None
+        Of a planned one, where its frontier is at hand.
     """
 
     name: str
     price: float | None
     spent: float
     point: PlannedPoint
-    solution: Solution | None = field(default=None, repr=False, compare=False)
+    item: FrontierPoint | None = field(default=None, repr=False, compare=False)
 
     @property
     def label(self) -> str:
         """For people."""
         return f"λ = {self.point.tradeoff:.4g}" if self.name == "planned" else self.name
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """The rule of a stop, and what its policy graph is expected to do at each step, shape (T, components)."""
-
-    rule: Rule
-    by_step: FloatArray
 
 
 class FrontierView:
@@ -101,7 +92,9 @@ class FrontierView:
             raise InputError("the frontier has no points, so there is nothing to draw")
         self.frontier = frontier
         self.measured = measured_states(measured, frontier.over, self.model)
-        self._plans: dict[Stop, _Plan] = {}
+        self._plans: dict[Stop, PlannedCourse] = {}
+        self._thresholds_at: dict[float, dict[str, float] | None] = {}
+        self._grids: Grids = {}
 
     # What it is made of ----------------------------------------------------------------------------------------
 
@@ -125,18 +118,16 @@ class FrontierView:
         return tuple(PlannedPoint.model_validate(row.model_dump(include=fields)) for row in frontier.points)
 
     @property
-    def _solutions(self) -> tuple[Solution | None, ...]:
+    def _items(self) -> tuple[FrontierPoint | None, ...]:
         frontier = self.frontier
-        if isinstance(frontier, Frontier):
-            return tuple(item.solution for item in frontier.points)
-        return (None,) * len(frontier.points)
+        return frontier.points if isinstance(frontier, Frontier) else (None,) * len(frontier.points)
 
     @cached_property
     def stops(self) -> tuple[Stop, ...]:
         """Vertices of the concave hull of the planned points and weak-only (over money: both ends)."""
         stops = [Stop("weak-only", None, spent(self.frontier.weak_only, self.over), self.frontier.weak_only)]
-        for point, solution in zip(self.planned, self._solutions, strict=True):
-            stops.append(Stop("planned", self._price(point), spent(point, self.over), point, solution))
+        for point, item in zip(self.planned, self._items, strict=True):
+            stops.append(Stop("planned", self._price(point), spent(point, self.over), point, item))
         if self.over == "money":
             strong = self.frontier.strong_only
             stops.append(Stop("strong-only", None, spent(strong, self.over), strong))
@@ -155,25 +146,39 @@ class FrontierView:
     def _proven(self) -> tuple[FloatArray, FloatArray]:
         """Lines that no policy's accuracy exceeds: intercept, and slope in what is spent; one for each price.
 
-        At a price p, reward · accuracy − p · spending is at most the certified upper bound of the best value.
+        At a price p, reward · accuracy − p · spending is at most the certified upper bound of the best value. Over
+        money that bound is of policies that have steps scored; both ends, which do not, are held against it.
         """
         frontier = self.frontier
-        if isinstance(frontier, Frontier):
-            rows = [(i.point, i.value_lower, i.value_upper) for i in (*frontier.points, *frontier.dominated)]
-        else:
-            rows = [(row, row.value_lower, row.value_upper) for row in (*frontier.points, *frontier.dominated)]
+        ends = (frontier.weak_only, frontier.strong_only) if self.over == "money" else ()
         lines = []
-        for point, lower, upper in rows:
-            price = self._price(point)
-            units = point.strong_tokens if self.over == "strong_tokens" else spent(point, "money")
-            reward = (lower + price * units) / point.accuracy  # the lower bound is the value of the point itself
-            per_spent = units / spent(point, self.over) if spent(point, self.over) > 0 else self._unit
-            lines.append((upper / reward, price * per_spent / reward))
+        for point, _, upper in self._valued:
+            price = self._price(point) * self._unit
+            worth = [self._reward * end.accuracy - price * spent(end, self.over) for end in ends]
+            lines.append((max(upper, *worth, -np.inf) / self._reward, price / self._reward))
         return np.array([line[0] for line in lines]), np.array([line[1] for line in lines])
+
+    @cached_property
+    def _valued(self) -> list[tuple[PlannedPoint, float, float]]:
+        """Every planned point, dominated ones among them, with the certified bounds of the best value at its price."""
+        frontier = self.frontier
+        if isinstance(frontier, Frontier):
+            return [(i.point, i.value_lower, i.value_upper) for i in (*frontier.points, *frontier.dominated)]
+        return [(row, row.value_lower, row.value_upper) for row in (*frontier.points, *frontier.dominated)]
+
+    @property
+    def _reward(self) -> float:
+        """Of a right answer; a file does not say, but the lower bound of a value is that of the point itself."""
+        if isinstance(self.frontier, Frontier):
+            return self.frontier.model.reward
+        point, lower, _ = max(self._valued, key=lambda row: row[0].accuracy)
+        if point.accuracy <= 0.0:
+            return 1.0
+        return (lower + self._price(point) * self._unit * spent(point, self.over)) / point.accuracy
 
     @property
     def _unit(self) -> float:
-        """Strong tokens of a budget of 1."""
+        """What a price is of, in a unit of what is spent: strong tokens of a budget of 1."""
         if self.over == "money":
             return 1.0
         return self.frontier.strong_only.strong_tokens / self.frontier.strong_only.budget
@@ -270,21 +275,24 @@ class FrontierView:
         if self.model is None:
             return {"by_step": None, "map": None}
         plans = [self._plan(stop) for stop in stops]
-        by_step = np.tensordot(shares, [plan.by_step for plan in plans], axes=1)
-        names = self.model.components
         threshold = self._threshold(self.chosen(spend)["spent"])
         k = None if threshold is None else threshold["k"]
-        steps, redone = by_step[:, names.index("steps")], by_step[:, names.index("regenerations")]
+        tokens, redone, steps = (
+            np.tensordot(shares, [getattr(plan, name) for plan in plans], axes=1)
+            for name in ("strong_tokens", "regenerations", "steps")
+        )
         return {
             "by_step": {
-                "strong_tokens": by_step[:, names.index("strong_tokens")].tolist(),
+                "strong_tokens": tokens.tolist(),
                 "regenerations": redone.tolist(),
                 "steps": steps.tolist(),
                 "share": [r / n if n > 0 else None for r, n in zip(redone.tolist(), steps.tolist(), strict=True)],
                 "threshold": None if k is None else self._threshold_by_step(k),
                 "shown": int(np.flatnonzero(steps >= _RARE).max()) + 1,
             },
-            "map": policy_map_state(_mixed([plan.rule for plan in plans], shares), step, part=part, threshold=k),
+            "map": policy_map_state(
+                _mixed([plan.rule for plan in plans], shares), step, part=part, threshold=k, grids=self._grids
+            ),
         }
 
     def ready(self, spend: float) -> bool:
@@ -341,20 +349,16 @@ class FrontierView:
                 return (first, second), (1.0 - share, share)
         return (next((stop for stop in self.stops if stop.spent >= spend), self.stops[-1]),), (1.0,)
 
-    def _plan(self, stop: Stop) -> _Plan:
+    def _plan(self, stop: Stop) -> PlannedCourse:
         """Rule and course of a stop, kept once they were asked for."""
         if stop not in self._plans:
-            assert self.model is not None
-            self._plans[stop] = _end(self.model, stop) if stop.price is None else self._planned(self.model, stop)
+            assert isinstance(self.frontier, Frontier)
+            if stop.item is not None:
+                self._plans[stop] = planned_course(self.frontier, stop.item)
+            else:
+                strategy = StrategyRule(strategy="weak" if stop.name == "weak-only" else "strong")
+                self._plans[stop] = course_of(strategy, self.frontier.model)
         return self._plans[stop]
-
-    def _planned(self, model: RoutingModel, stop: Stop) -> _Plan:
-        price, solution = stop.price, stop.solution
-        assert price is not None
-        if solution is None:  # a frontier that was put together from numbers
-            solution = solve(model.epoch_model, model.weights(price, self.over), gap=self.frontier.gap * model.reward)
-        by_node = solution.graph.components_by_node(model.epoch_model)
-        return _Plan(rule_from_solution(solution, model, price, self.over), by_node[: model.dynamics.max_steps])
 
     @cached_property
     def _thresholds(self) -> tuple[PlannedPoint, ...]:
@@ -368,12 +372,9 @@ class FrontierView:
         model = self.model
         if self.over == "money" or model is None or model.observations.evidence is not None or spend <= 0.0:
             return None
-        low, high = 0.0, 1.0
-        for _ in range(_HALVINGS):
-            k = 0.5 * (low + high)
-            low, high = (k, high) if evaluate(ThresholdRule(threshold=k), model).budget < spend else (low, k)
-        point = evaluate(ThresholdRule(threshold=low), model)
-        return {"k": low, "accuracy": point.accuracy} if abs(point.budget - spend) < _SAME else None
+        if spend not in self._thresholds_at:
+            self._thresholds_at[spend] = _threshold_at(model, spend)
+        return self._thresholds_at[spend]
 
     def _threshold_by_step(self, k: float) -> list[float]:
         assert self.model is not None
@@ -430,18 +431,18 @@ def frontier_state(
     return FrontierView(frontier, measured).state(spend, step=step, part=part)
 
 
-def _end(model: RoutingModel, stop: Stop) -> _Plan:
-    """Weak-only, or strong-only: which remember nothing, so that their course is exact."""
-    rule = StrategyRule(strategy="weak" if stop.name == "weak-only" else "strong")
-    course = rule.course(model)
-    by_step = np.zeros((len(course), len(model.components)))
-    for name, column in (
-        ("strong_tokens", course[:, 4:7] @ model.strong_tokens),
-        ("regenerations", course[:, 4:7].sum(axis=1)),
-        ("steps", course[:, 1:7].sum(axis=1)),
-    ):
-        by_step[:, model.components.index(name)] = column
-    return _Plan(rule, by_step)
+def _threshold_at(model: RoutingModel, spend: float) -> dict[str, float] | None:
+    def beyond(k: float) -> float:
+        return evaluate(ThresholdRule(threshold=k), model).budget - spend
+
+    if beyond(1.0) < 0.0:
+        return None
+    from scipy.optimize import brentq
+
+    k = float(brentq(beyond, 0.0, 1.0, xtol=1e-12))
+    point = evaluate(ThresholdRule(threshold=k), model)
+    # No threshold below 1 may spend as much: steps of score 1 itself are regenerated at 1 alone, all at once.
+    return {"k": k, "accuracy": point.accuracy} if abs(point.budget - spend) < _SAME else None
 
 
 def _mixed(rules: Sequence[Rule], shares: Sequence[float]) -> Rule:

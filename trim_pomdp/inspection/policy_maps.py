@@ -13,7 +13,9 @@ from trim_pomdp.planning.plots import bin_centres, gains, score_name
 from trim_pomdp.policies import AlphaVectorRule, PolicyArtifact, Rule
 
 FloatArray = NDArray[np.float64]
-_FINE, _COARSE = 2, 64  # points of q: the zero line is found on the fine grid, colours stand on the coarse one
+Grids = dict[tuple[str, int, bool], dict[str, Any]]
+"""Grids that were made before, by the rule's hash, step, and whether it ends the solution."""
+_COLUMNS = 81
 
 
 def policy_map_state(
@@ -23,6 +25,7 @@ def policy_map_state(
     part: int | None = None,
     ended: bool = False,
     threshold: float | None = None,
+    grids: Grids | None = None,
 ) -> dict[str, Any]:
     """What `PolicyMap` draws of one step, as JSON has it.
 
@@ -38,6 +41,8 @@ def policy_map_state(
         Whether the step ends the solution.
     threshold : float, optional
         Of a threshold rule to draw beside it.
+    grids : dict, optional
+        Where grids are looked up, and kept; for those who ask often.
 
     Returns
     -------
@@ -74,7 +79,7 @@ def policy_map_state(
         "reward": shown.reward if isinstance(shown, AlphaVectorRule) else None,
         "tradeoff": shown.planned_tradeoff,
         "why_not": why_not,
-        "grid": None if why_not or not isinstance(shown, AlphaVectorRule) else _grid(shown, step, ended),
+        "grid": None if why_not or not isinstance(shown, AlphaVectorRule) else _kept(shown, step, ended, grids),
     }
 
 
@@ -96,18 +101,27 @@ def _label(rule: Rule) -> str:
     return f"{strategy}-only" if strategy in ("weak", "strong") else rule.form
 
 
+def _kept(rule: AlphaVectorRule, step: int, ended: bool, grids: Grids | None) -> dict[str, Any]:
+    if grids is None:
+        return _grid(rule, step, ended)
+    key = (rule.policy_hash, step, ended)
+    if key not in grids:
+        grids[key] = _grid(rule, step, ended)
+    return grids[key]
+
+
 def _grid(rule: AlphaVectorRule, step: int, ended: bool) -> dict[str, Any]:
-    q = np.linspace(0.0, 1.0, _FINE * _COARSE + 1)
+    q = np.linspace(0.0, 1.0, _COLUMNS)
     gain, price = gains(rule, step, q, ended=ended)
     surface = (gain - price).T  # (J, n)
-    coarse = surface[:, ::_FINE]
     assert rule.score_edges is not None  # or else there is no map
     return {
-        "q": q[::_FINE].tolist(),
+        "q": q.tolist(),
         "edges": list(rule.score_edges),
-        "values": [[float(f"{value:.3g}") for value in row] for row in coarse.tolist()],
+        "values": [[float(f"{value:.3g}") for value in row] for row in surface.tolist()],
         "limit": float(np.abs(surface).max()),
-        "zero": _zero_lines(q, bin_centres(rule), surface),
+        # Down to the score 0 the lowest bin is one.
+        "zero": _zero_lines(q, np.append(0.0, bin_centres(rule)), np.vstack([surface[:1], surface])),
     }
 
 

@@ -41,13 +41,6 @@ function explorerKeys(items) {
   return node("div", { class: "tp-keys" }, ...pictures);
 }
 
-// Keys of controls are theirs: JupyterLab takes those of an element that does not say so itself, whatever holds it.
-function keepKeys(root) {
-  for (const control of root.querySelectorAll("input, select, button, summary")) {
-    setAttributes(control, { "data-lm-suppress-shortcuts": "true" });
-  }
-}
-
 // What Python could not do, in its words: {element, update(trouble)}.
 function explorerTrouble() {
   const element = node("p", { class: "tp-trouble", role: "alert", hidden: true });

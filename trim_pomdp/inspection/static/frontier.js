@@ -97,7 +97,7 @@ function frontierHead(view) {
     bound.set(figure(chosen.bound, 4));
     rule.element.hidden = !chosen.threshold;
     if (chosen.threshold) rule.set(figure(chosen.threshold.accuracy, 4));
-    if (chosen.threshold) rule.say(`threshold rule of this budget, k = ${figure(chosen.threshold.k, 3)}`);
+    if (chosen.threshold) rule.say(`threshold rule of this budget, k\u00a0=\u00a0${figure(chosen.threshold.k, 3)}`);
     tokensBox.set(figure(chosen.strong_tokens, 1));
     redone.set(`${figure(chosen.regenerations, 2)} of ${figure(chosen.steps, 2)}`);
     setText(note, chosen.note || "");
@@ -143,10 +143,10 @@ function frontierPlot(view) {
   const dot = shape("circle", { class: "tp-chosen-dot", r: 6 });
   const drawing = plot(place, { label: "Accuracy against what is spent", height: (width) => (width < 500 ? 280 : 340), margin: { top: 26, left: 42, right: 14, bottom: 40 } }, (area) => {
     const low = fixed.over === "money" ? 0 : -0.02;
-    const right = Math.max(fixed.high, ...fixed.measured.map((point) => point.x_high ?? point.x), ...fixed.ends.map((end) => end.x));
+    const right = Math.max(fixed.high, ...fixed.measured.map((point) => point.x_high ?? point.x), ...fixed.ends.map((end) => end.x), ...fixed.thresholds.x);
     scaleX = linearScale([low, right * 1.03], [area.left, area.right]);
     scaleY = linearScale(frontierHeights(fixed), [area.bottom, area.top]);
-    axisBottom(area, scaleX, { label: area.width < 420 ? "budget" : fixed.axis });
+    axisBottom(area, scaleX, { label: area.width < 420 && fixed.over !== "money" ? "budget" : fixed.axis });
     axisLeft(area, scaleY, { label: "accuracy: share of problems solved", count: 6 });
     const group = shape("g");
     drawLine(group, fixed.bound.x, fixed.bound.y, scaleX, scaleY, { class: "tp-line-bound" });
@@ -157,6 +157,7 @@ function frontierPlot(view) {
     for (const kind of ["threshold", "end", "given"]) {
       drawPoints(group, fixed.measured.filter((point) => point.kind === kind).map(measuredPoint), scaleX, scaleY, { mark: marks[kind], class: looks[kind], size: 4 });
     }
+    nameRuns(group, fixed.measured.filter((point) => point.kind === "given"), scaleX, scaleY);
     const ends = fixed.ends.map((end) => ({ ...end, label: `${end.name}: accuracy ${figure(end.y, 4)}` }));
     drawPoints(group, ends, scaleX, scaleY, { mark: "square", class: "tp-mark-end", size: 4.5 });
     area.back.append(group);
@@ -187,6 +188,21 @@ function frontierHeights(fixed) {
 
 function hasKind(fixed, kind) {
   return fixed.measured.some((point) => point.kind === kind);
+}
+
+// What a reader named stands beside its point, on the side where there is room.
+function nameRuns(group, points, scaleX, scaleY) {
+  const middle = (scaleX.range[0] + scaleX.range[1]) / 2;
+  for (const point of points) {
+    const x = scaleX(point.x);
+    const onTheLeft = x > middle;
+    const at = { x: x + (onTheLeft ? -9 : 9), y: scaleY(point.y) + 4, "text-anchor": onTheLeft ? "end" : "start" };
+    group.append(shape("text", { ...at, class: "tp-map-label" }, shortened(point.label)));
+  }
+}
+
+function shortened(text) {
+  return text.length > 28 ? `${text.slice(0, 27)}…` : text;
 }
 
 function measuredPoint(point) {

@@ -28,6 +28,7 @@ function drawInspector(root, state, on = {}) {
     ...parts.map((part) => part.element),
     node("div", { class: "tp-body" }, left.element, right),
   );
+  keepKeys(root);
   const all = [...parts, left, ...charts];
   view.choose = (step) => {
     const last = view.state.steps.length - 1;

@@ -52,7 +52,7 @@ function observationHead(view, ask) {
     const notes = [];
     if (state.as_labelled) notes.push("Derailed steps have the density as labelled, which no slider moves.");
     if (state.over_minimum) notes.push("Bins of (smallest score before, current score) are summed over the former.");
-    if (state.fitted) notes.push("The sliders begin where the dynamics were fitted.");
+    if (state.fitted) notes.push("The sliders of transfer begin where the dynamics were fitted.");
     setText(note, notes.join(" "));
     note.hidden = !notes.length;
     trouble.update(state.trouble);

@@ -429,3 +429,10 @@ function themeOf(element) {
   if (theme === "light" || jpThemeLight === "true" || element.classList.contains("light")) return "light";
   return null;
 }
+
+// Keys of controls are theirs: JupyterLab takes those of an element that does not say so itself, whatever holds it.
+function keepKeys(root) {
+  for (const control of root.querySelectorAll("input, select, button, summary")) {
+    setAttributes(control, { "data-lm-suppress-shortcuts": "true" });
+  }
+}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ from trim_pomdp.inspection.rivals import rival_rules
 from trim_pomdp.inspection.solutions import Inspection, edit, inspect_solution
 from trim_pomdp.inspection.widgets.base import Drawn, script
 from trim_pomdp.model.observations import ClassTable
-from trim_pomdp.planning.frontier import THREADS, Frontier
+from trim_pomdp.planning.courses import planned_course
+from trim_pomdp.planning.frontier import Frontier
 from trim_pomdp.policies import AlphaVectorRule, PolicyArtifact, Rule
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class BeliefInspector(Drawn):
     policy : Rule or PolicyArtifact, optional
         Needed but with an `Inspection`, which has one.
     frontier : Frontier, optional
-        A slider walks a few of its budgets. They are planned here, which takes seconds.
+        A slider walks a few of its budgets.
     policies : mapping of str to Rule or PolicyArtifact, optional
         In place of a frontier: what the slider walks, by the labels to show.
     rivals : mapping of str to Rule, optional
@@ -292,18 +292,16 @@ def _budget(policy: Rule | PolicyArtifact, frontier: Frontier) -> float:
 
 
 def _by_budget(own: _Choice, frontier: Frontier) -> tuple[_Choice, ...]:
-    """A few points of a frontier, planned again as policies, and the policy's own place among them."""
+    """The policies of a few points of a frontier, and the policy's own place among them."""
     if frontier.over != "strong_tokens":
         raise InputError(f"the slider walks budgets, and the frontier is over {frontier.over}; give policies by label")
     last = frontier.last.budget
     wanted = [last * (index + 1) / _BUDGETS for index in range(_BUDGETS)]
     near = {min(frontier.points, key=lambda item: abs(item.point.budget - budget)).tradeoff for budget in wanted}
-    with ThreadPoolExecutor(THREADS) as threads:
-        planned = list(threads.map(frontier.policy_for_tradeoff, sorted(near, reverse=True)))
     assert own.budget is not None
     choices = [replace(own, label=f"{own.budget:.3f}, {_OWN}")]
-    for artifact in planned:
-        assert artifact.planned is not None
-        budget, rule = artifact.planned.budget, artifact.policy
-        choices.append(_Choice(f"{budget:.3f}", rule, {**_rivals(rule, frontier), _AS_IT_IS: rule}, budget))
+    for item in frontier.points:
+        if item.tradeoff in near:
+            rule, budget = planned_course(frontier, item).rule, item.point.budget
+            choices.append(_Choice(f"{budget:.3f}", rule, {**_rivals(rule, frontier), _AS_IT_IS: rule}, budget))
     return tuple(sorted(choices, key=lambda item: item.budget or 0.0))
