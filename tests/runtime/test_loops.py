@@ -157,6 +157,57 @@ def test_a_second_interrupt_does_not_wait() -> None:
     assert time.monotonic() - began < 30
 
 
+def test_an_interrupt_while_the_thread_starts_cancels_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go, began, start = [], threading.Event(), threading.Thread.start
+
+    def interrupted_start(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name == "event loop":
+            assert began.wait(30)
+            raise KeyboardInterrupt
+
+    async def work() -> None:
+        try:
+            began.set()
+            await asyncio.sleep(60)
+        finally:
+            let_go.append(True)
+
+    async def cell() -> None:
+        run_to_end(work())
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted_start)
+    with pytest.raises(KeyboardInterrupt):
+        as_a_kernel(cell())
+    assert let_go == [True]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("late", [False, True])
+def test_a_thread_that_never_began_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, late: bool) -> None:
+    """Nor does the work go on if the thread begins in spite of it."""
+    never, worked = [], []
+
+    def no_start(thread: threading.Thread) -> None:
+        never.append(thread)
+        raise KeyboardInterrupt
+
+    async def work() -> None:
+        worked.append(True)
+
+    async def cell() -> None:
+        run_to_end(work())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_start)
+        with pytest.raises(KeyboardInterrupt):
+            as_a_kernel(cell())
+    if late:
+        never[0].start()
+        never[0].join(30)
+    assert (worked, [thread.is_alive() for thread in never]) == ([], [False])
+
+
 def test_loading_checking_scoring_and_running_from_within_a_loop(tmp_path: Path, servers: Servers) -> None:
     """What a notebook's cells do, with servers; the run is the one that a script would have made."""
     path = models_file(tmp_path, servers)

@@ -11,6 +11,7 @@ then raised as `KeyboardInterrupt`. A second one does not wait.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import signal
 import threading
 from collections.abc import Coroutine, Iterator
@@ -45,15 +46,18 @@ def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 def _run_in_a_thread(work: Coroutine[Any, Any, Result]) -> Result:
-    runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-    loop = runner.get_loop()
-    task = loop.create_task(work)  # made here, so that it gets this thread's context
+    loop, context = asyncio.new_event_loop(), contextvars.copy_context()
+    tasks: list[asyncio.Task[Result]] = []
     outcome: Future[Result] = Future()
 
     def work_on() -> None:
+        if not outcome.set_running_or_notify_cancel():
+            return  # given up before it began
         try:
-            with runner:
-                result = runner.run(_result(task))
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.get_loop()
+                tasks.append(loop.create_task(work, context=context))
+                result = runner.run(_result(tasks[0]))
         except BaseException as error:
             outcome.set_exception(error)
         else:
@@ -62,12 +66,16 @@ def _run_in_a_thread(work: Coroutine[Any, Any, Result]) -> Result:
     # A daemon, so that work that was given up by a second interrupt does not keep the program from ending.
     thread = threading.Thread(target=work_on, name="event loop", daemon=True)
     with _interrupts_heard():
-        thread.start()
         try:
+            thread.start()
             wait((outcome,))
         except BaseException:
+            if outcome.cancel():  # nobody has begun, nor will
+                work.close()
+                loop.close()
+                raise
             with suppress(RuntimeError):  # the loop is closed: it has ended by itself
-                loop.call_soon_threadsafe(task.cancel)
+                loop.call_soon_threadsafe(lambda: tasks[0].cancel())  # called once it runs, so there is a task
             wait((outcome,))
             raise
     thread.join()
