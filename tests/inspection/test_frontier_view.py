@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from scripted import MODEL, PRICES
 
 import trim_pomdp as tp
@@ -205,8 +206,8 @@ def test_measured_points_of_all_kinds():
     assert len(kinds) == len(fit) + 3
     run, hand, bare = view.measured[-3:]
     assert (run["label"], run["x"], run["y"]) == ("a run", fit[3].budget, fit[3].accuracy)
-    assert (hand["y_low"], hand["y_high"]) == pytest.approx((0.61 - 1.96 * 0.02, 0.61 + 1.96 * 0.02))
-    assert (hand["x_low"], hand["x_high"]) == pytest.approx((0.3 - 1.96 * 0.01, 0.3 + 1.96 * 0.01))
+    assert (hand["y_low"], hand["y_high"]) == pytest.approx(norm.interval(0.95, 0.61, 0.02), abs=1e-12)
+    assert (hand["x_low"], hand["x_high"]) == pytest.approx(norm.interval(0.95, 0.3, 0.01), abs=1e-12)
     assert bare["y_low"] is None
     with pytest.raises(InputError, match="budget is None"):
         FrontierView(frontier, [summary])

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trim_pomdp.errors import InputError
+from trim_pomdp.inspection.intervals import mean_interval
 from trim_pomdp.model.process import RoutingModel, Spending
 
 Measured = Mapping[str, Any] | Sequence[Any] | None
-_Z = 1.96  # of a 95% interval
 _FEWEST, _MOST = 2, 4
 
 
@@ -76,10 +76,9 @@ def _point(item: Any, label: str, over: Spending) -> dict[str, Any]:
 
 
 def _interval(axis: str, value: float, error: Any, label: str) -> dict[str, float | None]:
-    if error is None:
-        return {f"{axis}_low": None, f"{axis}_high": None}
-    half = _Z * _number(error, f"{label}: a standard error")
-    return {f"{axis}_low": value - half, f"{axis}_high": value + half}
+    known = None if error is None else _number(error, f"{label}: a standard error")
+    low, high = mean_interval(value, known) or (None, None)
+    return {f"{axis}_low": low, f"{axis}_high": high}
 
 
 def _number(value: Any, what: str) -> float:

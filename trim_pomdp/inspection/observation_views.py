@@ -6,7 +6,6 @@ are asked with other numbers, as the sliders of `ObservationExplorer` have them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from trim_pomdp.errors import InputError
+from trim_pomdp.inspection.intervals import share_interval
 from trim_pomdp.model.observations import ObservationModel, transferred, with_right_weights
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.plots import by_score, display_bins, score_name, shares_by_score
@@ -23,7 +23,6 @@ from trim_pomdp.presets.store import Preset
 FloatArray = NDArray[np.float64]
 Source = ObservationModel | RoutingModel | Preset
 SLIDERS = ("false_alarms", "misses", "look_right", "base_rate")
-_Z = 1.96  # of a 95% interval
 _BINS = 10
 
 
@@ -185,24 +184,12 @@ def measured_reliability(scores: FloatArray, right: NDArray[np.bool_], bins: int
     for index in np.unique(which).tolist():
         inside = which == index
         n, hits = int(inside.sum()), int(right[inside].sum())
-        low, high = wilson(hits, n)
+        interval = share_interval(hits, n)
+        assert interval is not None  # there are steps in it
+        low, high = interval
         x = float(scores[inside].mean())
         points.append({"x": x, "y": hits / n, "low": low, "high": high, "n": n})
     return points
-
-
-def wilson(hits: int, n: int, z: float = _Z) -> tuple[float, float]:
-    """Wilson's interval of a share, 95% by default.
-
-    Examples
-    --------
-    >>> [round(end, 4) for end in wilson(5, 10)]
-    [0.2366, 0.7634]
-    """
-    share = hits / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 def _reliability(edges: FloatArray, right: FloatArray, wrong: FloatArray, base_rate: float) -> Mapping[str, list[Any]]:
