@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from fake_vllm import FakeVllm, problems
 from scripted import DYNAMICS, MODEL, OBSERVATIONS, WORLD
+from scripted import recorded as recorded_solution
 from test_served_models import Servers, models_file, servers, source
 
 import trim_pomdp as tp
@@ -192,3 +193,21 @@ def test_on_a_terminal_it_is_one_line(dummy: Path, tmp_path: Path, capfd, monkey
     assert told.count("\n") == 1
     assert told.endswith("\x1b[K\n")
     assert "routing: 8 of 8 problems, " in told.split("\r")[-1]
+
+
+def test_it_tells_the_time_and_failures_of_each_job(capfd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the second job alone, however long nothing went on before and between."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    now = [100.0]
+    monkeypatch.setattr("trim_pomdp.inspection.progress.perf_counter", lambda: now[0])
+    progress, ended = tp.ProgressLine("routing"), recorded_solution().terminal
+
+    def tell(done: int, elapsed_s: float, error: str | None = None) -> str:
+        now[0] += 60.0
+        progress(done, 30, ended.model_copy(update={"elapsed_s": elapsed_s, "error": error}))
+        return capfd.readouterr().err.removeprefix("\r").removesuffix("\x1b[K")
+
+    assert tell(1, 0.4) == "routing: 1 of 30 problems, 0 s"
+    assert tell(2, 7.0, "broken") == "routing: 2 of 30 problems, 1 failed, 7 s"
+    assert tell(1, 9.0) == "routing: 1 of 30 problems, 9 s", "another job"
+    assert tell(21, 2.0) == "routing: 21 of 30 problems, 2 s", "one that goes on"

@@ -16,7 +16,8 @@ _EVERY_S = 0.2
 class ProgressLine:
     """Shows how many problems have ended, and how many failed; the `progress` of `run_live` and others.
 
-    How many were right is not shown, since short solutions end first.
+    How many were right is not shown, since short solutions end first. Time and failures are those of the job that
+    reports, since it began or went on; one line may be used for several jobs, one after the other.
 
     Parameters
     ----------
@@ -26,22 +27,22 @@ class ProgressLine:
 
     def __init__(self, title: str = "solving") -> None:
         self._title = title
-        self._began = perf_counter()
-        self._shown_at = 0.0
-        self._failed = 0
+        self._shown_at = self._elapsed_s = 0.0
+        self._done = self._failed = 0
         self._display: Any = None
 
     def __call__(self, done: int, total: int, terminal: TerminalRecord) -> None:
         """See `trim_pomdp.runtime.run.Progress`."""
-        if done == 1:
+        if done <= self._done or terminal.elapsed_s < self._elapsed_s:  # another job than before
             self._failed = 0
+        self._done, self._elapsed_s = done, terminal.elapsed_s
         self._failed += terminal.error is not None
         now = perf_counter()
         if now - self._shown_at < _EVERY_S and done < total:
             return
         self._shown_at = now
         failed = f", {self._failed} failed" if self._failed else ""
-        self._show(f"{self._title}: {done} of {total} problems{failed}, {now - self._began:.0f} s", done == total)
+        self._show(f"{self._title}: {done} of {total} problems{failed}, {terminal.elapsed_s:.0f} s", done == total)
 
     def _show(self, line: str, ended: bool) -> None:
         if _in_notebook():
