@@ -135,7 +135,7 @@ def test_simulated_money(cli_json: Any, run_cli: Any, prices: Path) -> None:
         (("policy", "--budget", 0.2, "--prompt-tokens", 23), "go with --prices FILE"),
         (("policy", "--budget", 0.2, "--prices", "NOWHERE", "--prompt-tokens", 23), "cannot be read"),
         (("policy", "--budget", 0.2, "--prices", "EMPTY", "--prompt-tokens", 23), "no prices; give tables"),
-        (("policy", "--budget", 0.2, "--prices", "P", "--reading", "NOWHERE"), "is no folder of a run"),
+        (("policy", "--budget", 0.2, "--prices", "P", "--reading", "NOWHERE"), "there is no such run"),
         (("policy", "--budget", 0.2, "--prices", "P", "--reading", ".", "--cached", 0.1), "leave out --prompt-tokens"),
         (("policy", "--budget", 0.2, "--prices", "P", "--prompt-tokens", 9, "--cached", 1.5), "share from 0 to 1"),
         (("policy", "--budget", 0.2, "--prices", "P", "--prompt-tokens", 9, "--cached", "slm=0.5"), "share from 0"),

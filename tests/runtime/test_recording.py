@@ -81,6 +81,33 @@ def test_dynamics_are_fitted_from_the_folder(recorded: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("mode", ["weak", "strong", "repair"])
+def test_a_rollout_is_read_with_what_was_asked(recorded: Path, mode: str) -> None:
+    run = tp.read_run(recorded / mode)
+    prompts = {item.id: item.prompt for item in asked()}
+    assert {name.split("@")[0] for name in run.prompts} <= set(prompts)  # a repair has the step in its name
+    assert set(run.prompts) == set(run.problems["problem"])
+    assert list(run.problems["prompt"]) == [prompts[name.split("@")[0]] for name in run.problems["problem"]]
+    order = list(run.prompts)
+    assert [order.index(name) for name in run.problems["problem"]] == list(range(COUNT))
+
+
+def test_the_folder_of_all_rollouts_names_those_in_it(recorded: Path, tmp_path: Path, cli_refused) -> None:
+    inside = r"holds no run; there are runs in repair, strong, weak"
+    with pytest.raises(tp.InputError, match=inside):
+        tp.read_run(recorded)
+    with pytest.raises(tp.InputError, match=inside):
+        tp.inspect_run(recorded)
+    cli_refused("inspect", recorded, words=(inside,))
+    cli_refused("report", recorded, "--out", tmp_path / "report.html", words=(inside,))
+    with pytest.raises(tp.InputError, match="there is no such run"):
+        tp.read_run(tmp_path / "nowhere")
+    (tmp_path / "notes.txt").write_text("notes")
+    with pytest.raises(tp.InputError, match="is no folder of a run"):
+        tp.read_run(tmp_path / "notes.txt")
+    assert tp.read_run(recorded / "weak" / "run.json").folder == recorded / "weak"
+
+
 def test_what_is_there_is_not_written_over(dummy: Path, recorded: Path, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in recorded.rglob("*.jsonl")}
     with pytest.raises(tp.InputError):

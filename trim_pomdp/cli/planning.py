@@ -320,8 +320,9 @@ def inspect(
     as_json: JsonOption = False,
 ) -> None:
     """Show what an artifact or a run holds, or what a model implies: end points, threshold rule, fit diagnostics."""
-    from trim_pomdp.cli.runs import inspect_run, run_folder
+    from trim_pomdp.cli.runs import inspect_run
     from trim_pomdp.loading import load
+    from trim_pomdp.runtime.traces import run_folder
 
     if path is not None:
         if preset or observations or dynamics:

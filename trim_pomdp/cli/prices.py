@@ -97,13 +97,10 @@ def priced(model: RoutingModel, tariff: Tariff | None) -> RoutingModel:
 
 
 def _measured(folder: Path, prices: Prices) -> Tariff:
-    from trim_pomdp.cli.runs import run_folder
     from trim_pomdp.runtime.money import run_money
+    from trim_pomdp.runtime.traces import require_run_folder
 
-    found = run_folder(folder)
-    if found is None:
-        raise InputError(f"--reading {folder}: is no folder of a run")
-    measured = run_money(found, prices)
+    measured = run_money(require_run_folder(folder), prices)
     tariff = None if measured is None else measured.tariff
     if tariff is None:
         raise InputError(f"--reading {folder}: nobody counted what its models read; give --prompt-tokens N")

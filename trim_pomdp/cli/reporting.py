@@ -20,7 +20,6 @@ from trim_pomdp.cli.prices import PricesOption, require_prices
 from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
-    from trim_pomdp.inspection.runs import RecordedRun
     from trim_pomdp.model.process import RoutingModel
     from trim_pomdp.policies import PolicyArtifact
 
@@ -46,13 +45,14 @@ def report(
 ) -> None:
     """Write one page about runs: what was planned and measured, costs, belief, and every solution step by step."""
     from trim_pomdp.inspection.report import write_report
+    from trim_pomdp.inspection.runs import read_run
 
     claim(out)
     model, chosen = _model(preset, observations, dynamics, budgets)
     known = None if prices is None else require_prices(prices)
     further = [_policy(path) for path in policies or ()]
     with progress("report", compiles=True) as tell:
-        read = _read(runs)
+        read = [read_run(path) for path in runs]
         document = write_report(
             read,
             out,
@@ -92,21 +92,6 @@ def _policy(path: Path) -> PolicyArtifact:
     from trim_pomdp.policies import PolicyArtifact
 
     return PolicyArtifact.read(path)
-
-
-def _read(paths: list[Path]) -> list[RecordedRun]:
-    from trim_pomdp.cli.runs import run_folder
-    from trim_pomdp.inspection.runs import read_run
-
-    read = []
-    for path in paths:
-        if not path.exists():
-            raise InputError(f"{path}: there is no such run")
-        folder = run_folder(path)
-        if folder is None:
-            raise InputError(f"{path}: is no folder of a run")
-        read.append(read_run(folder))
-    return read
 
 
 def _command(

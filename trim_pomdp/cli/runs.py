@@ -15,25 +15,6 @@ if TYPE_CHECKING:
     from trim_pomdp.runtime.traces import RunArtifact
 
 
-def run_folder(path: Path) -> Path | None:
-    """The folder of a run that a path names, by itself or by a file in it; None where it names another file.
-
-    Raises
-    ------
-    InputError
-        If it is a folder that holds no run; the message names runs inside of it.
-    """
-    from trim_pomdp.runtime.traces import RUN_FILE, TRACE_FILE
-
-    if not path.is_dir():
-        return path.parent if path.name in (RUN_FILE, TRACE_FILE) and path.is_file() else None
-    if not (path / RUN_FILE).is_file():
-        inside = sorted(item.parent.name for item in path.glob(f"*/{RUN_FILE}"))
-        where = f"; there are runs in {', '.join(inside)}" if inside else ""
-        raise InputError(f"{path}: is a folder without {RUN_FILE}, so it holds no run{where}")
-    return path
-
-
 def inspect_run(folder: Path, as_json: bool, prices: Path | None = None) -> None:
     """Show a run, also while it goes on; its money by its own prices, or by those of a file.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trim_pomdp.artifacts import read_json, validate
+from trim_pomdp.data.problems import read_problems
 from trim_pomdp.data.solutions import read_solution_texts
 from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
@@ -24,9 +25,10 @@ from trim_pomdp.policies import PolicyArtifact, Rule
 from trim_pomdp.runtime.live import CLASS_TABLE_FILE, POLICY_FILE, plan_from_file
 from trim_pomdp.runtime.money import PRICES_FILE, read_stored, spent
 from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord
+from trim_pomdp.runtime.rollouts import PROBLEMS_FILE
 from trim_pomdp.runtime.solutions import SOLUTIONS_FILE
 from trim_pomdp.runtime.summary import RunSummary, summarise
-from trim_pomdp.runtime.traces import RunArtifact, read_run_artifact, read_traces
+from trim_pomdp.runtime.traces import RunArtifact, read_run_artifact, read_traces, require_run_folder
 from trim_pomdp.text.format import StepFormat
 
 if TYPE_CHECKING:
@@ -53,11 +55,12 @@ class RecordedRun(Shown):
     artifact : RunArtifact
         What defines it.
     solutions : tuple of SolutionRecord
-        Those that have ended, in the order of the problems once the run has, else as they ended; narrowed by `where`.
+        Those that have ended, in the order of the problems where the folder tells it (of a routed run once it has
+        ended), else as they ended; narrowed by `where`.
     policy : PolicyArtifact or None
         What routed it; None of rollouts.
     prompts : mapping of str to str
-        What was asked, by problem; empty until the run has ended.
+        What was asked, by problem; of a routed run empty until it has ended.
     prices : Prices or None
         Its own.
     class_table : ClassTable or None
@@ -177,19 +180,22 @@ class RecordedRun(Shown):
 def read_run(folder: str | Path) -> RecordedRun:
     """Read a run, also while it goes on.
 
+    Parameters
+    ----------
+    folder : path
+        Of the run, or a rollout of one mode; or ``run.json`` or ``traces.jsonl`` in it.
+
     Raises
     ------
     InputError
-        If it holds no run, or a file of it is not right.
+        If it holds no run (the message names runs inside of it), or a file of it is not right.
     """
-    folder = Path(folder)
+    folder = require_run_folder(folder)
     artifact = read_run_artifact(folder)
     solutions = list(read_traces(folder))
-    prompts: dict[str, str] = {}
-    if (folder / SOLUTIONS_FILE).is_file():
-        prompts = {item.id: item.prompt for item in read_solution_texts(folder / SOLUTIONS_FILE)}
-        place = {problem: index for index, problem in enumerate(prompts)}
-        solutions.sort(key=lambda item: place.get(item.terminal.problem, len(place)))
+    prompts = _prompts(folder)
+    place = {problem: index for index, problem in enumerate(prompts)}
+    solutions.sort(key=lambda item: place.get(item.terminal.problem, len(place)))
     table, prices = folder / CLASS_TABLE_FILE, folder / PRICES_FILE
     return RecordedRun(
         folder=folder,
@@ -200,6 +206,15 @@ def read_run(folder: str | Path) -> RecordedRun:
         prices=read_stored(prices) if prices.is_file() else None,
         class_table=validate(ClassTable, read_json(table), source=str(table)) if table.is_file() else None,
     )
+
+
+def _prompts(folder: Path) -> dict[str, str]:
+    """What was asked, in the order of the problems; a routed run tells it once it has ended, a rollout always."""
+    if (path := folder / SOLUTIONS_FILE).is_file():
+        return {item.id: item.prompt for item in read_solution_texts(path)}
+    if (path := folder / PROBLEMS_FILE).is_file():
+        return {item.id: item.prompt for item in read_problems(path)}
+    return {}
 
 
 def inspect_run(folder: str | Path, which: str | Callable[[SolutionRecord], bool] | None = None) -> RunFrames:

@@ -229,6 +229,40 @@ def _solutions(stream: BinaryIO, path: Path) -> Iterator[tuple[SolutionRecord, i
         decisions = []
 
 
+def run_folder(path: str | Path) -> Path | None:
+    """The folder of a run that a path names, itself or by a file in it; None where it names another file, or nothing.
+
+    Raises
+    ------
+    InputError
+        If it is a folder that holds no run; the message names runs inside of it.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path.parent if path.name in (RUN_FILE, TRACE_FILE) and path.is_file() else None
+    if not (path / RUN_FILE).is_file():
+        inside = sorted(item.parent.name for item in path.glob(f"*/{RUN_FILE}"))
+        where = f"; there are runs in {', '.join(inside)}" if inside else ""
+        raise InputError(f"{path}: is a folder without {RUN_FILE}, so it holds no run{where}")
+    return path
+
+
+def require_run_folder(path: str | Path) -> Path:
+    """The folder of a run, as `run_folder` finds it.
+
+    Raises
+    ------
+    InputError
+        If there is no run.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: there is no such run")
+    if (folder := run_folder(path)) is None:
+        raise InputError(f"{path}: is no folder of a run")
+    return folder
+
+
 def check_folder(folder: Path, *, resume: bool) -> None:
     """Refuse, before long work, a folder that a run would not be written to.
 
