@@ -117,9 +117,55 @@ def test_what_is_there_is_not_written_over(dummy: Path, recorded: Path, tmp_path
         tp.read_rollouts(tmp_path)
     blind = tmp_path / "models.toml"
     blind.write_text('[weak]\nbackend = "transformers"\nmodel = "a"\n[strong]\nbackend = "transformers"\nmodel = "b"\n')
-    with pytest.raises(tp.InputError, match="labels exist only"):
+    with pytest.raises(tp.InputError, match="exist only where true classes are known"):
         tp.record_rollouts(asked(2), tp.model_source(str(blind)), tmp_path / "labels", labels=True)
     assert not (tmp_path / "labels").exists()
+
+
+@pytest.fixture
+def no_prm(dummy: Path) -> Path:
+    """The same models without the third."""
+    path = dummy.with_name("no-prm.toml")
+    text = dummy.read_text()
+    path.write_text(text[: text.index("[prm]")] + text[text.index("[limits]") :])
+    return path
+
+
+def test_without_a_prm_rollouts_have_no_scores(no_prm: Path, tmp_path: Path) -> None:
+    source = tp.model_source(str(no_prm))
+    with pytest.raises(tp.InputError, match=r"no table \[prm\]"):
+        tp.record_rollouts(asked(), source, tmp_path / "rollouts")
+    assert not (tmp_path / "rollouts").exists()
+    summaries = tp.record_rollouts(asked(), source, tmp_path / "rollouts", scores=False)
+    assert summaries["weak"].tokens["scored"] == 0
+    weak = tp.read_weak_rollouts(tmp_path / "rollouts" / "weak" / "weak.jsonl")
+    assert [item.scores for item in weak] == [None] * COUNT
+    assert all(set(item.features) == {"logprob_min", "logprob_mean"} for item in weak)
+    assert len(tp.read_repair_rollouts(tmp_path / "rollouts" / "repair" / "repair.jsonl")) == COUNT
+
+
+def test_the_verb_records_all_modes_without_a_prm(no_prm: Path, tmp_path: Path, run_cli, cli_refused) -> None:
+    (tmp_path / "problems.jsonl").write_text(problems_text(asked()))
+    models = ("rollout", "--mode", "all", "--models", no_prm, "--problems", tmp_path / "problems.jsonl")
+    cli_refused(*models, "--out", tmp_path / "verb", words=("no table [prm]",))
+    assert not (tmp_path / "verb").exists()
+    code, told, errors = run_cli(*models, "--no-scores", "--repairs", 7, "--out", tmp_path / "verb")
+    assert code == 0, errors
+    assert [line.split("/: ")[0] for line in told.splitlines() if line.startswith("wrote ")] == [
+        f"wrote {tmp_path / 'verb' / mode}" for mode in ("weak", "strong", "repair")
+    ]
+    tp.record_rollouts(asked(), tp.model_source(str(no_prm)), tmp_path / "python", scores=False, repairs=7)
+    for name in ("weak", "strong", "repair"):
+        mine, verbs = ((tmp_path / by / name / f"{name}.jsonl").read_text() for by in ("python", "verb"))
+        assert sorted(mine.splitlines()) == sorted(verbs.splitlines())
+        assert len(mine.splitlines()) == (7 if name == "repair" else COUNT)
+
+
+@pytest.mark.parametrize("repairs", [0, -3])
+def test_how_many_repairs_is_checked_before_anything_is_run(dummy: Path, tmp_path: Path, repairs: int) -> None:
+    with pytest.raises(tp.InputError, match=f"repairs is {repairs}; expected"):
+        tp.record_rollouts(asked(), tp.model_source(str(dummy)), tmp_path / "rollouts", repairs=repairs)
+    assert not (tmp_path / "rollouts").exists()
 
 
 def test_rollouts_go_on(dummy: Path, recorded: Path, tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ from trim_pomdp.cli.routing import show_pace
 from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
-    from trim_pomdp.runtime.recording import Mode
+    from trim_pomdp.runtime.recording import Mode, RolloutJob
+    from trim_pomdp.runtime.shards import Shard
     from trim_pomdp.runtime.summary import RunSummary
 
 
@@ -58,51 +59,55 @@ def rollout(
 ) -> None:
     """Record solutions of the weak or strong model alone, or weak steps that the strong model redoes."""
     from trim_pomdp.lab.source import model_source
-    from trim_pomdp.runtime.recording import MODES, repair_job, solo_job
-    from trim_pomdp.runtime.summary import require_success
+    from trim_pomdp.runtime.recording import MODES, repair_job, require_truth, rollout_jobs, solo_job
     from trim_pomdp.runtime.traces import check_folder
 
-    if mode == _ALL:
-        _check_all(weak, shard, as_json)
-        for item in MODES:
-            alone = {"resume": resume and (out / item).exists(), "in_flight": in_flight, "threads": threads}
-            options: dict[str, Any] = {"labels": labels, "seed": seed, "models": models, **alone}
-            if item == "repair":
-                rollout(item, out / item, weak=out / "weak", repairs=repairs, **options)
-            else:
-                given: dict[str, Any] = {"family": family, "problems": problems, "layout": layout}
-                rollout(item, out / item, no_scores=no_scores and item == "weak", **given, **options)
-        say(f"next: trim-pomdp fit-dynamics --rollouts {out} --observations FILE|PRESET --out dynamics.json")
-        return
     chosen = next((item for item in MODES if item == mode), None)
-    if chosen is None:
+    if chosen is not None:
+        _check_options(chosen, weak, repairs, no_scores, problems, family)
+    elif mode == _ALL:
+        _check_all(weak, shard, as_json)
+    else:
         raise InputError(f"unknown mode {mode!r}; there are {', '.join((*MODES, _ALL))}")
-    _check_options(chosen, weak, repairs, no_scores, problems, family)
     if layout is not None and problems is None:
         raise InputError("--layout is of a --problems file, and none is given")
     part = read_shard(shard)
-    check_folder(out, resume=resume)
+    if chosen is not None:
+        check_folder(out, resume=resume)
     source = model_source(models)
-    if labels and source.oracle is None:
-        raise InputError("--labels exist only where true classes are known, which is the lab")
+    require_truth(source, labels=labels)
+    asked, lab_family = [], None  # repairs have those of the weak rollout
+    if chosen != "repair":
+        lab_family = read_family(models, family)
+        asked = lab_or_file_problems(lab_family, problems, "fit", seed, layout)
+    how: dict[str, Any] = {"labels": labels, "resume": resume, "in_flight": in_flight, "shard": part}
+    if chosen is None:
+        options: dict[str, Any] = {"scores": not no_scores, "repairs": repairs, "family": lab_family, "seed": seed}
+        jobs = rollout_jobs(asked, source, out, resume=resume, **options)
+        use_threads(models, threads)
+        for job in jobs:
+            _show(job.mode, *_record(job, out / job.mode, **how), out / job.mode)
+        say(f"next: trim-pomdp fit-dynamics --rollouts {out} --observations FILE|PRESET --out dynamics.json")
+        return
     if chosen == "repair":
         assert weak is not None  # options are checked
         job = repair_job(weak, source, n=repairs, seed=seed)
     else:
-        lab_family = read_family(models, family)
-        asked = lab_or_file_problems(lab_family, problems, "fit", seed, layout)
         scores = chosen == "weak" and not no_scores
         job = solo_job(chosen, asked, source, family=lab_family, seed=seed, scores=scores)
     use_threads(models, threads)
-    total = len(job.problems if part is None else part.of(job.problems))
-    with resumable(), solving_bar(f"{chosen} rollout", total) as tell:
-        summary = job.run(out, resume=resume, in_flight=in_flight, progress=tell, shard=part)
-    require_success(summary, out)
-    files = job.write(out, labels=labels)
+    summary, files = _record(job, out, **how)
     if as_json:
         emit_json(_document(chosen, summary, files))
         return
     _show(chosen, summary, files, out)
+
+
+def _record(job: RolloutJob, out: Path, *, shard: Shard | None, **options: Any) -> tuple[RunSummary, list[str]]:
+    """Record a rollout, with a bar."""
+    total = len(job.problems if shard is None else shard.of(job.problems))
+    with resumable(), solving_bar(f"{job.mode} rollout", total) as tell:
+        return job.record(out, progress=tell, shard=shard, **options)
 
 
 _ALL = "all"

@@ -6,7 +6,7 @@ Each is a run with traces in a folder of its own, and files beside them that dyn
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,6 +15,7 @@ from trim_pomdp.artifacts import Record
 from trim_pomdp.data.problems import Problem, problems_text, read_problems
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies import StrategyRule
+from trim_pomdp.policies.base import Role
 from trim_pomdp.runtime import rollouts
 from trim_pomdp.runtime.attempt import Attempt, Caps
 from trim_pomdp.runtime.live import require_answers
@@ -53,17 +54,34 @@ class RolloutJob:
     config: dict[str, Any]
     repairs: Mapping[str, Repair] = field(default_factory=dict)
 
-    def run(self, out: Path, **options: Any) -> RunSummary:
-        """Run it; options are those of `trim_pomdp.runtime.run.run`."""
+    @property
+    def roles(self) -> frozenset[Role]:
+        """The models that are asked."""
+        return roles_asked(self.routing.policy, self.routing.caps, record_scores=self.routing.record_scores)
+
+    def record(self, out: Path, *, labels: bool = False, **options: Any) -> tuple[RunSummary, list[str]]:
+        """Run it and write its files, whose names are returned too; options are those of `trim_pomdp.runtime.run.run`.
+
+        Raises
+        ------
+        InputError
+            If the source lacks a model, or the folder is not fit.
+        TrimError
+            If every problem failed.
+        """
+        summary = self._run(out, **options)
+        require_success(summary, out)
+        return summary, self._write(out, labels=labels)
+
+    def _run(self, out: Path, **options: Any) -> RunSummary:
+        self.source.require(self.roles)
         routing = self.routing
-        roles = roles_asked(routing.policy, routing.caps, record_scores=routing.record_scores)
-        self.source.require(roles)
         return run(
             self.problems,
             self._start,
-            self.source.load(roles).models,
+            self.source.load(self.roles).models,
             out,
-            config={**routing.config, "mode": self.mode, "models": self.source.config(roles), **self.config},
+            config={**routing.config, "mode": self.mode, "models": self.source.config(self.roles), **self.config},
             files={PROBLEMS_FILE: problems_text(self.problems)},
             **options,
         )
@@ -72,8 +90,8 @@ class RolloutJob:
         repair = self.repairs.get(problem.id)
         return self.routing.start(problem, repair.prefix if repair else ())
 
-    def write(self, out: Path, *, labels: bool = False) -> list[str]:
-        """Write the files of the rollout from its traces; returns their names."""
+    def _write(self, out: Path, *, labels: bool) -> list[str]:
+        """Write the files of the rollout from its traces."""
         files = self._files(usable(read_traces(out)), labels)
         return [write_records(out / name, records).name for name, records in files.items()]
 
@@ -100,6 +118,7 @@ def record_rollouts(
     source: ModelSource,
     folder: str | Path,
     *,
+    scores: bool = True,
     repairs: int | None = None,
     labels: bool = False,
     family: str | None = None,
@@ -117,8 +136,10 @@ def record_rollouts(
     source : ModelSource
     folder : path
         Gets a folder a mode; `trim_pomdp.runtime.recorded.read_rollouts` reads it.
+    scores : bool
+        Have the PRM score every weak step; False where there is none, and plans judge steps by log-probabilities alone.
     repairs : int or None
-        How many weak steps to redo; one a solution by default.
+        How many weak steps to redo, 1 or more; one a solution by default.
     labels : bool
         Write true classes too, where they are known.
     family : str or None
@@ -135,26 +156,63 @@ def record_rollouts(
     Raises
     ------
     InputError
-        If a problem has no answer, the source lacks a model, or the folder is not fit.
+        If a problem has no answer, the source lacks a model, `repairs` is below 1, or the folder is not fit.
     TrimError
         If every problem failed.
     """
     out = Path(folder)
-    if labels and source.oracle is None:
-        raise InputError("labels exist only where true classes are known, which is the lab")
+    require_truth(source, labels=labels)
     summaries: dict[Mode, RunSummary] = {}
-    for mode in MODES:
-        check_folder(out / mode, resume=resume and (out / mode).exists())
-    for mode in MODES:
-        if mode == "repair":
-            job = repair_job(out / "weak", source, n=repairs, seed=seed)
-        else:
-            job = solo_job(mode, problems, source, family=family, seed=seed, scores=mode == "weak")
-        on = resume and (out / mode).exists()
-        summaries[mode] = job.run(out / mode, resume=on, in_flight=in_flight, progress=progress)
-        require_success(summaries[mode], out / mode)
-        job.write(out / mode, labels=labels)
+    asked: dict[str, Any] = {"scores": scores, "repairs": repairs, "family": family, "seed": seed}
+    told: dict[str, Any] = {"labels": labels, "in_flight": in_flight, "progress": progress}
+    for job in rollout_jobs(problems, source, out, resume=resume, **asked):
+        summaries[job.mode], _ = job.record(out / job.mode, resume=resume, **told)
     return summaries
+
+
+def rollout_jobs(
+    problems: Sequence[Problem],
+    source: ModelSource,
+    folder: Path,
+    *,
+    scores: bool = True,
+    repairs: int | None = None,
+    family: str | None = None,
+    seed: int = 0,
+    resume: bool = False,
+) -> Iterator[RolloutJob]:
+    """The jobs of `record_rollouts`; each is to be recorded, in a folder of its mode, before the next one is asked for.
+
+    Raises
+    ------
+    InputError
+        As `record_rollouts`, and at once, before anything is run.
+    """
+    _require_repairs(repairs)
+    for mode in MODES:
+        check_folder(folder / mode, resume=resume)
+    solos = (
+        solo_job("weak", problems, source, family=family, seed=seed, scores=scores),
+        solo_job("strong", problems, source, family=family, seed=seed),
+    )
+    source.require(solos[0].roles | solos[1].roles)
+
+    def jobs() -> Iterator[RolloutJob]:
+        yield from solos
+        yield repair_job(folder / "weak", source, n=repairs, seed=seed)
+
+    return jobs()
+
+
+def require_truth(source: ModelSource, *, labels: bool) -> None:
+    """Raise `InputError` if true classes are wanted where nobody knows them."""
+    if labels and source.oracle is None:
+        raise InputError("labels (--labels) exist only where true classes are known, which is the lab")
+
+
+def _require_repairs(n: int | None) -> None:
+    if n is not None and n < 1:
+        raise InputError(f"repairs is {n}; expected how many weak steps to redo, 1 or more, or None for one a solution")
 
 
 def solo_job(
@@ -197,8 +255,10 @@ def repair_job(folder: Path, source: ModelSource, *, n: int | None = None, seed:
     Raises
     ------
     InputError
-        If the folder holds no weak rollout, a shard of one, one that is not finished, or one of other models.
+        If the folder holds no weak rollout, a shard of one, one that is not finished, or one of other models; or `n` is
+        below 1, or more than there are steps.
     """
+    _require_repairs(n)
     weak = read_run_artifact(folder)
     if (shard := Shard.of_config(weak.config)) is not None:
         raise InputError(f"{folder}: is shard {shard} of a rollout; join its shards first (trim-pomdp merge)")
@@ -215,7 +275,7 @@ def repair_job(folder: Path, source: ModelSource, *, n: int | None = None, seed:
     solutions = usable(ended)
     if not solutions:
         raise InputError(f"{folder}: every problem failed, so there is no step to redo")
-    chosen = choose_repairs(solutions, n or len(solutions), seed)
+    chosen = choose_repairs(solutions, len(solutions) if n is None else n, seed)
     asked = [item.problem(problems[item.weak.terminal.problem]) for item in chosen]
     job = solo_job("strong", asked, source, family=weak.config.get("family"), seed=seed)
     return RolloutJob(
