@@ -179,6 +179,19 @@ def test_inspect_tells_what_a_run_cost(cli_json: Any, run_cli: Any, prices: Path
     assert cli_json("inspect", write_run(tmp_path / "bare", priced=False))["money"] is None
 
 
+def test_a_run_whose_prices_lack_a_model_is_shown_without_money(
+    cli_json: Any, run_cli: Any, cli_refused: Any, prices: Path, tmp_path: Path
+) -> None:
+    folder = write_run(tmp_path / "run", priced=True)
+    (folder / "prices.json").write_text(PRICES.model_copy(update={"prm": None}).model_dump_json())
+    code, told, said = run_cli("inspect", folder)
+    assert (code, "PRM: reading" in told) == (0, False)
+    assert said.endswith("prices.json: no money is told, since there is no [prm.price]\n")
+    assert cli_json("inspect", folder, "--prices", prices)["money"]["measured"]["total"] > 0
+    prices.write_text(TEXT.split("[prm.price]")[0])
+    cli_refused("inspect", folder, "--prices", prices, words=("no price of the prm model",))
+
+
 def test_a_run_tells_how_long_prompts_are(cli_json: Any, prices: Path, tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", priced=False)
     options = ("--preset", PRESET, "--budget", 0.2, "--prices", prices)

@@ -339,6 +339,20 @@ def test_what_cannot_be_reported(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "r.html").exists()
 
 
+def test_a_run_whose_prices_lack_a_model_is_told_without_money(folder: Path, tmp_path: Path) -> None:
+    no_prm = PRICES.model_copy(update={"prm": None})
+    short = made(tmp_path / "short", n=10, prices=no_prm)
+    document = report_document([short, short])
+    assert document["runs"][0]["money"] is None
+    assert document["runs"][0]["unpriced"] == ["prm"]
+    write_report([short], tmp_path / "r.html")
+    assert "No money: the run kept no price of prm. Give" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    write_report([short, folder], tmp_path / "two.html")
+    assert "No money: the run kept no price of prm; give" in (tmp_path / "two.html").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="no price of the prm model"):
+        write_report([short], tmp_path / "no.html", prices=no_prm)
+
+
 # The verb -------------------------------------------------------------------------------------------------------
 
 

@@ -136,6 +136,28 @@ def test_money_where_prices_are_known() -> None:
         found.inspect("p")
 
 
+def test_no_money_where_a_price_is_missing_and_all_else_stands() -> None:
+    tokens = recorded().terminal.tokens
+    assert tokens.scored
+    no_prm = PRICES.model_copy(update={"prm": None})
+    found = RecordedRun(Path("r"), RunArtifact.of({}), (recorded(),), prices=no_prm)
+    whole = RecordedRun(Path("r"), RunArtifact.of({}), (recorded(),), prices=PRICES)
+    assert list(found.problems["money"]) == [None]
+    assert list(found.problems["strong_tokens"]) == list(whole.problems["strong_tokens"])
+    assert found.unpriced == ("prm",)
+    assert "no price of prm" in repr(found)
+    assert "no price of" not in repr(whole)
+    assert [item.terminal.problem for item in found.where("most expensive").solutions] == ["p"]
+    spending = spending_by_class(found)  # of strong tokens, whose price is known
+    assert spending == spending_by_class(whole)
+    assert {item.money is None for item in spending.classes} == {False}
+    no_strong = PRICES.model_copy(update={"strong": None})
+    bare = RecordedRun(Path("r"), RunArtifact.of({}), (recorded(),), prices=no_strong)
+    assert [item.money for item in spending_by_class(bare).classes] == [None] * 3
+    with pytest.raises(InputError, match="no price of the strong model"):
+        spending_by_class(found, no_strong)
+
+
 def test_a_run_without_truth_spends_by_belief(tmp_path: Path) -> None:
     found = made(tmp_path / "run", alpha_rule(), truth=False, n=30)
     spending = spending_by_class(found)

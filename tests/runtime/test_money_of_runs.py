@@ -121,6 +121,13 @@ def test_prices_stand_in_models_files_and_define_no_run(tmp_path: Path) -> None:
     assert "price" not in model_config(plain, ["weak"], tmp_path)["weak"], "the hash of earlier runs is as it was"
 
 
+def test_counted_tokens_name_the_models() -> None:
+    assert TokenCounts().roles == frozenset()
+    assert TokenCounts(weak_discarded=1, scored=3).roles == {"weak", "prm"}
+    assert TokenCounts(strong_ahead_read=1).roles == {"strong"}
+    assert recorded().terminal.tokens.roles == {"weak", "strong", "prm"}
+
+
 def test_a_wrong_price_in_a_models_file_names_its_key(tmp_path: Path) -> None:
     path = tmp_path / "models.toml"
     path.write_text(MODELS.replace("output = 2", "outptu = 2"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from fake_vllm import FakeVllm, problems
-from scripted import DYNAMICS, MODEL, OBSERVATIONS, WORLD
+from scripted import DYNAMICS, MODEL, OBSERVATIONS, PRICES, WORLD
 from scripted import recorded as recorded_solution
 from test_served_models import Servers, models_file, servers, source
 
@@ -12,6 +12,7 @@ import trim_pomdp as tp
 from trim_pomdp.data.problems import problems_text
 from trim_pomdp.runtime.backends.dummy import dummy_problems
 from trim_pomdp.runtime.rollouts import ROLLOUT_FILES
+from trim_pomdp.runtime.sources import FileSource
 
 __all__ = ["servers"]
 
@@ -238,6 +239,23 @@ def test_the_outcome_is_what_the_verb_shows(dummy: Path, tmp_path: Path, cli_jso
     assert "planned accuracy 0." in shown
     html = tp.Outcome.of(summary, tp.ThresholdRule(threshold=0.5))._repr_html_()
     assert "<td>–</td>" in html, "nothing was planned of a bare rule"
+
+
+def test_a_run_wants_prices_of_all_models_that_it_asks(
+    dummy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before any of them is loaded; not of those that it does not ask."""
+    source, no_prm = tp.model_source(str(dummy)), PRICES.model_copy(update={"prm": None})
+    with monkeypatch.context() as patch:
+        patch.setattr(FileSource, "load", lambda *_: pytest.fail("a model is loaded"))
+        with pytest.raises(tp.InputError, match=r"no price of the prm model; give a table \[prm\.price\]"):
+            tp.run_live(tp.ThresholdRule(threshold=0.5), asked(4), source, tmp_path / "run", prices=no_prm)
+    assert not (tmp_path / "run").exists()
+    rule = tp.StrategyRule(strategy="random", probability=0.5)
+    tp.run_live(rule, asked(4), source, tmp_path / "run", prices=no_prm)
+    run = tp.read_run(tmp_path / "run")
+    assert run.unpriced == ()
+    assert all(money > 0.0 for money in run.problems["money"])
 
 
 # Progress ------------------------------------------------------------------------------------------------------

@@ -174,17 +174,27 @@ def read_run_prices(prices: Path | None, source: ModelSource, roles: Collection[
 
     if prices is not None:
         known = require_prices(prices)
-        for role in sorted(roles):
-            known.of(role)
+        known.require(roles)
         return known
     if not isinstance(source, FileSource) or source.file.prices is None:
         return None
-    absent = [role for role in sorted(roles) if getattr(source.file.prices, role) is None]
-    if absent:
+    return _if_whole(source.file.prices, source.path, roles)
+
+
+def read_stored_prices(folder: Path, roles: Collection[Role]) -> Prices | None:
+    """Prices that a run keeps; None where there are none, or not of all models that were asked, which is said."""
+    from trim_pomdp.runtime.money import PRICES_FILE, read_stored
+
+    path = folder / PRICES_FILE
+    return _if_whole(read_stored(path), path, roles) if path.exists() else None
+
+
+def _if_whole(prices: Prices, path: Path, roles: Collection[Role]) -> Prices | None:
+    if absent := prices.absent(roles):
         tables = ", ".join(f"[{role}.price]" for role in absent)
-        warn(f"{source.path}: no money is told, since there is no {tables}")
+        warn(f"{path}: no money is told, since there is no {tables}")
         return None
-    return source.file.prices
+    return prices
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,10 @@ def inspect_run(folder: Path, as_json: bool, prices: Path | None = None) -> None
     InputError
         If a file of it is not right, or no problem has ended yet.
     """
-    from trim_pomdp.cli.prices import money_of_run, require_prices
+    from trim_pomdp.cli.prices import money_of_run, read_stored_prices, require_prices
     from trim_pomdp.cli.routing import show_result
     from trim_pomdp.runtime.live import result_document
+    from trim_pomdp.runtime.records import TokenCounts
     from trim_pomdp.runtime.summary import summarise
     from trim_pomdp.runtime.traces import read_run_artifact, read_traces
 
@@ -35,8 +36,9 @@ def inspect_run(folder: Path, as_json: bool, prices: Path | None = None) -> None
     summary = summarise((solution.terminal for solution in read_traces(folder)), unit)
     if summary.problems == 0:
         raise InputError(f"{folder}: no problem has ended yet")
-    known = None if prices is None else require_prices(prices)
-    money = money_of_run(folder, known, None if plan is None else plan.artifact, None)
+    asked = TokenCounts(**summary.tokens).roles
+    known = read_stored_prices(folder, asked) if prices is None else require_prices(prices)
+    money = None if known is None else money_of_run(folder, known, None if plan is None else plan.artifact, None)
     if as_json:
         compared = {} if plan is None else result_document(summary, plan)
         document = {**asdict(summary), **compared, "money": None if money is None else money.document}

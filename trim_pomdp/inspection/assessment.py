@@ -14,7 +14,7 @@ from trim_pomdp.inspection.intervals import share_interval
 from trim_pomdp.inspection.runs import RecordedRun
 from trim_pomdp.model.prices import Prices
 from trim_pomdp.runtime.money import spent
-from trim_pomdp.runtime.records import DecisionRecord
+from trim_pomdp.runtime.records import DecisionRecord, TokenCounts
 
 CLASS_NAMES = ("S0 right", "S1 derailed", "S2 first error")
 _BINS = 10
@@ -138,7 +138,7 @@ class ClassSpending:
         Weak steps, and those among them that the strong model wrote again.
     strong_tokens : float
     money : float or None
-        Of these strong steps, writing and reading; None without prices.
+        Of these strong steps, writing and reading; None without a price of the strong model.
     """
 
     steps: float
@@ -174,8 +174,14 @@ def spending_by_class(run: RecordedRun, prices: Prices | None = None) -> Spendin
     run : RecordedRun
     prices : Prices or None
         In place of the run's own.
+
+    Raises
+    ------
+    InputError
+        If prices are given, but none of the strong model, which was asked.
     """
-    prices = prices or run.prices
+    own = None if run.prices is None or run.prices.strong is None else run.prices
+    prices = own if prices is None else prices
     decisions = [item for record in run.solutions for item in record.decisions]
     by_truth = any(item.weak is not None and item.weak.true_class is not None for item in decisions)
     sums, undecided = np.zeros((4, 3)), 0
@@ -203,8 +209,9 @@ def _weights(item: DecisionRecord, *, by_truth: bool) -> Sequence[float] | None:
 
 
 def _strong_money(item: DecisionRecord, prices: Prices) -> float:
-    money = spent(item.tokens, prices)
-    return money.strong + money.strong_read
+    tokens = item.tokens
+    counts = TokenCounts(strong=tokens.strong, strong_read=tokens.strong_read, strong_cached=tokens.strong_cached)
+    return spent(counts, prices).total
 
 
 StepOutcome = Literal["kept", "regenerated", "capped", "alone", "failed"]

@@ -192,7 +192,7 @@ def run_document(
     assert run.policy is not None
     plan = plan_from_file(run.policy, None)
     summary = run.summary
-    known = prices or run.prices
+    known = prices or run.known_prices
     money = None if known is None else money_of_solutions(run.solutions, known)
     judged = Judged.of(run.solutions)
     ends = intervals(summary, judged)
@@ -216,10 +216,11 @@ def run_document(
         "pace": pace_in_words(summary),
         "tokens": token_rows(summary),
         "money": money_document(money, plan.artifact),
+        "unpriced": [] if prices else list(run.unpriced),
         "by_step": steps,
         "has_capped": any(row["capped"] for row in steps),
         "has_alone": any(row["alone"] for row in steps),
-        "spending": _spending(run, known),
+        "spending": _spending(run, prices),
         "by_outcome": tokens_by_outcome(run.solutions),
         "calibration": calibrated,
         "no_calibration": _why_not_calibrated(run),
@@ -396,7 +397,7 @@ _COMPARED = {
 
 def _pair(runs: Sequence[RecordedRun], prices: Prices | None, second: int) -> dict[str, Any]:
     """A run beside the first one; money where both have the same prices."""
-    known = [prices or run.prices for run in (runs[0], runs[second])]
+    known = [prices or run.known_prices for run in (runs[0], runs[second])]
     found = compare_runs(
         (item.terminal for item in runs[0].solutions),
         (item.terminal for item in runs[second].solutions),

@@ -20,7 +20,7 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.frames import frame
 from trim_pomdp.inspection.solutions import Inspection, inspect_solution
 from trim_pomdp.model.observations import ClassTable
-from trim_pomdp.model.prices import Prices
+from trim_pomdp.model.prices import Prices, Role
 from trim_pomdp.policies import PolicyArtifact, Rule
 from trim_pomdp.runtime.live import CLASS_TABLE_FILE, POLICY_FILE, plan_from_file
 from trim_pomdp.runtime.money import PRICES_FILE, read_stored, spent
@@ -62,7 +62,7 @@ class RecordedRun(Shown):
     prompts : mapping of str to str
         What was asked, by problem; of a routed run empty until it has ended.
     prices : Prices or None
-        Its own.
+        Its own; where one is missing of a model that was asked (`unpriced`), no money is told.
     class_table : ClassTable or None
         For policies that look at (min, current).
     """
@@ -86,6 +86,7 @@ class RecordedRun(Shown):
             "budget": summary.budget,
             "failed": summary.failed,
             "policy": None if self.policy is None else self.policy.policy.form,
+            "no price of": ", ".join(self.unpriced) or None,
         }
 
     @property
@@ -103,6 +104,17 @@ class RecordedRun(Shown):
         """Totals of the solutions that are here."""
         unit = None if self.policy is None else plan_from_file(self.policy, None).strong_only_tokens
         return summarise((item.terminal for item in self.solutions), unit)
+
+    @cached_property
+    def unpriced(self) -> tuple[Role, ...]:
+        """Models that were asked and have no price, where the run has prices."""
+        asked = frozenset[Role]().union(*(item.terminal.tokens.roles for item in self.solutions))
+        return () if self.prices is None else self.prices.absent(asked)
+
+    @property
+    def known_prices(self) -> Prices | None:
+        """Its own, of all models that were asked; None where one is missing."""
+        return None if self.unpriced else self.prices
 
     def solution(self, problem: str) -> SolutionRecord:
         """The solution of a problem.
@@ -249,7 +261,7 @@ def _missed_errors(run: RecordedRun) -> Iterable[SolutionRecord]:
 
 
 def _most_expensive(run: RecordedRun) -> Iterable[SolutionRecord]:
-    amounts = {item.terminal.problem: expense(item, run.prices) for item in run.solutions}
+    amounts = {item.terminal.problem: expense(item, run.known_prices) for item in run.solutions}
     count = max(round(_EXPENSIVE * len(amounts)), 1)
     least = sorted(amounts.values(), reverse=True)[:count][-1:] or [0.0]
     return (item for item in run.solutions if 0.0 < amounts[item.terminal.problem] >= least[0])
@@ -367,7 +379,7 @@ def _problem_row(record: SolutionRecord, run: RecordedRun) -> tuple[Any, ...]:
         tokens.strong,
         tokens.weak_kept + tokens.weak_discarded,
         tokens.scored,
-        None if run.prices is None else spent(tokens, run.prices).total,
+        None if run.known_prices is None else spent(tokens, run.known_prices).total,
         sum(map(is_missed_error, record.decisions)),
         sum(map(is_lost_cause, record.decisions)),
         any(item.capped for item in record.decisions),

@@ -18,7 +18,7 @@ is P(right): money of a step then is a table (`StepCosts`), and the plan is opti
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -95,6 +95,15 @@ class Prices(Record):
         if (price := prices[role]) is None:
             raise InputError(f"no price of the {role} model; give a table [{role}.price] with input, output and cached")
         return price
+
+    def absent(self, roles: Collection[Role]) -> tuple[Role, ...]:
+        """Those of some models that have no price."""
+        return tuple(role for role in ROLES if role in roles and getattr(self, role) is None)
+
+    def require(self, roles: Collection[Role]) -> None:
+        """Raise `InputError` unless these models have prices."""
+        for role in self.absent(roles):
+            self.of(role)
 
 
 def read_prices(path: str | Path) -> Prices | None:

@@ -163,12 +163,14 @@ def run_live(
     record_scores : bool
         Have every step scored, whether the policy needs it or not.
     prices : Prices or None
-        Kept in the folder, where `trim_pomdp.runtime.money.run_money` finds them; no part of what defines the run.
+        Kept in the folder, where `trim_pomdp.runtime.money.run_money` finds them; no part of what defines the run. Of
+        every model that can be asked.
 
     Raises
     ------
     InputError
-        If a model is wanted that the source does not have, or truth that nobody knows, or the folder is not fit.
+        If a model is wanted that the source does not have, or that has no price where there are prices, or truth that
+        nobody knows, or the folder is not fit.
 
     See Also
     --------
@@ -188,6 +190,8 @@ def run_live(
     )
     roles = roles_asked(rule, source.caps, record_scores=record_scores)
     source.require(roles)
+    if prices is not None:
+        prices.require(roles)
     files = {POLICY_FILE: plan.artifact.model_dump_json(indent=1) + "\n"}
     if plan.class_table is not None and _looks_at_table(rule):
         files[CLASS_TABLE_FILE] = plan.class_table.model_dump_json(indent=1) + "\n"

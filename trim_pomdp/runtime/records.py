@@ -127,6 +127,13 @@ class TokenCounts(Record):
     strong_ahead_read: NonNegativeInt = 0
     strong_ahead_cached: NonNegativeInt = 0
 
+    @property
+    def roles(self) -> frozenset[Role]:
+        """The models that read or wrote any of them."""
+        names: dict[Role, str] = {"weak": "weak", "strong": "strong", "prm": "scored"}
+        counted = [name for name, count in self.__dict__.items() if count]
+        return frozenset(role for role, name in names.items() if any(item.startswith(name) for item in counted))
+
     @classmethod
     def total(cls, counts: Iterable[TokenCounts]) -> TokenCounts:
         """Sum of many, validated once: every step of a run goes through here."""
