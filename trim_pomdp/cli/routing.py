@@ -158,7 +158,7 @@ def _model(
 
 def _looks_at_bare_scores(given: Rule | PolicyArtifact) -> bool:
     """Whether a policy decides on the PRM score as it is."""
-    from trim_pomdp.planning.evaluation import rule_of
+    from trim_pomdp.policies import rule_of
 
     return rule_of(given).judges_prm_scores
 
