@@ -6,14 +6,14 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from fake_vllm import FakeVllm
-from pages import PAGES, ROOT, Session, blocks
+from pages import PAGES, ROOT, Block, Session, blocks
 
 from trim_pomdp.data.problems import Problem, problems_text
 from trim_pomdp.presets.store import load_preset
@@ -97,6 +97,29 @@ def test_every_block_of_a_page_runs(page: str, session: Session, request: pytest
     if any("../shared" in block.text for block in found):
         (session.folder.parent / "shared").symlink_to(request.getfixturevalue("shared"))
     for block in found:
+        session.run(block)
+
+
+SAID = Block("p:1", "bash", "A=3\necho planned $A.5 0.25; echo done\n")
+
+
+@pytest.mark.parametrize(
+    ("block", "is_right"),
+    [
+        (Block("p:2", "text", "planned 7.1 0.1\n…\n", "output"), True),
+        (Block("p:2", "text", "done\nplanned 3.5 0.25\n", "output"), False),
+        (Block("p:2", "text", "measured 3.5 0.25\n", "output"), False),
+        (Block("p:2", "bash", "test $A = 3\n"), True),
+        (Block("p:2", "bash", "test $A = 4; echo so\n"), False),
+        (Block("p:2", "python", ">>> 1 + 1\n2\n"), True),
+        (Block("p:2", "python", ">>> 1 + 1\n3\n"), False),
+        (Block("p:2", "python", "raise AssertionError\n"), False),
+    ],
+)
+def test_what_is_wrong_in_a_page_is_found(block: Block, is_right: bool, tmp_path: Path) -> None:
+    session = Session(tmp_path, {}, {})
+    session.run(SAID)
+    with nullcontext() if is_right else pytest.raises(AssertionError):
         session.run(block)
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.util import inspect as sphinx_inspect
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
 
@@ -54,8 +55,15 @@ def _skip(app: Sphinx, kind: str, name: str, item: Any, skip: bool, options: Any
 def _sign(
     app: Sphinx, kind: str, name: str, item: Any, options: Any, signature: str | None, returns: str | None
 ) -> tuple[str, None] | None:
-    """Records are described by their attributes; the signature that pydantic makes says it again, worse."""
-    return ("", None) if kind == "class" and issubclass(item, BaseModel) else None
+    """Of records none: attributes describe them better than what pydantic makes; of widgets that of the constructor."""
+    if kind != "class":
+        return None
+    if issubclass(item, BaseModel):
+        return "", None
+    if signature is not None and signature.startswith("(*args"):  # traitlets
+        own = sphinx_inspect.signature(item.__init__, bound_method=True)
+        return sphinx_inspect.stringify_signature(own, unqualified_typehints=True), None
+    return None
 
 
 def _find(app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: nodes.TextElement) -> nodes.Element | None:
