@@ -2,10 +2,11 @@
 
     python benchmarks/report_pages.py [--problems 1000] [--shared ../shared] [--work FOLDER] [--browser chromium]
 
-The first run is one of the lab's (``loop``, budget 0.2). The second has long texts: recorded weak solutions of MATH-500
-with their PRM scores, routed by the published pair's policy; where it regenerates, another recorded solution of the
-same problem gives the step. *Usable* is the time from the navigation until the list stands there and can be filtered,
-as the page itself sees it; *opened* that from a click on a problem until its drawing stands there.
+Both have a slider over five planned budgets. The first run is one of the lab's (``loop``, budget 0.2). The second has
+long texts: recorded weak solutions of MATH-500 with their PRM scores, routed by the published pair's policy; where it
+regenerates, another recorded solution of the same problem gives the step. *Usable* is the time from the navigation
+until the list stands there and can be filtered, as the page itself sees it; *opened* that from a click on a problem
+until its drawing stands there.
 """
 
 import argparse
@@ -127,7 +128,8 @@ def main() -> None:
                 data = options.shared / "data" / "math500_rollouts_dev.jsonl.gz"
                 route_recorded(folder, recorded_solutions(data, options.problems))
         begin = time.perf_counter()
-        path = write_report([folder], work / f"{name}.html", model=load_preset(preset).routing_model())
+        path = work / f"{name}.html"
+        write_report([folder], path, model=load_preset(preset).routing_model())
         seconds = time.perf_counter() - begin
         size = path.stat().st_size / 1e6
         print(f"{name}: {size:.1f} MB, made in {seconds:.1f} s, {measured(path, options.browser)}")

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -143,6 +144,16 @@ class Comparison:
             "compare their rows."
         )
         return "\n".join([*text, *(f"warning: {message}" for message in self.warnings)])
+
+    def _repr_html_(self) -> str:
+        columns = ("log_loss", "excess_log_loss", "brier", "ece", "auc")
+        lines = [("", *(column.replace("_", " ") for column in columns))]
+        lines += [(row.name, *(_cell(getattr(row, column)) for column in columns)) for row in self.rows]
+        cells = ["".join(f"<td>{escape(cell)}</td>" for cell in line) for line in lines]
+        units = "rows" if self.n_groups == self.n_samples else f"rows of {self.n_groups} groups"
+        caption = f"held out: {self.n_folds} folds, {self.n_samples} {units}"
+        warned = "".join(f"<p>{escape(message)}</p>" for message in self.warnings)
+        return f"<table><caption>{caption}</caption><tr>{'</tr><tr>'.join(cells)}</tr></table>{warned}"
 
 
 def _cell(estimate: Estimate) -> str:

@@ -1,10 +1,23 @@
-"""Numbers that stand in the prose of notebooks, made anew."""
+"""Numbers that stand in the prose of notebooks, made anew; and notebooks on data run without them too."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
+from test_notebooks import FOLDER, executed
 
+import trim_pomdp as tp
 from solvers import Solution, solve
 from solvers.examples import maze, tiger
+from trim_pomdp.data.processbench import class_features
+from trim_pomdp.fitting.observations import compare_all
+from trim_pomdp.inspection.examples import SCORES, example_records
+from trim_pomdp.inspection.prms import compare_prms
+from trim_pomdp.inspection.real import read_scored_texts
+from trim_pomdp.inspection.rivals import AS_LABELLED, AS_PLANNED, judge_filters, rival_rules, side_by_side
+from trim_pomdp.inspection.solutions import edit, inspect_solution
+
+CLEAN = {"weak_success": (0.95,), "look_right": 0.95, "false_alarms": 0.0}
 
 # 06_pomdps_beyond_routing ---------------------------------------------------------------------------------------
 
@@ -49,3 +62,100 @@ def test_the_maze() -> None:
     assert blind.lower == pytest.approx(-10.0 - 4.0 / 0.9, abs=0.01)
     assert round(4.0 / 0.9, 1) == 4.4
     assert round(walk.lower - blind.lower, 1) == 25.6
+
+
+# 02_belief_inspector --------------------------------------------------------------------------------------------
+
+
+def test_the_missed_error() -> None:
+    example = example_records()["missed error"]
+    seen = inspect_solution(example.record, example.policy)
+    second = seen.steps[1]
+    assert (second.true_class, second.action) == (2, "keep")
+    assert round(second.score or 0.0, 2) == 0.99
+    assert round(second.flip_score or 0.0, 2) == 0.89
+    assert round(seen.q_end or 0.0, 2) == 0.98
+    changed = edit(seen, 1, score=0.85)
+    assert changed.steps[1].action == "regenerate"
+    assert [step.hypothetical for step in changed.steps] == [False, False, *[True] * 6]
+
+
+def test_the_filter_that_forgets() -> None:
+    preset = tp.load_preset("qwen2.5-1.5b-7b-math")
+    dynamics = preset.dynamics.model_copy(update=CLEAN)
+    never = tp.policy_for_tradeoff(tp.RoutingModel(preset.observations, dynamics), 3.0).policy
+    assert isinstance(never, tp.AlphaVectorRule)
+    rivals = rival_rules(never, preset.observations, dynamics)
+    scores = [1.0, 1.0, 1.0, 0.98, 1.0, 1.0, 0.95, 1.0, 1.0, 1.0]
+    looks = {name: edit(inspect_solution(scores, rivals[name]), 2, score=0.02) for name in (AS_PLANNED, AS_LABELLED)}
+    assert {step.action for look in looks.values() for step in look.steps} == {"keep"}
+    table = side_by_side(looks)
+    assert [round(table[name][2], 2) for name in looks] == [0.12, 0.12]
+    assert [round(table[name][9], 2) for name in looks] == [0.12, 0.99]
+
+
+def test_what_forgetting_costs_on_real_rollouts(shared: Path) -> None:
+    preset = tp.load_preset("qwen2.5-1.5b-7b-math")
+    dynamics = preset.dynamics.model_copy(update=CLEAN)
+    labelled = dynamics.model_copy(update={"derailed_emission": "labelled"})
+    sequences = tp.read_sequences(shared / "data" / "math500_sequences_dev.jsonl.gz")
+    table = judge_filters(sequences, preset.observations, {AS_PLANNED: dynamics, AS_LABELLED: labelled})
+    assert [round(value, 2) for value in table["log_loss"]] == [0.26, 1.65]
+    share = np.mean([item.correct for item in sequences])
+    assert -share * np.log(share) - (1 - share) * np.log(1 - share) == pytest.approx(0.58, abs=0.005)
+
+
+def test_the_real_rollout(shared: Path) -> None:
+    solution = read_scored_texts(shared / "data" / "math500_rollouts_dev.jsonl.gz")["test/precalculus/681.json#1"]
+    assert "By trial" in solution.steps[7]
+    assert [round(float(score), 2) for score in solution.seen[7:]] == [0.02, 0.82, 0.91, 1.0, 1.0]  # type: ignore[arg-type]
+    assert "{64}" in solution.steps[-1]
+
+
+# 03_observation_models ------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_scores() -> None:
+    features = class_features(tp.read_step_scores(SCORES), "my-prm")
+    mine = tp.fit_observations("my PRM", features)
+    assert [mine.diagnostics[f"n_{name}"] for name in ("S0", "S2", "S1")] == [678, 137, 538]
+    assert mine.evidence is None  # the score alone, unless more is asked for
+    held_out = compare_all(features)
+    density, prm, logprob, both = (
+        {row.name: row for row in held_out["comparison"].rows},
+        *held_out["evidence"].rows,
+    )
+    losses = [density[name].log_loss.value for name in ("likelihood-ratio", "histogram", "reflected-kde")]
+    assert losses == sorted(losses)
+    assert (round(prm.auc.value, 2), round(prm.auc.standard_error, 3)) == (0.93, 0.015)
+    assert abs(prm.log_loss.value - logprob.log_loss.value) < 0.01
+    assert both.log_loss.value < min(prm.log_loss.value, logprob.log_loss.value) - 0.05
+
+
+def test_what_log_probabilities_are_worth_in_the_plan() -> None:
+    names = ("lab-mixed.prm", "lab-mixed.prm+logprob")
+    planned = [tp.policy_for_budget(tp.load_preset(name).routing_model(), 0.2).planned for name in names]
+    accuracies = [point.accuracy for point in planned if point is not None]
+    assert [round(value, 3) for value in accuracies] == [0.664, 0.726]
+
+
+def test_the_false_alarms_of_the_preset() -> None:
+    assert round(tp.load_preset("qwen2.5-1.5b-7b-math").dynamics.false_alarms, 3) == 0.265
+
+
+def test_real_prms(shared: Path) -> None:
+    table = compare_prms(tp.read_step_scores(shared / "data" / "processbench_prm_scores.jsonl.gz"))
+    assert [round(value, 2) for value in table["auc"]] == [0.96, 0.92, 0.81, 0.76]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["02_belief_inspector", "03_observation_models"])
+def test_notebooks_on_data_say_so_where_there_are_none(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("nbclient")
+    monkeypatch.setenv("TRIM_POMDP_SHARED", str(tmp_path))
+    shown = [
+        output.get("data", {}).get("text/markdown", "") for _, output in executed(FOLDER / f"{name}.ipynb", tmp_path)
+    ]
+    assert any("Without real data" in text for text in shown)

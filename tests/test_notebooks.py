@@ -98,6 +98,7 @@ def kernel_environment(folder: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "IPYTHONDIR": str(folder / "ipython"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+        "TRIM_POMDP_VLLM_PYTHON": sys.executable,  # without vLLM: its servers start for minutes
         "TRIM_POMDP_SHARED": os.environ.get("TRIM_POMDP_SHARED", str(ROOT.parent / "shared")),
     }
     return {**os.environ, **own}
@@ -109,8 +110,10 @@ def machinery() -> None:
         pytest.importorskip(module, reason=f"notebooks are executed by {module}, which the extras notebooks, dev bring")
 
 
-def executed(path: Path, folder: Path) -> list[tuple[str, dict[str, Any]]]:
+def executed(path: Path, folder: Path, limit_s: float = LIMIT_S, **more: str) -> list[tuple[str, dict[str, Any]]]:
     """The outputs of a notebook, each with the code of its cell, after all cells ran in an empty folder.
+
+    More of the kernel's environment can be given.
 
     Raises
     ------
@@ -124,9 +127,9 @@ def executed(path: Path, folder: Path) -> list[tuple[str, dict[str, Any]]]:
     work.mkdir()
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
-        notebook, timeout=LIMIT_S, kernel_name="python3", resources={"metadata": {"path": str(work)}}
+        notebook, timeout=limit_s, kernel_name="python3", resources={"metadata": {"path": str(work)}}
     )
-    asyncio.run(asyncio.wait_for(client.async_execute(env=kernel_environment(folder)), LIMIT_S))
+    asyncio.run(asyncio.wait_for(client.async_execute(env={**kernel_environment(folder), **more}), limit_s))
     return [
         (cell["source"], output)
         for cell in notebook["cells"]

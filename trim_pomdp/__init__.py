@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trim_pomdp.inspection.assessment import calibration, spending_by_class
     from trim_pomdp.inspection.course import TypedSolution
     from trim_pomdp.inspection.progress import ProgressLine
+    from trim_pomdp.inspection.report import report_document, write_report
     from trim_pomdp.inspection.rivals import rival_rules
     from trim_pomdp.inspection.runs import RecordedRun, inspect_run, read_run
     from trim_pomdp.inspection.solutions import Inspection, edit, evidence_curve, inspect_solution
@@ -179,6 +180,7 @@ _MODULE_OF = {
     "read_traces": "runtime.traces",
     "read_weak_rollouts": "data.rollouts",
     "record_rollouts": "runtime.recording",
+    "report_document": "inspection.report",
     "rival_rules": "inspection.rivals",
     "run_live": "runtime.live",
     "run_money": "runtime.money",
@@ -190,6 +192,7 @@ _MODULE_OF = {
     "spending_by_class": "inspection.assessment",
     "split_steps": "text.steps",
     "threshold_curve": "planning.thresholds",
+    "write_report": "inspection.report",
 }
 
 # They need the extra `notebooks`, so that they are no part of what `import *` takes.
@@ -288,6 +291,7 @@ __all__ = [
     "read_traces",
     "read_weak_rollouts",
     "record_rollouts",
+    "report_document",
     "rival_rules",
     "run_live",
     "run_money",
@@ -299,6 +303,7 @@ __all__ = [
     "spending_by_class",
     "split_steps",
     "threshold_curve",
+    "write_report",
 ]
 
 

@@ -334,6 +334,8 @@ def test_demo(preset, run_cli, tmp_path, few_live):
     assert "planned" in out
     assert f"wrote {folder}/" in out
     assert "notes.txt" not in out  # only what the demo wrote
+    assert f"open {folder}/report.html" in out
+    assert "The demo’s live runs" in (folder / "report.html").read_text()
 
 
 @pytest.mark.slow
@@ -520,6 +522,7 @@ VERBS = (
     "policy",
     "simulate",
     "inspect",
+    "report",
     "demo",
 )
 

@@ -78,6 +78,16 @@ def test_what_is_not_known_or_not_the_same_problem() -> None:
     assert (nothing.shared, nothing.differences) == (0, {})
 
 
+def test_runs_that_agree_everywhere_may_still_differ() -> None:
+    runs = [[ended(str(i), i % 3 > 0, 10) for i in range(60)] for _ in range(2)]
+    accuracy = compare_runs(*runs).differences["accuracy"]
+    assert (accuracy.value, accuracy.error) == (0.0, 0.0)
+    assert accuracy.interval is not None
+    low, high = accuracy.interval
+    assert (1 - high) ** 60 == pytest.approx(0.05)  # so many would agree by chance once in twenty times
+    assert low == -high
+
+
 def test_intervals_against_a_bootstrap_over_problems() -> None:
     rng = np.random.default_rng(1)
     hard = rng.random(400)

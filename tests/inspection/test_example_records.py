@@ -1,12 +1,16 @@
 """The recorded solutions that ship with the package: readable, complete, and what is said of them."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import trim_pomdp as tp
 from trim_pomdp.errors import InputError
-from trim_pomdp.inspection.examples import FOLDER, INDEX_FILE, Example, example_records
+from trim_pomdp.inspection.examples import FOLDER, INDEX_FILE, SCORES, Example, example_records
 from trim_pomdp.inspection.solutions import Inspection, inspect_solution
 
 EXAMPLES = example_records()
@@ -120,3 +124,30 @@ def test_what_is_damaged_is_said(tmp_path: Path) -> None:
     (copy / INDEX_FILE).write_text('{"examples": [{"name": 3}]}', encoding="utf-8")
     with pytest.raises(InputError, match=r"examples\.json: "):
         example_records(copy)
+
+
+@pytest.mark.slow
+def test_they_are_made_anew_by_the_command_in_their_readme(tmp_path: Path) -> None:
+    """The same texts, decisions and outcomes; numbers up to the last digits of other builds of PyTorch."""
+    pytest.importorskip("transformers", reason="the lab's models need the extra lab")
+    root = Path(__file__).resolve().parents[2]
+    assert "python benchmarks/build_examples.py" in (FOLDER / "README.md").read_text(encoding="utf-8")
+    command = [sys.executable, "benchmarks/build_examples.py", "--out", str(tmp_path)]
+    subprocess.run(command, check=True, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, timeout=580)
+    assert (tmp_path / INDEX_FILE).read_bytes() == (FOLDER / INDEX_FILE).read_bytes()
+    for name, example in example_records(tmp_path).items():
+        shipped = EXAMPLES[name]
+        assert example.policy.policy == shipped.policy.policy
+        for item, before in zip(example.record.decisions, shipped.record.decisions, strict=True):
+            assert (item.weak and item.weak.text, item.strong and item.strong.text, item.action) == (
+                before.weak and before.weak.text,
+                before.strong and before.strong.text,
+                before.action,
+            )
+            assert item.q == pytest.approx(before.q, abs=1e-3)
+            assert item.score == pytest.approx(before.score, abs=1e-4)
+        assert example.record.terminal.correct == shipped.record.terminal.correct
+    scores = [tp.read_step_scores(folder / SCORES.name) for folder in (tmp_path, FOLDER)]
+    assert [item.label for item in scores[0]] == [item.label for item in scores[1]]
+    for item, before in zip(*scores, strict=True):
+        assert item.scores["my-prm"] == pytest.approx(before.scores["my-prm"], abs=1e-4)

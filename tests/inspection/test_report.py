@@ -94,7 +94,14 @@ def test_runs_side_by_side(folder: Path, other: Path) -> None:
     known = compare_runs(*ends, prices=PRICES)
     assert {key: pair[key] for key in known.document} == known.document
     assert (pair["shared"], pair["only_first"], pair["only_second"]) == (30, 10, 10)
-    assert [row["name"] for row in pair["rows"]] == ["accuracy", "strong tokens", "steps regenerated", "steps", "money"]
+    names = ["accuracy", "strong tokens", "steps regenerated", "steps", "money of 1,000 problems"]
+    assert [row["name"] for row in pair["rows"]] == names
+    assert pair["rows"][4]["value"] == 1000 * known.differences["money"].value
+    tokens, money = document["cost"]
+    assert [row["values"] for row in tokens["rows"] if row["purpose"] == "steps" and row["model"] == "strong"] == [
+        [run["result"]["tokens"]["strong"] / 40 for run in document["runs"]]
+    ]
+    assert money["rows"][-1]["values"] == [1000 * run["money"]["rows"][-1]["values"][0] for run in document["runs"]]
 
 
 def test_names_tell_runs_apart(tmp_path: Path) -> None:

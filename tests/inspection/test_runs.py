@@ -191,9 +191,18 @@ def test_the_dummy_world_is_calibrated(tmp_path: Path) -> None:
 def test_decisions_by_step(routed: RecordedRun) -> None:
     found = decisions_by_step(routed)
     assert [item.step for item in found] == list(range(len(found)))
-    assert sum(item.regenerations for item in found) == sum(routed.problems["regenerations"])
+    steps = [step for item in routed.solutions for step in item.decisions]
+    assert sum(item.reached for item in found) == len(steps)
+    assert sum(item.strong_tokens for item in found) == routed.summary.tokens["strong"]
+    by_hand = {
+        "failed": sum(step.action is None for step in steps),
+        "capped": sum(step.capped and step.action is not None for step in steps),
+        "regenerated": sum(step.action == "regenerate" for step in steps),
+    }
+    assert all(by_hand.values())
+    assert {name: sum(item.counts[name] for item in found) for name in by_hand} == by_hand
     assert found[0].q == 1.0
-    assert found[0].steps == sum(bool(item.decisions) for item in routed.solutions)
+    assert found[0].reached == sum(bool(item.decisions) for item in routed.solutions)
 
 
 def test_frames_without_pandas(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,19 @@ def test_it_shows_itself(model: tp.RoutingModel, policy: tp.PolicyArtifact) -> N
     assert shown["width"] > 500
 
 
+def test_weak_success_by_step_moves_as_a_whole(model: tp.RoutingModel) -> None:
+    steps = range(1, len(DYNAMICS.hazard) + 1)
+    known = {f"weak_success.{step}": interval(0.85, 0.80 + 0.01 * step, 0.90) for step in steps}
+    report = FitReport(explanation="by hand", sources=(), log_likelihood=0.0, intervals=known)
+    by_step = {"weak_success": (0.85,) * len(steps), "strong_only_tokens": MODEL.strong_only_tokens, "fit": report}
+    dynamics = StepDynamics.model_validate({**DYNAMICS.model_dump(), **by_step})
+    policy = tp.policy_for_budget(model, 0.3)
+    (moved,) = tp.sensitivity(policy, tp.RoutingModel(OBSERVATIONS, dynamics)).moved
+    low = dynamics.replace(weak_success=tuple(0.80 + 0.01 * step for step in steps))
+    assert moved.at_low == tp.evaluate(policy, tp.RoutingModel(OBSERVATIONS, low))
+    assert moved.interval.low == pytest.approx(0.835)
+
+
 def test_dynamics_without_a_fit_tell_nothing() -> None:
     with pytest.raises(tp.InputError, match="tell no intervals"):
         tp.sensitivity(tp.StrategyRule(strategy="weak"), MODEL)

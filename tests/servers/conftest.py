@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,14 +29,33 @@ def environment():
         pytest.skip(f"needs vLLM; set TRIM_POMDP_VLLM_PYTHON to the Python of an environment that has it ({error})")
 
 
+_HERE: list[bool] = []
+
+
+@contextmanager
+def _servers_of_this_worker():
+    """Two cores are not enough for the servers of two workers, so that others wait for this one to end."""
+    with (Path(tempfile.gettempdir()) / "trim-pomdp-tests.lock").open("w") as lock:
+        if not _HERE:  # or else this worker would wait for itself
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        _HERE.append(True)
+        try:
+            yield
+        finally:
+            _HERE.pop()
+
+
+@pytest.fixture
+def own_servers(environment):
+    """The environment with vLLM, for a test that starts servers of its own."""
+    with _servers_of_this_worker():
+        yield environment
+
+
 @pytest.fixture(scope="session")
 def served(environment, tmp_path_factory):
-    """The lab's servers by `up`: the weak one reads prompts in pieces, the others as in the ready file.
-
-    Two cores are not enough for two sets of them, so that other workers wait for this one to end.
-    """
-    with (Path(tempfile.gettempdir()) / "trim-pomdp-tests.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """The lab's servers by `up`: the weak one reads prompts in pieces, the others as in the ready file."""
+    with _servers_of_this_worker():
         yield from _served(environment, tmp_path_factory)
 
 

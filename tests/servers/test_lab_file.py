@@ -4,10 +4,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_notebooks import FOLDER, executed, machinery
 
 import trim_pomdp as tp
 from trim_pomdp.lab.problems import draw
+from trim_pomdp.servers.environment import Environment
 from trim_pomdp.servers.lab import lab_models_file
+
+__all__ = ["machinery"]
 
 RULE = tp.ThresholdRule(threshold=0.5)
 
@@ -31,9 +35,9 @@ def test_servers_that_are_asked_for_need_an_environment(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_with_vllm_they_are_served_until_closed(environment, tmp_path: Path) -> None:
-    with lab_models_file(tmp_path / "models.toml", python=environment.python) as lab:
-        assert lab.how == f"on 3 servers of vLLM {environment.version}"
+def test_with_vllm_they_are_served_until_closed(own_servers: Environment, tmp_path: Path) -> None:
+    with lab_models_file(tmp_path / "models.toml", python=own_servers.python) as lab:
+        assert lab.how == f"on 3 servers of vLLM {own_servers.version}"
         source = tp.model_source(str(lab.path))
         problems = draw("loop", "test", 0, 6)
         assert not tp.check_models(source, problems).bad
@@ -43,3 +47,14 @@ def test_with_vllm_they_are_served_until_closed(environment, tmp_path: Path) -> 
         assert (served.accuracy, served.strong_tokens) == (in_process.accuracy, in_process.strong_tokens)
     with pytest.raises(tp.InputError, match=r"out of reach|cannot connect|given up"):
         tp.run_live(RULE, problems, source, tmp_path / "after")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("machinery")
+def test_the_notebook_of_ones_own_models_takes_the_servers(own_servers: Environment, tmp_path: Path) -> None:
+    python = str(own_servers.python)
+    outputs = executed(FOLDER / "05_your_own_models.ipynb", tmp_path, 1200.0, TRIM_POMDP_VLLM_PYTHON=python)
+    shown = "".join(str(output.get("data", {}).get("text/html", "")) for _, output in outputs)
+    assert f"on 3 servers of vLLM {own_servers.version}" in shown
+    assert not [output for _, output in outputs if output.get("name") == "stderr"]
+    assert "vllm" in (tmp_path / "work" / "models.toml").read_text()

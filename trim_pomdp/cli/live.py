@@ -86,14 +86,11 @@ def read_shard(text: str | None) -> Shard | None:
 
 def use_threads(models: str, threads: int | None) -> None:
     """Limit the cores of torch: to one for the lab, whose models are too small to share out."""
+    from trim_pomdp.lab.models import use_cores
+
     count = 1 if threads is None and models == LAB else threads
-    if count is None:
-        return
-    try:
-        import torch
-    except ImportError:  # told better where the models are loaded
-        return
-    torch.set_num_threads(count)
+    if count is not None:
+        use_cores(count)
 
 
 def read_family(models: str, family: str | None) -> Family | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from trim_pomdp.errors import InputError
+from trim_pomdp.inspection.intervals import share_interval
 from trim_pomdp.inspection.runs import RecordedRun
 from trim_pomdp.model.prices import Prices
 from trim_pomdp.runtime.money import spent
@@ -101,16 +103,15 @@ def calibration(run: RecordedRun, of: Literal["answers", "steps"] = "answers", *
 
 
 def _bin(index: int, bins: int, believed: np.ndarray, right: np.ndarray) -> CalibrationBin:
-    from scipy.stats import binomtest
-
-    interval = binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
+    interval = share_interval(int(right.sum()), len(right))
+    assert interval is not None  # there are cases
     return CalibrationBin(
         low=int(index) / bins,
         high=(int(index) + 1) / bins,
         count=len(right),
         believed=float(believed.mean()),
         share=float(right.mean()),
-        interval=(float(interval.low), float(interval.high)),
+        interval=interval,
     )
 
 
@@ -206,26 +207,35 @@ def _strong_money(item: DecisionRecord, prices: Prices) -> float:
     return money.strong + money.strong_read
 
 
+StepOutcome = Literal["kept", "regenerated", "capped", "alone", "failed"]
+STEP_OUTCOMES: tuple[StepOutcome, ...] = get_args(StepOutcome)
+
+
 @dataclass(frozen=True)
 class StepSummary:
-    """Decisions at one step.
+    """What was done at one step, over the problems that got there.
 
     Attributes
     ----------
     step : int
         Index from 0.
-    steps, regenerations : int
-        Solutions that came so far, and those whose step the strong model wrote.
+    counts : mapping of str to int
+        ``kept``, ``regenerated``; ``capped``: kept since the strong model was out of tokens; ``alone``: without a
+        decision, or against it, since a model had been given up; ``failed``: an error came first.
     strong_tokens : int
     q : float or None
         Mean P(prefix right) before it.
     """
 
     step: int
-    steps: int
-    regenerations: int
+    counts: Mapping[str, int]
     strong_tokens: int
     q: float | None
+
+    @property
+    def reached(self) -> int:
+        """Problems that got there."""
+        return sum(self.counts.values())
 
 
 def decisions_by_step(run: RecordedRun) -> tuple[StepSummary, ...]:
@@ -239,10 +249,21 @@ def decisions_by_step(run: RecordedRun) -> tuple[StepSummary, ...]:
 
 def _step_summary(step: int, items: Sequence[DecisionRecord]) -> StepSummary:
     beliefs = [item.q for item in items if item.q is not None]
+    outcomes = Counter(map(step_outcome, items))
     return StepSummary(
         step=step,
-        steps=len(items),
-        regenerations=sum(item.action == "regenerate" for item in items),
+        counts={name: outcomes[name] for name in STEP_OUTCOMES},
         strong_tokens=sum(item.tokens.strong for item in items),
         q=float(np.mean(beliefs)) if beliefs else None,
     )
+
+
+def step_outcome(item: DecisionRecord) -> StepOutcome:
+    """What was done at a step, see `StepSummary`."""
+    if item.action is None:
+        return "failed"
+    if item.fallback:
+        return "alone"
+    if item.capped:
+        return "capped"
+    return "regenerated" if item.action == "regenerate" else "kept"

@@ -2,7 +2,8 @@
 
 A difference is the mean over shared problems of what the second run did minus what the first did. Its interval is the
 normal one of that mean, from the standard deviation of the paired differences, so that what is hard for both runs does
-not widen it.
+not widen it. Where no outcome differs at all, that standard deviation says nothing: the accuracies then differ by no
+more than the share of problems on which the outcomes do, which at 95 % is at most 1 - 0.05^(1/n) after n that agree.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from trim_pomdp.inspection.intervals import Interval, mean_interval
+from trim_pomdp.inspection.intervals import LEVEL, Interval, mean_interval
 from trim_pomdp.model.prices import Prices
 from trim_pomdp.runtime.money import spent
 from trim_pomdp.runtime.records import TerminalRecord
@@ -116,7 +117,7 @@ def compare_runs(
         only_first=len(before) - len(common),
         only_second=len(after) - len(common),
         other_answer=len(common) - len(pairs),
-        differences={name: _difference(chosen, of) for name, (chosen, of) in quantities.items() if chosen},
+        differences={name: _difference(name, chosen, of) for name, (chosen, of) in quantities.items() if chosen},
         both=outcomes.count((True, True)),
         first_alone=outcomes.count((True, False)),
         second_alone=outcomes.count((False, True)),
@@ -130,11 +131,15 @@ def _same_problem(pair: Pair) -> bool:
     return len(references) <= 1
 
 
-def _difference(pairs: list[Pair], of: Callable[[TerminalRecord], float]) -> Difference:
+def _difference(name: str, pairs: list[Pair], of: Callable[[TerminalRecord], float]) -> Difference:
     first, second = [of(a) for a, _ in pairs], [of(b) for _, b in pairs]
     value, error = mean_and_error([b - a for a, b in zip(first, second, strict=True)])
     left, right = mean_and_error(first)[0], mean_and_error(second)[0]
     assert value is not None
     assert left is not None
     assert right is not None
-    return Difference(left, right, value, error, mean_interval(value, error), len(pairs))
+    interval = mean_interval(value, error)
+    if name == "accuracy" and first == second:
+        most = 1.0 - (1.0 - LEVEL) ** (1.0 / len(pairs))
+        interval = (-most, most)
+    return Difference(left, right, value, error, interval, len(pairs))

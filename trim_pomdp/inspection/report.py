@@ -9,24 +9,26 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from itertools import zip_longest
+from itertools import starmap, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trim_pomdp.artifacts import package_version, require_writable, write_bytes
 from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.assessment import CLASS_NAMES, Calibration, calibration, spending_by_class
-from trim_pomdp.inspection.comparison import compare_runs
+from trim_pomdp.inspection.comparison import Difference, compare_runs
 from trim_pomdp.inspection.packing import compact, packed
 from trim_pomdp.inspection.report_details import SliderPolicy, points_per_curve, solution_detail
 from trim_pomdp.inspection.report_numbers import (
     Judged,
+    cost_tables,
     ends_in_words,
     intervals,
     money_document,
     outcome_rows,
     pace_in_words,
     policy_label,
+    readable_per,
     step_rows,
     token_rows,
     tokens_by_outcome,
@@ -138,6 +140,7 @@ def report_document(
         "command": command,
         "slider": None,
         "runs": documents,
+        "cost": cost_tables(documents),
         "comparison": [_pair(read, prices, second) for second in range(1, len(read))],
         "filters": list(FILTERS),
     }
@@ -194,7 +197,7 @@ def run_document(
     judged = Judged.of(run.solutions)
     ends = intervals(summary, judged)
     count, shard = _count(run)
-    steps = step_rows(run.solutions)
+    steps = step_rows(run)
     calibrated = _calibrations(run)
     return {
         "letter": letter,
@@ -387,7 +390,7 @@ _COMPARED = {
     "strong_tokens": ("strong tokens", 1),
     "regenerations": ("steps regenerated", 2),
     "steps": ("steps", 2),
-    "money": ("money", 6),
+    "money": ("money", 2),
 }
 
 
@@ -399,11 +402,22 @@ def _pair(runs: Sequence[RecordedRun], prices: Prices | None, second: int) -> di
         (item.terminal for item in runs[second].solutions),
         prices=known[0] if known[0] == known[1] else None,
     )
-    rows = [
-        {"name": _COMPARED[name][0], "digits": _COMPARED[name][1], **asdict(item)}
-        for name, item in found.differences.items()
-    ]
-    return {"first": 0, "second": second, **found.document, "rows": rows}
+    return {"first": 0, "second": second, **found.document, "rows": list(starmap(_row, found.differences.items()))}
+
+
+def _row(name: str, item: Difference) -> dict[str, Any]:
+    """A row of the table of differences; money of so many problems that it is no tiny fraction."""
+    label, digits = _COMPARED[name]
+    per = readable_per(max(item.first, item.second)) if name == "money" else 1
+    low, high = item.interval or (None, None)
+    return {
+        "name": label if per == 1 else f"{label} of {per:,} problems",
+        "digits": digits,
+        "first": item.first * per,
+        "second": item.second * per,
+        "value": item.value * per,
+        "interval": None if low is None or high is None else (low * per, high * per),
+    }
 
 
 # Policies of the slider -----------------------------------------------------------------------------------------
@@ -426,16 +440,19 @@ def _sliders(
 ) -> list[list[SliderPolicy]]:
     """For every run the policies that its solutions are looked at with, by budget, each rule once."""
     own = [run.policy for run in runs if run.policy is not None]
-    out = []
-    for mine in own:
-        found = {mine.policy.policy_hash: mine}
-        for artifact in (*own, *further, *planned):
-            found.setdefault(artifact.policy.policy_hash, artifact)
-        ordered = sorted(
-            found.values(), key=lambda item: (item.planned is None, item.planned.budget if item.planned else 0.0)
-        )
-        out.append([SliderPolicy(_slider_label(item), item, item is mine) for item in ordered])
-    return out
+    known = {item.policy.policy_hash: item for item in (*planned, *further, *own)}
+    labels = {name: _slider_label(item) for name, item in known.items()}
+    if len(own) > 1:
+        for name in {item.policy.policy_hash for item in own}:
+            theirs = [
+                x for x, item in zip(string.ascii_uppercase, own, strict=False) if item.policy.policy_hash == name
+            ]
+            labels[name] += f" ({', '.join(theirs)})"
+    ordered = [item.policy.policy_hash for item in sorted(known.values(), key=_by_budget)]
+    return [
+        [SliderPolicy(labels[name], known[name], own=name == mine.policy.policy_hash) for name in ordered]
+        for mine in own
+    ]
 
 
 def _by_budget(artifact: PolicyArtifact) -> float:

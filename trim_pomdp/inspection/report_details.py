@@ -23,8 +23,8 @@ from trim_pomdp.policies import PolicyArtifact
 from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord
 
 # Points of evidence curves in a whole report, so that it stays small however many solutions there are.
-_CURVE_POINTS = 250_000
-_FEWEST, _MOST = 11, 44
+_CURVE_POINTS = 300_000
+_TOO_FEW, _FEWEST, _MOST = 3, 11, 44
 _CURVE_DIGITS = 3
 
 
@@ -46,18 +46,24 @@ class SliderPolicy:
 
 
 def points_per_curve(steps: int, policies: int) -> tuple[int, int]:
-    """Points of the evidence curves of a run's own policy, and of the others', that fit into a report.
+    """Points that evidence curves have, of a run's own policy and of others (0: no curves), so that all of them fit.
 
     Examples
     --------
     >>> points_per_curve(1_000, 6)
     (44, 44)
     >>> points_per_curve(9_000, 6)
-    (27, 11)
+    (33, 11)
+    >>> points_per_curve(90_000, 6)
+    (11, 0)
     """
     own = _CURVE_POINTS // max(steps, 1)
     others = _CURVE_POINTS // max(steps * (policies - 1), 1)
-    return tuple(min(max(count, _FEWEST), _MOST) for count in (own, others))  # type: ignore[return-value]
+    return _bounded(own), 0 if others < _TOO_FEW else _bounded(others)
+
+
+def _bounded(points: int) -> int:
+    return min(max(points, _FEWEST), _MOST)
 
 
 def solution_detail(
@@ -87,7 +93,8 @@ def solution_detail(
             states.append(compact(base))
         else:
             states.append(None if found is None else compact(_difference(base, _state(found))))
-        curves.append(None if found is None else _curves(found, points[index != own]))
+        wanted = points[index != own]
+        curves.append(None if found is None or not wanted else _curves(found, wanted))
     return {"own": own, "states": states, "curves": curves, "notes": [*notes, *_notes(record)]}
 
 
@@ -151,7 +158,8 @@ def thinned_curve(probe: Probe | None, points: int) -> dict[str, Any] | None:
         "axis": probe.axis,
         "x": x,
         "regenerate": [item.action == REGENERATE for item in decisions],
-        "belief": [item.belief for item in decisions],
+        # Drawn as a strip of colours, of which a thousandth cannot be seen.
+        "belief": [item.belief and [round(share, 3) for share in item.belief] for item in decisions],
         "gain": [item.gain for item in decisions],
         "price": [item.price for item in decisions],
         "at": probe.at,

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trim_pomdp.inspection.assessment import decisions_by_step
 from trim_pomdp.inspection.intervals import Interval, mean_interval, share_interval
+from trim_pomdp.inspection.runs import RecordedRun
 from trim_pomdp.model.prices import Money
 from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
 from trim_pomdp.runtime.live import LivePlan
 from trim_pomdp.runtime.money import RunMoney
-from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord
+from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.summary import RunSummary, disobedience
 
 # Token counts by model and purpose; what is seldom (reading by a cache, ahead in vain) is told where there is any.
@@ -173,11 +175,11 @@ def money_document(measured: RunMoney | None, artifact: PolicyArtifact) -> dict[
         if not name.endswith("_ahead") or any(getattr(money, name) for _, money in columns)
     ]
     rows.append({"model": "", "purpose": "all", "values": [money.total for _, money in columns]})
-    per = _readable(measured.money.total)
+    per = readable_per(measured.money.total)
     return {
         **measured.document,
         "per": per,
-        "per_words": "problem" if per == 1 else f"{per:,} problems",
+        "per_words": _problems(per),
         "digits": 3 if measured.money.total * per < 10 else 2,
         "columns": [{"name": name} for name, _ in columns],
         "rows": rows,
@@ -185,37 +187,61 @@ def money_document(measured: RunMoney | None, artifact: PolicyArtifact) -> dict[
     }
 
 
-def _readable(total: float) -> int:
+def readable_per(total: float) -> int:
     """Of how many problems money is told, so that it is no tiny fraction."""
     return next((per for per in (1, 1_000) if total * per >= 0.1), 1_000_000)
 
 
-def step_rows(solutions: Iterable[SolutionRecord]) -> list[dict[str, Any]]:
-    """What was done at every step, over the problems that got there; steps count from 1.
+def cost_tables(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Tokens of runs side by side, and their money where all were given prices in the same currency.
 
-    ``capped`` are kept steps for which the strong model was out of tokens, ``alone`` steps without a decision, or
-    against it, since a model had been given up, ``failed`` those at which an error came first.
+    Parameters
+    ----------
+    runs : sequence of mapping
+        What a report says of each, with ``tokens`` (`token_rows`) and ``money`` (`money_document`).
     """
-    rows: dict[int, dict[str, int]] = {}
-    for item in (decision for solution in solutions for decision in solution.decisions):
-        row = rows.setdefault(item.step, dict.fromkeys(("reached", *_KINDS, "strong_tokens"), 0))
-        row["reached"] += 1
-        row[_kind(item)] += 1
-        row["strong_tokens"] += item.tokens.strong
-    return [{"step": step + 1, **rows[step]} for step in sorted(rows)]
+    tokens = {(row["model"], row["purpose"]): None for run in runs for row in run["tokens"]}
+    known = [{(row["model"], row["purpose"]): row["per_problem"] for row in run["tokens"]} for run in runs]
+    rows = [
+        {"model": model, "purpose": purpose, "values": [item.get((model, purpose), 0.0) for item in known]}
+        for model, purpose in tokens
+    ]
+    tables: list[dict[str, Any]] = [
+        {"caption": "Tokens per problem", "rows": rows, "digits": 1, "low": None, "high": None}
+    ]
+    money = [run["money"] for run in runs if run["money"] is not None]
+    if len(money) < len(runs) or len({item["currency"] for item in money}) > 1:
+        return tables
+    per = max(item["per"] for item in money)
+    spent = [{(row["model"], row["purpose"]): per * row["values"][0] for row in item["rows"]} for item in money]
+    ends = [[None if item["interval"] is None else per * item["interval"][end] for item in money] for end in (0, 1)]
+    purposes = {key: None for item in spent for key in item if key[1] != "all"}
+    currency = money[0]["currency"]
+    tables.append(
+        {
+            "caption": f"Money per {_problems(per)}{f', {currency}' if currency else ''}, measured",
+            "rows": [
+                {"model": model, "purpose": purpose, "values": [item.get((model, purpose), 0.0) for item in spent]}
+                for model, purpose in (*purposes, ("", "all"))
+            ],
+            "digits": max(item["digits"] for item in money),
+            "low": ends[0],
+            "high": ends[1],
+        }
+    )
+    return tables
 
 
-_KINDS = ("kept", "regenerated", "capped", "alone", "failed")
+def _problems(per: int) -> str:
+    return "problem" if per == 1 else f"{per:,} problems"
 
 
-def _kind(item: DecisionRecord) -> str:
-    if item.action is None:
-        return "failed"
-    if item.fallback:
-        return "alone"
-    if item.capped:
-        return "capped"
-    return "regenerated" if item.action == "regenerate" else "kept"
+def step_rows(run: RecordedRun) -> list[dict[str, Any]]:
+    """What was done at every step (`decisions_by_step`); steps count from 1."""
+    return [
+        {"step": item.step + 1, "reached": item.reached, **item.counts, "strong_tokens": item.strong_tokens}
+        for item in decisions_by_step(run)
+    ]
 
 
 def tokens_by_outcome(solutions: Sequence[SolutionRecord]) -> list[dict[str, Any]]:
@@ -237,13 +263,19 @@ def tokens_by_outcome(solutions: Sequence[SolutionRecord]) -> list[dict[str, Any
     ]
 
 
-def policy_label(rule: Rule, budget: float | None = None) -> str:
-    """A policy in a few words."""
+def policy_label(rule: Rule) -> str:
+    """A policy in a few words.
+
+    Examples
+    --------
+    >>> from trim_pomdp.policies import StrategyRule, ThresholdRule
+    >>> policy_label(ThresholdRule(threshold=0.5)), policy_label(StrategyRule(strategy="strong"))
+    ('threshold 0.5', 'strategy strong')
+    """
     if len(rule.parts) > 1:
-        name = "a draw between " + " and ".join(policy_label(part) for part in rule.parts)
-    elif rule.planned_tradeoff is not None:
-        name = f"planned at λ {rule.planned_tradeoff:.4g}"
-    else:
-        simple = {key: value for key, value in rule.facts().items() if isinstance(value, (str, int, float))}
-        name = ", ".join([rule.form.replace("_", " "), *(f"{key} {value}" for key, value in simple.items())])
-    return name if budget is None else f"budget {budget:.3g}, {name}"
+        return "a draw between " + " and ".join(policy_label(part) for part in rule.parts)
+    if rule.planned_tradeoff is not None:
+        return f"planned at λ {rule.planned_tradeoff:.4g}"
+    form = rule.form.replace("_", " ")
+    told = [f"{key} {value}" for key, value in rule.facts().items() if isinstance(value, (str, int, float))]
+    return ", ".join(told if form in rule.facts() else [form, *told])

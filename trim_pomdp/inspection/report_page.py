@@ -107,6 +107,8 @@ def brief(value: float | None) -> str:
     """
     if value is None:
         return _NONE
+    if abs(value) >= 10_000:
+        return whole(value)
     if float(value).is_integer() or abs(value) >= 100:
         return f"{value:.0f}".replace("-", "−")
     return f"{value:.3g}".replace("-", "−")

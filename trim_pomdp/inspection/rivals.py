@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from trim_pomdp.data.sequences import ScoredSequence
 from trim_pomdp.errors import InputError
+from trim_pomdp.fitting.assessment import score_belief
+from trim_pomdp.inspection.frames import frame
+from trim_pomdp.inspection.solutions import Inspection
+from trim_pomdp.model.belief import FilterBelief
 from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.observations import ObservationModel
+from trim_pomdp.model.sequences import SequenceBatch
 from trim_pomdp.policies import AlphaVectorRule, PosteriorRule, Rule
+
+if TYPE_CHECKING:
+    from trim_pomdp.inspection.frames import Frame
 
 AS_PLANNED, AS_LABELLED, POSTERIOR = "as planned", "S1 as labelled", "posterior (paper)"
 
@@ -45,3 +57,56 @@ def rival_rules(
     if observations.class_table is not None and rule.evidence is None:
         found[POSTERIOR] = PosteriorRule(closeness=closeness)
     return found
+
+
+def side_by_side(inspections: Mapping[str, Inspection]) -> Frame:
+    """P(the solution is right so far) after each step, a column for each of several looks at one solution.
+
+    Parameters
+    ----------
+    inspections : mapping of str to Inspection
+        By the names of the columns; of one solution.
+
+    Raises
+    ------
+    InputError
+        If there is none, or they have different steps.
+    """
+    looks = list(inspections.values())
+    if not looks or any(len(item.steps) != len(looks[0].steps) for item in looks):
+        lengths = ", ".join(str(len(item.steps)) for item in looks)
+        raise InputError(f"looks at one solution are needed; these have {lengths or 'no'} steps")
+    scores = [item.score for item in looks[0].steps]
+    return frame(
+        {
+            "step": [item.step + 1 for item in looks[0].steps],
+            "score": scores,
+            **{
+                name: [None if item.belief is None else item.belief[0] for item in look.steps]
+                for name, look in inspections.items()
+            },
+        }
+    )
+
+
+def judge_filters(
+    sequences: Sequence[ScoredSequence], observations: ObservationModel, dynamics: Mapping[str, StepDynamics]
+) -> Frame:
+    """How well filters tell right solutions from wrong ones by their scores: a row for each.
+
+    Parameters
+    ----------
+    sequences : sequence of ScoredSequence
+        Scores of solutions whose outcomes are known.
+    observations : ObservationModel
+    dynamics : mapping of str to StepDynamics
+        By the names to show.
+    """
+    batch = SequenceBatch.of(sequences, observations.evidence)
+    found = {name: score_belief(FilterBelief(observations, item), batch) for name, item in dynamics.items()}
+    return frame(
+        {
+            "filter": list(found),
+            **{name: [getattr(item, name) for item in found.values()] for name in ("log_loss", "brier", "auc", "ece")},
+        }
+    )

@@ -50,6 +50,15 @@ def shipped_folder() -> Path:
     return Path(str(resources.files("trim_pomdp") / "lab" / "weights"))
 
 
+def use_cores(count: int = 1) -> None:
+    """Limit the cores of torch in this process: models so small gain nothing by more, and lose on a busy machine."""
+    try:
+        import torch
+    except ImportError:  # told better where models are loaded
+        return
+    torch.set_num_threads(count)
+
+
 def load_models(folder: Path | None = None) -> LabModels:
     """Load the lab's models.
 

@@ -557,9 +557,12 @@ def plot_sensitivity(found: Sensitivity, most: int = 10) -> Figure:
     ----------
     found : Sensitivity
     most : int
-        Parameters that are shown, those first that move accuracy most.
+        Parameters that are shown, those first that move accuracy most; those that move nothing are left out.
     """
-    shown = found.moved[:most]
+    shown = [
+        item for item in found.moved if item.accuracies[0] < item.accuracies[1] or item.budgets[0] < item.budgets[1]
+    ]
+    shown = shown[:most]
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(2, width=13.0, height=1.9 + 0.42 * len(shown))
         _draw_ranges(axes[0], [(item.accuracies, item.interval.identified) for item in shown], found.planned.accuracy)
@@ -575,10 +578,11 @@ def plot_sensitivity(found: Sensitivity, most: int = 10) -> Figure:
 
 def _draw_ranges(axis: Axes, ranges: Sequence[tuple[tuple[float, float], bool]], planned: float) -> None:
     """Horizontal bars, from the top, and a line where all parameters are as estimated."""
+    axis.use_sticky_edges = False  # or else bars would begin at the very edge
+    axis.xaxis.set_major_locator(MaxNLocator(5))
     for place, ((low, high), known) in enumerate(ranges):
         face, hatch = (BLUE, "") if known else ("white", "///")
         axis.barh(place, high - low, left=low, height=0.62, color=face, edgecolor=BLUE, hatch=hatch)
     axis.axvline(planned, color="black", linewidth=1.6)
     axis.invert_yaxis()
-    axis.use_sticky_edges = False  # or else bars would begin at the very edge
     axis.grid(visible=False, axis="y")

@@ -8,9 +8,10 @@ each), hazards, and everything that the model itself leaves out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from trim_pomdp.display import Shown, html_table
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 THREADS = 2
-_TOKENS = "strong_tokens"
+_NUMBERS = ("strong_success", "repair", "look_right", "false_alarms", "misses", "recovery")
 
 
 @dataclass(frozen=True)
@@ -125,25 +126,23 @@ def sensitivity(policy: Rule | PolicyArtifact, model: RoutingModel, *, threads: 
     """
     rule = rule_of(policy)
     report = model.dynamics.fit
-    known = {} if report is None else report.intervals
-    names = [name for name in known if _is_movable(model.dynamics, name)]
-    if not names:
+    parameters = [] if report is None else list(_parameters(model.dynamics, report.intervals))
+    if not parameters:
         raise InputError(
             f"dynamics {model.dynamics.name!r} tell no intervals of their parameters; fit them with intervals "
             "(fit-dynamics --intervals)"
         )
     totals = rule.totals(model)
 
-    def at(name: str, value: float) -> PlannedPoint:
-        moved = _with(model, name, value)
-        # What tokens cost has no say in what a given policy does.
-        same = name.startswith(_TOKENS) or value == known[name].estimate
-        return point_of(totals if same else rule.totals(moved), moved, rule.planned_tradeoff)
+    def at(end: tuple[_Parameter, dict[str, Any]]) -> PlannedPoint:
+        parameter, changes = end
+        moved = _with(model, changes)
+        return point_of(totals if parameter.costs_only else rule.totals(moved), moved, rule.planned_tradeoff)
 
-    ends = [(name, end) for name in names for end in (known[name].low, known[name].high)]
+    ends = [(item, changes) for item in parameters for changes in (item.low, item.high)]
     with ThreadPoolExecutor(threads) as pool:
-        points = list(pool.map(lambda item: at(*item), ends))
-    found = [Moved(name, known[name], *points[2 * i : 2 * i + 2]) for i, name in enumerate(names)]
+        points = list(pool.map(at, ends))
+    found = [Moved(item.name, item.interval, *points[2 * i : 2 * i + 2]) for i, item in enumerate(parameters)]
     found.sort(key=lambda item: (_width(item.accuracies), _width(item.budgets)), reverse=True)
     return Sensitivity(point_of(totals, model, rule.planned_tradeoff), tuple(found))
 
@@ -152,28 +151,54 @@ def _width(ends: tuple[float, float]) -> float:
     return ends[1] - ends[0]
 
 
-def _is_movable(dynamics: StepDynamics, name: str) -> bool:
-    """Whether it is one number of the dynamics that has a say in accuracy or budget.
+@dataclass(frozen=True)
+class _Parameter:
+    """A parameter that has a say in accuracy or budget: its interval, and the fields of dynamics at either end."""
 
-    Those by step, such as hazards, are passed over: each alone moves next to nothing.
-    """
-    if name.startswith("weak_tokens"):
-        return False
-    field, _, part = name.partition(".")
-    value = getattr(dynamics, field, None)
-    if part:
-        return getattr(value, part, None) is not None and not isinstance(value, tuple)
-    return isinstance(value, float) or (isinstance(value, tuple) and len(value) == 1)
+    name: str
+    interval: Interval
+    low: dict[str, Any]
+    high: dict[str, Any]
+    costs_only: bool = False
 
 
-def _with(model: RoutingModel, name: str, value: float) -> RoutingModel:
+def _parameters(dynamics: StepDynamics, known: Mapping[str, Interval]) -> Iterator[_Parameter]:
+    for name in _NUMBERS:
+        if name in known:
+            interval = known[name]
+            yield _Parameter(name, interval, {name: interval.low}, {name: interval.high})
+    for kind in ("right", "derailed", "wrong"):
+        interval_of_tokens = known.get(f"strong_tokens.{kind}")
+        if interval_of_tokens is not None and dynamics.strong_tokens is not None:
+            before = dynamics.strong_tokens.model_dump()
+            low, high = (
+                {"strong_tokens": {**before, kind: end}} for end in (interval_of_tokens.low, interval_of_tokens.high)
+            )
+            yield _Parameter(f"strong_tokens.{kind}", interval_of_tokens, low, high, costs_only=True)
+    yield from _weak_success(dynamics, known)
+
+
+def _weak_success(dynamics: StepDynamics, known: Mapping[str, Interval]) -> Iterator[_Parameter]:
+    """p_w: one number, or all steps at their lower, or upper, ends together, since fits bend one line through them."""
+    one = known.get("weak_success")
+    if one is not None:
+        yield _Parameter("weak_success", one, {"weak_success": (one.low,)}, {"weak_success": (one.high,)})
+    steps = [known.get(f"weak_success.{step}") for step in range(1, len(dynamics.weak_success) + 1)]
+    by_step = [item for item in steps if item is not None]
+    if one is None and len(by_step) == len(steps):
+        low, high = tuple(item.low for item in by_step), tuple(item.high for item in by_step)
+        mean = Interval(
+            estimate=fmean(dynamics.weak_success),
+            low=fmean(low),
+            high=fmean(high),
+            level=by_step[0].level,
+            method=by_step[0].method,
+            identified=all(item.identified for item in by_step),
+        )
+        yield _Parameter("weak_success, mean of steps", mean, {"weak_success": low}, {"weak_success": high})
+
+
+def _with(model: RoutingModel, changes: dict[str, Any]) -> RoutingModel:
     """The model with a parameter changed; the unit of the budget stays what it was."""
-    field, _, part = name.partition(".")
-    before = getattr(model.dynamics, field)
-    after: Any = value
-    if part:
-        after = {**before.model_dump(), part: value}
-    elif isinstance(before, tuple):
-        after = (value,)
-    dynamics = model.dynamics.replace(**{field: after, "strong_only_tokens": model.strong_only_tokens})
+    dynamics = model.dynamics.replace(**{**changes, "strong_only_tokens": model.strong_only_tokens})
     return RoutingModel(model.observations, dynamics, model.reward)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from trim_pomdp.artifacts import write_text
 from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
-from trim_pomdp.lab.models import require_extra
+from trim_pomdp.lab.models import require_extra, use_cores
 from trim_pomdp.runtime.config import ROLES
 from trim_pomdp.servers.environment import Environment, find_environment
 from trim_pomdp.servers.launch import Servers
@@ -75,6 +75,8 @@ def lab_models_file(
 ) -> LabFile:
     """Write a models file of the lab's models, and start their servers if that is the way.
 
+    In this process, torch gets one core (`trim_pomdp.lab.models.use_cores`).
+
     Parameters
     ----------
     path : path
@@ -101,6 +103,7 @@ def lab_models_file(
         if served:
             raise InputError(why)
         require_extra()
+        use_cores()
         return LabFile(write_text(out, to_toml(_in_process(file))), f"in this process ({why})")
     logs = out.with_name(f"{out.stem}-logs")
     logs.mkdir(parents=True, exist_ok=True)
@@ -116,7 +119,7 @@ def _environment(python: str | Path | None) -> tuple[Environment | None, str]:
     try:
         return find_environment(Path(named) if named else None), ""
     except InputError as error:
-        return None, str(error) if named else "vLLM is not installed here; trim-pomdp up --install would"
+        return None, str(error) if named else "vLLM is not installed; trim-pomdp up --install does that"
 
 
 def _in_process(file: ServedFile) -> dict[str, Any]:

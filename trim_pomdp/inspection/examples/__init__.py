@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from trim_pomdp.artifacts import Record, read_json
+from trim_pomdp.artifacts import Record, read_json, validate
 from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies import PolicyArtifact
@@ -96,10 +94,7 @@ def example_records(folder: Path = FOLDER) -> dict[str, Example]:
     ['missed error', 'repaired', 'long and right', 'lost cause', 'made worse', 'found back']
     """
     path = folder / INDEX_FILE
-    try:
-        entries = ExampleIndex.model_validate(read_json(path)).examples
-    except ValidationError as error:
-        raise InputError(f"{path}: {error.errors(include_url=False)[0]['msg']}") from None
+    entries = validate(ExampleIndex, read_json(path), source=str(path)).examples
     families = sorted({entry.family for entry in entries})
     records = {
         (family, record.terminal.problem): record

@@ -3,7 +3,7 @@
 // It draws, filters and looks up; it computes nothing of any model. What it needs at once stands in #tp-data; the
 // solutions are packed in chunks (JSON, gzip, base64) that are opened when somebody looks at one of them.
 
-const LETTERED = 200; // Rows that are made at a time.
+const ROWS_AT_ONCE = 200;
 
 function startReport() {
   const began = performance.timeOrigin;
@@ -189,12 +189,12 @@ function searched(view, row, index) {
 function addRows(view) {
   const body = document.getElementById("tp-rows");
   const from = body.childElementCount;
-  const next = view.shown.slice(from, from + LETTERED);
+  const next = view.shown.slice(from, from + ROWS_AT_ONCE);
   body.append(...next.map((index) => problemRow(view, index)));
   const left = view.shown.length - from - next.length;
   const more = document.getElementById("tp-more");
   more.hidden = left === 0;
-  setText(more, `Show ${Math.min(left, LETTERED)} more of ${left}`);
+  setText(more, `Show ${Math.min(left, ROWS_AT_ONCE)} more of ${left}`);
 }
 
 function problemRow(view, index) {
@@ -204,7 +204,7 @@ function problemRow(view, index) {
   const link = node("a", { href: linkTo(view, index, view.run) }, id);
   const prompt = view.report.prompts[index];
   const answer = row[ROW.error] || (row[ROW.answer] === null ? row[ROW.reason] : row[ROW.answer]);
-  const wanted = row[ROW.correct] === false && row[ROW.reference] !== null ? node("span", { class: "tp-wanted" }, ` not ${row[ROW.reference]}`) : null;
+  const wanted = row[ROW.correct] === false && row[ROW.reference] !== null ? node("span", { class: "tp-wanted" }, ` · right: ${row[ROW.reference]}`) : null;
   const cells = [
     node("td", { class: "tp-col-outcome" }, node("span", { class: `tp-outcome-mark ${outcome.look}` }, `${outcome.sign} ${outcome.word}`)),
     node("td", { class: "tp-col-problem" }, link, prompt ? node("span", { class: "tp-excerpt" }, prompt) : null),
@@ -410,11 +410,14 @@ function outcomeChart(report, place) {
     const y = linearScale([Math.max(0, low - spare), Math.min(1, high + spare)], [area.bottom, area.top]);
     axisLeft(area, y, { label: "accuracy" });
     axisBottom(area, x, { label: name });
+    const named = new Set();
     for (const run of report.runs) {
       const ends = run.points.filter((point) => point.kind === "end").sort((a, b) => a.x - b.x);
       if (ends.length === 2) drawLine(area.back, ends.map((end) => end.x), ends.map((end) => end.y), x, y, { class: "tp-chord" });
       drawPoints(area.back, ends, x, y, { class: "tp-end-mark", mark: "square", size: 4 });
-      ends.forEach((end) => area.back.append(shape("text", { x: x(end.x) + (x(end.x) > area.right - 80 ? 6 : -4), y: y(end.y) - 8, "text-anchor": x(end.x) > area.right - 80 ? "end" : "start", class: "tp-mark-name" }, end.name)));
+      // Runs of one plan have the same ends: each is named once.
+      ends.filter((end) => !named.has(end.name)).forEach((end) => area.back.append(shape("text", { x: x(end.x) + (x(end.x) > area.right - 80 ? 6 : -4), y: y(end.y) - 8, "text-anchor": x(end.x) > area.right - 80 ? "end" : "start", class: "tp-mark-name" }, end.name)));
+      ends.forEach((end) => named.add(end.name));
       const planned = run.points.filter((point) => point.kind === "planned");
       drawPoints(area.back, planned, x, y, { class: "tp-planned-mark", mark: "diamond", size: 5 });
       const measured = run.points.filter((point) => point.kind === "measured");
