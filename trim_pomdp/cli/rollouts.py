@@ -82,7 +82,7 @@ def rollout(
         raise InputError("--layout is of a --problems file, and none is given")
     part = read_shard(shard)
     check_folder(out, resume=resume)
-    source = model_source(models)
+    source = model_source(models, cores=threads)
     if labels and source.oracle is None:
         raise InputError("--labels exist only where true classes are known, which is the lab")
     if chosen == "repair":

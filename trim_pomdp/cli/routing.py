@@ -100,7 +100,7 @@ def run(
     part = read_shard(shard)
     check_folder(out, resume=resume)
     lab_family = read_family(models, family)
-    source = model_source(models)
+    source = model_source(models, cores=threads)
     chosen = lab_or_file_problems(lab_family, problems, "test", seed, layout)
     with progress("planning", compiles=True):
         model = _model(given, lab_family, evidence, preset, observations, dynamics)
