@@ -1,12 +1,9 @@
 """Tiny models that really generate and really score, routed for a tenth of the strong one's tokens."""
 
-import torch
-
 import trim_pomdp as tp
 from trim_pomdp.lab.problems import draw
 from trim_pomdp.runtime.live import plan_for_budget
 
-torch.set_num_threads(1)  # models this small gain nothing from more
 model = tp.load_preset("lab-loop").routing_model()
 source = tp.model_source("lab")  # or the path of a models file: servers, or models of your own
 problems = draw("loop", "test", seed=0, n=60)  # or tp.read_problems("problems.jsonl")

@@ -87,7 +87,7 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, addresses: Mapping[
 
 
 def runnable(page: str) -> bool:
-    return any(block.language in ("bash", "python") and block.key != "not run" for block in blocks(page))
+    return any(item.language in ("bash", "python") and item.key not in ("not run", *RUN_BY_CI) for item in blocks(page))
 
 
 @pytest.mark.slow
@@ -147,6 +147,26 @@ def test_every_table_of_models_is_read(page: str, tmp_path: Path) -> None:
             path.write_text(block.text)
             if "backend" in block.text:
                 read_models_file(path)
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md"])
+def test_commands_in_the_text_exist(page: str) -> None:
+    """Verbs and options that pages name in passing."""
+    import typer
+
+    from trim_pomdp.cli.app import app
+
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.S)
+    for command in re.findall(r"`trim-pomdp ([^`]+)`", text):
+        found, words = typer.main.get_command(app), command.split()
+        while words and words[0] in getattr(found, "commands", {}):
+            found = found.commands[words.pop(0)]
+        assert not words or words[0].startswith("-") or not hasattr(found, "commands"), (
+            f"{page}: {command}: no such verb"
+        )
+        known = {option for item in found.params for option in item.opts} | {"--help"}
+        for word in words:
+            assert not word.startswith("--") or word.split("=")[0] in known, f"{page}: {command}: no option {word}"
 
 
 def documented(package: str) -> list[str]:

@@ -206,8 +206,10 @@ def test_interrupting_the_kernel_ends_the_cell_and_the_run_goes_on(before: str, 
         run_cell(f"{before}solve(0.05, told)")
         assert any("KeyboardInterrupt" in item for item in told), told
         told.clear()
-        assert run_cell(f"{before}solve(0.0).problems")["status"] == "ok", told
+        progress = 'tp.ProgressLine("routing")'
+        assert run_cell(f"{before}import trim_pomdp as tp; solve(0.0, {progress}).problems")["status"] == "ok", told
         assert "200" in told
+        assert any(item.startswith("routing: 200 of 200 problems, ") for item in told), told
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)

@@ -64,7 +64,7 @@ class DummySource:
 @pytest.fixture
 def dummy(monkeypatch: pytest.MonkeyPatch) -> DummySource:
     source = DummySource()
-    monkeypatch.setattr(lab_source, "model_source", lambda _: source)
+    monkeypatch.setattr(lab_source, "model_source", lambda _, cores=None: source)
     return source
 
 

@@ -78,7 +78,7 @@ def test_looks_side_by_side() -> None:
     looks = {name: inspect_solution(scores, never) for name, scores in (("a", [0.9, 0.2]), ("b", [0.9, 0.95]))}
     table = side_by_side(looks)
     assert list(table["step"]) == [1, 2]
-    assert list(table["b"]) == [step.belief[0] for step in looks["b"].steps if step.belief is not None]
+    assert list(table["b"]) == [looks["b"].steps[0].q_keep, looks["b"].q_end]  # nothing is regenerated
     for wrong in ({}, {**looks, "c": inspect_solution([0.9], never)}):
         with pytest.raises(InputError, match="looks at one solution are needed"):
             side_by_side(wrong)

@@ -13,11 +13,22 @@ from scripted import DYNAMICS, OBSERVATIONS, alpha_rule, dummy_models, recorded
 import trim_pomdp as tp
 from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.inspection.drawing import solution_state
+from trim_pomdp.inspection.rivals import side_by_side
 from trim_pomdp.inspection.solutions import Inspection, edit, evidence_curve, inspect_solution
 from trim_pomdp.model.belief import filter_scores
 from trim_pomdp.planning.plots import gains
-from trim_pomdp.policies import MixedRule, PosteriorRule, Rule, ScheduleRule, StrategyRule, ThresholdRule
-from trim_pomdp.runtime.attempt import Caps
+from trim_pomdp.policies import (
+    Decision,
+    MixedRule,
+    PosteriorRule,
+    Rule,
+    ScheduleRule,
+    StepObservation,
+    StrategyRule,
+    ThresholdRule,
+)
+from trim_pomdp.policies.base import RuleRouter
+from trim_pomdp.runtime.attempt import Attempt, Caps
 from trim_pomdp.runtime.backends.dummy import Faults, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.engine import solve_all
 from trim_pomdp.runtime.records import SolutionRecord
@@ -59,7 +70,7 @@ def assert_as_recorded(record: SolutionRecord, seen: Inspection) -> None:
         assert [getattr(step, name) for name in names] == [getattr(item, name) for name in names]
         assert step.author == item.author
         assert step.text == (None if item.accepted is None else item.accepted.text)
-        if item.features:
+        if item.ended is not None:
             assert step.ended == item.ended
         if item.scoring is not None:
             assert step.score == item.score
@@ -255,6 +266,44 @@ def test_an_edit_is_followed_by_all_that_comes_after() -> None:
     assert edit(found, 1, score=0.97).steps[3].q == seen.steps[3].q  # edits replace each other
 
 
+def test_edits_undo_each_other() -> None:
+    seen = inspect_solution([0.97, 0.6], ALPHA)
+    assert edit(edit(seen, 0, score=0.1), 0, score=0.97) == seen
+    assert edit(edit(seen, 0, ended=True), 0, ended=False) == seen
+
+
+def test_the_later_of_score_and_evidence_counts() -> None:
+    model = tp.load_preset("lab-loop").routing_model()
+    from trim_pomdp.planning.frontier import policy_for_tradeoff
+
+    rule = policy_for_tradeoff(model, 0.1).policy
+    features = {"score": 0.99, "logprob_min": -0.01, "logprob_mean": -0.001}
+    seen = inspect_solution([features, features], rule)
+    scored = edit(seen, 0, score=0.05)
+    assert edit(edit(seen, 0, evidence=0.9), 0, score=0.05).steps == scored.steps
+    assert edit(scored, 0, evidence=0.9).steps[0].evidence == 0.9
+    with pytest.raises(InputError, match="its evidence score was changed"):
+        edit(edit(seen, 0, evidence=0.9), policy=ThresholdRule(threshold=0.5))
+
+
+def test_steps_without_a_decision_cannot_be_edited() -> None:
+    capped = next(
+        record
+        for record in routed(ALPHA, caps=Caps(max_strong_tokens=5))
+        if any(step.capped for step in record.decisions)
+    )
+    seen = looked_into(capped, ALPHA)
+    where = next(step.step for step in seen.steps if step.note == "capped")
+    with pytest.raises(InputError, match=r"is capped: there is nothing to decide"):
+        edit(seen, where, score=0.01)
+    weak = looked_into(routed(RULES["weak"], 1)[0], RULES["weak"])
+    with pytest.raises(InputError, match="written by the weak model alone"):
+        edit(weak, 0, score=0.01)
+    over = edit(inspect_solution([0.9, 0.9, 0.9], ALPHA), 1, ended=True)
+    with pytest.raises(InputError, match="2 steps, counted from 0"):
+        edit(over, 2, score=0.5)
+
+
 def test_an_edit_that_turns_a_decision_makes_the_rest_hypothetical() -> None:
     record = recorded()
     rule = ThresholdRule(threshold=0.4)
@@ -300,7 +349,12 @@ def test_other_beliefs_prices_and_policies() -> None:
         ({"step": 0, "features": {"logprob_min": 0.5}}, "at most 0"),
         ({"step": 0, "q": 2.0}, "in \\[0, 1\\]"),
         ({"step": 0, "strong_tokens": -1.0}, "at least 0"),
-        ({"step": 0, "evidence": 0.5}, "change the score"),
+        ({"step": 0, "evidence": 0.5}, "decides on the PRM score itself"),
+        ({"step": 0, "q": "a"}, "it is a number in \\[0, 1\\]"),
+        ({"step": 0, "strong_tokens": math.inf}, "it is a number at least 0"),
+        ({"step": 1.0, "score": 0.5}, "no steps\\[1.0\\]"),
+        ({"step": 0, "features": {"logprobmin": -0.1}}, "no feature 'logprobmin'"),
+        ({"policy": 7}, "a policy is a int"),
         ({}, "nothing is changed"),
     ],
 )
@@ -338,6 +392,9 @@ def test_typed_solutions() -> None:
         ([{"logprob_min": -0.1}], "steps\\[0\\]: the evidence needs 'score'"),
         (tp.TypedSolution(["a", "b"], [0.5]), "2 steps and scores of 1"),
         (["x"], "expected a number"),
+        ([math.nan], "expected a number"),
+        ([{"logprob_min": -math.inf}], "expected a number"),
+        ([{"logprobmin": -0.1}], "no feature 'logprobmin'"),
     ],
 )
 def test_solutions_that_are_none(solution, words: str) -> None:  # type: ignore[no-untyped-def]
@@ -356,6 +413,79 @@ def test_the_part_of_a_mixture_is_the_one_that_decided() -> None:
     mixture = RULES["mixture"]
     found = {looked_into(record, mixture).rule.form for record in routed(mixture)}
     assert found == {"threshold", "alpha_vectors"}
+
+
+def test_arrays_are_solutions_too() -> None:
+    assert inspect_solution(np.array([0.9, 0.2]), ALPHA).steps == inspect_solution([0.9, 0.2], ALPHA).steps  # type: ignore[arg-type]
+    assert inspect_solution([np.float32(0.5)], ALPHA).steps[0].score == 0.5  # type: ignore[list-item]
+
+
+def test_routers_that_remember_lists_are_not_disturbed_by_their_probes() -> None:
+    class Remembering(ThresholdRule):
+        """Regenerates where the mean of the scores so far is low."""
+
+        form: str = "remembering, for a test"  # type: ignore[assignment]
+
+        def router(self, problem, *, seed=0, class_table=None):  # type: ignore[no-untyped-def]
+            return RememberingRouter(self)
+
+        def breakpoints(self, class_table=None):  # type: ignore[no-untyped-def]
+            return None
+
+    class RememberingRouter(RuleRouter):
+        def __init__(self, rule: Rule) -> None:
+            super().__init__(rule)
+            self.past: list[float] = []
+
+        def decide(self, seen: StepObservation) -> Decision:
+            self.past.append(seen.features["score"])
+            return Decision(int(sum(self.past) / len(self.past) < 0.7))
+
+    rule = Remembering(threshold=0.5)
+    for record in routed(rule, 20):
+        assert looked_into(record, rule).as_recorded
+
+
+def test_ends_that_nobody_wrote_down_are_told_as_the_engine_tells_them() -> None:
+    """Traces of before there was `ended`: the same numbers."""
+    for record in routed(ALPHA, 30):
+        older = replace(record, decisions=tuple(item.model_copy(update={"ended": None}) for item in record.decisions))
+        assert looked_into(older, ALPHA).steps == looked_into(record, ALPHA).steps
+
+
+def test_an_error_is_believed_nothing_of() -> None:
+    def broken(answer: str, reference: str) -> bool:
+        raise RuntimeError("no")
+
+    out: list[SolutionRecord] = []
+
+    def start(problem: tp.Problem) -> Attempt:
+        return Attempt(problem, ALPHA.router(problem), checker=broken)
+
+    asyncio.run(solve_all(dummy_problems(20), start, dummy_models(), out.append))
+    failed = [record for record in out if record.terminal.reason == "error"]
+    assert failed
+    for record in failed:
+        assert record.terminal.q is None
+        assert looked_into(record, ALPHA).q_end is None
+
+
+def test_a_threshold_without_scores_is_refused() -> None:
+    record = routed(RULES["weak"], 1)[0]
+    with pytest.raises(InputError, match=r"steps\[0\]: has no 'score', which the policy looks at"):
+        looked_into(record, ThresholdRule(threshold=0.5))
+
+
+def test_a_mixture_is_no_planned_policy() -> None:
+    with pytest.raises(InputError, match="a mixture; give one of its parts"):
+        tp.rival_rules(RULES["mixture"], OBSERVATIONS, DYNAMICS)
+
+
+def test_side_by_side_is_of_what_stands() -> None:
+    seen = inspect_solution([0.99, 0.02, 0.98], ALPHA)
+    assert seen.steps[1].action == "regenerate"
+    column = list(side_by_side({"a": seen})["a"])
+    assert column == [seen.steps[1].q, seen.steps[2].q, seen.q_end]
 
 
 def test_rivals_differ_in_what_they_remember() -> None:

@@ -31,7 +31,7 @@ def check(
     from trim_pomdp.lab.source import model_source
     from trim_pomdp.runtime.check import check_models
 
-    source = model_source(models)
+    source = model_source(models, cores=threads)
     chosen = _problems(models, problems, count, layout)
     use_threads(models, threads)
     with progress("asking the models"):

@@ -103,7 +103,7 @@ def demo(
 
 def _route_live(folder: Path, seed: int) -> tuple[list[tuple[LivePlan, RunSummary]], str | None]:
     """Lab problems routed at each budget; or none, and why."""
-    from trim_pomdp.cli.live import LAB, solving_bar, use_threads
+    from trim_pomdp.cli.live import solving_bar
     from trim_pomdp.lab.problems import draw
     from trim_pomdp.lab.source import LabSource
     from trim_pomdp.presets.store import load_preset
@@ -115,7 +115,6 @@ def _route_live(folder: Path, seed: int) -> tuple[list[tuple[LivePlan, RunSummar
         model = load_preset(f"lab-{_LIVE_FAMILY}").routing_model()
     except InputError as error:
         return [], str(error)
-    use_threads(LAB, None)
     problems = draw(_LIVE_FAMILY, "test", seed, _LIVE_PROBLEMS)
     runs = []
     for budget in _LIVE_BUDGETS:

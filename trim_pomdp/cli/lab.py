@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trim_pomdp.cli.live import DEFAULT_FAMILY, LAB, LAB_PROBLEMS, use_threads
+from trim_pomdp.cli.live import DEFAULT_FAMILY, LAB_PROBLEMS
 from trim_pomdp.cli.models import JsonOption, SeedOption
 from trim_pomdp.cli.output import emit_json, progress, say, show_table, warn
 from trim_pomdp.errors import InputError
@@ -62,13 +62,13 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Measure afresh what makes the lab a fair test; exit code 1 if a property is out of its range."""
-    from trim_pomdp.lab.models import load_models
+    from trim_pomdp.lab.models import load_models, use_cores
     from trim_pomdp.lab.problems import FAMILIES, parse_family
     from trim_pomdp.lab.properties import SEED, measure, violations
 
     families = [parse_family(name) for name in family] if family else list(FAMILIES)
     loaded = load_models(models)
-    use_threads(LAB, None)
+    use_cores()
     measured: dict[Family, Properties] = {}
     with progress("measuring") as tell:
         for name in families:

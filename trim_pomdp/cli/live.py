@@ -85,12 +85,11 @@ def read_shard(text: str | None) -> Shard | None:
 
 
 def use_threads(models: str, threads: int | None) -> None:
-    """Limit the cores of torch: to one for the lab, whose models are too small to share out."""
+    """Limit the cores of torch, if so many are asked for; the lab's source does so itself."""
     from trim_pomdp.lab.models import use_cores
 
-    count = 1 if threads is None and models == LAB else threads
-    if count is not None:
-        use_cores(count)
+    if threads is not None and models != LAB:
+        use_cores(threads)
 
 
 def read_family(models: str, family: str | None) -> Family | None:

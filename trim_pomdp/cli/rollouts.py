@@ -74,7 +74,7 @@ def rollout(
     part = read_shard(shard)
     if chosen is not None:
         check_folder(out, resume=resume)
-    source = model_source(models)
+    source = model_source(models, cores=threads)
     require_truth(source, labels=labels)
     asked, lab_family = [], None  # repairs have those of the weak rollout
     if chosen != "repair":

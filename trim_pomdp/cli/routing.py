@@ -100,7 +100,7 @@ def run(
     part = read_shard(shard)
     check_folder(out, resume=resume)
     lab_family = read_family(models, family)
-    source = model_source(models)
+    source = model_source(models, cores=threads)
     chosen = lab_or_file_problems(lab_family, problems, "test", seed, layout)
     with progress("planning", compiles=True):
         model = _model(given, lab_family, evidence, preset, observations, dynamics)
@@ -158,7 +158,7 @@ def _model(
 
 def _looks_at_bare_scores(given: Rule | PolicyArtifact) -> bool:
     """Whether a policy decides on the PRM score as it is."""
-    from trim_pomdp.planning.evaluation import rule_of
+    from trim_pomdp.policies import rule_of
 
     return rule_of(given).judges_prm_scores
 

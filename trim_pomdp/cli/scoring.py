@@ -56,7 +56,7 @@ def score(
         raise InputError("--no-scores leaves nothing to measure without --logprobs")
     part = read_shard(shard)
     check_out(out, resume=resume)
-    source = model_source(models)
+    source = model_source(models, cores=threads)
     wanted: tuple[tuple[Role, bool], ...] = (("weak", logprobs), ("prm", not no_scores))
     roles = [role for role, asked in wanted if asked]
     source.require(roles)

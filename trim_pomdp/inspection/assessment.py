@@ -14,10 +14,11 @@ from trim_pomdp.inspection.intervals import share_interval
 from trim_pomdp.inspection.runs import RecordedRun
 from trim_pomdp.model.prices import Prices
 from trim_pomdp.runtime.money import spent
-from trim_pomdp.runtime.records import DecisionRecord, TokenCounts
+from trim_pomdp.runtime.records import ENDED, DecisionRecord, TokenCounts
 
 CLASS_NAMES = ("S0 right", "S1 derailed", "S2 first error")
 _BINS = 10
+CalibrationOf = Literal["answers", "steps"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Calibration:
     Attributes
     ----------
     of : {"answers", "steps"}
-        P(the solution is right) after its last step, against outcomes; or P(S0) of a weak step, against true classes.
+        P(the solution is right) after its last step, against outcomes, of solutions that ended by their own text, and
+        not by a limit; or P(S0) of a weak step, against true classes.
     bins : tuple of CalibrationBin
         Those that have cases, ascending.
     count : int
@@ -63,14 +65,14 @@ class Calibration:
         Expected calibration error: mean distance of belief and share, by count.
     """
 
-    of: Literal["answers", "steps"]
+    of: CalibrationOf
     bins: tuple[CalibrationBin, ...]
     count: int
     brier: float
     error: float
 
 
-def calibration(run: RecordedRun, of: Literal["answers", "steps"] = "answers", *, bins: int = _BINS) -> Calibration:
+def calibration(run: RecordedRun, of: CalibrationOf = "answers", *, bins: int = _BINS) -> Calibration:
     """How a policy's belief compares with what is true.
 
     Parameters
@@ -84,8 +86,10 @@ def calibration(run: RecordedRun, of: Literal["answers", "steps"] = "answers", *
     Raises
     ------
     InputError
-        If the policy believes nothing, or no truth is known.
+        If the policy believes nothing, or no truth is known; or there is no such calibration.
     """
+    if of not in get_args(CalibrationOf) or bins < 1:
+        raise InputError(f"calibration of {of!r} in {bins} bins; expected 'answers' or 'steps', and at least one bin")
     pairs = list(_answers(run) if of == "answers" else _steps(run))
     if not pairs:
         lacks = "known outcomes" if of == "answers" else "known true classes"
@@ -117,8 +121,9 @@ def _bin(index: int, bins: int, believed: np.ndarray, right: np.ndarray) -> Cali
 
 def _answers(run: RecordedRun) -> Iterator[tuple[float, bool]]:
     for item in run.solutions:
-        if item.terminal.q is not None and item.terminal.correct is not None:
-            yield item.terminal.q, item.terminal.correct
+        end = item.terminal
+        if end.q is not None and end.correct is not None and end.reason in ENDED:
+            yield end.q, end.correct
 
 
 def _steps(run: RecordedRun) -> Iterator[tuple[float, bool]]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
+from numbers import Real
 from typing import Literal, TypeAlias
 
 from trim_pomdp.data.features import LOGPROBS
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies import StepObservation
-from trim_pomdp.runtime.attempt import logprob_features
+from trim_pomdp.runtime.attempt import draft_features
 from trim_pomdp.runtime.records import Action, DecisionRecord, SolutionRecord, StepClass, TerminalRecord
 from trim_pomdp.text.format import DEFAULT_FORMAT, StepFormat
 
 Features: TypeAlias = Mapping[str, float]
 Note = Literal["given", "capped", "fallback", "failed"]
+_FEATURES = ("score", *LOGPROBS, "tokens", "minimum")
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def course_of(solution: Solution, *, prompt: str | None = None, step_format: Ste
         If there is no step, there are not as many texts as scores, or a score is none.
     """
     if isinstance(solution, SolutionRecord):
-        return _of_record(solution, prompt)
+        return _of_record(solution, prompt, step_format)
     if isinstance(solution, TypedSolution):
         texts: Sequence[str | None] = solution.steps
         ended = solution.finished or step_format.answer(tuple(solution.steps)) is not None
@@ -129,7 +132,7 @@ def course_of(solution: Solution, *, prompt: str | None = None, step_format: Ste
 
 
 def _typed(texts: Sequence[str | None], seen: Sequence[float | Features], prompt: str | None, ended: bool) -> Course:
-    if not seen:
+    if len(seen) == 0:
         raise InputError("the solution has no step; expected one score a step at least")
     if len(texts) != len(seen):
         raise InputError(f"the solution has {len(texts)} steps and scores of {len(seen)}; expected one each")
@@ -151,7 +154,9 @@ def features_of(given: float | Features, step: int) -> dict[str, float]:
     """
     features = dict(given) if isinstance(given, Mapping) else {"score": given}
     for name, value in features.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if name not in _FEATURES:
+            raise InputError(f"steps[{step}]: no feature {name!r}; there are {', '.join(_FEATURES)}")
+        if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value):
             raise InputError(f"steps[{step}]: {name} is {value!r}; expected a number")
         if name == "score" and not 0.0 <= value <= 1.0:
             raise InputError(f"steps[{step}]: the score is {value:g}; scores lie in [0, 1]")
@@ -163,22 +168,30 @@ def features_of(given: float | Features, step: int) -> dict[str, float]:
 # Recorded -------------------------------------------------------------------------------------------------------
 
 
-def _of_record(record: SolutionRecord, prompt: str | None) -> Course:
+def _of_record(record: SolutionRecord, prompt: str | None, step_format: StepFormat) -> Course:
     end = record.terminal
-    given = tuple(CourseStep(i, None, weak=text, note="given", asked=False) for i, text in enumerate(end.prefix))
-    steps = tuple(
-        _recorded(item, score, is_last=index == len(record.decisions) - 1 and end.reason in ("answer", "no answer"))
-        for index, (item, score) in enumerate(zip(record.decisions, record.own_scores, strict=True))
-    )
+    texts = list(end.prefix)
+    steps = [CourseStep(i, None, weak=text, note="given", asked=False) for i, text in enumerate(texts)]
+    for item, score in zip(record.decisions, record.own_scores, strict=True):
+        steps.append(_recorded(item, score, _ends(item, texts, step_format)))
+        if item.accepted is not None:
+            texts.append(item.accepted.text)
     scores = next((item.scoring.scores for item in record.decisions if item.scoring is not None), ())
-    return Course(end.problem, prompt, given + steps, end, scores[: len(given)], end.policy_hash)
+    return Course(end.problem, prompt, tuple(steps), end, scores[: len(end.prefix)], end.policy_hash)
 
 
-def _recorded(item: DecisionRecord, own_score: float | None, *, is_last: bool) -> CourseStep:
+def _ends(item: DecisionRecord, before: Sequence[str], step_format: StepFormat) -> bool:
+    """Whether the weak step ends the solution if kept; as the engine tells it, where it did not need to."""
+    if item.ended is not None or item.weak is None:
+        return bool(item.ended)
+    return item.weak.stop == "end" or step_format.answer((*before, item.weak.text)) is not None
+
+
+def _recorded(item: DecisionRecord, own_score: float | None, ended: bool) -> CourseStep:
     weak, strong = item.weak, item.strong
     return CourseStep(
         step=item.step,
-        seen=_observed(item, own_score, is_last=is_last),
+        seen=None if weak is None else StepObservation(item.step, ended, _seen(item, own_score), weak.true_class),
         weak=None if weak is None else weak.text,
         strong=None if strong is None else strong.text,
         strong_score=own_score if item.action == "regenerate" else None,
@@ -192,19 +205,10 @@ def _recorded(item: DecisionRecord, own_score: float | None, *, is_last: bool) -
     )
 
 
-def _observed(item: DecisionRecord, own_score: float | None, *, is_last: bool) -> StepObservation | None:
-    """What the router saw; where none was asked, what it would have seen of the weak step."""
-    weak = item.weak
-    if weak is None:
-        return None
+def _seen(item: DecisionRecord, own_score: float | None) -> Features:
+    """What the router saw of the weak step; where none was asked, what it would have seen."""
+    assert item.weak is not None
     if item.features:
-        features = {**item.features, **({} if item.score is None else {"score": item.score})}
-        return StepObservation(item.step, item.ended, features, weak.true_class)
-    features = {"tokens": float(weak.tokens)}
-    if weak.logprobs or not weak.tokens:
-        features |= logprob_features(weak.logprobs)
-    if item.action == "keep" and own_score is not None:
-        features["score"] = own_score
-    return StepObservation(
-        item.step, weak.stop == "end" or (is_last and item.action == "keep"), features, weak.true_class
-    )
+        return {**item.features, **({} if item.score is None else {"score": item.score})}
+    features = draft_features(item.weak.step)
+    return {**features, "score": own_score} if item.action == "keep" and own_score is not None else features

@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.inspection.solutions import Inspection, SeenStep, evidence_curve
+from trim_pomdp.inspection.solutions import Inspection, evidence_curve
+from trim_pomdp.inspection.walk import SeenStep
 from trim_pomdp.policies import AlphaVectorRule, Rule
 
 

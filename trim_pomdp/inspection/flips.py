@@ -108,7 +108,7 @@ class Probe:
     def decided(self) -> tuple[Decision, Router]:
         """The decision, and the router after it."""
         router, seen = self._asked
-        router = copy.copy(router)
+        router = copy.deepcopy(router)
         return router.decide(seen), router
 
     @property
@@ -132,7 +132,7 @@ class Probe:
 
     def on(self, x: float) -> Decision:
         """The decision on another score, or evidence score, whatever features it came from."""
-        return copy.copy(self._bare).decide(self._with(score=x))
+        return copy.deepcopy(self._bare).decide(self._with(score=x))
 
     @cached_property
     def _bare(self) -> Router:
@@ -250,7 +250,7 @@ class Probe:
     def _over_score(self) -> EvidenceCurve:
         inside = [(score, x) for x in self.points if (score := self.score_for(x)) is not None]
         x = tuple(sorted({0.0, *(score for score, _ in inside)}))
-        decisions = tuple(copy.copy(self.router).decide(self._with(score=score)) for score in x)
+        decisions = tuple(copy.deepcopy(self.router).decide(self._with(score=score)) for score in x)
         pairs = zip(x[1:], decisions, decisions[1:], strict=False)
         flips = tuple(score for score, before, after in pairs if before.action != after.action)
         return self._curve("score", x, decisions, self.seen.features["score"], flips)

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.planning.evaluation import rule_of
 from trim_pomdp.planning.plots import bin_centres, gains, score_name
-from trim_pomdp.policies import AlphaVectorRule, PolicyArtifact, Rule
+from trim_pomdp.policies import AlphaVectorRule, PolicyArtifact, Rule, rule_of
 
 FloatArray = NDArray[np.float64]
 Grids = dict[tuple[str, int, bool], dict[str, Any]]

@@ -77,4 +77,4 @@ def _in_notebook() -> bool:
     from IPython import get_ipython
 
     shell = get_ipython()
-    return shell is not None and type(shell).__name__ == "ZMQInteractiveShell"
+    return getattr(shell, "kernel", None) is not None  # Colab's is a shell of its own kind

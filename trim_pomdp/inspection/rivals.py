@@ -14,7 +14,7 @@ from trim_pomdp.model.belief import FilterBelief
 from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.model.sequences import SequenceBatch
-from trim_pomdp.policies import AlphaVectorRule, PosteriorRule, Rule
+from trim_pomdp.policies import AlphaVectorRule, PolicyArtifact, PosteriorRule, Rule, rule_of
 
 if TYPE_CHECKING:
     from trim_pomdp.inspection.frames import Frame
@@ -23,7 +23,7 @@ AS_PLANNED, AS_LABELLED, POSTERIOR = "as planned", "S1 as labelled", "posterior 
 
 
 def rival_rules(
-    rule: AlphaVectorRule, observations: ObservationModel, dynamics: StepDynamics, *, closeness: float = 0.5
+    policy: Rule | PolicyArtifact, observations: ObservationModel, dynamics: StepDynamics, *, closeness: float = 0.5
 ) -> dict[str, Rule]:
     """A planned policy, and what it would be with other beliefs, by name.
 
@@ -34,7 +34,7 @@ def rival_rules(
 
     Parameters
     ----------
-    rule : AlphaVectorRule
+    policy : AlphaVectorRule or PolicyArtifact
     observations, dynamics
         What it was planned on.
     closeness : float
@@ -43,8 +43,12 @@ def rival_rules(
     Raises
     ------
     InputError
-        If the rule was planned on other bins.
+        If it is no planned policy, or was planned on other bins.
     """
+    rule = rule_of(policy)
+    if not isinstance(rule, AlphaVectorRule):
+        one = "a mixture; give one of its parts (`Inspection.rule` is that which decided)"
+        raise InputError(f"other beliefs are of planned policies, and this is {one if rule.parts[1:] else rule.form!r}")
     found: dict[str, Rule] = {AS_PLANNED: rule}
     if rule.score_edges is None:
         return found
@@ -81,12 +85,17 @@ def side_by_side(inspections: Mapping[str, Inspection]) -> Frame:
         {
             "step": [item.step + 1 for item in looks[0].steps],
             "score": scores,
-            **{
-                name: [None if item.belief is None else item.belief[0] for item in look.steps]
-                for name, look in inspections.items()
-            },
+            **{name: _right_after(look) for name, look in inspections.items()},
         }
     )
+
+
+def _right_after(look: Inspection) -> list[float | None]:
+    """P(right so far) after each step, whoever wrote it; of beliefs without memory that of the draft."""
+    by_action = [{"keep": item.q_keep, "regenerate": item.q_regenerate}.get(item.action or "") for item in look.steps]
+    drafts = [None if item.belief is None else item.belief[0] for item in look.steps]
+    right = [draft if after is None else after for after, draft in zip(by_action, drafts, strict=True)]
+    return right if look.q_end is None else [*right[:-1], look.q_end]
 
 
 def judge_filters(

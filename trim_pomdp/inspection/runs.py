@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trim_pomdp.artifacts import read_json, validate
+from trim_pomdp.data.features import LOGPROBS
 from trim_pomdp.data.problems import read_problems
 from trim_pomdp.data.solutions import read_solution_texts
 from trim_pomdp.display import Shown
@@ -24,7 +25,7 @@ from trim_pomdp.model.prices import Prices, Role
 from trim_pomdp.policies import PolicyArtifact, Rule
 from trim_pomdp.runtime.live import CLASS_TABLE_FILE, POLICY_FILE, plan_from_file
 from trim_pomdp.runtime.money import PRICES_FILE, read_stored, spent
-from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord
+from trim_pomdp.runtime.records import ENDED, DecisionRecord, SolutionRecord
 from trim_pomdp.runtime.rollouts import PROBLEMS_FILE
 from trim_pomdp.runtime.solutions import SOLUTIONS_FILE
 from trim_pomdp.runtime.summary import RunSummary, summarise
@@ -134,8 +135,17 @@ class RecordedRun(Shown):
     def _by_id(self) -> Mapping[str, SolutionRecord]:
         return {item.terminal.problem: item for item in self.solutions}
 
-    def inspect(self, problem: str, policy: Rule | PolicyArtifact | None = None) -> Inspection:
+    def inspect(
+        self, problem: str, policy: Rule | PolicyArtifact | None = None, *, class_table: ClassTable | None = None
+    ) -> Inspection:
         """A solution under the run's policy, or another one.
+
+        Parameters
+        ----------
+        problem : str
+        policy : rule or PolicyArtifact, optional
+        class_table : ClassTable or None
+            For a policy that looks at (min, current), where the run's own did not (`ObservationModel.class_table`).
 
         Raises
         ------
@@ -150,7 +160,7 @@ class RecordedRun(Shown):
             chosen,
             prompt=self.prompts.get(problem),
             seed=self.seed,
-            class_table=self.class_table,
+            class_table=class_table or self.class_table,
             step_format=StepFormat(**self.config.get("steps", {})),
         )
 
@@ -246,9 +256,7 @@ def inspect_run(folder: str | Path, which: str | Callable[[SolutionRecord], bool
 
 def _believed_right(run: RecordedRun) -> Iterable[SolutionRecord]:
     return (
-        item
-        for item in run.solutions
-        if item.terminal.correct is False and item.terminal.q is not None and item.terminal.q >= _BELIEVED
+        item for item in run.solutions if item.terminal.correct is False and believed_at_end(item, 0.0) >= _BELIEVED
     )
 
 
@@ -261,10 +269,10 @@ def _missed_errors(run: RecordedRun) -> Iterable[SolutionRecord]:
 
 
 def _most_expensive(run: RecordedRun) -> Iterable[SolutionRecord]:
-    amounts = {item.terminal.problem: expense(item, run.known_prices) for item in run.solutions}
-    count = max(round(_EXPENSIVE * len(amounts)), 1)
-    least = sorted(amounts.values(), reverse=True)[:count][-1:] or [0.0]
-    return (item for item in run.solutions if 0.0 < amounts[item.terminal.problem] >= least[0])
+    prices = run.known_prices
+    costly = sorted(run.solutions, key=lambda item: expense(item, prices), reverse=True)
+    dear = {id(item) for item in costly[: max(round(_EXPENSIVE * len(costly)), 1)] if expense(item, prices) > 0.0}
+    return (item for item in run.solutions if id(item) in dear)
 
 
 def _capped(run: RecordedRun) -> Iterable[SolutionRecord]:
@@ -283,10 +291,24 @@ FILTERS: Mapping[str, Callable[[RecordedRun], Iterable[SolutionRecord]]] = {
     "capped": _capped,
     "failed": _failed,
 }
-"""Problems worth a look, by name: wrong where q ended at .5 or more; the strong model was asked where the prefix was
-derailed already (as truth knows, else as the policy believed with .5 or more); a first error that was kept (only where
-truth is known); the tenth that cost most (by the run's prices, else by strong tokens); the strong model's tokens ran
-out; an error ended it."""
+"""Problems worth a look, by name: wrong, of those that ended by their own text, where q ended at .5 or more; the strong
+model was asked where the prefix was derailed already (as truth knows, else as the policy believed with .5 or more); a
+first error that the policy kept (only where truth is known); the tenth that cost most (by the run's prices, else by
+strong tokens) of those that are looked at; the strong model's tokens ran out; an error ended it."""
+
+
+def believed_at_end(item: SolutionRecord, unknown: float) -> float:
+    """P(the solution is right) as the policy believed; `unknown` where it did not, or a limit or an error ended it."""
+    end = item.terminal
+    return end.q if end.q is not None and end.reason in ENDED else unknown
+
+
+def _has_truth(item: DecisionRecord) -> bool:
+    return item.weak is not None and item.weak.true_class is not None
+
+
+def _is_judged(item: DecisionRecord) -> bool:
+    return _has_truth(item) or item.belief is not None
 
 
 def is_lost_cause(item: DecisionRecord) -> bool:
@@ -299,8 +321,9 @@ def is_lost_cause(item: DecisionRecord) -> bool:
 
 
 def is_missed_error(item: DecisionRecord) -> bool:
-    """Whether a first error was kept; False where truth is not known."""
-    return item.action == "keep" and item.weak is not None and item.weak.true_class == 2
+    """Whether the policy kept a first error; False where truth is not known, or it had no choice."""
+    free = item.action == "keep" and not item.capped and not item.fallback
+    return free and item.weak is not None and item.weak.true_class == 2
 
 
 def expense(item: SolutionRecord, prices: Prices | None) -> float:
@@ -347,6 +370,9 @@ DECISION_COLUMNS = (
     "belief_S2",
     "gain",
     "price",
+    "logprob_min",
+    "logprob_mean",
+    "minimum",
     "ended",
     "true_class",
     "strong_class",
@@ -380,8 +406,8 @@ def _problem_row(record: SolutionRecord, run: RecordedRun) -> tuple[Any, ...]:
         tokens.weak_kept + tokens.weak_discarded,
         tokens.scored,
         None if run.known_prices is None else spent(tokens, run.known_prices).total,
-        sum(map(is_missed_error, record.decisions)),
-        sum(map(is_lost_cause, record.decisions)),
+        sum(map(is_missed_error, record.decisions)) if any(map(_has_truth, record.decisions)) else None,
+        sum(map(is_lost_cause, record.decisions)) if any(map(_is_judged, record.decisions)) else None,
         any(item.capped for item in record.decisions),
         None if end.fallback is None else end.fallback.author,
         end.error,
@@ -407,6 +433,7 @@ def _decision_row(item: DecisionRecord, own_score: float | None, record: Solutio
         *(item.belief or (None, None, None)),
         item.gain,
         item.price,
+        *(item.features.get(name) for name in (*LOGPROBS, "minimum")),
         item.ended,
         None if weak is None else weak.true_class,
         None if strong is None else strong.true_class,

@@ -18,24 +18,45 @@ from trim_pomdp.text.format import StepFormat
 LAB = "lab"
 
 
-def model_source(name: str) -> ModelSource:
+def model_source(name: str, *, cores: int | None = None) -> ModelSource:
     """The lab by its name, or a models file by its path.
+
+    Parameters
+    ----------
+    name : str
+        ``"lab"``, or the path of a models file.
+    cores : int or None
+        Of torch, for the lab (`LabSource`).
 
     Raises
     ------
     InputError
         If the file cannot be read or something in it is wrong.
     """
-    return LabSource() if name == LAB else FileSource(Path(name), read_models_file(name))
+    return LabSource(cores=cores or 1) if name == LAB else FileSource(Path(name), read_models_file(name))
 
 
 @dataclass(frozen=True)
 class LabSource:
-    """The lab's models (a `ModelSource`), those that come with the package unless a folder is given."""
+    """The lab's models (a `ModelSource`).
+
+    Attributes
+    ----------
+    folder : Path or None
+        With the models; None for those that come with the package.
+    prm_name : str
+        What tables of scores call the PRM.
+    checker : str
+        Judges answers.
+    cores : int
+        Of torch, in this whole process, once they are loaded: models so small gain nothing by more than one, and on a
+        busy machine lose much.
+    """
 
     folder: Path | None = None
     prm_name: str = "lab-prm"
     checker: str = "math"
+    cores: int = 1
 
     @property
     def caps(self) -> Caps:
@@ -73,8 +94,9 @@ class LabSource:
 
     def load(self, roles: Collection[Role]) -> Backends:
         """See `ModelSource`."""
-        from trim_pomdp.lab.models import load_models
+        from trim_pomdp.lab.models import load_models, use_cores
 
+        use_cores(self.cores)
         loaded = load_models(self.folder)
         return Backends(
             loaded.weak if "weak" in roles else None,

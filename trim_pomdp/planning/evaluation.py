@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from trim_pomdp.model.prices import Money, Role, at_mean_length
 from trim_pomdp.model.process import RoutingModel
-from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule, StrategyRule
+from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule, StrategyRule, rule_of
 
 FloatArray = NDArray[np.float64]
 
@@ -128,11 +128,6 @@ def mix_evaluations(first: Evaluation, second: Evaluation, probability: float) -
         money=first.money.scaled(1.0 - probability) + second.money.scaled(probability),
         planned_money=(1.0 - probability) * first.planned_money + probability * second.planned_money,
     )
-
-
-def rule_of(policy: Rule | PolicyArtifact) -> Rule:
-    """The rule itself, or that of the artifact."""
-    return policy.policy if isinstance(policy, PolicyArtifact) else policy
 
 
 def mix(first: PlannedPoint, second: PlannedPoint, probability: float) -> PlannedPoint:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from trim_pomdp.artifacts import write_bytes
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.belief import GOES_ON, OVER, RIGHT, class_prior, next_q, update
-from trim_pomdp.planning.evaluation import asked_once, rule_of
-from trim_pomdp.policies import AlphaVectorRule, PlannedPoint, PolicyArtifact, Rule
+from trim_pomdp.planning.evaluation import asked_once
+from trim_pomdp.policies import AlphaVectorRule, PlannedPoint, PolicyArtifact, Rule, rule_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

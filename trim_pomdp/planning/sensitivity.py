@@ -18,8 +18,8 @@ from trim_pomdp.display import Shown, html_table
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.dynamics import Interval, StepDynamics
 from trim_pomdp.model.process import RoutingModel
-from trim_pomdp.planning.evaluation import point_of, rule_of
-from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
+from trim_pomdp.planning.evaluation import point_of
+from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule, rule_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -19,8 +19,7 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.model.belief import KEEP, REGENERATE
 from trim_pomdp.model.prices import Role
 from trim_pomdp.model.process import RoutingModel
-from trim_pomdp.planning.evaluation import rule_of
-from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
+from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule, rule_of
 
 FloatArray = NDArray[np.float64]
 

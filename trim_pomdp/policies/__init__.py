@@ -1,7 +1,7 @@
 """Routing policies: rules that answer for themselves, as data that the runtime executes."""
 
 from trim_pomdp.policies.alpha_vectors import AlphaVectorRule
-from trim_pomdp.policies.artifact import PlannedPoint, PolicyArtifact
+from trim_pomdp.policies.artifact import PlannedPoint, PolicyArtifact, rule_of
 from trim_pomdp.policies.base import AnyRule, Decision, Router, Rule, StepObservation, WeighingRouter
 from trim_pomdp.policies.mixture import MixedRule
 from trim_pomdp.policies.posterior import PosteriorRule
@@ -24,4 +24,5 @@ __all__ = [
     "StrategyRule",
     "ThresholdRule",
     "WeighingRouter",
+    "rule_of",
 ]

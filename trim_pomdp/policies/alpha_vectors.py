@@ -420,6 +420,9 @@ class _RuleLists:
     after: list[Any]
     price: list[list[float]]
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> _RuleLists:
+        return self  # it never changes
+
     @classmethod
     def of(cls, rule: AlphaVectorRule) -> _RuleLists:
         tables = rule.tables

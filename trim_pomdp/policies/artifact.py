@@ -7,9 +7,10 @@ from typing import Literal
 
 from trim_pomdp.artifacts import Artifact, Record
 from trim_pomdp.display import Shown
+from trim_pomdp.errors import InputError
 from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.model.prices import Money, Tariff
-from trim_pomdp.policies.base import AnyRule
+from trim_pomdp.policies.base import AnyRule, Rule
 
 
 class PlannedPoint(Shown, Record):
@@ -105,3 +106,17 @@ class PolicyArtifact(Artifact):
             "money": None if planned is None else planned.money,
             "model": self.model,
         }
+
+
+def rule_of(policy: Rule | PolicyArtifact) -> Rule:
+    """The rule itself, or that of the artifact.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    rule = policy.policy if isinstance(policy, PolicyArtifact) else policy
+    if not isinstance(rule, Rule):
+        raise InputError(f"a policy is a {type(rule).__name__}; expected a rule or a policy artifact")
+    return rule

@@ -7,13 +7,14 @@ whole problem only included, is one module: a subclass of `Rule` whose `form` is
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +103,8 @@ class Decision:
 
 class Router(Protocol):
     """A policy on one problem, from its first step to its last; it remembers what it needs to.
+
+    A deep copy goes its own way: what would have been decided otherwise is asked of copies.
 
     Attributes
     ----------
@@ -291,6 +294,17 @@ class RuleRouter:
     def writer(self, step: int) -> Author | None:
         """See `Router`."""
         return None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A router that has been where this one has; rules and tables, which never change, are shared."""
+        twin = copy.copy(self)
+        for name, value in vars(self).items():
+            if not isinstance(value, _UNCHANGING):
+                setattr(twin, name, copy.deepcopy(value, memo))
+        return twin
+
+
+_UNCHANGING = (Record, str, float, int, bool, type(None))
 
 
 def content_hash(record: Record) -> str:

@@ -59,4 +59,4 @@ class ThresholdRouter(RuleRouter):
 
     def decide(self, seen: StepObservation) -> Decision:
         """See `Router`."""
-        return Decision(self._rule.act(seen.features.get("score", 0.0)))
+        return Decision(self._rule.act(seen.features["score"] if self.needs_score else 0.0))

@@ -34,6 +34,7 @@ from trim_pomdp.model.belief import KEEP, REGENERATE
 from trim_pomdp.policies.base import Author, Decision, Role, Router, StepObservation
 from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest, Usage
 from trim_pomdp.runtime.records import (
+    ENDED,
     DecisionRecord,
     Fallback,
     Generation,
@@ -130,7 +131,7 @@ class _Step:
 
     weak: Generation | None = None
     scoring: Scoring | None = None
-    ended: bool = False
+    ended: bool | None = None
     seen: StepObservation | None = None
     decision: Decision | None = None
     action: int | None = None
@@ -363,9 +364,7 @@ class Attempt:
     def _decide(self, step: _Step) -> Generator[Call, _Reply, None]:
         draft = step.weak
         assert draft is not None
-        features = {"tokens": float(len(draft.logprobs) or draft.tokens)}
-        if draft.logprobs or not draft.tokens:  # else the model offers none, which says nothing of the step
-            features |= logprob_features(draft.logprobs)
+        features = draft_features(draft.step)
         step.ended = draft.stop == "end" or self.format.answer((*self._texts, draft.text)) is not None
         if self.router.needs_score or self.record_scores:
             step.scoring = yield from self._score((*self._texts, draft.text))
@@ -481,10 +480,10 @@ class Attempt:
     def _believed_right(self) -> float | None:
         """P(the solution is right) after its last step; None where the router has not seen what came last."""
         last = self._steps[-1] if self._steps else None
-        if self._fallback or last is None or last.decision is None or last.accepted is None:
+        if self._fallback or self._reason == "error" or last is None or last.decision is None or last.accepted is None:
             return None
         assert last.action is not None
-        return last.decision.believed_at_end(last.action, ended=self._reason in ("answer", "no answer"))
+        return last.decision.believed_at_end(last.action, ended=self._reason in ENDED)
 
     def _decision_record(self, index: int, step: _Step) -> DecisionRecord:
         decision = step.decision
@@ -509,6 +508,14 @@ class Attempt:
             tokens=step.tokens,
             policy_hash=self.router.policy_hash,
         )
+
+
+def draft_features(draft: GeneratedStep) -> dict[str, float]:
+    """What the weak model's own reply says of its step."""
+    features = {"tokens": float(len(draft.logprobs) or draft.tokens)}
+    if draft.logprobs or not draft.tokens:  # else the model offers none, which says nothing of the step
+        features |= logprob_features(draft.logprobs)
+    return features
 
 
 def logprob_features(logprobs: tuple[float, ...]) -> dict[str, float]:

@@ -24,6 +24,8 @@ from trim_pomdp.runtime.stepping import Flaw
 Action = Literal["keep", "regenerate"]
 Reason = Literal["answer", "no answer", "degenerate", "step cap", "error"]
 StepClass = Literal[0, 1, 2]
+ENDED: tuple[Reason, ...] = ("answer", "no answer")
+"""Reasons of solutions that ended by their own text, and not by a limit or an error."""
 
 
 class Generation(Record):
@@ -181,8 +183,8 @@ class DecisionRecord(Record):
         The weak model's step; None where the strong model writes every step.
     scoring : Scoring or None
         What the PRM said before the decision; None where it was not asked.
-    ended : bool
-        Whether the weak step's text ends the solution if kept, where there was a decision.
+    ended : bool or None
+        Whether the weak step's text ends the solution if kept; None where there was nothing to decide.
     features : dict of str to float
         What else the router looked at beside the score, by name (`trim_pomdp.policies.StepObservation`).
     evidence, q, belief, gain, price : float(s) or None
@@ -207,7 +209,7 @@ class DecisionRecord(Record):
     step: NonNegativeInt
     weak: Generation | None = None
     scoring: Scoring | None = None
-    ended: bool = False
+    ended: bool | None = None
     features: dict[str, float] = Field(default_factory=dict)
     evidence: float | None = None
     q: Probability | None = None

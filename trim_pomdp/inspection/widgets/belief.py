@@ -11,13 +11,13 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.course import Solution
 from trim_pomdp.inspection.drawing import solution_state
 from trim_pomdp.inspection.pictures import plot_inspection
-from trim_pomdp.inspection.rivals import rival_rules
+from trim_pomdp.inspection.rivals import AS_PLANNED, rival_rules
 from trim_pomdp.inspection.solutions import Inspection, edit, inspect_solution
 from trim_pomdp.inspection.widgets.base import Drawn, script
 from trim_pomdp.model.observations import ClassTable
 from trim_pomdp.planning.courses import planned_course
 from trim_pomdp.planning.frontier import Frontier
-from trim_pomdp.policies import AlphaVectorRule, PolicyArtifact, Rule
+from trim_pomdp.policies import AlphaVectorRule, PolicyArtifact, Rule, rule_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ __all__ = ["BeliefInspector"]
 
 _BUDGETS = 6  # planned of a frontier
 _OWN = "this policy"
-_AS_IT_IS = "as planned"
+_AS_IT_IS = AS_PLANNED
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,10 @@ class BeliefInspector(Drawn):
         self._under(self._at, labels[index])
 
     def _under(self, index: int, belief: str) -> None:
-        self._show_now(edit(self._now, policy=self._choices[index].beliefs[belief]))
+        try:
+            self._show_now(edit(self._now, policy=self._choices[index].beliefs[belief]))
+        except InputError as error:
+            raise InputError(f"{error} (undo changes first)" if self._now.is_edited else str(error)) from None
         self._at, self._belief = index, belief
 
     def _reset(self) -> None:
@@ -193,8 +196,13 @@ class BeliefInspector(Drawn):
             "budgets": {"labels": budgets, "chosen": self._at} if len(budgets) > 1 else None,
             "beliefs": {"labels": beliefs, "chosen": beliefs.index(self._belief)} if len(beliefs) > 1 else None,
             "note": self._note(),
-            "edited": self._now is not self._first,
+            "edited": self._is_changed,
         }
+
+    @property
+    def _is_changed(self) -> bool:
+        """Whether there is anything to undo."""
+        return self._now.changes != self._first.changes or (self._at, self._belief) != (self._start, _AS_IT_IS)
 
     def _note(self) -> str | None:
         """Of a mixture: which part is looked at."""
@@ -215,7 +223,7 @@ class BeliefInspector(Drawn):
             "policy": self._now.rule.form,
             "steps": len(actions),
             "regenerates": actions.count("regenerate"),
-            "edited": "no" if self._now is self._first else "yes",
+            "edited": "yes" if self._is_changed else "no",
         }
         return one_line(type(self).__name__, facts).replace("(policy ", "(", 1).replace(", policy ", ", ", 1)
 
@@ -233,7 +241,7 @@ def _inspected(
         return found if prompt is None else replace(found, prompt=prompt, course=replace(found.course, prompt=prompt))
     if policy is None:
         raise InputError("whose decisions are looked at? give a policy beside the solution")
-    return inspect_solution(solution, _rule(policy), prompt=prompt, seed=seed, class_table=class_table)
+    return inspect_solution(solution, rule_of(policy), prompt=prompt, seed=seed, class_table=class_table)
 
 
 # What there is to choose from -----------------------------------------------------------------------------------
@@ -249,8 +257,11 @@ def _choices(
     """Places of the slider, the policy's own among them; by budget where budgets are known."""
     if frontier is not None and policies is not None:
         raise InputError("a frontier and policies are both given; the slider walks one of them")
-    rule = _rule(policy)
-    beliefs = {_AS_IT_IS: rule, **{label: _rule(item) for label, item in (rivals or {}).items() if label != _AS_IT_IS}}
+    rule = rule_of(policy)
+    beliefs = {
+        _AS_IT_IS: rule,
+        **{label: rule_of(item) for label, item in (rivals or {}).items() if label != _AS_IT_IS},
+    }
     if frontier is not None:
         if not isinstance(frontier, Frontier):
             raise InputError(f"the frontier is a {type(frontier).__name__}; expected what solve_frontier returns")
@@ -259,18 +270,11 @@ def _choices(
         own = _Choice(_OWN, rule, beliefs, _budget(policy, frontier))
         return _by_budget(own, frontier)
     own = _Choice(_OWN, rule, beliefs)
-    others = [_Choice(label, _rule(item), {_AS_IT_IS: _rule(item)}) for label, item in (policies or {}).items()]
+    others = [_Choice(label, rule_of(item), {_AS_IT_IS: rule_of(item)}) for label, item in (policies or {}).items()]
     same = next((item for item in others if item.policy == rule), None)
     if same is None:
         return (own, *others)
     return tuple(replace(own, label=item.label) if item is same else item for item in others)
-
-
-def _rule(policy: Rule | PolicyArtifact) -> Rule:
-    rule = policy.policy if isinstance(policy, PolicyArtifact) else policy
-    if not isinstance(rule, Rule):
-        raise InputError(f"a policy is a {type(rule).__name__}; expected a rule or a policy artifact")
-    return rule
 
 
 def _rivals(rule: Rule, frontier: Frontier) -> dict[str, Rule]:
