@@ -10,11 +10,12 @@ import trim_pomdp as tp
 from solvers import Solution, solve
 from solvers.examples import maze, tiger
 from trim_pomdp.data.processbench import class_features
+from trim_pomdp.data.scored_texts import read_scored_texts
+from trim_pomdp.fitting.assessment import judge_filters
 from trim_pomdp.fitting.observations import compare_all
 from trim_pomdp.inspection.examples import SCORES, example_records
 from trim_pomdp.inspection.prms import compare_prms
-from trim_pomdp.inspection.real import read_scored_texts
-from trim_pomdp.inspection.rivals import AS_LABELLED, AS_PLANNED, judge_filters, rival_rules, side_by_side
+from trim_pomdp.inspection.rivals import AS_LABELLED, AS_PLANNED, rival_rules, side_by_side
 from trim_pomdp.inspection.solutions import edit, inspect_solution
 
 CLEAN = {"weak_success": (0.95,), "look_right": 0.95, "false_alarms": 0.0}
@@ -99,8 +100,8 @@ def test_what_forgetting_costs_on_real_rollouts(shared: Path) -> None:
     dynamics = preset.dynamics.model_copy(update=CLEAN)
     labelled = dynamics.model_copy(update={"derailed_emission": "labelled"})
     sequences = tp.read_sequences(shared / "data" / "math500_sequences_dev.jsonl.gz")
-    table = judge_filters(sequences, preset.observations, {AS_PLANNED: dynamics, AS_LABELLED: labelled})
-    assert [round(value, 2) for value in table["log_loss"]] == [0.26, 1.65]
+    scores = judge_filters(sequences, preset.observations, {AS_PLANNED: dynamics, AS_LABELLED: labelled})
+    assert {name: round(score.log_loss, 2) for name, score in scores.items()} == {AS_PLANNED: 0.26, AS_LABELLED: 1.65}
     share = np.mean([item.correct for item in sequences])
     assert -share * np.log(share) - (1 - share) * np.log(1 - share) == pytest.approx(0.58, abs=0.005)
 
@@ -108,7 +109,7 @@ def test_what_forgetting_costs_on_real_rollouts(shared: Path) -> None:
 def test_the_real_rollout(shared: Path) -> None:
     solution = read_scored_texts(shared / "data" / "math500_rollouts_dev.jsonl.gz")["test/precalculus/681.json#1"]
     assert "By trial" in solution.steps[7]
-    assert [round(float(score), 2) for score in solution.seen[7:]] == [0.02, 0.82, 0.91, 1.0, 1.0]  # type: ignore[arg-type]
+    assert [round(float(score), 2) for score in solution.scores[7:]] == [0.02, 0.82, 0.91, 1.0, 1.0]
     assert "{64}" in solution.steps[-1]
 
 

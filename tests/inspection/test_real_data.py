@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 import trim_pomdp as tp
+from trim_pomdp.data.scored_texts import read_scored_texts
 from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.course import TypedSolution
-from trim_pomdp.inspection.real import read_scored_texts, real_data
-from trim_pomdp.inspection.rivals import judge_filters, side_by_side
+from trim_pomdp.inspection.real import real_data
+from trim_pomdp.inspection.rivals import side_by_side
 from trim_pomdp.inspection.solutions import inspect_solution
 
 LINE = {
@@ -36,11 +37,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_folder_above_is_found(folder: Path) -> None:
     texts = real_data("x.jsonl").then(read_scored_texts)
     assert texts.missing is None
-    assert texts.value == {
+    assert texts.value is not None
+    assert {name: TypedSolution.of(text) for name, text in texts.value.items()} == {
         "a#0": TypedSolution(("one", "\\boxed{2}"), (0.9, 0.8), prompt="1 + 1?"),
         "a#1": TypedSolution(("\\boxed{3}",), (0.1,), prompt="1 + 1?"),
     }
-    seen = texts.then(dict.__getitem__, "a#0").then(inspect_solution, tp.ThresholdRule(threshold=0.85))
+    seen = (
+        texts.then(dict.__getitem__, "a#0")
+        .then(TypedSolution.of)
+        .then(inspect_solution, tp.ThresholdRule(threshold=0.85))
+    )
     assert seen.value is not None
     assert [step.action for step in seen.value.steps] == ["keep", "regenerate"]
     assert repr(seen) == repr(seen.value)
@@ -70,6 +76,9 @@ def test_files_that_are_otherwise_are_refused(folder: Path) -> None:
     path.write_text(json.dumps({**LINE, "rollouts": [{"steps": ["a"]}]}) + "\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"bad\.jsonl, line 1: .*prm_scores"):
         read_scored_texts(path)
+    path.write_text(json.dumps({**LINE, "rollouts": [{"steps": ["a"], "prm_scores": []}]}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"prm_scores has 0 values; expected one for each of 1 steps"):
+        read_scored_texts(path)
 
 
 def test_looks_side_by_side() -> None:
@@ -82,19 +91,3 @@ def test_looks_side_by_side() -> None:
     for wrong in ({}, {**looks, "c": inspect_solution([0.9], never)}):
         with pytest.raises(InputError, match="looks at one solution are needed"):
             side_by_side(wrong)
-
-
-def test_filters_are_judged_as_elsewhere() -> None:
-    """The same numbers as `assess`."""
-    preset = tp.load_preset("lab-loop.prm")
-    sequences = [
-        {"id": f"{i}", "correct": right, "scores": [0.9, score, 0.9]}
-        for i, (score, right) in enumerate([(0.05, False), (0.97, True), (0.4, True), (0.6, False)])
-    ]
-    from trim_pomdp.data.sequences import ScoredSequence
-
-    batch = [ScoredSequence.model_validate(item) for item in sequences]
-    table = judge_filters(batch, preset.observations, {"as it is": preset.dynamics})
-    expected, _ = tp.assess(tp.SequenceBatch.of(batch), preset.observations, preset.dynamics)
-    assert table["log_loss"][0] == expected["filter"].log_loss
-    assert table["auc"][0] == expected["filter"].auc

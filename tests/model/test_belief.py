@@ -11,7 +11,7 @@ from observation_models import auc, log_loss
 from trim_pomdp.data.features import read_class_features
 from trim_pomdp.data.sequences import ScoredSequence, read_sequences
 from trim_pomdp.errors import InputError, UnsetParameterError
-from trim_pomdp.fitting.assessment import assess
+from trim_pomdp.fitting.assessment import assess, judge_filters
 from trim_pomdp.fitting.dynamics import SEQUENCE_CANDIDATES, Sources, cross_validate_sequences, fit_dynamics
 from trim_pomdp.fitting.observations import fit_observations
 from trim_pomdp.model.belief import (
@@ -231,6 +231,23 @@ def test_scores_of_a_belief_by_hand():
     assert [message.split(":")[0] for message in missing] == ["posterior", "running_minimum"]
     with pytest.raises(UnsetParameterError, match="fit-dynamics --sequences makes one"):
         RunningMinimumBelief(None)
+
+
+def test_filters_of_different_dynamics_are_judged_on_the_same_outcomes():
+    cases = (((0.1,), False), ((0.9,), True), ((0.2,), False), ((0.8,), False))
+    records = [ScoredSequence(id=str(i), scores=scores, correct=right) for i, (scores, right) in enumerate(cases)]
+    other = DYNAMICS.model_copy(update={"weak_success": (0.2,)})
+    found = judge_filters(records, TOY, {"as it is": DYNAMICS, "<weaker>": other})
+    assert list(found) == ["as it is", "<weaker>"]
+    for name, dynamics in (("as it is", DYNAMICS), ("<weaker>", other)):
+        assert found[name] == assess(batch_of(*cases), TOY, dynamics)[0]["filter"]
+    # P(right | low) = 1/17, P(right | high) = 1/2.
+    assert found["<weaker>"].log_loss == pytest.approx(-(2 * math.log(16 / 17) + 2 * math.log(0.5)) / 4)
+    table = found._repr_html_()
+    assert "<th>&lt;weaker&gt;</th>" in table
+    assert f"<td>{found['as it is'].brier:.4g}</td>" in table
+    one_outcome = judge_filters(records[:1], TOY, {"as it is": DYNAMICS})
+    assert "<td>–</td>" in one_outcome._repr_html_(), "no AUC"
 
 
 def test_without_both_outcomes_there_is_no_auc():

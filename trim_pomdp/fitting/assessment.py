@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from trim_pomdp.artifacts import Record
+from trim_pomdp.data.sequences import ScoredSequence
+from trim_pomdp.display import html_table
 from trim_pomdp.errors import UnsetParameterError
 from trim_pomdp.model.belief import Belief, FilterBelief, PosteriorBelief, RunningMinimumBelief
 from trim_pomdp.model.dynamics import StepDynamics
@@ -65,3 +67,35 @@ def assess(
         except UnsetParameterError as error:
             missing.append(f"{name}: {error}")
     return scores, missing
+
+
+class FilterScores(dict[str, BeliefScore]):
+    """How well filters predict outcomes, by name; in notebooks a table."""
+
+    def _repr_html_(self) -> str:
+        names = tuple(BeliefScore.model_fields)
+        rows = [(filter_, *(getattr(score, name) for name in names)) for filter_, score in self.items()]
+        return html_table("filters", ("filter", *names), rows)
+
+
+def judge_filters(
+    sequences: Sequence[ScoredSequence], observations: ObservationModel, dynamics: Mapping[str, StepDynamics]
+) -> FilterScores:
+    """Judge filters of different dynamics on the same outcomes.
+
+    Parameters
+    ----------
+    sequences : sequence of ScoredSequence
+        Solutions whose outcomes are known.
+    observations : ObservationModel
+    dynamics : mapping of str to StepDynamics
+        By the names to show.
+
+    See Also
+    --------
+    assess : one filter beside beliefs of other kinds.
+    """
+    batch = SequenceBatch.of(sequences, observations.evidence)
+    return FilterScores(
+        {name: score_belief(FilterBelief(observations, item), batch) for name, item in dynamics.items()}
+    )

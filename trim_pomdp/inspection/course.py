@@ -9,6 +9,7 @@ from numbers import Real
 from typing import Literal, TypeAlias
 
 from trim_pomdp.data.features import LOGPROBS
+from trim_pomdp.data.scored_texts import ScoredText
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies import StepObservation
 from trim_pomdp.runtime.attempt import draft_features
@@ -40,6 +41,11 @@ class TypedSolution:
     seen: Sequence[float | Features]
     prompt: str | None = None
     finished: bool = True
+
+    @classmethod
+    def of(cls, text: ScoredText) -> TypedSolution:
+        """A solution of a file (`trim_pomdp.data.scored_texts.read_scored_texts`)."""
+        return cls(text.steps, text.scores, prompt=text.prompt)
 
 
 Solution: TypeAlias = SolutionRecord | TypedSolution | Sequence[float | Features]

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
-from trim_pomdp.data.records import OpenRecord, read_records
-from trim_pomdp.inspection.course import TypedSolution
-
 SHARED = "TRIM_POMDP_SHARED"
 
 _T = TypeVar("_T")
@@ -75,36 +72,3 @@ def real_data(name: str) -> Real[Path]:
         if not named
         else f"*Without real data: `{SHARED}` is set, but its folder has no `data/{name}`.*",
     )
-
-
-class _Rollout(OpenRecord):
-    """One of several solutions of a problem, as the file has them."""
-
-    steps: tuple[str, ...]
-    prm_scores: tuple[float, ...]
-
-
-class _Problem(OpenRecord):
-    id: str
-    problem: str
-    rollouts: tuple[_Rollout, ...]
-
-
-def read_scored_texts(path: str | Path) -> dict[str, TypedSolution]:
-    """Rollouts with texts and scores, by ``<problem id>#<rollout>``.
-
-    Parameters
-    ----------
-    path : str or Path
-        A line a problem: `id`, `problem`, and `rollouts` with `steps` and `prm_scores`.
-
-    Raises
-    ------
-    InputError
-        If a line is otherwise.
-    """
-    out: dict[str, TypedSolution] = {}
-    for problem in read_records(path, _Problem):
-        for index, rollout in enumerate(problem.rollouts):
-            out[f"{problem.id}#{index}"] = TypedSolution(rollout.steps, rollout.prm_scores, prompt=problem.problem)
-    return out

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from trim_pomdp.data.sequences import ScoredSequence
 from trim_pomdp.errors import InputError
-from trim_pomdp.fitting.assessment import score_belief
 from trim_pomdp.inspection.frames import frame
 from trim_pomdp.inspection.solutions import Inspection
-from trim_pomdp.model.belief import FilterBelief
 from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.observations import ObservationModel
-from trim_pomdp.model.sequences import SequenceBatch
 from trim_pomdp.policies import AlphaVectorRule, PolicyArtifact, PosteriorRule, Rule, rule_of
 
 if TYPE_CHECKING:
@@ -96,26 +92,3 @@ def _right_after(look: Inspection) -> list[float | None]:
     drafts = [None if item.belief is None else item.belief[0] for item in look.steps]
     right = [draft if after is None else after for after, draft in zip(by_action, drafts, strict=True)]
     return right if look.q_end is None else [*right[:-1], look.q_end]
-
-
-def judge_filters(
-    sequences: Sequence[ScoredSequence], observations: ObservationModel, dynamics: Mapping[str, StepDynamics]
-) -> Frame:
-    """How well filters tell right solutions from wrong ones by their scores: a row for each.
-
-    Parameters
-    ----------
-    sequences : sequence of ScoredSequence
-        Scores of solutions whose outcomes are known.
-    observations : ObservationModel
-    dynamics : mapping of str to StepDynamics
-        By the names to show.
-    """
-    batch = SequenceBatch.of(sequences, observations.evidence)
-    found = {name: score_belief(FilterBelief(observations, item), batch) for name, item in dynamics.items()}
-    return frame(
-        {
-            "filter": list(found),
-            **{name: [getattr(item, name) for item in found.values()] for name in ("log_loss", "brier", "auc", "ece")},
-        }
-    )
