@@ -58,7 +58,7 @@ def test_numbers_are_those_of_the_run_to_the_bit(folder: Path) -> None:
         assert row["planned"] == getattr(plan.artifact.planned, name)
     low, high = run["intervals"]["strong_tokens"]
     assert (low + high) / 2 == pytest.approx(summary.strong_tokens)
-    assert (high - low) / 2 == pytest.approx(1.959964 * summary.strong_tokens_se)
+    assert (high - low) / 2 == pytest.approx(2.022691 * summary.strong_tokens_se)  # Student, 39
     assert (run["right"], run["judged"]) == (round(summary.accuracy * 40), 40)
     per_problem = {(row["model"], row["purpose"]): row["total"] for row in run["tokens"]}
     assert per_problem["strong", "steps"] == summary.tokens["strong"]
@@ -83,6 +83,22 @@ def test_rows_add_up(folder: Path) -> None:
     assert run["spending"]["by"] == "truth"
     assert sum(row["strong_tokens"] for row in run["spending"]["rows"]) == strong - run["spending"]["undecided_tokens"]
     assert [part["of"] for part in run["calibration"]] == ["answers", "steps"]
+
+
+def test_no_verdict_where_chance_is_not_known(tmp_path: Path) -> None:
+    few = made(tmp_path / "few", n=9)
+    (run,) = report_document([few])["runs"]
+    assert [line.split(":")[1] for line in run["verdicts"]] == [
+        " too few problems to tell whether it is as planned."
+    ] * 2
+    same = made(tmp_path / "same", StrategyRule(strategy="weak"), n=12)
+    (run,) = report_document([same])["runs"]
+    assert run["intervals"]["strong_tokens"] is None
+    assert run["verdicts"][1] == "The budget is as planned."
+    enough = made(tmp_path / "enough", alpha_rule(3.0), n=12)
+    (run,) = report_document([enough])["runs"]
+    assert "chance" in " ".join(run["verdicts"])
+    assert all(ends is None or 0.0 <= ends[0] < ends[1] for ends in run["intervals"].values())
 
 
 def test_runs_side_by_side(folder: Path, other: Path) -> None:

@@ -209,7 +209,7 @@ def run_document(
         "judged": judged.known,
         "intervals": ends,
         "outcome": outcome_rows(summary, plan, ends),
-        "verdicts": verdicts(plan.artifact.planned, plan.artifact.asked_budget, ends),
+        "verdicts": verdicts(plan, summary, judged),
         "warnings": warnings(summary, count, plan, shard),
         "policy": _policy(plan),
         "ends": ends_in_words(summary),

@@ -48,6 +48,8 @@ _PURPOSES = {
     "weak_ahead": ("weak", "ahead, in vain"),
     "strong_ahead": ("strong", "ahead, in vain"),
 }
+# Of fewer problems intervals of skewed spendings are not to be trusted.
+_FEW = 10
 _MEASURED = {"accuracy": ("accuracy", 3), "budget": ("budget", 3)}
 _COUNTS = {"strong_tokens": ("strong tokens", 1), "regenerations": ("steps regenerated", 2)}
 
@@ -67,11 +69,11 @@ class Judged:
 
 
 def intervals(summary: RunSummary, judged: Judged) -> dict[str, Interval | None]:
-    """Intervals of what was measured, at 95 %: Wilson's of the accuracy, normal ones of means over problems."""
+    """Intervals of what was measured, at 95 %: Wilson's of the accuracy, Student's of means over problems."""
     return {
         "accuracy": share_interval(judged.right, judged.known),
         **{
-            name: mean_interval(getattr(summary, name), getattr(summary, f"{name}_se"))
+            name: mean_interval(getattr(summary, name), getattr(summary, f"{name}_se"), summary.problems, least=0.0)
             for name in ("strong_tokens", "regenerations", "budget")
         },
     }
@@ -94,20 +96,30 @@ def outcome_rows(summary: RunSummary, plan: LivePlan, ends: Mapping[str, Interva
     ]
 
 
-def verdicts(planned: PlannedPoint | None, asked: float | None, ends: Mapping[str, Interval | None]) -> list[str]:
+def verdicts(plan: LivePlan, summary: RunSummary, judged: Judged) -> list[str]:
     """Whether what was planned agrees with what was measured, a sentence each."""
+    planned, asked = plan.artifact.planned, plan.artifact.asked_budget
+    ends = intervals(summary, judged)
     said = []
-    accuracy, budget = ends["accuracy"], ends["budget"]
-    if planned is not None and accuracy is not None:
-        said.append(_verdict("The accuracy", planned.accuracy, accuracy, "planned"))
+    if planned is not None and judged.known:
+        said.append(_verdict("The accuracy", planned.accuracy, summary.accuracy, ends["accuracy"], judged.known))
     wanted = asked if asked is not None else None if planned is None else planned.budget
-    if wanted is not None and budget is not None:
-        said.append(_verdict("The budget", wanted, budget, "planned" if asked is None else "asked"))
+    if wanted is not None and summary.budget is not None:
+        word = "planned" if asked is None else "asked"
+        said.append(_verdict("The budget", wanted, summary.budget, ends["budget"], summary.problems, word))
     return said
 
 
-def _verdict(what: str, value: float, interval: Interval, word: str) -> str:
-    low, high = interval
+def _verdict(
+    what: str, value: float, measured: float | None, ends: Interval | None, problems: int, word: str = "planned"
+) -> str:
+    if problems < _FEW:
+        return f"{what}: too few problems to tell whether it is as {word}."
+    if ends is None:  # every problem spent the same, so that nothing is known of chance
+        return (
+            f"{what} is as {word}." if measured == value else f"{what} is the same in every problem, and not as {word}."
+        )
+    low, high = ends
     if low <= value <= high:
         return f"{what} is as {word}, as far as chance can tell."
     return f"{what} lies {'above' if low > value else 'below'} what was {word}, by more than chance."
@@ -183,7 +195,7 @@ def money_document(measured: RunMoney | None, artifact: PolicyArtifact) -> dict[
         "digits": 3 if measured.money.total * per < 10 else 2,
         "columns": [{"name": name} for name, _ in columns],
         "rows": rows,
-        "interval": mean_interval(measured.money.total, measured.total_se),
+        "interval": mean_interval(measured.money.total, measured.total_se, measured.problems, least=0.0),
     }
 
 
