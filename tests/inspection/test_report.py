@@ -91,10 +91,11 @@ def test_no_verdict_where_chance_is_not_known(tmp_path: Path) -> None:
     assert [line.split(":")[1] for line in run["verdicts"]] == [
         " too few problems to tell whether it is as planned."
     ] * 2
-    same = made(tmp_path / "same", StrategyRule(strategy="weak"), n=12)
+    same = made(tmp_path / "same", ThresholdRule(threshold=1e-9), n=12)
     (run,) = report_document([same])["runs"]
+    assert run["result"]["strong_tokens"] == 0.0 < run["result"]["planned"]["strong_tokens"]
     assert run["intervals"]["strong_tokens"] is None
-    assert run["verdicts"][1] == "The budget is as planned."
+    assert run["verdicts"][1] == "The budget: too few problems to tell whether it is as planned."
     enough = made(tmp_path / "enough", alpha_rule(3.0), n=12)
     (run,) = report_document([enough])["runs"]
     assert "chance" in " ".join(run["verdicts"])

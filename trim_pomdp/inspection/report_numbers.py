@@ -13,7 +13,7 @@ from trim_pomdp.inspection.assessment import decisions_by_step
 from trim_pomdp.inspection.intervals import Interval, mean_interval, share_interval
 from trim_pomdp.inspection.runs import RecordedRun
 from trim_pomdp.model.prices import Money
-from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
+from trim_pomdp.policies import PolicyArtifact, Rule
 from trim_pomdp.runtime.live import LivePlan
 from trim_pomdp.runtime.money import RunMoney
 from trim_pomdp.runtime.records import SolutionRecord
@@ -102,23 +102,17 @@ def verdicts(plan: LivePlan, summary: RunSummary, judged: Judged) -> list[str]:
     ends = intervals(summary, judged)
     said = []
     if planned is not None and judged.known:
-        said.append(_verdict("The accuracy", planned.accuracy, summary.accuracy, ends["accuracy"], judged.known))
+        said.append(_verdict("The accuracy", planned.accuracy, ends["accuracy"], judged.known))
     wanted = asked if asked is not None else None if planned is None else planned.budget
     if wanted is not None and summary.budget is not None:
         word = "planned" if asked is None else "asked"
-        said.append(_verdict("The budget", wanted, summary.budget, ends["budget"], summary.problems, word))
+        said.append(_verdict("The budget", wanted, ends["budget"], summary.problems, word))
     return said
 
 
-def _verdict(
-    what: str, value: float, measured: float | None, ends: Interval | None, problems: int, word: str = "planned"
-) -> str:
-    if problems < _FEW:
+def _verdict(what: str, value: float, ends: Interval | None, problems: int, word: str = "planned") -> str:
+    if problems < _FEW or ends is None:
         return f"{what}: too few problems to tell whether it is as {word}."
-    if ends is None:  # every problem spent the same, so that nothing is known of chance
-        return (
-            f"{what} is as {word}." if measured == value else f"{what} is the same in every problem, and not as {word}."
-        )
     low, high = ends
     if low <= value <= high:
         return f"{what} is as {word}, as far as chance can tell."
