@@ -114,7 +114,7 @@ def test_links_open_their_problem(browsing: Browsing, written: Path, folders: tu
     seen = read_run(folders[0]).inspect("dummy-17")
     assert page.locator(".tp-inspector .tp-step").count() == len(seen.steps)
     page.click("#tp-versions a:has-text('two')")
-    until(lambda: page.url.endswith("#dummy-17&run=2"), "the other run")
+    until(lambda: page.url.endswith("#problem=dummy-17&run=2"), "the other run")
     other = read_run(folders[1]).inspect("dummy-17")
     until(lambda: page.locator(".tp-inspector .tp-step").count() == len(other.steps), "its solution")
     page.keyboard.press("Escape")
@@ -122,7 +122,7 @@ def test_links_open_their_problem(browsing: Browsing, written: Path, folders: tu
     page.go_back()
     until(lambda: page.locator("#tp-solution").is_visible(), "the solution again")
     page.click("#tp-after")
-    until(lambda: page.url.endswith("#dummy-18&run=2"), "the next problem")
+    until(lambda: page.url.endswith("#problem=dummy-18&run=2"), "the next problem")
     page.goto(written.as_uri() + "#no-such-problem")
     until(lambda: page.locator("#tp-overview").is_visible(), "the list")
     assert browsing.errors == []
@@ -138,7 +138,7 @@ def test_the_slider_shows_what_other_policies_would_do(
     name = next(
         item.terminal.problem for item in run.solutions if item.terminal.regenerations == 1 and item.terminal.steps > 3
     )
-    page = opened(browsing, written, f"#{name}")
+    page = opened(browsing, written, f"#problem={name}")
     page.wait_for_selector(".tp-inspector .tp-step")
 
     def decided() -> list[str]:
@@ -194,7 +194,7 @@ def test_attacks_stay_text(browsing: Browsing, attacked: Path) -> None:
     for index, name in enumerate(data["ids"]):
         if data["rows"][0][index] is None:
             continue
-        page.goto(f"{attacked.as_uri()}#{quote(name, safe='')}")
+        page.goto(f"{attacked.as_uri()}#problem={quote(name, safe='')}")
         until(lambda name=name: page.locator(".tp-inspector .tp-problem").text_content() == (name or "solution"), name)
         assert page.locator(".tp-inspector .tp-step").count() > 0
         assert page.evaluate(count, "img, iframe, object, embed, [onerror], [onmouseover], [href^=javascript]") == 0

@@ -174,8 +174,8 @@ def _difference(name: str, pairs: list[Pair], of: Callable[[TerminalRecord], flo
     assert left is not None
     assert right is not None
     if name == "accuracy":
-        alone = [sum(a > b for a, b in zip(*order, strict=True)) for order in ((first, second), (second, first))]
-        interval = paired_share_interval(*alone, len(pairs))
+        apart = [b - a for a, b in zip(first, second, strict=True)]
+        interval = paired_share_interval(apart.count(-1.0), apart.count(1.0), len(pairs))
     else:
         interval = mean_interval(value, error, len(pairs))
     return Difference(left, right, value, error, interval, len(pairs))
