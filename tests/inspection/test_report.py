@@ -102,7 +102,10 @@ def test_no_verdict_where_chance_is_not_known(tmp_path: Path) -> None:
     (run,) = report_document([same])["runs"]
     assert run["result"]["strong_tokens"] == 0.0 < run["result"]["planned"]["strong_tokens"]
     assert run["intervals"]["strong_tokens"] is None
-    assert run["verdicts"][1] == "The budget: too few problems to tell whether it is as planned."
+    assert (
+        run["verdicts"][1]
+        == "The budget: the same in all problems, which is too little to tell whether it is as planned."
+    )
     enough = made(tmp_path / "enough", alpha_rule(3.0), n=12)
     (run,) = report_document([enough])["runs"]
     assert "chance" in " ".join(run["verdicts"])
@@ -205,6 +208,34 @@ def test_planned_money_where_the_model_is_known(folder: Path, other: Path, tmp_p
     words = " ".join(page_of(folder, tmp_path / "r.html").texts)
     assert "Where did the money go?" in words
     assert "Where did the tokens go?" in " ".join(page_of(made(tmp_path / "x", n=2), tmp_path / "x.html").texts)
+
+
+def test_steps_without_a_decision_are_told(tmp_path: Path) -> None:
+    folder = made(tmp_path / "run", caps=Caps(on_failure="strong"), weak_faults=0.05)
+    (run,) = report_document([folder])["runs"]
+    written = sum(item.terminal.regenerations for item in read_run(folder).solutions)
+    decided = sum(row["regenerated"] for row in run["by_step"])
+    assert 0 < decided < written
+    assert run["undecided"].startswith(
+        f"Of {written} steps that the strong model wrote, {written - decided} are among those without a decision"
+    )
+    rows = run["spending"]["rows"]
+    assert [row["name"] for row in rows][-1] == "no decision"
+    assert sum(row["share"] for row in rows) == pytest.approx(1.0)
+    assert sum(row["strong_tokens"] for row in rows) == sum(row["strong_tokens"] for row in run["by_step"])
+    (usual,) = report_document([made(tmp_path / "usual", n=4)])["runs"]
+    assert usual["undecided"] == ""
+
+
+def test_the_unit_of_the_budget_is_explained(tmp_path: Path) -> None:
+    folder = made(tmp_path / "run", n=2)
+    artifact = PolicyArtifact.read(folder / POLICY_FILE)
+    assert artifact.planned is not None
+    for budget, told in ((0.964, True), (1.0, False)):
+        end = artifact.planned.model_copy(update={"budget": budget})
+        (folder / POLICY_FILE).write_text(artifact.model_copy(update={"strong_only": end}).model_dump_json())
+        words = " ".join(page_of(folder, tmp_path / "r.html").texts)
+        assert ("Strong-only stands at 0.964, not at 1" in words) == told
 
 
 def test_the_first_error_is_the_one_that_the_run_told(tmp_path: Path) -> None:

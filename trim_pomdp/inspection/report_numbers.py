@@ -117,8 +117,10 @@ def verdicts(plan: LivePlan, summary: RunSummary, judged: Judged) -> list[str]:
 
 
 def _verdict(what: str, value: float, ends: Interval | None, problems: int, word: str = "planned") -> str:
-    if problems < _FEW or ends is None:
+    if problems < _FEW:
         return f"{what}: too few problems to tell whether it is as {word}."
+    if ends is None:
+        return f"{what}: the same in all problems, which is too little to tell whether it is as {word}."
     low, high = ends
     if low <= value <= high:
         return f"{what} is as {word}, as far as chance can tell."
