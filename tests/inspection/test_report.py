@@ -529,6 +529,8 @@ def test_the_verb(folder: Path, other: Path, run_cli: Any, cli_json: Any, tmp_pa
     found = Page(page.read_text())
     assert len(found.data["runs"][0]["policies"]) == 2
     assert "Mine" in found.texts
+    single = made(tmp_path / "single", n=1)
+    assert "single: 1 problem; " in run_cli("report", single, "--out", page)[1]
     code, _, _ = run_cli("report", folder, "--out", page, "--title", "Mine of 2")
     assert "--title 'Mine of 2'" in " ".join(Page(page.read_text()).texts)
 

@@ -26,9 +26,10 @@ GLOSSARY: Mapping[str, str] = {
     "belief": "the probabilities of S0, S1 and S2, given also what was seen of the step itself",
     "score, evidence": "what is seen of a step: the reward model’s score, or a score made of it and of token "
     "probabilities; evidence is how much more a right step looks like that than a first error, as log-odds",
-    "gain": "what having the step written again by the strong model would add to the chance of a right answer",
-    "price": "what that would cost: its strong tokens at λ each; it is spent where the gain exceeds it",
-    "λ": "the price of one strong token, in right answers; it sets how much is spent",
+    "gain": "what having the step written again by the strong model would add to the chance of a right answer, in "
+    "points: a right answer is worth 100 unless the policy says otherwise",
+    "price": "what that would cost, in the same points: strong tokens at λ each; it is spent where the gain exceeds it",
+    "λ": "the price of one strong token, in points; the higher, the less is spent",
     "budget": "strong tokens per problem, as a share of what strong-only spends",
     "weak-only, strong-only": "never, and always, having the strong model write the step",
     "kept, regenerated": "the weak model’s step stands, or the strong model writes it again",
