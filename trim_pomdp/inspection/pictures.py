@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.flips import EvidenceCurve
 from trim_pomdp.inspection.solutions import Inspection, evidence_curve
+from trim_pomdp.inspection.wording import done_in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -167,7 +168,7 @@ def _draw_curve(axis: Axes, inspection: Inspection, chosen: int) -> None:
         curve = evidence_curve(inspection, chosen)
     except InputError as error:
         axis.set_axis_off()
-        axis.set_title(f"Step {chosen + 1}: {step.action or 'no decision'}")
+        axis.set_title(f"Step {chosen + 1}: {_done(inspection, chosen)}")
         axis.text(0, 0.95, str(error), va="top", wrap=True, parse_math=False)
         return
     place = _places(axis, curve)
@@ -185,13 +186,22 @@ def _draw_curve(axis: Axes, inspection: Inspection, chosen: int) -> None:
         axis.axvline(
             place(curve.at), color=_SEEN, lw=1.8, label=f"{'set to' if step.edited else 'seen:'} {curve.at:.3g}"
         )
-    axis.set(xlabel=f"{_AXES[curve.axis]} of the step", title=f"Step {chosen + 1}: {step.action}", xlim=(x[0], x[-1]))
+    axis.set(
+        xlabel=f"{_AXES[curve.axis]} of the step",
+        title=f"Step {chosen + 1}: {_done(inspection, chosen)}",
+        xlim=(x[0], x[-1]),
+    )
     handles, _ = axis.get_legend_handles_labels()
     if any(curve.regenerate):
         handles.append(Patch(color=_REGENERATE, alpha=0.3, label="regenerates"))
     if not np.isfinite(gains).any():
         axis.set_yticks([])
     axis.legend(handles=handles, ncols=2, loc="upper left", bbox_to_anchor=(-0.02, -0.13), borderaxespad=0.2)
+
+
+def _done(inspection: Inspection, step: int) -> str:
+    lost = None if inspection.end is None else inspection.end.fallback
+    return done_in_words(inspection.steps[step], None if lost is None else lost.given_up) or "no decision"
 
 
 def _places(axis: Axes, curve: EvidenceCurve) -> Callable[[float], float]:

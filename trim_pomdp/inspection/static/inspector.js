@@ -236,7 +236,8 @@ function stepRow(view, index, id) {
   const line = node("div", { class: "tp-step-line" }, decision, belief, score, truth, edited, author);
   const text = node("div", { class: "tp-text" });
   const draftText = node("div", { class: "tp-text" });
-  const draft = node("div", { class: "tp-draft" }, node("div", { class: "tp-draft-head" }, "weak draft, replaced"), draftText);
+  const draftHead = node("div", { class: "tp-draft-head" });
+  const draft = node("div", { class: "tp-draft" }, draftHead, draftText);
   const other = node("div", { class: "tp-other" }, "What follows was recorded after another step");
   const box = node("div", { class: "tp-step-box" }, gutter, node("div", { class: "tp-step-main" }, line, text, draft));
   const item = node("div", { class: "tp-step", role: "option", id }, other, box);
@@ -264,8 +265,8 @@ function stepRow(view, index, id) {
     setText(score, scoreText(step));
     score.hidden = !score.textContent;
     setText(decision, decisionText(step));
-    decision.className = `tp-decision tp-${step.action || "none"}`;
-    decision.hidden = !step.action;
+    decision.className = `tp-decision tp-${isForced(step) ? "forced" : step.action || "none"}`;
+    decision.hidden = !decision.textContent;
     setText(truth, isNumber(step.true_class) ? `truth: ${BRIEF_CLASSES[step.true_class]}` : "");
     truth.hidden = !truth.textContent;
     edited.hidden = !step.edited;
@@ -273,6 +274,7 @@ function stepRow(view, index, id) {
     text.hidden = !text.textContent;
     text.classList.toggle("tp-missing", !isText(step.text));
     draft.hidden = !isText(step.draft);
+    setText(draftHead, draftFate(step));
     setText(draftText, step.draft || "");
   };
   return { item, update };
@@ -295,10 +297,26 @@ function missingText(step) {
   return step.note === "failed" ? "an error came first" : "";
 }
 
+// What became of the weak model's step, where it does not stand.
+function draftFate(step) {
+  if (step.author !== "strong") return "weak draft, neither kept nor replaced";
+  return isText(step.text) ? "weak draft, replaced" : "weak draft; the strong step that would replace it was never written";
+}
+
+// What was done was not decided by the policy: a note says why, or one model writes alone.
+function isForced(step) {
+  return Boolean(step.note) || (isText(step.done) && step.done !== step.action);
+}
+
 function decisionText(step) {
-  const words = { keep: "● keep", regenerate: "▲ regenerate" };
+  const marks = { keep: "● ", regenerate: "▲ " };
   const other = isText(step.recorded_action) && step.recorded_action !== step.action;
-  return `${words[step.action] || ""}${other ? ` (recorded: ${step.recorded_action})` : ""}`;
+  return `${(!isForced(step) && marks[step.action]) || ""}${doneText(step)}${other ? ` (recorded: ${step.recorded_action})` : ""}`;
+}
+
+// In Python's words, where the policy was asked again.
+function doneText(step) {
+  return step.done ?? step.action ?? "";
 }
 
 // ---- belief, q, gain and price over the steps --------------------------------------------------------------------
@@ -460,7 +478,7 @@ function chooseByPointer(view, chart) {
 }
 
 function stepInWords(step) {
-  const lines = [`Step ${step.step + 1}: ${step.action || "no decision"}, ${authorText(step)}`];
+  const lines = [`Step ${step.step + 1}: ${doneText(step) || "no decision"}, ${authorText(step)}`];
   const seen = scoreText(step);
   if (seen) lines.push(seen);
   if (isNumber(step.q)) lines.push(`q before ${chance(step.q)}`);
@@ -498,7 +516,7 @@ function decisionPanel(view, parent) {
     if (!step) return;
     const curve = currentCurve(view);
     setText(title, `Step ${view.chosen + 1}: ${decisionTitle(step)}`);
-    fillWords(words, step, curve);
+    fill(words, ...(step.decision || []).map((text, index) => (index % 2 ? node("b", {}, text) : text)));
     fill(facts, ...decisionFacts(step));
     place.hidden = !curve;
     keys.hidden = !curve || !curve.gain.some(isNumber);
@@ -517,37 +535,10 @@ function currentCurve(view) {
 }
 
 function decisionTitle(step) {
-  if (!step.action) return "nothing was decided here";
-  if (!isNumber(step.gain) || !isNumber(step.price)) return step.action;
-  return `${step.action}, gain ${brief(step.gain)} ${step.gain > step.price ? ">" : "≤"} price ${brief(step.price)}`;
-}
-
-// What flips the decision, as the eye looks for it: the number in bold.
-function fillWords(element, step, curve) {
-  if (!step.action) return fill(element);
-  const verb = step.action === "keep" ? "Keeps" : "Regenerates";
-  const opposite = step.action === "keep" ? "regenerate" : "keep";
-  const flips = knownFlips(step);
-  if (!flips.length) {
-    if (!curve) return fill(element, `${verb}.`);
-    return fill(element, `${verb}; no other ${axisName(curve.axis)} would change that here.`);
-  }
-  const parts = flips.flatMap(([name, value, seen], index) => {
-    const rising = isNumber(seen) && seen < value;
-    const several = index === 0 && curve && curve.flips.filter((x) => (rising ? x > seen : x <= seen)).length > 1;
-    const what = several ? `some ${axisName(name)}s` : `${name === "score" ? "a score" : "an evidence score"}`;
-    const lead = `${index ? ", or" : ""} at ${what} ${rising ? "of" : "below"} `;
-    return [lead, node("b", {}, flipText(value)), rising ? " or more" : ""];
-  });
-  return fill(element, `${verb}; would ${opposite}`, ...parts, ".");
-}
-
-// What is decided on, and the PRM score behind it while it still is: not once another evidence was set by hand.
-function knownFlips(step) {
-  const score = ["score", step.flip_score, step.score];
-  const evidence = ["evidence", step.flip_evidence, step.evidence];
-  const shown = !isNumber(step.evidence) ? [score] : step.edited ? [evidence] : [evidence, score];
-  return shown.filter(([, value]) => isNumber(value));
+  const done = doneText(step);
+  if (!done) return "nothing was decided here";
+  if (isForced(step) || !isNumber(step.gain) || !isNumber(step.price)) return done;
+  return `${done}, gain ${brief(step.gain)} ${step.gain > step.price ? ">" : "≤"} price ${brief(step.price)}`;
 }
 
 function axisName(axis) {
@@ -563,6 +554,9 @@ function decisionFacts(step) {
     ["q before", chance(step.q)],
     ["q if kept", chance(step.q_keep)],
     ["q if regenerated", chance(step.q_regenerate)],
+    // Beside a decision they stand in the title.
+    ["gain", isForced(step) && isNumber(step.gain) ? brief(step.gain) : "–"],
+    ["price", isForced(step) && isNumber(step.price) ? brief(step.price) : "–"],
     ["PRM score", isNumber(step.evidence) ? chance(step.score) : "–"],
     ["weak tokens", step.tokens && isNumber(step.tokens.weak) ? figure(step.tokens.weak, 0) : "–"],
     ["strong tokens", step.tokens && isNumber(step.tokens.strong) ? figure(step.tokens.strong, 0) : "–"],
