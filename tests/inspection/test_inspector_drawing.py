@@ -163,6 +163,56 @@ def test_a_replaced_draft_stands_under_the_step_that_replaced_it(browsing):
     assert page.locator(".tp-verdict").inner_text() in ("✓ right", "✗ wrong")
 
 
+def test_the_handle_keeps_the_focus_while_it_is_moved(typed, browsing):
+    """Every answer repaints the curve, and the next press must still find the handle."""
+    page = page_of(browsing, typed, names=["score", "reset", "choose"])
+    seen = typed
+    page.locator(".tp-handle").focus()
+    places = []
+    for _ in range(25):
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_function("window.asked.length > 0")
+        name, step, value = page.evaluate("window.asked.splice(0).at(-1)")
+        assert (name, step) == ("score", 0)
+        places.append(value)
+        seen = tp.edit(typed, 0, score=value)
+        state = {**solution_state(seen), "controls": {"budgets": None, "beliefs": None, "edited": True}}
+        page.evaluate("(state) => window.update(state)", json.loads(json.dumps(state)))
+        assert page.evaluate("document.activeElement.getAttribute('class')") == "tp-handle tp-movable"
+    assert places == sorted(set(places), reverse=True)
+    assert page.locator(".tp-chosen .tp-number").inner_text() == "1"
+    # What undoes it is disabled then, and hands the focus to the steps: their keys work on.
+    page.get_by_role("button", name="undo changes").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("window.asked.at(-1)") == ["reset"]
+    state = {**solution_state(typed), "controls": {"budgets": None, "beliefs": None, "edited": False}}
+    page.evaluate("(state) => window.update(state)", json.loads(json.dumps(state)))
+    page.keyboard.press("ArrowDown")
+    assert page.locator(".tp-chosen .tp-number").inner_text() == "2"
+
+
+def test_points_are_of_the_reward_that_was_planned_for(typed, browsing):
+    page = page_of(browsing, typed)
+    assert page.get_by_text("points of 100 for a right answer").is_visible()
+    state = solution_state(typed)
+    state["policy"]["reward"] = 40.0
+    page.evaluate("(state) => window.update(state)", json.loads(json.dumps(state)))
+    assert page.get_by_text("points of 40 for a right answer").is_visible()
+
+
+def test_a_printed_solution_is_whole_and_light(typed, browsing):
+    page = page_of(browsing, typed, scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    steps = page.locator(".tp-steps")
+    assert steps.evaluate("(list) => list.scrollHeight - list.clientHeight") <= 1
+    last = page.locator(".tp-step").last.bounding_box()
+    frame = page.locator(".tp-frame").bounding_box()
+    assert last["y"] + last["height"] <= frame["y"] + frame["height"]
+    look = "getComputedStyle(document.querySelector('.tp-root'))"
+    ink, paper = page.evaluate(f"[{look}.color, {look}.backgroundColor]")
+    assert [sum(map(int, colour[4:-1].split(","))) > 384 for colour in (ink, paper)] == [False, True]
+
+
 def test_budget_and_belief_are_chosen_and_what_cannot_be_is_said(typed, browsing):
     page = page_of(browsing, typed, names=["budget", "belief", "reset"])
     assert page.get_by_role("slider").count() == 0

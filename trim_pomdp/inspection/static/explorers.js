@@ -60,7 +60,7 @@ function explorerPanel(title, ...children) {
 // ---- the map of a policy -----------------------------------------------------------------------------------------
 
 // Gain − price over (q, score), from `policy_map_state`: {element, update(state)}.
-function policyMap(root, tip, options = {}) {
+function policyMap(tip, options = {}) {
   const holder = node("div", { class: "tp-map" });
   const canvas = node("canvas", { class: "tp-map-canvas", "aria-hidden": "true" });
   const plotBox = node("div", { class: "tp-map-plot" }, canvas);
@@ -94,6 +94,11 @@ function policyMap(root, tip, options = {}) {
     drawing.paint();
   };
   return { element: holder, update, stop: drawing.stop };
+}
+
+// A policy of a mixture, as a select names it.
+function partLabel(part) {
+  return `${part.label}, drawn for ${figure(100 * part.probability, 0)}%`;
 }
 
 function paintMap(area, canvas, state) {

@@ -35,7 +35,7 @@ function drawFrontier(root, state, on = {}) {
     left.append(node("p", { class: "tp-note" }, state.fixed.no_details));
     body.classList.add("tp-alone");
   } else {
-    const details = [spendingBySteps(view), frontierMap(view, root)];
+    const details = [spendingBySteps(view), frontierMap(view)];
     body.append(node("div", { class: "tp-column" }, ...details.map((part) => part.element)));
     parts.push(...details);
   }
@@ -288,13 +288,13 @@ function spendingAt(event, area, view) {
 
 // ---- the map -----------------------------------------------------------------------------------------------------
 
-function frontierMap(view, root) {
+function frontierMap(view) {
   const panel = explorerPanel("Where it regenerates");
-  const map = policyMap(root, view.tip, { height: 290 });
+  const map = policyMap(view.tip, { height: 290 });
   const slider = explorerSlider("step", { min: 0, max: 1, step: 1, format: (value) => String(value + 1) }, (step) => view.ask({ step }));
   const part = node("select", { "aria-label": "which of the two policies" });
   const controls = node("div", { class: "tp-controls" }, slider.element, part);
-  part.addEventListener("change", () => view.ask({ part: Number(part.value) }));
+  part.addEventListener("change", () => view.ask({ part: part.selectedIndex }));
   panel.element.append(controls, map.element);
   const update = () => {
     const state = view.details.map;
@@ -302,12 +302,7 @@ function frontierMap(view, root) {
     setAttributes(slider.input, { max: state.last_step });
     slider.set(Math.min(view.step, state.last_step));
     part.hidden = state.parts.length < 2 || !state.grid;
-    const labels = state.parts.map((item) => `${item.label}, drawn for ${figure(100 * item.probability, 0)}%`);
-    if (part.dataset.labels !== labels.join("|")) {
-      fill(part, ...labels.map((text, index) => node("option", { value: index }, text)));
-      part.dataset.labels = labels.join("|");
-    }
-    part.value = String(state.part);
+    offer(part, state.parts.map(partLabel), state.part);
     map.update(state);
   };
   return { element: panel.element, update, stop: map.stop };

@@ -158,11 +158,7 @@ function inspectorControls(view) {
       setAttributes(budget, { "aria-valuetext": budgets.labels[Number(budget.value)] });
     }
     if (beliefs) {
-      const known = [...belief.options].map((option) => option.textContent);
-      if (known.join("\n") !== beliefs.labels.join("\n")) {
-        fill(belief, ...beliefs.labels.map((label) => node("option", {}, label)));
-      }
-      belief.selectedIndex = beliefs.chosen;
+      offer(belief, beliefs.labels, beliefs.chosen);
     }
     setText(policy, policyText(view.state.policy));
     setAttributes(policy, { title: view.state.policy.label });
@@ -195,6 +191,7 @@ function inspectorSteps(view) {
   const name = uniqueName("steps");
   const list = node("div", { class: "tp-steps", role: "listbox", tabindex: 0, "aria-label": "Steps of the solution" });
   const element = node("div", { class: "tp-left" }, list);
+  view.list = list;
   let rows = [];
   const update = () => {
     const steps = view.state.steps;
@@ -327,11 +324,12 @@ function overSteps(view, parent) {
   );
   const q = node("span", { class: "tp-key" }, node("span", { class: "tp-key-mark" }, "◆"), "q, right before the step");
   const first = node("section", { class: "tp-card" }, node("div", { class: "tp-keys" }, ...names, q));
+  const unit = node("span", { class: "tp-key tp-soft" });
   const marks = [
     node("span", { class: "tp-key" }, node("span", { class: "tp-swatch tp-fill-weak" }), "gain, kept"),
     node("span", { class: "tp-key" }, node("span", { class: "tp-swatch tp-fill-strong" }), "gain ▲ regenerated"),
     node("span", { class: "tp-key" }, node("span", { class: "tp-key-mark" }, "━"), "price"),
-    node("span", { class: "tp-key tp-soft" }, "points of 100 for a right answer"),
+    unit,
   ];
   const second = node("section", { class: "tp-card" }, node("div", { class: "tp-keys" }, ...marks));
   parent.append(first, second);
@@ -344,6 +342,8 @@ function overSteps(view, parent) {
     const hasGain = view.state.steps.some((step) => isNumber(step.gain));
     first.hidden = !hasBelief;
     second.hidden = !hasGain;
+    const { reward } = view.state.policy;
+    setText(unit, isNumber(reward) ? `points of ${tickText(reward)} for a right answer` : "");
     beliefs.paint();
     gains.paint();
     setAttributes(beliefs.element, { "aria-label": beliefsInWords(view.state) });
@@ -506,7 +506,8 @@ function decisionPanel(view, parent) {
   const handle = scoreHandle(view);
   const margin = { top: 24, bottom: 52, left: 40, right: 12 };
   const chart = plot(place, { height: 210, margin, role: "group", label: "Evidence curve" }, (area) => {
-    area.front.append(handle.element);
+    // Once: an element that is moved, even to where it is, loses the focus.
+    if (handle.element.parentNode !== area.front) area.front.append(handle.element);
     drawCurve(view, area, handle);
   });
   handle.listen(chart);
@@ -522,7 +523,7 @@ function decisionPanel(view, parent) {
     keys.hidden = !curve || !curve.gain.some(isNumber);
     setText(hint, curve && view.on.score ? `Drag the handle, or use ← →, to try another ${axisName(curve.axis)}.` : "");
     reset.hidden = !view.on.reset;
-    reset.disabled = !view.state.controls?.edited;
+    disable(reset, !view.state.controls?.edited, view.list);
     below.hidden = !hint.textContent && reset.disabled;
     chart.paint();
   };

@@ -56,7 +56,7 @@ function observationHead(view, ask) {
     setText(note, notes.join(" "));
     note.hidden = !notes.length;
     trouble.update(state.trouble);
-    reset.disabled = TRANSFERS.every(([name]) => state.sliders[name] === state.start[name]);
+    disable(reset, TRANSFERS.every(([name]) => state.sliders[name] === state.start[name]), sliders[0][1].input);
   };
   return { element, update };
 }
