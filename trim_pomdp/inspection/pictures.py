@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -78,6 +78,45 @@ def plot_inspection(inspection: Inspection, chosen: int | None = None) -> Figure
         _draw_curve(figure.add_subplot(grid[:, 1]), inspection, chosen)
         figure.suptitle(_title(inspection), x=0.01, ha="left", fontsize=12.5, parse_math=False)
     return figure
+
+
+def add_measured(figure: Figure, points: Sequence[Mapping[str, Any]]) -> None:
+    """Measured points, with their 95% intervals and names, into the picture of a frontier (`Frontier.plot`).
+
+    Parameters
+    ----------
+    figure : Figure
+        Drawn into; its first axes are those of the frontier.
+    points : sequence of mapping
+        See `trim_pomdp.inspection.measured.measured_states`.
+    """
+    if not points:
+        return
+    axis = figure.axes[0]
+    for place, point in enumerate(points):
+        x, y = point["x"], point["y"]
+        for axes, low, high in (("x", point["x_low"], point["x_high"]), ("y", point["y_low"], point["y_high"])):
+            if low is not None and high is not None:
+                ends = ([low, high], [y, y]) if axes == "x" else ([x, x], [low, high])
+                axis.plot(*ends, "-", color=_INK, lw=1.4, alpha=0.6, zorder=4)
+        label = "measured, with 95% intervals" if place == 0 else None
+        axis.plot([x], [y], "o", color=_INK, ms=6.5, zorder=5, label=label)
+        on_the_left = x > sum(axis.get_xlim()) / 2
+        axis.annotate(
+            point["label"],
+            (x, y),
+            xytext=(-8 if on_the_left else 8, -4),
+            textcoords="offset points",
+            ha="right" if on_the_left else "left",
+            va="top",
+            fontsize=11,
+            parse_math=False,
+        )
+    low, high = axis.get_xlim()
+    axis.set_xlim(low, max(high, 1.03 * max(point["x_high"] or point["x"] for point in points)))
+    before = axis.get_legend()
+    title = None if before is None else before.get_title().get_text() or None
+    axis.legend(loc="lower right", fontsize=12, title=title, title_fontsize=12, alignment="left", frameon=False)
 
 
 def _telling(inspection: Inspection) -> int:

@@ -65,7 +65,7 @@ function frontierHead(view) {
   const format = tokens ? (value) => figure(value, 3) : (value) => String(Number(value.toPrecision(4)));
   const slider = explorerSlider(
     tokens ? "budget" : "money",
-    { min: fixed.low, max: fixed.high, step, format, title: fixed.axis },
+    { min: fixed.low, max: fixed.high, step, format, words: fixed.axis },
     (spend) => view.ask({ spend, part: null }),
   );
   slider.element.classList.add("tp-wide");
