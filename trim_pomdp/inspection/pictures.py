@@ -99,8 +99,7 @@ def add_measured(figure: Figure, points: Sequence[Mapping[str, Any]]) -> None:
             if low is not None and high is not None:
                 ends = ([low, high], [y, y]) if axes == "x" else ([x, x], [low, high])
                 axis.plot(*ends, "-", color=_INK, lw=1.4, alpha=0.6, zorder=4)
-        label = "measured, with 95% intervals" if place == 0 else None
-        axis.plot([x], [y], "o", color=_INK, ms=6.5, zorder=5, label=label)
+        axis.plot([x], [y], "o", color=_INK, ms=6.5, zorder=5, label=None if place else "measured")
         on_the_left = x > sum(axis.get_xlim()) / 2
         axis.annotate(
             point["label"],
@@ -114,8 +113,7 @@ def add_measured(figure: Figure, points: Sequence[Mapping[str, Any]]) -> None:
         )
     low, high = axis.get_xlim()
     axis.set_xlim(low, max(high, 1.03 * max(point["x_high"] or point["x"] for point in points)))
-    before = axis.get_legend()
-    title = None if before is None else before.get_title().get_text() or None
+    title = "bars: 95% intervals"
     axis.legend(loc="lower right", fontsize=12, title=title, title_fontsize=12, alignment="left", frameon=False)
 
 

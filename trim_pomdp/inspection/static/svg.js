@@ -243,7 +243,7 @@ function axisLeft(area, scale, options = {}) {
     group.append(shape("text", { x: area.left - 6, y: y + 4, "text-anchor": "end" }, format(value)));
   }
   if (options.label) {
-    group.append(shape("text", { x: 0, y: area.top - 8, class: "tp-axis-label" }, options.label));
+    group.append(shape("text", { x: 0, y: area.top - 11, class: "tp-axis-label" }, options.label));
   }
   area.back.append(group);
   return group;
