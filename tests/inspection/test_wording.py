@@ -66,7 +66,7 @@ def test_caps_given_steps_failures_and_models_alone():
     weak = tp.inspect_solution([0.9, 0.1], tp.StrategyRule(strategy="weak"))
     assert done(weak) == ["written by the weak model alone"] * 2
     assert [step.decided for step in weak.steps] == [None, None]
-    assert done_in_words(SeenStep(0, author="given", note="given")) == "given"
+    assert done_in_words(SeenStep(0, author="given", note="given")) == "given: nothing to decide"
     assert done_in_words(SeenStep(0, action="regenerate", note="fallback"), "prm") == (
         "regenerated: the PRM had been given up"
     )

@@ -56,7 +56,7 @@ def done_in_words(step: SeenStep, given_up: str | None = None) -> str:
     'written by the weak model alone'
     """
     if step.note == "given":
-        return "given"
+        return "given: nothing to decide"
     if step.action is None or step.note == "failed":
         return ""
     if step.note == "capped":

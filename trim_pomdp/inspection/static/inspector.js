@@ -221,6 +221,25 @@ function keepInSight(list, item) {
 }
 
 function stepRow(view, index, id) {
+  const parts = rowParts(index, id);
+  parts.box.addEventListener("click", () => {
+    const selection = document.getSelection();
+    if (selection && !selection.isCollapsed && parts.item.contains(selection.anchorNode)) return;
+    view.choose(index);
+  });
+  const update = (step, chosen, firstOther) => {
+    setAttributes(parts.item, { "aria-selected": String(chosen) });
+    parts.item.classList.toggle("tp-chosen", chosen);
+    parts.item.classList.toggle("tp-hypothetical", Boolean(step.hypothetical));
+    parts.other.hidden = !firstOther;
+    rowBelief(parts, step.belief || step.prior);
+    rowLine(parts, step);
+    rowTexts(parts, step);
+  };
+  return { item: parts.item, update };
+}
+
+function rowParts(index, id) {
   const strip = CLASS_NAMES.map((_, kind) => node("span", { class: `tp-part tp-part-${kind}` }));
   const number = node("span", { class: "tp-number" }, String(index + 1));
   const gutter = node("span", { class: "tp-gutter" }, number, node("span", { class: "tp-strip" }, ...strip));
@@ -238,43 +257,38 @@ function stepRow(view, index, id) {
   const other = node("div", { class: "tp-other" }, "What follows was recorded after another step");
   const box = node("div", { class: "tp-step-box" }, gutter, node("div", { class: "tp-step-main" }, line, text, draft));
   const item = node("div", { class: "tp-step", role: "option", id }, other, box);
-  box.addEventListener("click", () => {
-    const selection = document.getSelection();
-    if (selection && !selection.isCollapsed && item.contains(selection.anchorNode)) return;
-    view.choose(index);
+  return { item, box, other, gutter, strip, author, belief, score, decision, edited, truth, text, draft, draftHead, draftText };
+}
+
+function rowBelief(parts, shares) {
+  parts.gutter.classList.toggle("tp-no-belief", !shares);
+  parts.strip.forEach((part, kind) => {
+    part.style.flexGrow = shares ? String(shares[kind]) : "0";
   });
-  const update = (step, chosen, firstOther) => {
-    setAttributes(item, { "aria-selected": String(chosen) });
-    item.classList.toggle("tp-chosen", chosen);
-    item.classList.toggle("tp-hypothetical", Boolean(step.hypothetical));
-    other.hidden = !firstOther;
-    const shares = step.belief || step.prior;
-    gutter.classList.toggle("tp-no-belief", !shares);
-    strip.forEach((part, kind) => {
-      part.style.flexGrow = shares ? String(shares[kind]) : "0";
-    });
-    setText(author, authorText(step));
-    author.className = `tp-author tp-by-${step.author}`;
-    const likely = shares ? shares.indexOf(Math.max(...shares)) : -1;
-    setText(belief, likely < 0 ? "" : `${BRIEF_CLASSES[likely]} ${chance(shares[likely])}`);
-    belief.className = `tp-belief tp-most-${likely}`;
-    belief.hidden = likely < 0;
-    setText(score, scoreText(step));
-    score.hidden = !score.textContent;
-    setText(decision, decisionText(step));
-    decision.className = `tp-decision tp-${isForced(step) ? "forced" : step.action || "none"}`;
-    decision.hidden = !decision.textContent;
-    setText(truth, isNumber(step.true_class) ? `truth: ${BRIEF_CLASSES[step.true_class]}` : "");
-    truth.hidden = !truth.textContent;
-    edited.hidden = !step.edited;
-    setText(text, isText(step.text) ? step.text : missingText(step));
-    text.hidden = !text.textContent;
-    text.classList.toggle("tp-missing", !isText(step.text));
-    draft.hidden = !isText(step.draft);
-    setText(draftHead, draftFate(step));
-    setText(draftText, step.draft || "");
-  };
-  return { item, update };
+  const likely = shares ? shares.indexOf(Math.max(...shares)) : -1;
+  setText(parts.belief, likely < 0 ? "" : `${BRIEF_CLASSES[likely]} ${chance(shares[likely])}`);
+  parts.belief.className = `tp-belief tp-most-${likely}`;
+  parts.belief.hidden = likely < 0;
+}
+
+function rowLine(parts, step) {
+  setText(parts.author, authorText(step));
+  parts.author.className = `tp-author tp-by-${step.author}`;
+  setText(parts.score, scoreText(step));
+  setText(parts.decision, decisionText(step));
+  parts.decision.className = `tp-decision tp-${isForced(step) ? "forced" : step.action || "none"}`;
+  setText(parts.truth, isNumber(step.true_class) ? `truth: ${BRIEF_CLASSES[step.true_class]}` : "");
+  for (const part of [parts.score, parts.decision, parts.truth]) part.hidden = !part.textContent;
+  parts.edited.hidden = !step.edited;
+}
+
+function rowTexts(parts, step) {
+  setText(parts.text, isText(step.text) ? step.text : missingText(step));
+  parts.text.hidden = !parts.text.textContent;
+  parts.text.classList.toggle("tp-missing", !isText(step.text));
+  parts.draft.hidden = !isText(step.draft);
+  setText(parts.draftHead, draftFate(step));
+  setText(parts.draftText, step.draft || "");
 }
 
 function authorText(step) {
@@ -683,56 +697,33 @@ function curveAxis(area, curve, x) {
 
 // The handle on the current value: dragged by pointer, moved by arrows (with Shift by more), a slider to screen readers.
 function scoreHandle(view) {
-  const line = shape("line", { class: "tp-handle-line" });
-  const knob = shape("circle", { class: "tp-handle-knob", r: 7 });
-  const grip = shape("rect", { class: "tp-handle-grip", width: 32 });
-  const label = shape("text", { class: "tp-handle-text" });
-  const element = shape("g", { class: "tp-handle" }, grip, line, knob, label);
-  const known = { curve: null, x: null, value: null, dragged: false };
+  const parts = handleParts();
+  const known = { area: null, curve: null, x: null, y: null, value: null, dragged: false };
+  const stand = () => {
+    standHandle(parts, known);
+    setAttributes(parts.element, view.on.score ? sliderAttributes(known.curve, known.value) : { role: null, tabindex: null });
+  };
   // The handle goes with the pointer at once; what follows from it comes when Python has answered.
   const send = (value) => {
     known.value = known.x.inside(value);
     stand();
     view.on.score(known.curve.step, known.value);
   };
-  const stand = () => {
-    const { curve, x, y, value, area } = known;
-    const at = x(value);
-    const gain = curve.gain[pieceAt(curve, value)];
-    setAttributes(line, { x1: at, x2: at, y1: area.top, y2: area.bottom });
-    setAttributes(knob, { cx: at, cy: isNumber(gain) ? y(gain) : area.top });
-    setAttributes(grip, { x: at - 16, y: area.top - 10, height: area.bottom - area.top + 28 });
-    const nearEnd = at > area.right - 60;
-    setAttributes(label, { x: at + (nearEnd ? -11 : 11), y: area.top + 10, "text-anchor": nearEnd ? "end" : "start" });
-    setText(label, shownValue(value));
-    setAttributes(element, view.on.score ? sliderAttributes(curve, value) : { role: null, tabindex: null });
-  };
   const place = (curve, x, y) => {
     Object.assign(known, { curve, x, y });
     if (!known.dragged) known.value = curve.at;
     const shown = isNumber(known.value);
-    element.style.display = shown ? "" : "none";
-    element.classList.toggle("tp-movable", Boolean(view.on.score));
+    parts.element.style.display = shown ? "" : "none";
+    parts.element.classList.toggle("tp-movable", Boolean(view.on.score));
     if (shown) stand();
   };
   const listen = (chart) => {
     known.area = chart.area;
-    draggable(chart.element, {
-      start: (x, y, event) => {
-        if (!view.on.score || !known.curve || !isNumber(known.curve.at)) return false;
-        if (Math.abs(x - known.x(known.curve.at)) > (event.pointerType === "touch" ? 28 : 18)) return false;
-        element.focus({ preventScroll: true });
-        known.dragged = true;
-        return true;
-      },
-      move: (x) => send(known.x.invert(x)),
-      end: () => {
-        known.dragged = false;
-      },
-    });
-    element.addEventListener("keydown", (event) => {
+    const canMove = () => Boolean(view.on.score && known.curve && isNumber(known.curve.at));
+    dragHandle(chart.element, parts.element, known, canMove, send);
+    parts.element.addEventListener("keydown", (event) => {
       const direction = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
-      if (!direction || !view.on.score || !known.curve) return;
+      if (!direction || !canMove()) return;
       event.preventDefault();
       event.stopPropagation();
       const width = (known.area.right - known.area.left) / 100;
@@ -740,7 +731,42 @@ function scoreHandle(view) {
       send(known.x.invert(from + direction * width * (event.shiftKey ? 10 : 1)));
     });
   };
-  return { element, place, listen };
+  return { element: parts.element, place, listen };
+}
+
+function handleParts() {
+  const line = shape("line", { class: "tp-handle-line" });
+  const knob = shape("circle", { class: "tp-handle-knob", r: 7 });
+  const grip = shape("rect", { class: "tp-handle-grip", width: 32 });
+  const label = shape("text", { class: "tp-handle-text" });
+  return { element: shape("g", { class: "tp-handle" }, grip, line, knob, label), line, knob, grip, label };
+}
+
+function standHandle(parts, { area, curve, x, y, value }) {
+  const at = x(value);
+  const gain = curve.gain[pieceAt(curve, value)];
+  setAttributes(parts.line, { x1: at, x2: at, y1: area.top, y2: area.bottom });
+  setAttributes(parts.knob, { cx: at, cy: isNumber(gain) ? y(gain) : area.top });
+  setAttributes(parts.grip, { x: at - 16, y: area.top - 10, height: area.bottom - area.top + 28 });
+  const nearEnd = at > area.right - 60;
+  setAttributes(parts.label, { x: at + (nearEnd ? -11 : 11), y: area.top + 10, "text-anchor": nearEnd ? "end" : "start" });
+  setText(parts.label, shownValue(value));
+}
+
+function dragHandle(surface, handle, known, canMove, send) {
+  draggable(surface, {
+    start: (x, y, event) => {
+      if (!canMove()) return false;
+      if (Math.abs(x - known.x(known.curve.at)) > (event.pointerType === "touch" ? 28 : 18)) return false;
+      handle.focus({ preventScroll: true });
+      known.dragged = true;
+      return true;
+    },
+    move: (x) => send(known.x.invert(x)),
+    end: () => {
+      known.dragged = false;
+    },
+  });
 }
 
 // The piece of the curve that holds at a value.
