@@ -35,6 +35,7 @@ def made(
     answers: bool = True,
     planned: bool = True,
     faults: float = 0.0,
+    weak_faults: float = 0.0,
     table: bool = True,
     prices: Prices | None = None,
 ) -> Path:
@@ -53,7 +54,9 @@ def made(
     problems = dummy_problems(n, first=first)
     if not answers:
         problems = [Problem(item.id, item.prompt) for item in problems]
-    models = dummy_models(prm=Faults(probability=faults), strong=Faults(probability=faults))
+    models = dummy_models(
+        prm=Faults(probability=faults), strong=Faults(probability=faults), weak=Faults(probability=weak_faults)
+    )
     run(problems, routing.start, models, folder, config={**routing.config, "mode": "run"}, files=files)
     write_solutions(folder, problems)
     return folder

@@ -1,7 +1,7 @@
 """Reports as data and as pages: numbers against those of `result_document`, texts that attack, runs of every kind."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.comparison import compare_runs
 from trim_pomdp.inspection.drawing import solution_state
+from trim_pomdp.inspection.glossary import FILTER_MEANINGS
 from trim_pomdp.inspection.packing import compact, packed, script_json, unpacked
 from trim_pomdp.inspection.report import report_document, write_report
 from trim_pomdp.inspection.runs import FILTERS, read_run
+from trim_pomdp.planning.evaluation import end_money, evaluate_money
 from trim_pomdp.policies import MixedRule, PolicyArtifact, PosteriorRule, StrategyRule, ThresholdRule
 from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.live import POLICY_FILE, plan_for_rule, plan_from_file, result_document
@@ -41,6 +43,11 @@ def page_of(runs: Any, path: Path, **options: Any) -> Page:
     return Page(path.read_text(encoding="utf-8"))
 
 
+def own_state(detail: dict[str, Any]) -> dict[str, Any]:
+    """The state under the policy that routed it."""
+    return detail["states"][detail["own"]]
+
+
 # Numbers --------------------------------------------------------------------------------------------------------
 
 
@@ -58,7 +65,7 @@ def test_numbers_are_those_of_the_run_to_the_bit(folder: Path) -> None:
         assert row["planned"] == getattr(plan.artifact.planned, name)
     low, high = run["intervals"]["strong_tokens"]
     assert (low + high) / 2 == pytest.approx(summary.strong_tokens)
-    assert (high - low) / 2 == pytest.approx(1.959964 * summary.strong_tokens_se)
+    assert (high - low) / 2 == pytest.approx(2.022691 * summary.strong_tokens_se)  # Student, 39
     assert (run["right"], run["judged"]) == (round(summary.accuracy * 40), 40)
     per_problem = {(row["model"], row["purpose"]): row["total"] for row in run["tokens"]}
     assert per_problem["strong", "steps"] == summary.tokens["strong"]
@@ -85,6 +92,26 @@ def test_rows_add_up(folder: Path) -> None:
     assert [part["of"] for part in run["calibration"]] == ["answers", "steps"]
 
 
+def test_no_verdict_where_chance_is_not_known(tmp_path: Path) -> None:
+    few = made(tmp_path / "few", n=9)
+    (run,) = report_document([few])["runs"]
+    assert [line.split(":")[1] for line in run["verdicts"]] == [
+        " too few problems to tell whether it is as planned."
+    ] * 2
+    same = made(tmp_path / "same", ThresholdRule(threshold=1e-9), n=12)
+    (run,) = report_document([same])["runs"]
+    assert run["result"]["strong_tokens"] == 0.0 < run["result"]["planned"]["strong_tokens"]
+    assert run["intervals"]["strong_tokens"] is None
+    assert (
+        run["verdicts"][1]
+        == "The budget: the same in all problems, which is too little to tell whether it is as planned."
+    )
+    enough = made(tmp_path / "enough", alpha_rule(3.0), n=12)
+    (run,) = report_document([enough])["runs"]
+    assert "chance" in " ".join(run["verdicts"])
+    assert all(ends is None or 0.0 <= ends[0] < ends[1] for ends in run["intervals"].values())
+
+
 def test_runs_side_by_side(folder: Path, other: Path) -> None:
     document = report_document([folder, other])
     assert [run["letter"] for run in document["runs"]] == ["A", "B"]
@@ -94,7 +121,7 @@ def test_runs_side_by_side(folder: Path, other: Path) -> None:
     known = compare_runs(*ends, prices=PRICES)
     assert {key: pair[key] for key in known.document} == known.document
     assert (pair["shared"], pair["only_first"], pair["only_second"]) == (30, 10, 10)
-    names = ["accuracy", "strong tokens", "steps regenerated", "steps", "money of 1,000 problems"]
+    names = ["accuracy", "strong tokens", "steps regenerated", "steps", "money of 1\u202f000 problems"]
     assert [row["name"] for row in pair["rows"]] == names
     assert pair["rows"][4]["value"] == 1000 * known.differences["money"].value
     tokens, money = document["cost"]
@@ -102,6 +129,136 @@ def test_runs_side_by_side(folder: Path, other: Path) -> None:
         [run["result"]["tokens"]["strong"] / 40 for run in document["runs"]]
     ]
     assert money["rows"][-1]["values"] == [1000 * run["money"]["rows"][-1]["values"][0] for run in document["runs"]]
+
+
+def test_outcomes_are_counted_alike_everywhere(folder: Path, other: Path, tmp_path: Path) -> None:
+    document = report_document([folder, other])
+    data = page_of([folder, other], tmp_path / "r.html").data
+    for run, rows in zip(document["runs"], data["rows"], strict=True):
+        shown = [row for row in rows if row is not None]
+        told = {row["name"]: row["problems"] for row in run["by_outcome"]}
+        assert told == {name: sum(row[0] == name for row in shown) for name in told}
+        filters = {item["name"]: sum(row[9] >> bit & 1 for row in shown) for bit, item in enumerate(data["filters"])}
+        assert (filters["wrong"], filters["failed"]) == (told["wrong"], told.get("failed", 0))
+        (pair,) = document["comparison"]
+        assert filters["outcome differs between runs"] == pair["first_alone"] + pair["second_alone"] > 0
+        assert run["has_failed"] == any(row["failed"] for row in run["by_step"])
+    assert document["runs"][0]["has_failed"]
+    assert set(FILTER_MEANINGS) == {item["name"] for item in data["filters"]} > set(FILTERS)
+
+
+def test_other_problems_of_the_same_ids_stay_apart(tmp_path: Path) -> None:
+    one, two = made(tmp_path / "one", n=4), made(tmp_path / "two", alpha_rule(0.5), n=4)
+    texts = [json.loads(line) for line in (two / "solutions.jsonl").read_text().splitlines()]
+    for item in texts[1:]:
+        item["prompt"] = f"another {item['prompt']}"
+    (two / "solutions.jsonl").write_text("".join(f"{json.dumps(item)}\n" for item in texts))
+    page = page_of([one, two], tmp_path / "r.html")
+    data, prompts = page.data, [read_run(path).prompts for path in (one, two)]
+    assert sorted(data["ids"]) == sorted([f"dummy-{i}" for i in range(4)] + [f"dummy-{i}" for i in range(1, 4)])
+    for index, (name, prompt) in enumerate(zip(data["ids"], data["prompts"], strict=True)):
+        for place in (0, 1):
+            assert (data["rows"][place][index] is None) == (page.details[index][place] is None)
+            if data["rows"][place][index] is not None:
+                assert prompt == prompts[place][name]
+                assert own_state(page.details[index][place])["problem"]["prompt"] == prompt
+    (pair,) = report_document([one, two])["comparison"]
+    assert (pair["shared"], pair["other_problem"]) == (1, 3)
+    alike = [index for index, name in enumerate(data["ids"]) if all(rows[index] for rows in data["rows"])]
+    assert [data["ids"][index] for index in alike] == ["dummy-0"]
+
+
+def test_given_prices_count_everywhere(folder: Path, tmp_path: Path) -> None:
+    free = tp.Price(input=0.0, output=0.0)
+    prices = tp.Prices(weak=tp.Price(input=5.0, output=90.0), strong=free, prm=PRICES.prm, currency="coins")
+    data = page_of(folder, tmp_path / "r.html", prices=prices).data
+    bit = [item["name"] for item in data["filters"]].index("most expensive")
+    marked = [name for name, row in zip(data["ids"], data["rows"][0], strict=True) if row[9] >> bit & 1]
+    priced = replace(read_run(folder), prices=prices)
+    assert marked == [item.terminal.problem for item in priced.where("most expensive").solutions]
+    assert marked != [item.terminal.problem for item in read_run(folder).where("most expensive").solutions]
+    (run,) = report_document([folder], prices=prices)["runs"]
+    assert run["money"]["currency"] == run["spending"]["currency"] == "coins"
+    assert [row["money"] for row in run["spending"]["rows"]] == [0.0] * len(run["spending"]["rows"])
+
+
+def test_planned_money_where_the_model_is_known(folder: Path, other: Path, tmp_path: Path) -> None:
+    tariff = tp.Tariff.of(PRICES, 100.0)
+    planned = made(tmp_path / "planned", prices=PRICES)
+    artifact = PolicyArtifact.read(planned / POLICY_FILE)
+    (planned / POLICY_FILE).write_text(artifact.model_copy(update={"tariff": tariff}).model_dump_json())
+    (alone,) = report_document([planned])["runs"]
+    assert [column["name"] for column in alone["money"]["columns"]] == ["measured"]
+    assert alone["money"]["assumed"].endswith(f"the model of the plan, {MODEL.name}: name it (--preset).")
+    (run,) = report_document([planned], model=MODEL)["runs"]
+    names = ["measured", "planned", "weak-only, planned", "strong-only, planned"]
+    assert [column["name"] for column in run["money"]["columns"]] == names
+    priced = replace(MODEL, tariff=tariff)
+    known = [evaluate_money(RULE, priced).money, *end_money(priced).values()]
+    assert run["money"]["rows"][-1]["values"][1:] == [money.total for money in known]
+    assert run["money"]["assumed"] == "What is planned reads what the policy was planned with."
+    foreign = made(tmp_path / "foreign", n=2, prices=PRICES)
+    update = {"tariff": tariff, "model": "another"}
+    (foreign / POLICY_FILE).write_text(artifact.model_copy(update=update).model_dump_json())
+    assert len(report_document([foreign], model=MODEL)["runs"][0]["money"]["columns"]) == 1
+    _, money = report_document([planned, other], model=MODEL)["cost"]
+    assert [row["name"] for row in money["planned"]] == names[1:]
+    assert money["planned"][0]["values"] == [pytest.approx(1000 * known[0].total), None]
+    assert report_document([other], model=MODEL)["runs"][0]["money"]["assumed"].endswith("which nobody counted here.")
+    words = " ".join(page_of(folder, tmp_path / "r.html").texts)
+    assert "Where did the money go?" in words
+    assert "Where did the tokens go?" in " ".join(page_of(made(tmp_path / "x", n=2), tmp_path / "x.html").texts)
+
+
+def test_steps_without_a_decision_are_told(tmp_path: Path) -> None:
+    folder = made(tmp_path / "run", caps=Caps(on_failure="strong"), weak_faults=0.05)
+    (run,) = report_document([folder])["runs"]
+    written = sum(item.terminal.regenerations for item in read_run(folder).solutions)
+    decided = sum(row["regenerated"] for row in run["by_step"])
+    assert 0 < decided < written
+    assert run["undecided"].startswith(
+        f"Of {written} steps that the strong model wrote, {written - decided} are among those without a decision"
+    )
+    rows = run["spending"]["rows"]
+    assert [row["name"] for row in rows][-1] == "no decision"
+    assert sum(row["share"] for row in rows) == pytest.approx(1.0)
+    assert sum(row["strong_tokens"] for row in rows) == sum(row["strong_tokens"] for row in run["by_step"])
+    (usual,) = report_document([made(tmp_path / "usual", n=4)])["runs"]
+    assert usual["undecided"] == ""
+
+
+def test_the_unit_of_the_budget_is_explained(tmp_path: Path) -> None:
+    folder = made(tmp_path / "run", n=2)
+    artifact = PolicyArtifact.read(folder / POLICY_FILE)
+    assert artifact.planned is not None
+    for budget, told in ((0.964, True), (1.0, False)):
+        end = artifact.planned.model_copy(update={"budget": budget})
+        (folder / POLICY_FILE).write_text(artifact.model_copy(update={"strong_only": end}).model_dump_json())
+        words = " ".join(page_of(folder, tmp_path / "r.html").texts)
+        assert ("Strong-only stands at 0.964, not at 1" in words) == told
+
+
+def test_the_first_error_is_the_one_that_the_run_told(tmp_path: Path) -> None:
+    records = [recorded(name) for name in ("a", "b", "c")]
+    ends = [
+        item.terminal.model_copy(update={"reason": "error", "error": f"at {item.terminal.problem}", "elapsed_s": when})
+        for item, when in zip(records, (3.0, 1.0, 2.0), strict=True)
+    ]
+    solutions = tuple(replace(item, terminal=end) for item, end in zip(records, ends, strict=True))
+    run = replace(read_run(made(tmp_path / "run", n=1)), solutions=solutions)
+    assert run.summary.error == "at b"
+
+
+def test_the_page_says_which_policy_ran(tmp_path: Path) -> None:
+    bare = made(tmp_path / "bare", ThresholdRule(threshold=0.6), n=4)
+    planned = made(tmp_path / "planned", n=4)
+    artifact = json.loads((planned / POLICY_FILE).read_text())
+    (planned / POLICY_FILE).write_text(json.dumps({**artifact, "asked_budget": 0.25}))
+    page = page_of([bare, planned], tmp_path / "r.html")
+    words = " ".join(" ".join(page.texts).split())
+    assert "bare , routed by threshold 0.6: 4 problems." in words
+    assert "planned , routed by a policy planned for a budget of 0.25: 4 problems." in words
+    assert [run["policy"] for run in page.data["runs"]] == ["threshold 0.6", "budget 0.25"]
 
 
 def test_names_tell_runs_apart(tmp_path: Path) -> None:
@@ -256,8 +413,9 @@ def test_every_solution_under_every_policy(folder: Path, other: Path, tmp_path: 
 def test_rows_of_the_list_know_their_filters(folder: Path, tmp_path: Path) -> None:
     page = page_of(folder, tmp_path / "r.html")
     run = read_run(folder)
-    assert page.data["filters"] == list(FILTERS)
-    for bit, name in enumerate(FILTERS):
+    names = [item["name"] for item in page.data["filters"]]
+    assert names[1:-1] == list(FILTERS)
+    for bit, name in enumerate(FILTERS, start=1):
         marked = [page.data["ids"][i] for i, row in enumerate(page.data["rows"][0]) if row[9] >> bit & 1]
         assert marked == [item.terminal.problem for item in run.where(name).solutions]
 
@@ -371,6 +529,16 @@ def test_the_verb(folder: Path, other: Path, run_cli: Any, cli_json: Any, tmp_pa
     found = Page(page.read_text())
     assert len(found.data["runs"][0]["policies"]) == 2
     assert "Mine" in found.texts
+    code, _, _ = run_cli("report", folder, "--out", page, "--title", "Mine of 2")
+    assert "--title 'Mine of 2'" in " ".join(Page(page.read_text()).texts)
+
+
+def test_a_folder_that_one_stands_in_has_a_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (run,) = report_document(["."])["runs"]
+    told = dict(run["made"])
+    assert told["Again: look"] == "trim-pomdp inspect one"
+    assert told["Again: route"].startswith("trim-pomdp run --policy one/policy.json ")
 
 
 def test_what_the_verb_refuses(folder: Path, cli_refused: Any, tmp_path: Path) -> None:

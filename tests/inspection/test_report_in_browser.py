@@ -114,7 +114,7 @@ def test_links_open_their_problem(browsing: Browsing, written: Path, folders: tu
     seen = read_run(folders[0]).inspect("dummy-17")
     assert page.locator(".tp-inspector .tp-step").count() == len(seen.steps)
     page.click("#tp-versions a:has-text('two')")
-    until(lambda: page.url.endswith("#dummy-17&run=2"), "the other run")
+    until(lambda: page.url.endswith("#problem=dummy-17&run=2"), "the other run")
     other = read_run(folders[1]).inspect("dummy-17")
     until(lambda: page.locator(".tp-inspector .tp-step").count() == len(other.steps), "its solution")
     page.keyboard.press("Escape")
@@ -122,10 +122,105 @@ def test_links_open_their_problem(browsing: Browsing, written: Path, folders: tu
     page.go_back()
     until(lambda: page.locator("#tp-solution").is_visible(), "the solution again")
     page.click("#tp-after")
-    until(lambda: page.url.endswith("#dummy-18&run=2"), "the next problem")
+    until(lambda: page.url.endswith("#problem=dummy-18&run=2"), "the next problem")
     page.goto(written.as_uri() + "#no-such-problem")
     until(lambda: page.locator("#tp-overview").is_visible(), "the list")
     assert browsing.errors == []
+
+
+FOCUSED = "document.activeElement.textContent"
+
+
+def test_keys_lead_through_a_solution_and_back(browsing: Browsing, written: Path) -> None:
+    page = opened(browsing, written)
+    page.click("#tp-runs button:has-text('two')")
+    page.locator("tr.tp-problem a:text-is('dummy-17')").click()
+    page.wait_for_selector(".tp-inspector .tp-step")
+    page.keyboard.press("ArrowDown")  # nothing was clicked before
+    until(lambda: "Step 2" in page.locator(".tp-inspector h3").first.text_content(), "the second step")
+    assert page.evaluate("scrollY") == 0
+    page.keyboard.press("Escape")
+    until(lambda: page.evaluate(FOCUSED) == "dummy-17", "the focus on the row that was left")
+    assert page.locator("#tp-told").text_content() == "40 problems"
+    # A link to another run than the list shows leads back to the list of that run.
+    page.goto(written.as_uri() + "#problem=dummy-3")
+    page.wait_for_selector(".tp-inspector .tp-step")
+    page.keyboard.press("Escape")
+    until(lambda: page.locator("#tp-told").text_content() == "260 problems", "the list of the other run")
+    until(lambda: page.evaluate(FOCUSED) == "dummy-3", "its row")
+
+
+def test_what_was_pressed_keeps_the_focus(browsing: Browsing, written: Path) -> None:
+    page = opened(browsing, written)
+    for place, text in (("#tp-filters", "missed errors"), ("#tp-heads", "steps"), ("#tp-runs", "two")):
+        button = page.locator(f"{place} button:has-text('{text}')").first
+        button.focus()
+        page.keyboard.press("Enter")
+        assert text in page.evaluate(FOCUSED)
+    assert page.locator("#tp-runs button[aria-pressed=true]").all_text_contents() == [
+        page.locator("#tp-runs button").nth(1).text_content()
+    ]
+    assert page.locator("#tp-heads th[aria-sort=descending]").text_content() == "steps ↓"
+    assert page.locator("#tp-filters button[aria-pressed=true]").text_content() == "all 40"
+    titles = [button.get_attribute("title") for button in page.locator("#tp-filters button").all()]
+    assert all(titles[1:])
+
+
+def test_links_that_lead_nowhere_and_old_ones(browsing: Browsing, written: Path) -> None:
+    page = opened(browsing, written, "#problem=nope%20%3Cb%3E")
+    assert page.locator("#tp-missing").text_content() == "This report has no problem “nope <b>”."
+    page.goto(written.as_uri() + "#dummy-17&run=2")
+    page.wait_for_selector(".tp-inspector .tp-step")
+    page.goto(written.as_uri() + "#nope")
+    until(lambda: page.locator("#tp-missing").is_visible(), "what is missing")
+    page.goto(written.as_uri() + "#tp-cost")
+    until(lambda: not page.locator("#tp-missing").is_visible(), "a section")
+    assert page.locator("#tp-overview").is_visible()
+
+
+def test_a_problem_may_be_called_as_a_section(browsing: Browsing, tmp_path: Path) -> None:
+    folder, _ = hostile(tmp_path / "run")
+    write_report([folder], tmp_path / "r.html")
+    page = opened(browsing, tmp_path / "r.html")
+    page.click("nav a:text-is('Cost')")
+    assert page.locator("#tp-overview").is_visible()
+    page.locator("tr.tp-problem a:text-is('tp-cost')").click()
+    page.wait_for_selector(".tp-inspector .tp-step")
+    page.keyboard.press("Escape")
+    until(lambda: page.locator("#tp-overview").is_visible(), "the list")
+
+
+def test_what_is_left_before_it_was_read_is_not_drawn(browsing: Browsing, written: Path) -> None:
+    page = browsing.page()
+    page.add_init_script(
+        "const read = Response.prototype.text;"
+        "Response.prototype.text = function () {"
+        "  return new Promise((done) => { window.release = () => { read.call(this).then(done); }; });"
+        "};"
+    )
+    page.goto(written.as_uri() + "#problem=dummy-17")
+    until(lambda: page.evaluate("Boolean(window.release)"), "the first chunk")
+    page.keyboard.press("Escape")
+    until(lambda: page.locator("#tp-overview").is_visible(), "the list")
+    page.evaluate("release()")
+    page.evaluate("new Promise((done) => setTimeout(done, 200))")
+    assert page.locator("#tp-drawing").evaluate("(place) => place.childElementCount") == 0
+
+
+def test_paper_is_white_and_holds_every_step(browsing: Browsing, written: Path, folders: tuple[Path, Path]) -> None:
+    longest = max(read_run(folders[0]).solutions, key=lambda item: item.terminal.steps)
+    page = opened(browsing, written, f"#problem={longest.terminal.problem}", scheme="dark")
+    page.wait_for_selector(".tp-inspector .tp-step")
+    page.emulate_media(media="print", color_scheme="dark")
+    look = "(e) => [getComputedStyle(e).backgroundColor, getComputedStyle(e).color, e.scrollHeight - e.clientHeight]"
+    paper, ink, _ = page.locator(".tp-inspector").evaluate(look)
+    assert (paper, ink) == ("rgb(255, 255, 255)", "rgb(27, 31, 36)")
+    assert page.locator("body").evaluate(look)[0] == "rgb(255, 255, 255)"
+    assert page.locator(".tp-steps").evaluate(look)[2] <= 0
+    assert page.locator(".tp-step").last.is_visible()
+    body = page.locator(".tp-steps").bounding_box()
+    last = page.locator(".tp-step").last.bounding_box()
+    assert last["y"] + last["height"] <= body["y"] + body["height"] + 2
 
 
 def test_the_slider_shows_what_other_policies_would_do(
@@ -138,7 +233,7 @@ def test_the_slider_shows_what_other_policies_would_do(
     name = next(
         item.terminal.problem for item in run.solutions if item.terminal.regenerations == 1 and item.terminal.steps > 3
     )
-    page = opened(browsing, written, f"#{name}")
+    page = opened(browsing, written, f"#problem={name}")
     page.wait_for_selector(".tp-inspector .tp-step")
 
     def decided() -> list[str]:
@@ -194,7 +289,7 @@ def test_attacks_stay_text(browsing: Browsing, attacked: Path) -> None:
     for index, name in enumerate(data["ids"]):
         if data["rows"][0][index] is None:
             continue
-        page.goto(f"{attacked.as_uri()}#{quote(name, safe='')}")
+        page.goto(f"{attacked.as_uri()}#problem={quote(name, safe='')}")
         until(lambda name=name: page.locator(".tp-inspector .tp-problem").text_content() == (name or "solution"), name)
         assert page.locator(".tp-inspector .tp-step").count() > 0
         assert page.evaluate(count, "img, iframe, object, embed, [onerror], [onmouseover], [href^=javascript]") == 0

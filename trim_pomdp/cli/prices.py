@@ -244,31 +244,13 @@ def money_of_run(
 ) -> MoneyOfRun | None:
     """Money of a run; None where no prices are known.
 
-    What is planned takes prompt lengths and cached shares from the policy, if that was planned at these prices, or else
-    from the run itself.
+    What is planned is that of `trim_pomdp.inspection.planned_money.planned_money`.
     """
+    from trim_pomdp.inspection.planned_money import planned_money
     from trim_pomdp.runtime.money import run_money
 
     measured = run_money(folder, prices)
-    if measured is None:
-        return None
-    tariff, assumed = measured.tariff, "what was read here"
-    known = None if artifact is None else artifact.tariff
-    if known is not None and known.prices == measured.prices:
-        tariff, assumed = known, "what the policy was planned with"
-        if artifact is not None and model is None:
-            ends = artifact.weak_only_money, artifact.strong_only_money
-            return MoneyOfRun(measured, artifact.money, *ends, assumed=assumed)
-    if artifact is None or model is None or tariff is None:
-        return MoneyOfRun(measured)
-    from trim_pomdp.planning.evaluation import end_money, evaluate_money
-
-    try:
-        planned_in = priced(model, tariff)
-        money = evaluate_money(artifact, planned_in).money
-        return MoneyOfRun(measured, planned=money, **end_money(planned_in), assumed=assumed)
-    except InputError:  # a price is missing of a model that was not asked; what was measured stands
-        return MoneyOfRun(measured)
+    return None if measured is None else MoneyOfRun(measured, **vars(planned_money(artifact, measured, model)))
 
 
 def say_asked_once(model: RoutingModel, planned: PlannedPoint | None = None) -> None:

@@ -44,6 +44,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write one page about runs: what was planned and measured, costs, belief, and every solution step by step."""
+    from trim_pomdp.inspection.figures import counted
     from trim_pomdp.inspection.report import write_report
     from trim_pomdp.inspection.runs import read_run
 
@@ -61,7 +62,7 @@ def report(
             model=model,
             budgets=chosen,
             title=title,
-            command=_command(runs, out, prices, policies or (), preset, observations, dynamics, budgets),
+            command=_command(runs, out, prices, policies or (), preset, observations, dynamics, budgets, title),
             tell=tell,
         )
     size = out.stat().st_size if out.is_file() else 0
@@ -69,7 +70,8 @@ def report(
         emit_json({"out": str(out), "bytes": size, **document})
         return
     for run in document["runs"]:
-        say(f"{run['name']}: {run['ended']} problems; {' '.join(run['verdicts'])}".rstrip("; "))
+        ended = counted(run["ended"], "problem")
+        say(f"{run['name']}: {ended}; {' '.join(run['verdicts'])}".rstrip("; "))
     say(f"wrote {out} ({size / 1e6:.1f} MB); open it in a browser, no network is needed")
 
 
@@ -103,6 +105,7 @@ def _command(
     observations: Path | None,
     dynamics: Path | None,
     budgets: str | None,
+    title: str | None,
 ) -> str:
     """How the page was made; files by their names, since the page may go to others than whoever made it."""
     words = ["trim-pomdp", "report", *(path.resolve().name for path in runs), "--out", out.name]
@@ -113,6 +116,7 @@ def _command(
         ("--observations", None if observations is None else observations.name),
         ("--dynamics", None if dynamics is None else dynamics.name),
         ("--budgets", budgets),
+        ("--title", title),
     ):
         if value is not None:
             words += [name, value]

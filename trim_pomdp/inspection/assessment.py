@@ -164,11 +164,14 @@ class Spending:
         S0 (needless), S1 (in vain), S2 (where it can help).
     undecided_tokens : int
         Strong tokens of steps that nobody believed anything of, such as those written alone.
+    undecided_money : float or None
+        What these cost; None without a price of the strong model.
     """
 
     by: Literal["truth", "belief"]
     classes: tuple[ClassSpending, ClassSpending, ClassSpending]
     undecided_tokens: int
+    undecided_money: float | None = None
 
 
 def spending_by_class(run: RecordedRun, prices: Prices | None = None) -> Spending:
@@ -189,11 +192,12 @@ def spending_by_class(run: RecordedRun, prices: Prices | None = None) -> Spendin
     prices = own if prices is None else prices
     decisions = [item for record in run.solutions for item in record.decisions]
     by_truth = any(item.weak is not None and item.weak.true_class is not None for item in decisions)
-    sums, undecided = np.zeros((4, 3)), 0
+    sums, undecided, undecided_money = np.zeros((4, 3)), 0, 0.0
     for item in decisions:
         weights = _weights(item, by_truth=by_truth)
         if weights is None:
             undecided += item.tokens.strong
+            undecided_money += 0.0 if prices is None else _strong_money(item, prices)
             continue
         redone = item.action == "regenerate"
         money = 0.0 if prices is None or not redone else _strong_money(item, prices)
@@ -202,7 +206,8 @@ def spending_by_class(run: RecordedRun, prices: Prices | None = None) -> Spendin
         ClassSpending(steps, redone, tokens, None if prices is None else money)
         for steps, redone, tokens, money in sums.T.tolist()
     )
-    return Spending("truth" if by_truth else "belief", (first, second, third), undecided)
+    told = None if prices is None else undecided_money
+    return Spending("truth" if by_truth else "belief", (first, second, third), undecided, told)
 
 
 def _weights(item: DecisionRecord, *, by_truth: bool) -> Sequence[float] | None:

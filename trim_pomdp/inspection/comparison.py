@@ -1,9 +1,8 @@
 """Two runs over the same problems: differences of the second from the first, paired by problem.
 
-A difference is the mean over shared problems of what the second run did minus what the first did. Its interval is the
-normal one of that mean, from the standard deviation of the paired differences, so that what is hard for both runs does
-not widen it. Where no outcome differs at all, that standard deviation says nothing: the accuracies then differ by no
-more than the share of problems on which the outcomes do, which at 95 % is at most 1 - 0.05^(1/n) after n that agree.
+A difference is the mean over shared problems of what the second run did minus what the first did. Its interval is
+Student's of that mean, from the standard deviation of the paired differences, so that what is hard for both runs does
+not widen it; of the accuracy it is Bonett and Price's, from how often only one of the runs was right.
 """
 
 from __future__ import annotations
@@ -12,13 +11,48 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from trim_pomdp.inspection.intervals import LEVEL, Interval, mean_interval
+from trim_pomdp.inspection.intervals import Interval, mean_interval, paired_share_interval
 from trim_pomdp.model.prices import Prices
 from trim_pomdp.runtime.money import spent
 from trim_pomdp.runtime.records import TerminalRecord
 from trim_pomdp.runtime.summary import mean_and_error
 
 Pair = tuple[TerminalRecord, TerminalRecord]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What tells problems apart: two problem sets may use the same ids.
+
+    Attributes
+    ----------
+    problem : str
+        Its id.
+    reference, prompt : str or None
+        The right answer and what was asked, where a run knows them.
+    """
+
+    problem: str
+    reference: str | None
+    prompt: str | None
+
+    @classmethod
+    def of(cls, end: TerminalRecord, prompts: Mapping[str, str]) -> Asked:
+        """As a run knows it."""
+        return cls(end.problem, end.reference, prompts.get(end.problem))
+
+    def may_be(self, other: Asked) -> bool:
+        """Whether nothing that is known of both speaks against their being the same problem."""
+        known = ((self.reference, other.reference), (self.prompt, other.prompt))
+        return self.problem == other.problem and all(a is None or b is None or a == b for a, b in known)
+
+    def joined(self, other: Asked) -> Asked:
+        """The same problem, with what either knows."""
+        return Asked(
+            self.problem,
+            other.reference if self.reference is None else self.reference,
+            other.prompt if self.prompt is None else self.prompt,
+        )
 
 
 @dataclass(frozen=True)
@@ -33,7 +67,8 @@ class Difference:
     error : float or None
         Standard error; None where one problem tells nothing of it.
     interval : (float, float) or None
-        At 95 %.
+        At 95 %; None where nothing can be told: of one pair, or of differences that are all the same (but for the
+        accuracy).
     problems : int
         How many pairs it is of.
     """
@@ -53,11 +88,11 @@ class PairedRuns:
     Attributes
     ----------
     shared : int
-        Problems with the same id in both, and the same right answer where both know one.
+        Problems with the same id in both, and the same right answer and prompt where both know them.
     only_first, only_second : int
         Problems that the other run has not.
-    other_answer : int
-        Problems whose id is shared, but whose right answer is another one; they are not compared.
+    other_problem : int
+        Problems whose id is shared, but whose right answer or prompt is another one; they are not compared.
     differences : mapping of str to Difference
         ``accuracy`` (of problems whose outcome both know), ``strong_tokens``, ``regenerations``, ``steps``, and
         ``money`` where there are prices; empty where nothing is shared.
@@ -68,7 +103,7 @@ class PairedRuns:
     shared: int
     only_first: int
     only_second: int
-    other_answer: int
+    other_problem: int
     differences: Mapping[str, Difference]
     both: int
     first_alone: int
@@ -82,7 +117,11 @@ class PairedRuns:
 
 
 def compare_runs(
-    first: Iterable[TerminalRecord], second: Iterable[TerminalRecord], *, prices: Prices | None = None
+    first: Iterable[TerminalRecord],
+    second: Iterable[TerminalRecord],
+    *,
+    prices: Prices | None = None,
+    prompts: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {}),
 ) -> PairedRuns:
     """Pair two runs by the ids of their problems.
 
@@ -92,6 +131,8 @@ def compare_runs(
         How the problems of each run ended; the last record of an id counts.
     prices : Prices or None
         The same for both runs.
+    prompts : (mapping, mapping)
+        What each run asked, by id, where that is known.
 
     Raises
     ------
@@ -100,7 +141,7 @@ def compare_runs(
     """
     before, after = ({item.problem: item for item in run} for run in (first, second))
     common = [(before[name], after[name]) for name in before if name in after]
-    pairs = [pair for pair in common if _same_problem(pair)]
+    pairs = [(a, b) for a, b in common if Asked.of(a, prompts[0]).may_be(Asked.of(b, prompts[1]))]
     judged = [pair for pair in pairs if pair[0].correct is not None and pair[1].correct is not None]
     quantities: dict[str, tuple[list[Pair], Callable[[TerminalRecord], float]]] = {
         "accuracy": (judged, lambda item: float(bool(item.correct))),
@@ -116,19 +157,13 @@ def compare_runs(
         shared=len(pairs),
         only_first=len(before) - len(common),
         only_second=len(after) - len(common),
-        other_answer=len(common) - len(pairs),
+        other_problem=len(common) - len(pairs),
         differences={name: _difference(name, chosen, of) for name, (chosen, of) in quantities.items() if chosen},
         both=outcomes.count((True, True)),
         first_alone=outcomes.count((True, False)),
         second_alone=outcomes.count((False, True)),
         neither=outcomes.count((False, False)),
     )
-
-
-def _same_problem(pair: Pair) -> bool:
-    """Two problem sets may use the same ids; what is known of the right answers tells them apart."""
-    references = {item.reference for item in pair if item.reference is not None}
-    return len(references) <= 1
 
 
 def _difference(name: str, pairs: list[Pair], of: Callable[[TerminalRecord], float]) -> Difference:
@@ -138,8 +173,9 @@ def _difference(name: str, pairs: list[Pair], of: Callable[[TerminalRecord], flo
     assert value is not None
     assert left is not None
     assert right is not None
-    interval = mean_interval(value, error)
-    if name == "accuracy" and first == second:
-        most = 1.0 - (1.0 - LEVEL) ** (1.0 / len(pairs))
-        interval = (-most, most)
+    if name == "accuracy":
+        apart = [b - a for a, b in zip(first, second, strict=True)]
+        interval = paired_share_interval(apart.count(-1.0), apart.count(1.0), len(pairs))
+    else:
+        interval = mean_interval(value, error, len(pairs))
     return Difference(left, right, value, error, interval, len(pairs))

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from itertools import starmap, zip_longest
+from dataclasses import asdict, dataclass, replace
+from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trim_pomdp.artifacts import package_version, require_writable, write_bytes
 from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.assessment import CLASS_NAMES, Calibration, calibration, spending_by_class
-from trim_pomdp.inspection.comparison import Difference, compare_runs
+from trim_pomdp.inspection.comparison import Asked, Difference, compare_runs
+from trim_pomdp.inspection.figures import counted
+from trim_pomdp.inspection.glossary import DIFFERS, FILTER_MEANINGS, GLOSSARY, WRONG
 from trim_pomdp.inspection.packing import compact, packed
 from trim_pomdp.inspection.report_details import SliderPolicy, points_per_curve, solution_detail
 from trim_pomdp.inspection.report_numbers import (
@@ -27,19 +29,24 @@ from trim_pomdp.inspection.report_numbers import (
     money_document,
     outcome_rows,
     pace_in_words,
+    policy_in_short,
+    policy_in_words,
     policy_label,
     readable_per,
     step_rows,
     token_rows,
     tokens_by_outcome,
+    undecided_in_words,
+    unit_in_words,
     verdicts,
     warnings,
 )
-from trim_pomdp.inspection.runs import FILTERS, RecordedRun, read_run
+from trim_pomdp.inspection.runs import FILTERS, RecordedRun, outcome_of, read_run
 from trim_pomdp.model.prices import Prices
 from trim_pomdp.policies import PolicyArtifact
-from trim_pomdp.runtime.live import LivePlan, plan_from_file, result_document
+from trim_pomdp.runtime.live import NO_MODEL, LivePlan, plan_from_file, result_document
 from trim_pomdp.runtime.money import money_of_solutions
+from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.shards import Shard
 
 if TYPE_CHECKING:
@@ -77,7 +84,8 @@ def write_report(
     policies : sequence of PolicyArtifact
         Further policies for the slider of every solution; those of the other runs are among them anyhow.
     model : RoutingModel or None
-        Plans policies for `budgets`, which join the slider.
+        Plans policies for `budgets`, which join the slider; and tells what runs that were planned in it, or in none,
+        were expected to cost.
     budgets : sequence of float
     title, command : str or None
         What the page is called, and how it was made.
@@ -98,9 +106,9 @@ def write_report(
     path = Path(path)
     require_writable(path)
     say = tell or (lambda message: None)
-    read = _read(runs, say)
+    read = _read(runs, prices, say)
     sliders = _sliders(read, policies, _planned(model, budgets, say))
-    document = report_document(read, prices=prices, title=title, command=command)
+    document = report_document(read, model=model, title=title, command=command)
     document["slider"] = _slider_in_words(policies, model, budgets, len(read))
     write_bytes(path, _page(document, read, sliders, say).encode("utf-8", errors="replace"))
     return document
@@ -110,6 +118,7 @@ def report_document(
     runs: Sequence[RecordedRun | str | Path],
     *,
     prices: Prices | None = None,
+    model: RoutingModel | None = None,
     title: str | None = None,
     command: str | None = None,
 ) -> dict[str, Any]:
@@ -117,7 +126,7 @@ def report_document(
 
     Parameters
     ----------
-    runs, prices, title, command
+    runs, prices, model, title, command
         As in `write_report`.
 
     Raises
@@ -127,10 +136,10 @@ def report_document(
     """
     from trim_pomdp.inspection.intervals import LEVEL
 
-    read = _read(runs, lambda message: None)
+    read = _read(runs, prices, lambda message: None)
     names = _names([run.folder for run in read])
     documents = [
-        run_document(run, prices, letter=letter, name=name)
+        run_document(run, model, letter=letter, name=name)
         for run, letter, name in zip(read, string.ascii_uppercase, names, strict=False)
     ]
     return {
@@ -140,18 +149,28 @@ def report_document(
         "command": command,
         "slider": None,
         "runs": documents,
+        "picture": _picture([point for item in documents for point in item["points"]]),
         "cost": cost_tables(documents),
-        "comparison": [_pair(read, prices, second) for second in range(1, len(read))],
-        "filters": list(FILTERS),
+        "comparison": [_pair(read, second) for second in range(1, len(read))],
+        "glossary": [*GLOSSARY.items(), *FILTER_MEANINGS.items()],
+        "has_money": any(item["has_money"] for item in documents),
     }
 
 
-def _read(runs: Sequence[RecordedRun | str | Path], say: Tell) -> list[RecordedRun]:
+def _read(runs: Sequence[RecordedRun | str | Path], prices: Prices | None, say: Tell) -> list[RecordedRun]:
+    """The runs; at other prices than their own where some are given."""
     if not runs:
         raise InputError("no run is given; name the folder of one at least")
     if len(runs) > _MOST_RUNS:
         raise InputError(f"{len(runs)} runs do not fit side by side; give {_MOST_RUNS} at most")
-    return [_checked(item if isinstance(item, RecordedRun) else _read_one(item, say)) for item in runs]
+    read = [_checked(item if isinstance(item, RecordedRun) else _read_one(item, say)) for item in runs]
+    return read if prices is None else [_priced(run, prices) for run in read]
+
+
+def _priced(run: RecordedRun, prices: Prices) -> RecordedRun:
+    priced = replace(run, prices=prices)
+    prices.require(priced.unpriced)
+    return priced
 
 
 def _read_one(folder: str | Path, say: Tell) -> RecordedRun:
@@ -186,13 +205,13 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 
 def run_document(
-    run: RecordedRun, prices: Prices | None = None, *, letter: str = "A", name: str = ""
+    run: RecordedRun, model: RoutingModel | None = None, *, letter: str = "A", name: str = ""
 ) -> dict[str, Any]:
-    """What a report says of one run that was routed by a policy, as JSON values."""
+    """What a report says of one run that was routed by a policy, as JSON values; `model` as in `write_report`."""
     assert run.policy is not None
     plan = plan_from_file(run.policy, None)
     summary = run.summary
-    known = prices or run.known_prices
+    known = run.known_prices
     money = None if known is None else money_of_solutions(run.solutions, known)
     judged = Judged.of(run.solutions)
     ends = intervals(summary, judged)
@@ -201,7 +220,7 @@ def run_document(
     calibrated = _calibrations(run)
     return {
         "letter": letter,
-        "name": name or run.folder.name,
+        "name": name or run.folder.resolve().name,
         "result": result_document(summary, plan, None if money is None else money.document),
         "ended": summary.problems,
         "count": count,
@@ -209,18 +228,22 @@ def run_document(
         "judged": judged.known,
         "intervals": ends,
         "outcome": outcome_rows(summary, plan, ends),
-        "verdicts": verdicts(plan.artifact.planned, plan.artifact.asked_budget, ends),
+        "verdicts": verdicts(plan, summary, judged),
         "warnings": warnings(summary, count, plan, shard),
         "policy": _policy(plan),
+        "unit": unit_in_words(plan),
         "ends": ends_in_words(summary),
         "pace": pace_in_words(summary),
         "tokens": token_rows(summary),
-        "money": money_document(money, plan.artifact),
-        "unpriced": [] if prices else list(run.unpriced),
+        "money": money_document(money, plan.artifact, _of_plan(model, plan.artifact)),
+        "unpriced": list(run.unpriced),
         "by_step": steps,
         "has_capped": any(row["capped"] for row in steps),
         "has_alone": any(row["alone"] for row in steps),
-        "spending": _spending(run, prices),
+        "has_failed": any(row["failed"] for row in steps),
+        "undecided": undecided_in_words(run),
+        "has_money": money is not None,
+        "spending": _spending(run),
         "by_outcome": tokens_by_outcome(run.solutions),
         "calibration": calibrated,
         "no_calibration": _why_not_calibrated(run),
@@ -228,6 +251,11 @@ def run_document(
         "made": list(_made(run).items()),
         "provenance": [item.model_dump() for item in run.policy.provenance],
     }
+
+
+def _of_plan(model: RoutingModel | None, artifact: PolicyArtifact) -> RoutingModel | None:
+    """The model, if the policy was planned in it, or in none."""
+    return model if model is not None and artifact.model in (model.name, NO_MODEL) else None
 
 
 def _count(run: RecordedRun) -> tuple[int, str | None]:
@@ -240,7 +268,8 @@ def _count(run: RecordedRun) -> tuple[int, str | None]:
 def _policy(plan: LivePlan) -> dict[str, Any]:
     artifact = plan.artifact
     return {
-        "label": policy_label(artifact.policy),
+        "words": policy_in_words(artifact),
+        "short": policy_in_short(artifact),
         "form": artifact.policy.form,
         "hash": artifact.policy.policy_hash,
         "model": artifact.model,
@@ -251,31 +280,30 @@ def _policy(plan: LivePlan) -> dict[str, Any]:
     }
 
 
-def _spending(run: RecordedRun, prices: Prices | None) -> dict[str, Any] | None:
-    spending = spending_by_class(run, prices)
-    total = sum(item.strong_tokens for item in spending.classes)
+def _spending(run: RecordedRun) -> dict[str, Any] | None:
+    spending = spending_by_class(run)
     if not any(item.steps for item in spending.classes):
         return None
-    by_truth = spending.by == "truth"
-    rows = [
-        {
-            "class": index,
-            "name": name,
-            **asdict(item),
-            "regenerated": item.regenerations,
-            "share": item.strong_tokens / total if total else None,
-        }
+    rows: list[dict[str, Any]] = [
+        {"class": index, "name": name, **asdict(item), "regenerated": item.regenerations}
         for index, (name, item) in enumerate(zip(CLASS_NAMES, spending.classes, strict=True))
     ]
+    if spending.undecided_tokens:
+        tokens, money = spending.undecided_tokens, spending.undecided_money
+        unknown = dict.fromkeys(("class", "steps", "regenerated"))
+        rows.append({**unknown, "name": "no decision", "strong_tokens": tokens, "money": money})
+    total = sum(row["strong_tokens"] for row in rows)
     note = "On right steps it is needless, on derailed ones in vain, on first errors it can help."
     if spending.undecided_tokens:
-        note += f" {spending.undecided_tokens} strong tokens are of steps that are not in here."
+        note += " No decision: nothing is known of a weak step, since the strong model went on alone or wrote at once."
     return {
         "by": spending.by,
         "caption": "Strong tokens by the true class of the weak step"
-        if by_truth
+        if spending.by == "truth"
         else "Strong tokens by what was believed of the weak step (truth is not known)",
-        "rows": rows,
+        "rows": [{**row, "share": row["strong_tokens"] / total if total else None} for row in rows],
+        "has_money": spending.undecided_money is not None,
+        "currency": None if run.prices is None else run.prices.currency,
         "undecided_tokens": spending.undecided_tokens,
         "note": note,
     }
@@ -348,10 +376,23 @@ def _points(run: RecordedRun, plan: LivePlan, ends: Mapping[str, Any]) -> list[d
     return points
 
 
+def _picture(points: Sequence[Mapping[str, Any]]) -> str:
+    """What the picture of these points shows."""
+    kinds = {point["kind"] for point in points}
+    across = "Share of strong-only’s tokens" if any(point["share"] for point in points) else "Strong tokens per problem"
+    said = [f"{across} against accuracy."]
+    if "planned" in kinds:
+        said.append("Hollow: planned.")
+    said.append("Filled, with 95 % intervals: measured.")
+    if "end" in kinds:
+        said.append("Squares: weak-only and strong-only, as planned.")
+    return " ".join(said)
+
+
 def _made(run: RecordedRun) -> dict[str, str]:
     """Versions, hashes and commands."""
     assert run.policy is not None
-    config, artifact, folder = run.config, run.artifact, run.folder.name
+    config, artifact, folder = run.config, run.artifact, run.folder.resolve().name
     problems = config.get("problems", {})
     caps = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in config.get("caps", {}).items() if value)
     known = {
@@ -395,13 +436,14 @@ _COMPARED = {
 }
 
 
-def _pair(runs: Sequence[RecordedRun], prices: Prices | None, second: int) -> dict[str, Any]:
+def _pair(runs: Sequence[RecordedRun], second: int) -> dict[str, Any]:
     """A run beside the first one; money where both have the same prices."""
-    known = [prices or run.known_prices for run in (runs[0], runs[second])]
+    before, after = runs[0], runs[second]
     found = compare_runs(
-        (item.terminal for item in runs[0].solutions),
-        (item.terminal for item in runs[second].solutions),
-        prices=known[0] if known[0] == known[1] else None,
+        (item.terminal for item in before.solutions),
+        (item.terminal for item in after.solutions),
+        prices=before.known_prices if before.known_prices == after.known_prices else None,
+        prompts=(before.prompts, after.prompts),
     )
     return {"first": 0, "second": second, **found.document, "rows": list(starmap(_row, found.differences.items()))}
 
@@ -412,7 +454,7 @@ def _row(name: str, item: Difference) -> dict[str, Any]:
     per = readable_per(max(item.first, item.second)) if name == "money" else 1
     low, high = item.interval or (None, None)
     return {
-        "name": label if per == 1 else f"{label} of {per:,} problems",
+        "name": label if per == 1 else f"{label} of {counted(per, 'problem')}",
         "digits": digits,
         "first": item.first * per,
         "second": item.second * per,
@@ -488,19 +530,20 @@ def _page(
 ) -> str:
     from trim_pomdp.inspection.report_page import render_page
 
-    ids = list(dict.fromkeys(item.terminal.problem for run in runs for item in run.solutions))
-    by_id = [{item.terminal.problem: item for item in run.solutions} for run in runs]
-    prompts = [next((run.prompts[name] for run in runs if name in run.prompts), "") for name in ids]
+    problems = _problems(runs)
+    differ = [_differs(item) for item in problems]
+    filters = [WRONG, *FILTERS, DIFFERS]
     data = {
         "title": document["title"],
-        "filters": document["filters"],
-        "ids": ids,
-        "prompts": [prompt[:_EXCERPT] for prompt in prompts],
-        "rows": [_rows(run, ids) for run in runs],
+        "filters": [{"name": name, "meaning": FILTER_MEANINGS[name]} for name in filters],
+        "ids": [item.asked.problem for item in problems],
+        "prompts": [(item.asked.prompt or "")[:_EXCERPT] for item in problems],
+        "rows": [_rows(run, [item.records[place] for item in problems], differ) for place, run in enumerate(runs)],
         "chunk": _CHUNK,
         "runs": [
             {
                 **{key: run[key] for key in ("letter", "name", "points", "by_step", "calibration")},
+                "policy": run["policy"]["short"],
                 "policies": [{"label": item.label} for item in policies],
             }
             for run, policies in zip(document["runs"], sliders, strict=True)
@@ -509,42 +552,65 @@ def _page(
     steps = sum(len(item.decisions) for run in runs for item in run.solutions)
     points = points_per_curve(steps, max(map(len, sliders)))
     chunks = []
-    for start in range(0, len(ids), _CHUNK):
-        say(f"solutions {start} of {len(ids)}")
+    for start in range(0, len(problems), _CHUNK):
+        say(f"solutions {start} of {len(problems)}")
         details = [
             [
-                None if name not in solutions else solution_detail(run, solutions[name], policies, points)
-                for run, solutions, policies in zip(runs, by_id, sliders, strict=True)
+                None if record is None else solution_detail(run, record, policies, points)
+                for run, record, policies in zip(runs, item.records, sliders, strict=True)
             ]
-            for name in ids[start : start + _CHUNK]
+            for item in problems[start : start + _CHUNK]
         ]
         chunks.append(packed(details))
     return render_page(document, compact(data), chunks)
 
 
-def _rows(run: RecordedRun, ids: Sequence[str]) -> list[list[Any] | None]:
+@dataclass
+class _Problem:
+    """A problem of the list, and its solution in each run that has it."""
+
+    asked: Asked
+    records: list[SolutionRecord | None]
+
+
+def _problems(runs: Sequence[RecordedRun]) -> list[_Problem]:
+    """Problems of all runs; those that have an id in common but are not the same (`Asked.may_be`) stand apart."""
+    found: dict[str, list[_Problem]] = {}
+    for place, run in enumerate(runs):
+        for name, record in {item.terminal.problem: item for item in run.solutions}.items():
+            asked = Asked.of(record.terminal, run.prompts)
+            same = next((item for item in found.get(name, ()) if item.asked.may_be(asked)), None)
+            if same is None:
+                same = _Problem(asked, [None] * len(runs))
+                found.setdefault(name, []).append(same)
+            same.asked = same.asked.joined(asked)
+            same.records[place] = record
+    return [item for group in found.values() for item in group]
+
+
+def _differs(problem: _Problem) -> bool:
+    """Whether some runs solved it and others did not."""
+    return len({item.terminal.correct for item in problem.records if item is not None} - {None}) > 1
+
+
+def _rows(run: RecordedRun, records: Sequence[SolutionRecord | None], differ: Sequence[bool]) -> list[list[Any] | None]:
     """Rows of the list of problems, see ``ROW`` in ``static/report.js``; None where the run has not the problem."""
-    masks: dict[str, int] = {}
-    for bit, name in enumerate(FILTERS):
-        for item in run.where(name).solutions:
-            masks[item.terminal.problem] = masks.get(item.terminal.problem, 0) | 1 << bit
-    known = {item.terminal.problem: item.terminal for item in run.solutions}
-    rows: list[list[Any] | None] = []
-    for name, end in zip_longest(ids, (known.get(item) for item in ids)):
-        rows.append(
-            None
-            if end is None
-            else [
-                end.correct,
-                end.reason,
-                end.answer,
-                end.reference,
-                end.steps,
-                end.regenerations,
-                end.tokens.strong,
-                end.q,
-                end.error,
-                masks.get(name, 0),
-            ]
-        )
-    return rows
+    found = [{item.terminal.problem for item in run.where(name).solutions} for name in FILTERS]
+
+    def row(record: SolutionRecord, differs: bool) -> list[Any]:
+        end, outcome = record.terminal, outcome_of(record.terminal)
+        marks = [outcome == "wrong", *(end.problem in names for names in found), differs]
+        return [
+            outcome,
+            end.reason,
+            end.answer,
+            end.reference,
+            end.steps,
+            end.regenerations,
+            end.tokens.strong,
+            end.q,
+            end.error,
+            sum(1 << bit for bit, marked in enumerate(marks) if marked),
+        ]
+
+    return [None if record is None else row(record, differs) for record, differs in zip(records, differ, strict=True)]

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trim_pomdp.inspection.assessment import decisions_by_step
+from trim_pomdp.inspection.figures import brief, counted, fixed, whole
 from trim_pomdp.inspection.intervals import Interval, mean_interval, share_interval
-from trim_pomdp.inspection.runs import RecordedRun
+from trim_pomdp.inspection.planned_money import planned_money
+from trim_pomdp.inspection.runs import OUTCOMES, RecordedRun, outcome_of
 from trim_pomdp.model.prices import Money
-from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
+from trim_pomdp.policies import PolicyArtifact, Rule
 from trim_pomdp.runtime.live import LivePlan
 from trim_pomdp.runtime.money import RunMoney
 from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.summary import RunSummary, disobedience
+
+if TYPE_CHECKING:
+    from trim_pomdp.model.process import RoutingModel
 
 # Token counts by model and purpose; what is seldom (reading by a cache, ahead in vain) is told where there is any.
 _TOKENS = {
@@ -48,6 +53,9 @@ _PURPOSES = {
     "weak_ahead": ("weak", "ahead, in vain"),
     "strong_ahead": ("strong", "ahead, in vain"),
 }
+# Of fewer problems intervals of skewed spendings are not to be trusted.
+_FEW = 10
+_VISIBLE = 5e-4
 _MEASURED = {"accuracy": ("accuracy", 3), "budget": ("budget", 3)}
 _COUNTS = {"strong_tokens": ("strong tokens", 1), "regenerations": ("steps regenerated", 2)}
 
@@ -67,11 +75,11 @@ class Judged:
 
 
 def intervals(summary: RunSummary, judged: Judged) -> dict[str, Interval | None]:
-    """Intervals of what was measured, at 95 %: Wilson's of the accuracy, normal ones of means over problems."""
+    """Intervals of what was measured, at 95 %: Wilson's of the accuracy, Student's of means over problems."""
     return {
         "accuracy": share_interval(judged.right, judged.known),
         **{
-            name: mean_interval(getattr(summary, name), getattr(summary, f"{name}_se"))
+            name: mean_interval(getattr(summary, name), getattr(summary, f"{name}_se"), summary.problems, least=0.0)
             for name in ("strong_tokens", "regenerations", "budget")
         },
     }
@@ -94,20 +102,26 @@ def outcome_rows(summary: RunSummary, plan: LivePlan, ends: Mapping[str, Interva
     ]
 
 
-def verdicts(planned: PlannedPoint | None, asked: float | None, ends: Mapping[str, Interval | None]) -> list[str]:
+def verdicts(plan: LivePlan, summary: RunSummary, judged: Judged) -> list[str]:
     """Whether what was planned agrees with what was measured, a sentence each."""
+    planned, asked = plan.artifact.planned, plan.artifact.asked_budget
+    ends = intervals(summary, judged)
     said = []
-    accuracy, budget = ends["accuracy"], ends["budget"]
-    if planned is not None and accuracy is not None:
-        said.append(_verdict("The accuracy", planned.accuracy, accuracy, "planned"))
+    if planned is not None and judged.known:
+        said.append(_verdict("The accuracy", planned.accuracy, ends["accuracy"], judged.known))
     wanted = asked if asked is not None else None if planned is None else planned.budget
-    if wanted is not None and budget is not None:
-        said.append(_verdict("The budget", wanted, budget, "planned" if asked is None else "asked"))
+    if wanted is not None and summary.budget is not None:
+        word = "planned" if asked is None else "asked"
+        said.append(_verdict("The budget", wanted, ends["budget"], summary.problems, word))
     return said
 
 
-def _verdict(what: str, value: float, interval: Interval, word: str) -> str:
-    low, high = interval
+def _verdict(what: str, value: float, ends: Interval | None, problems: int, word: str = "planned") -> str:
+    if problems < _FEW:
+        return f"{what}: too few problems to tell whether it is as {word}."
+    if ends is None:
+        return f"{what}: the same in all problems, which is too little to tell whether it is as {word}."
+    low, high = ends
     if low <= value <= high:
         return f"{what} is as {word}, as far as chance can tell."
     return f"{what} lies {'above' if low > value else 'below'} what was {word}, by more than chance."
@@ -145,7 +159,7 @@ def pace_in_words(summary: RunSummary) -> str:
         return "Nobody took the time."
     pace = 60 * summary.problems / summary.wall_s
     share = 100 * summary.overhead_share
-    return f"{summary.wall_s:.1f} s, {pace:.0f} problems a minute, {share:.1f} % of it outside the models."
+    return f"{fixed(summary.wall_s, 1)} s, {whole(pace)} problems a minute, {share:.1f} % of it outside the models."
 
 
 def token_rows(summary: RunSummary) -> list[dict[str, Any]]:
@@ -157,18 +171,29 @@ def token_rows(summary: RunSummary) -> list[dict[str, Any]]:
     ]
 
 
-def money_document(measured: RunMoney | None, artifact: PolicyArtifact) -> dict[str, Any] | None:
-    """Money per problem by model and purpose, beside what was planned at the same prices; None without prices."""
+def money_document(
+    measured: RunMoney | None, artifact: PolicyArtifact, model: RoutingModel | None = None
+) -> dict[str, Any] | None:
+    """Money per problem by model and purpose, beside what was planned at the same prices; None without prices.
+
+    Parameters
+    ----------
+    measured : RunMoney or None
+    artifact : PolicyArtifact
+        What was run.
+    model : RoutingModel or None
+        In which it was planned; without it planned money is known only where the policy was planned over money.
+    """
     if measured is None:
         return None
-    columns: list[tuple[str, Money]] = [("measured", measured.money)]
-    if artifact.tariff is not None and artifact.tariff.prices == measured.prices:
-        known = (
-            ("planned", artifact.money),
-            ("weak-only, planned", artifact.weak_only_money),
-            ("strong-only, planned", artifact.strong_only_money),
-        )
-        columns += [(name, money) for name, money in known if money is not None]
+    expected = planned_money(artifact, measured, model)
+    named = {
+        "planned": expected.planned,
+        "weak-only, planned": expected.weak_only,
+        "strong-only, planned": expected.strong_only,
+    }
+    known = [(name, money) for name, money in named.items() if money is not None]
+    columns: list[tuple[str, Money]] = [("measured", measured.money), *known]
     rows = [
         {"model": model, "purpose": purpose, "values": [getattr(money, name) for _, money in columns]}
         for name, (model, purpose) in _PURPOSES.items()
@@ -183,8 +208,22 @@ def money_document(measured: RunMoney | None, artifact: PolicyArtifact) -> dict[
         "digits": 3 if measured.money.total * per < 10 else 2,
         "columns": [{"name": name} for name, _ in columns],
         "rows": rows,
-        "interval": mean_interval(measured.money.total, measured.total_se),
+        "assumed": f"What is planned reads {expected.assumed}."
+        if known
+        else _why_not_planned(artifact, model, measured),
+        "interval": mean_interval(measured.money.total, measured.total_se, measured.problems, least=0.0),
     }
+
+
+def _why_not_planned(artifact: PolicyArtifact, model: RoutingModel | None, measured: RunMoney) -> str:
+    """Why there is no planned money, a sentence; empty where nothing was planned anyhow."""
+    if artifact.planned is None:
+        return ""
+    if model is None:
+        return f"What was planned in money takes the model of the plan, {artifact.model}: name it (--preset)."
+    if measured.tariff is None:
+        return "What was planned in money takes the lengths of prompts, which nobody counted here."
+    return ""
 
 
 def readable_per(total: float) -> int:
@@ -207,7 +246,7 @@ def cost_tables(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for model, purpose in tokens
     ]
     tables: list[dict[str, Any]] = [
-        {"caption": "Tokens per problem", "rows": rows, "digits": 1, "low": None, "high": None}
+        {"caption": "Tokens per problem", "rows": rows, "planned": [], "digits": 1, "low": None, "high": None}
     ]
     money = [run["money"] for run in runs if run["money"] is not None]
     if len(money) < len(runs) or len({item["currency"] for item in money}) > 1:
@@ -217,6 +256,11 @@ def cost_tables(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ends = [[None if item["interval"] is None else per * item["interval"][end] for item in money] for end in (0, 1)]
     purposes = {key: None for item in spent for key in item if key[1] != "all"}
     currency = money[0]["currency"]
+    planned = [
+        {column["name"]: per * value for column, value in zip(item["columns"], item["rows"][-1]["values"], strict=True)}
+        for item in money
+    ]
+    names = list(dict.fromkeys(name for item in planned for name in item if name != "measured"))
     tables.append(
         {
             "caption": f"Money per {_problems(per)}{f', {currency}' if currency else ''}, measured",
@@ -224,6 +268,7 @@ def cost_tables(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 {"model": model, "purpose": purpose, "values": [item.get((model, purpose), 0.0) for item in spent]}
                 for model, purpose in (*purposes, ("", "all"))
             ],
+            "planned": [{"name": name, "values": [item.get(name) for item in planned]} for name in names],
             "digits": max(item["digits"] for item in money),
             "low": ends[0],
             "high": ends[1],
@@ -233,7 +278,7 @@ def cost_tables(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _problems(per: int) -> str:
-    return "problem" if per == 1 else f"{per:,} problems"
+    return "problem" if per == 1 else counted(per, "problem")
 
 
 def step_rows(run: RecordedRun) -> list[dict[str, Any]]:
@@ -244,12 +289,26 @@ def step_rows(run: RecordedRun) -> list[dict[str, Any]]:
     ]
 
 
+def undecided_in_words(run: RecordedRun) -> str:
+    """What of the strong model's steps the decisions do not tell, a sentence; empty where they tell all.
+
+    A strong model that goes on alone writes steps without a decision, which totals of regenerated steps contain.
+    """
+    written = sum(item.terminal.regenerations for item in run.solutions)
+    decided = sum(item.counts["regenerated"] for item in decisions_by_step(run))
+    if written == decided:
+        return ""
+    return (
+        f"Of {counted(written, 'step')} that the strong model wrote, {whole(written - decided)} are among those "
+        "without a decision: a model had been given up, and it went on alone."
+    )
+
+
 def tokens_by_outcome(solutions: Sequence[SolutionRecord]) -> list[dict[str, Any]]:
     """Strong tokens of problems that ended right, wrong, by an error, or with an outcome that nobody knows."""
-    groups: dict[str, list[int]] = {"right": [], "wrong": [], "failed": [], "not known": []}
+    groups: dict[str, list[int]] = {name: [] for name in OUTCOMES}
     for end in (item.terminal for item in solutions):
-        known = "not known" if end.correct is None else "right" if end.correct else "wrong"
-        groups["failed" if end.reason == "error" else known].append(end.tokens.strong)
+        groups[outcome_of(end)].append(end.tokens.strong)
     total = sum(map(sum, groups.values()))
     return [
         {
@@ -261,6 +320,38 @@ def tokens_by_outcome(solutions: Sequence[SolutionRecord]) -> list[dict[str, Any
         for name, tokens in groups.items()
         if tokens
     ]
+
+
+def policy_in_words(artifact: PolicyArtifact) -> str:
+    """Which policy ran, as the lead line has it: what it was planned for, or the rule itself."""
+    if artifact.asked_budget is not None:
+        return f"a policy planned for a budget of {brief(artifact.asked_budget)}"
+    if artifact.asked_max_cost is not None:
+        return f"a policy planned for a cost of {brief(artifact.asked_max_cost)} a problem at most"
+    if artifact.asked_tradeoff is not None:
+        return f"a policy planned for a price of {brief(artifact.asked_tradeoff)} a strong token"
+    return policy_label(artifact.policy)
+
+
+def policy_in_short(artifact: PolicyArtifact) -> str:
+    """The same, short enough for a chip."""
+    if artifact.asked_budget is not None:
+        return f"budget {brief(artifact.asked_budget)}"
+    if artifact.asked_max_cost is not None:
+        return f"cost {brief(artifact.asked_max_cost)}"
+    if artifact.asked_tradeoff is not None:
+        return f"λ {brief(artifact.asked_tradeoff)}"
+    return "planned, mixed" if len(artifact.policy.parts) > 1 else policy_label(artifact.policy)
+
+
+def unit_in_words(plan: LivePlan) -> str:
+    """Why the plan's strong-only may not stand at a budget of 1, a sentence; empty where it does."""
+    if plan.strong_only is None or abs(plan.strong_only.budget - 1.0) < _VISIBLE:
+        return ""
+    return (
+        f"Strong-only stands at {fixed(plan.strong_only.budget)}, not at 1: the unit of the budget is what strong-only "
+        "was measured, or fitted, to spend; the strong-only shown is the model’s."
+    )
 
 
 def policy_label(rule: Rule) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from trim_pomdp.artifacts import read_json, validate
 from trim_pomdp.data.features import LOGPROBS
@@ -25,7 +25,7 @@ from trim_pomdp.model.prices import Prices, Role
 from trim_pomdp.policies import PolicyArtifact, Rule
 from trim_pomdp.runtime.live import CLASS_TABLE_FILE, POLICY_FILE, plan_from_file
 from trim_pomdp.runtime.money import PRICES_FILE, read_stored, spent
-from trim_pomdp.runtime.records import ENDED, DecisionRecord, SolutionRecord
+from trim_pomdp.runtime.records import ENDED, DecisionRecord, SolutionRecord, TerminalRecord
 from trim_pomdp.runtime.rollouts import PROBLEMS_FILE
 from trim_pomdp.runtime.solutions import SOLUTIONS_FILE
 from trim_pomdp.runtime.summary import RunSummary, summarise
@@ -104,7 +104,8 @@ class RecordedRun(Shown):
     def summary(self) -> RunSummary:
         """Totals of the solutions that are here."""
         unit = None if self.policy is None else plan_from_file(self.policy, None).strong_only_tokens
-        return summarise((item.terminal for item in self.solutions), unit)
+        ends = sorted((item.terminal for item in self.solutions), key=lambda end: (end.session, end.elapsed_s))
+        return summarise(ends, unit)  # as they ended, so that the first error is the one that the run told
 
     @cached_property
     def unpriced(self) -> tuple[Role, ...]:
@@ -291,10 +292,18 @@ FILTERS: Mapping[str, Callable[[RecordedRun], Iterable[SolutionRecord]]] = {
     "capped": _capped,
     "failed": _failed,
 }
-"""Problems worth a look, by name: wrong, of those that ended by their own text, where q ended at .5 or more; the strong
-model was asked where the prefix was derailed already (as truth knows, else as the policy believed with .5 or more); a
-first error that the policy kept (only where truth is known); the tenth that cost most (by the run's prices, else by
-strong tokens) of those that are looked at; the strong model's tokens ran out; an error ended it."""
+"""Problems worth a look, by name; `trim_pomdp.inspection.glossary.FILTER_MEANINGS` says what each looks for."""
+
+
+Outcome = Literal["right", "wrong", "failed", "not known"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+
+def outcome_of(end: TerminalRecord) -> Outcome:
+    """How a problem ended: by an error, or else right, wrong, or so that nobody knows."""
+    if end.reason == "error":
+        return "failed"
+    return "not known" if end.correct is None else "right" if end.correct else "wrong"
 
 
 def believed_at_end(item: SolutionRecord, unknown: float) -> float:

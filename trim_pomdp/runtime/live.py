@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trim_pomdp.runtime.sources import ModelSource
 
 POLICY_FILE, CLASS_TABLE_FILE = "policy.json", "class_table.json"
-_NO_MODEL = "none"
+NO_MODEL = "none"
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def plan_for_rule(rule: Rule, model: RoutingModel | None) -> LivePlan:
         If the rule looks at PRM scores and the model at other evidence.
     """
     if model is None:
-        return LivePlan(PolicyArtifact(model=_NO_MODEL, policy=rule))
+        return LivePlan(PolicyArtifact(model=NO_MODEL, policy=rule))
     from trim_pomdp.planning.evaluation import evaluate
 
     planned = evaluate(rule, model)

@@ -10,7 +10,7 @@ function startReport() {
   const report = JSON.parse(document.getElementById("tp-data").textContent);
   const view = {
     report,
-    place: new Map(report.ids.map((id, index) => [id, index])),
+    place: placesOf(report.ids),
     chunks: new Map(),
     run: 0,
     filter: null,
@@ -27,6 +27,22 @@ function startReport() {
   route(view);
   document.body.dataset.tpUsable = String(Math.round(Date.now() - began));
   requestAnimationFrame(() => drawCharts(view));
+}
+
+// Where problems of an id stand in the list: several of them, where problem sets of several runs use the same ids.
+function placesOf(ids) {
+  const found = new Map();
+  ids.forEach((id, index) => found.set(id, [...(found.get(id) || []), index]));
+  return found;
+}
+
+// A count, thousands apart as in the tables.
+function whole(count) {
+  return String(count).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+}
+
+function counted(count, noun) {
+  return `${whole(count)} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 // ---- light and dark ----------------------------------------------------------------------------------------------
@@ -58,8 +74,8 @@ function themeSwitch() {
 
 // ---- the list of problems ----------------------------------------------------------------------------------------
 
-// A row of the list in a run: [correct, reason, answer, reference, steps, regenerations, strong tokens, q, error, filters].
-const ROW = { correct: 0, reason: 1, answer: 2, reference: 3, steps: 4, regenerations: 5, strong: 6, q: 7, error: 8, filters: 9 };
+// A row of the list in a run: [outcome, reason, answer, reference, steps, regenerations, strong tokens, q, error, filters].
+const ROW = { outcome: 0, reason: 1, answer: 2, reference: 3, steps: 4, regenerations: 5, strong: 6, q: 7, error: 8, filters: 9 };
 
 const COLUMNS = [
   { name: "outcome", head: "outcome", value: (row) => outcomeOf(row).order },
@@ -71,11 +87,16 @@ const COLUMNS = [
   { name: "q", head: "believed right", number: true, value: (row) => (row[ROW.q] === null ? -1 : row[ROW.q]) },
 ];
 
+// The words are Python's.
+const OUTCOMES = {
+  failed: { sign: "!", look: "tp-is-failed", order: 0 },
+  wrong: { sign: "✗", look: "tp-is-wrong", order: 1 },
+  "not known": { sign: "?", look: "tp-is-unknown", order: 2 },
+  right: { sign: "✓", look: "tp-is-right", order: 3 },
+};
+
 function outcomeOf(row) {
-  if (row[ROW.reason] === "error") return { sign: "!", word: "failed", look: "tp-is-failed", order: 0 };
-  if (row[ROW.correct] === null) return { sign: "?", word: "not known", look: "tp-is-unknown", order: 2 };
-  if (row[ROW.correct]) return { sign: "✓", word: "right", look: "tp-is-right", order: 3 };
-  return { sign: "✗", word: "wrong", look: "tp-is-wrong", order: 1 };
+  return { word: row[ROW.outcome], ...OUTCOMES[row[ROW.outcome]] };
 }
 
 function problemList(view) {
@@ -98,62 +119,77 @@ function problemList(view) {
 function runChips(view) {
   const place = document.getElementById("tp-runs");
   place.hidden = view.report.runs.length < 2;
-  fill(place, ...view.report.runs.map((run, index) => chip(`${run.letter} ${run.name}`, index === view.run, () => {
-    view.run = index;
-    view.filter = null;
-    runChips(view);
-    filterChips(view);
-    listProblems(view);
-  })));
+  const made = view.report.runs.map((run, index) => chip(`${run.letter} ${run.name} · ${run.policy}`, () => chooseRun(view, index)));
+  fill(place, ...made);
+  pressed(place, view.run);
 }
 
-function chip(text, pressed, chosen) {
-  return node("button", { type: "button", class: "tp-chip", "aria-pressed": String(pressed), onclick: chosen }, text);
+function chooseRun(view, index) {
+  if (view.run === index) return;
+  view.run = index;
+  view.filter = null;
+  pressed(document.getElementById("tp-runs"), index);
+  filterChips(view);
+  listProblems(view);
 }
 
-// Filters that Python looked up stand as bits in the rows; two more are plain comparisons of outcomes.
+function chip(text, chosen, title) {
+  return node("button", { type: "button", class: "tp-chip", onclick: chosen, title }, text);
+}
+
+// Buttons stay the elements that they are, so that the one that was pressed keeps the focus.
+function pressed(place, chosen) {
+  [...place.children].forEach((button, index) => setAttributes(button, { "aria-pressed": String(index === chosen) }));
+}
+
+// Filters stand as bits in the rows.
 function filtersOf(view) {
-  const rows = view.report.rows[view.run];
-  const found = [{ name: "wrong", test: (row) => row[ROW.correct] === false }];
-  view.report.filters.forEach((name, bit) => found.push({ name, test: (row) => (row[ROW.filters] >> bit) & 1 }));
-  if (view.report.runs.length > 1) {
-    found.push({ name: "outcome differs between runs", test: (row, index) => view.report.rows.some((other) => other[index] && other[index][ROW.correct] !== row[ROW.correct]) });
-  }
-  return found.map((item) => ({ ...item, count: rows.filter((row, index) => row && item.test(row, index)).length })).filter((item) => item.count);
+  const rows = view.report.rows[view.run].filter(Boolean);
+  return view.report.filters.map(({ name, meaning }, bit) => {
+    const test = (row) => (row[ROW.filters] >> bit) & 1;
+    return { name, meaning, test, count: rows.filter(test).length };
+  }).filter((item) => item.count);
 }
 
 function filterChips(view) {
+  const place = document.getElementById("tp-filters");
   const choose = (name) => () => {
     view.filter = view.filter === name ? null : name;
-    filterChips(view);
+    shown();
     listProblems(view);
   };
+  const shown = () => pressed(place, 1 + view.filters.findIndex((item) => item.name === view.filter));
   const all = view.report.rows[view.run].filter(Boolean).length;
   view.filters = filtersOf(view);
-  fill(
-    document.getElementById("tp-filters"),
-    chip(`all ${all}`, view.filter === null, choose(null)),
-    ...view.filters.map((item) => chip(`${item.name} ${item.count}`, view.filter === item.name, choose(item.name))),
-  );
+  const made = view.filters.map((item) => chip(`${item.name} ${whole(item.count)}`, choose(item.name), item.meaning));
+  fill(place, chip(`all ${whole(all)}`, choose(null)), ...made);
+  shown();
 }
 
 function heads(view) {
   const cells = COLUMNS.map((column) => {
-    const sorted = view.sort && view.sort.name === column.name ? view.sort : null;
+    const first = column.number ? -1 : 1;
     const press = () => {
-      const first = column.number ? -1 : 1;
+      const sorted = view.sort && view.sort.name === column.name ? view.sort : null;
       if (!sorted) view.sort = { name: column.name, sign: first };
       else view.sort = sorted.sign === first ? { name: column.name, sign: -first } : null;
-      heads(view);
+      sortMarks(view);
       listProblems(view);
     };
-    const mark = sorted ? (sorted.sign > 0 ? " ↑" : " ↓") : "";
-    const button = node("button", { type: "button", class: "tp-sort", onclick: press }, `${column.head}${mark}`);
-    const order = sorted ? (sorted.sign > 0 ? "ascending" : "descending") : null;
-    return node("th", { scope: "col", class: `tp-col-${column.name}`, "aria-sort": order }, button);
+    return node("th", { scope: "col", class: `tp-col-${column.name}` }, node("button", { type: "button", class: "tp-sort", onclick: press }));
   });
   if (view.report.runs.length > 1) cells.push(node("th", { scope: "col", class: "tp-col-others" }, "all runs"));
   fill(document.getElementById("tp-heads"), ...cells);
+  sortMarks(view);
+}
+
+function sortMarks(view) {
+  const cells = document.getElementById("tp-heads").children;
+  COLUMNS.forEach((column, index) => {
+    const sorted = view.sort && view.sort.name === column.name ? view.sort : null;
+    setText(cells[index].firstChild, `${column.head}${sorted ? (sorted.sign > 0 ? " ↑" : " ↓") : ""}`);
+    setAttributes(cells[index], { "aria-sort": sorted ? (sorted.sign > 0 ? "ascending" : "descending") : null });
+  });
 }
 
 function listProblems(view) {
@@ -162,7 +198,7 @@ function listProblems(view) {
   const words = view.words.toLowerCase().split(/\s+/).filter(Boolean);
   const found = [];
   rows.forEach((row, index) => {
-    if (!row || (filter && !filter.test(row, index))) return;
+    if (!row || (filter && !filter.test(row))) return;
     if (words.length) {
       const text = searched(view, row, index);
       if (!words.every((word) => text.includes(word))) return;
@@ -176,7 +212,7 @@ function listProblems(view) {
   }
   view.shown = found;
   const total = rows.filter(Boolean).length;
-  setText(document.getElementById("tp-told"), found.length === total ? `${total} problems` : `${found.length} of ${total} problems`);
+  setText(document.getElementById("tp-told"), found.length === total ? counted(total, "problem") : `${whole(found.length)} of ${counted(total, "problem")}`);
   fill(document.getElementById("tp-rows"));
   addRows(view);
 }
@@ -194,7 +230,7 @@ function addRows(view) {
   const left = view.shown.length - from - next.length;
   const more = document.getElementById("tp-more");
   more.hidden = left === 0;
-  setText(more, `Show ${Math.min(left, ROWS_AT_ONCE)} more of ${left}`);
+  setText(more, `Show ${Math.min(left, ROWS_AT_ONCE)} more of ${whole(left)}`);
 }
 
 function problemRow(view, index) {
@@ -204,14 +240,14 @@ function problemRow(view, index) {
   const link = node("a", { href: linkTo(view, index, view.run) }, id);
   const prompt = view.report.prompts[index];
   const answer = row[ROW.error] || (row[ROW.answer] === null ? row[ROW.reason] : row[ROW.answer]);
-  const wanted = row[ROW.correct] === false && row[ROW.reference] !== null ? node("span", { class: "tp-wanted" }, ` · right: ${row[ROW.reference]}`) : null;
+  const wanted = row[ROW.outcome] === "wrong" && row[ROW.reference] !== null ? node("span", { class: "tp-wanted" }, ` · right: ${row[ROW.reference]}`) : null;
   const cells = [
     node("td", { class: "tp-col-outcome" }, node("span", { class: `tp-outcome-mark ${outcome.look}` }, `${outcome.sign} ${outcome.word}`)),
     node("td", { class: "tp-col-problem" }, link, prompt ? node("span", { class: "tp-excerpt" }, prompt) : null),
     node("td", { class: `tp-col-answer${row[ROW.answer] === null ? " tp-none" : ""}` }, answer, wanted),
     node("td", { class: "tp-col-steps" }, String(row[ROW.steps])),
     node("td", { class: "tp-col-regenerations" }, String(row[ROW.regenerations])),
-    node("td", { class: "tp-col-strong" }, String(row[ROW.strong])),
+    node("td", { class: "tp-col-strong" }, whole(row[ROW.strong])),
     node("td", { class: "tp-col-q" }, chance(row[ROW.q])),
   ];
   if (view.report.runs.length > 1) cells.push(node("td", { class: "tp-col-others" }, ...othersOf(view, index)));
@@ -232,45 +268,72 @@ function othersOf(view, index) {
 
 // ---- links -------------------------------------------------------------------------------------------------------
 
-// #problem, and #problem&run=2 for another run than the first that has it.
+// #problem=ID, and #problem=ID&run=2 for another run than the first that has such a problem.
 function linkTo(view, index, run) {
-  const first = view.report.rows.findIndex((rows) => rows[index]);
-  return `#${encodeURIComponent(view.report.ids[index])}${run === first ? "" : `&run=${run + 1}`}`;
+  const id = view.report.ids[index];
+  const first = view.report.rows.findIndex((rows) => view.place.get(id).some((place) => rows[place]));
+  return `#problem=${encodeURIComponent(id)}${run === first ? "" : `&run=${run + 1}`}`;
 }
 
+// What the address asks for: {index, run}; {missing: id} of a problem that is not here; or a section, null. Links of
+// older reports are #ID, which is a problem unless a section is called so.
 function readLink(view) {
   const [text, number] = location.hash.slice(1).split("&run=");
-  let id = text;
-  try {
-    id = decodeURIComponent(text);
-  } catch {
-    // Not one of ours: taken as it is.
-  }
-  const index = view.place.get(id);
-  if (index === undefined) return null;
-  const has = (run) => Boolean(view.report.rows[run] && view.report.rows[run][index]);
+  const named = text.startsWith("problem=");
+  const id = decoded(named ? text.slice("problem=".length) : text);
+  if (!id && !named) return null;
+  if (!named && document.getElementById(id)?.closest("#tp-overview")) return null;
+  const places = view.place.get(id);
+  if (!places) return { missing: id };
+  const runs = view.report.rows.map((_, run) => run);
+  const at = (run) => places.find((index) => view.report.rows[run] && view.report.rows[run][index]);
   const wanted = Number(number) - 1;
-  return { index, run: has(wanted) ? wanted : view.report.rows.findIndex((_, run) => has(run)) };
+  const run = at(wanted) === undefined ? runs.find((other) => at(other) !== undefined) : wanted;
+  return { index: at(run), run };
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // Not one of ours: taken as it is.
+  }
 }
 
 function route(view) {
   const place = readLink(view);
   const [overview, solution] = [document.getElementById("tp-overview"), document.getElementById("tp-solution")];
-  if (place) {
+  const missing = document.getElementById("tp-missing");
+  missing.hidden = !(place && place.missing !== undefined);
+  if (place && missing.hidden) {
     if (!overview.hidden) view.scrolled = scrollY;
     overview.hidden = true;
     solution.hidden = false;
     openProblem(view, place.index, place.run);
     return;
   }
-  const back = overview.hidden;
+  const left = overview.hidden ? view.opened : null;
+  view.opened = null; // What is still being unpacked is not drawn any more.
   overview.hidden = false;
   solution.hidden = true;
   closeDrawing(view);
   document.title = view.report.title;
-  const section = location.hash.length > 1 ? document.getElementById(location.hash.slice(1)) : null;
-  if (back && section && section.id === "tp-problems") scrollTo({ top: view.scrolled, behavior: "instant" });
+  if (!missing.hidden) {
+    setText(missing, `This report has no problem “${place.missing}”.`);
+    missing.scrollIntoView({ block: "center" });
+    return;
+  }
+  const section = location.hash.length > 1 ? document.getElementById(decoded(location.hash.slice(1))) : null;
+  if (left && section && section.id === "tp-problems") backInList(view, left);
   else if (section) section.scrollIntoView();
+}
+
+// The list where it was, of the run that was looked at, with the focus on the problem's row.
+function backInList(view, { index, run }) {
+  chooseRun(view, run);
+  scrollTo({ top: view.scrolled, behavior: "instant" });
+  const row = view.shown.indexOf(index);
+  document.querySelectorAll("#tp-rows .tp-col-problem a")[row]?.focus({ preventScroll: view.scrolled > 0 });
 }
 
 function keys(view, event) {
@@ -295,15 +358,17 @@ async function openProblem(view, index, run) {
   setText(document.getElementById("tp-name"), id);
   neighbours(view, index, run);
   versions(view, index, run);
-  view.opened = `${index}/${run}`;
+  const opened = { index, run };
+  view.opened = opened;
   const detail = await detailOf(view, index, run);
-  if (view.opened !== `${index}/${run}`) return; // Somebody has gone on meanwhile.
+  if (view.opened !== opened) return; // Somebody has gone on meanwhile.
   closeDrawing(view);
   const place = node("div");
   fill(document.getElementById("tp-drawing"), place);
   fill(document.getElementById("tp-notes"), ...detail.notes.map((text) => node("p", { class: "tp-note" }, text)));
   drawSolution(view, place, detail, view.report.runs[run]);
   scrollTo({ top: 0, behavior: "instant" });
+  place.querySelector(".tp-steps")?.focus({ preventScroll: true }); // Arrows walk the steps at once.
 }
 
 function neighbours(view, index, run) {
@@ -325,7 +390,7 @@ function versions(view, index, run) {
     if (!row) return null;
     const outcome = outcomeOf(row);
     const here = { class: "tp-chip", href: linkTo(view, index, other), "aria-current": other === run ? "true" : null };
-    return node("a", here, `${item.letter} ${item.name}: ${outcome.sign} ${outcome.word}, ${row[ROW.strong]} strong tokens`);
+    return node("a", here, `${item.letter} ${item.name} · ${item.policy}: ${outcome.sign} ${outcome.word}, ${counted(row[ROW.strong], "strong token")}`);
   });
   fill(place, ...made);
 }
@@ -416,13 +481,14 @@ function outcomeChart(report, place) {
       if (ends.length === 2) drawLine(area.back, ends.map((end) => end.x), ends.map((end) => end.y), x, y, { class: "tp-chord" });
       drawPoints(area.back, ends, x, y, { class: "tp-end-mark", mark: "square", size: 4 });
       // Runs of one plan have the same ends: each is named once.
-      ends.filter((end) => !named.has(end.name)).forEach((end) => area.back.append(shape("text", { x: x(end.x) + (x(end.x) > area.right - 80 ? 6 : -4), y: y(end.y) - 8, "text-anchor": x(end.x) > area.right - 80 ? "end" : "start", class: "tp-mark-name" }, end.name)));
+      ends.filter((end) => !named.has(end.name)).forEach((end) => area.back.append(shape("text", { x: x(end.x) + (x(end.x) > area.right - 80 ? 6 : -4), y: y(end.y) - 8, "text-anchor": x(end.x) > area.right - 80 ? "end" : "start", class: "tp-mark-name tp-haloed" }, end.name)));
       ends.forEach((end) => named.add(end.name));
       const planned = run.points.filter((point) => point.kind === "planned");
       drawPoints(area.back, planned, x, y, { class: "tp-planned-mark", mark: "diamond", size: 5 });
+      if (report.runs.length > 1) planned.forEach((point) => area.back.append(shape("text", { x: x(point.x) - 9, y: y(point.y) + 14, "text-anchor": "end", class: "tp-mark-name tp-haloed" }, run.letter)));
       const measured = run.points.filter((point) => point.kind === "measured");
       drawPoints(area.back, measured, x, y, { class: "tp-measured-mark", size: 4.5 });
-      measured.filter((point) => isNumber(point.y)).forEach((point) => area.back.append(shape("text", { x: x(point.x) + 9, y: y(point.y) - 8, class: "tp-mark-name tp-strong-name" }, report.runs.length > 1 ? run.letter : "measured")));
+      measured.filter((point) => isNumber(point.y)).forEach((point) => area.back.append(shape("text", { x: x(point.x) + 9, y: y(point.y) - 8, class: "tp-mark-name tp-strong-name tp-haloed" }, report.runs.length > 1 ? run.letter : "measured")));
     }
   });
 }
@@ -434,6 +500,14 @@ const STEP_KINDS = [
   ["alone", "no decision", "tp-fill-alone"],
   ["failed", "failed", "tp-fill-failed"],
 ];
+
+// Regenerated is striped as well as orange, here and in its key.
+function stripesIn(group) {
+  const id = uniqueName("stripes");
+  const line = shape("rect", { width: 1.5, height: 5, class: "tp-stripe" });
+  group.append(shape("defs", {}, shape("pattern", { id, width: 5, height: 5, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, line)));
+  return id;
+}
 
 function stepsChart(report, place) {
   const rows = report.runs[Number(place.dataset.run)].by_step;
@@ -449,6 +523,7 @@ function stepsChart(report, place) {
     const bands = bandScale(rows.length, [area.left, Math.min(area.right, area.left + 56 * rows.length)]);
     const width = Math.min(34, bands.width * 0.78);
     axisLeft(area, y, { label: "problems" });
+    const stripes = stripesIn(area.back);
     const every = Math.max(1, Math.ceil(24 / bands.width));
     const axis = { ...area, right: Math.min(area.right, area.left + 56 * rows.length) };
     const scale = Object.assign((index) => bands(index), { ticks: () => [] });
@@ -460,9 +535,10 @@ function stepsChart(report, place) {
         const top = floor + row[kind];
         const place = { x: bands(index) - width / 2, width, y: y(top), height: Math.max(0, y(floor) - y(top)) };
         if (row[kind]) bar.append(shape("rect", { ...place, class: look }));
+        if (row[kind] && kind === "regenerated") bar.append(shape("rect", { ...place, class: "tp-over-stripes", fill: `url(#${stripes})` }));
         floor = top;
       }
-      const lines = [`step ${row.step}: ${row.reached} problems`, ...kinds.filter(([kind]) => row[kind]).map(([kind, name]) => `${name} ${row[kind]}`), `strong tokens ${row.strong_tokens}`];
+      const lines = [`step ${row.step}: ${counted(row.reached, "problem")}`, ...kinds.filter(([kind]) => row[kind]).map(([kind, name]) => `${name} ${whole(row[kind])}`), `strong tokens ${whole(row.strong_tokens)}`];
       bar.addEventListener("pointermove", (event) => tip.show(event, lines));
       bar.addEventListener("pointerleave", () => tip.hide());
       bar.append(shape("title", {}, lines.join("\n")));
