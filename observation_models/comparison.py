@@ -117,6 +117,11 @@ class Comparison:
             and all(np.array_equal(p, other.probabilities[name]) for name, p in self.probabilities.items())
         )
 
+    def __repr__(self) -> str:
+        losses = ", ".join(f"{row.name} {row.log_loss.value:.4g}" for row in self.rows)
+        warned = f", warnings {len(self.warnings)}" if self.warnings else ""
+        return f"Comparison(log loss {losses}; samples {self.n_samples}, folds {self.n_folds}{warned})"
+
     @property
     def best(self) -> str:
         """Name of the row with the smallest log loss."""

@@ -1,5 +1,6 @@
 """The documentation: every block of code runs, page by page; the site builds without warnings; nothing is missing."""
 
+import ast
 import importlib
 import re
 import subprocess
@@ -169,6 +170,9 @@ def test_commands_in_the_text_exist(page: str) -> None:
             assert not word.startswith("--") or word.split("=")[0] in known, f"{page}: {command}: no option {word}"
 
 
+PACKAGES = ("trim_pomdp", "solvers", "observation_models")
+
+
 def documented(package: str) -> list[str]:
     """What the pages of the reference name."""
     found: list[str] = []
@@ -181,6 +185,17 @@ def documented(package: str) -> list[str]:
 @pytest.mark.parametrize("package", ["trim_pomdp", "trim_pomdp.inspection.widgets", "solvers", "observation_models"])
 def test_the_reference_has_all_that_is_public(package: str) -> None:
     assert sorted(documented(package)) == sorted(importlib.import_module(package).__all__)
+
+
+def test_no_method_refers_to_itself() -> None:
+    """A bare name in a docstring is first the class's own: what a method calls by its name needs a dotted one."""
+    found = []
+    for path in (path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))):
+        for item in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            methods = [node for node in ast.iter_child_nodes(item) if isinstance(node, ast.FunctionDef)]
+            if isinstance(item, ast.ClassDef):
+                found += [f"{path.name}: {f.name}" for f in methods if f"`{f.name}`" in (ast.get_docstring(f) or "")]
+    assert found == []
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,11 @@
 import base64
 import io
 import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from scripted import DYNAMICS, MODEL, OBSERVATIONS, alpha_rule
@@ -163,6 +165,30 @@ def test_where_no_kernel_runs_there_is_a_picture(policy):
     picture = imread(io.BytesIO(base64.b64decode(data["image/png"])), format="png")
     assert picture.shape[1] > 800
     assert picture.std() > 0.05
+
+
+@pytest.mark.slow
+def test_a_shared_page_has_the_picture_by_the_line_of_the_readme(tmp_path):
+    """Executed notebooks hold the state of widgets, which nbconvert would load from the network."""
+    nbformat = pytest.importorskip("nbformat", reason="no Jupyter: pip install jupyterlab")
+    readme = Path(__file__).resolve().parents[2] / "notebooks" / "README.md"
+    command = re.search(r"^jupyter (nbconvert --to html .*) notebooks/\S+\.ipynb$", readme.read_text("utf-8"), re.M)
+    cell = (
+        "import trim_pomdp as tp\nfrom trim_pomdp.inspection.widgets import BeliefInspector\n"
+        "BeliefInspector([0.9, 0.2, 0.8], tp.ThresholdRule(threshold=0.4))"
+    )
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)]), tmp_path / "one.ipynb")
+    plain = ["nbconvert", "--to", "html", "--execute"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(readme.parents[1]), os.environ.get("PYTHONPATH", "")])}
+    pages = []
+    for name, arguments in (("plain", plain), ("shared", command[1].split())):
+        line = [sys.executable, "-m", "jupyter", *arguments, "--output", name, str(tmp_path / "one.ipynb")]
+        subprocess.run(line, check=True, capture_output=True, timeout=180, env=env)
+        page = (tmp_path / f"{name}.html").read_text("utf-8")
+        pages.append(("data:image/png;base64" in page, "widget-view+json" in page))
+    without, shared = pages
+    assert shared == (True, False)
+    assert without[1], "nbconvert shows pictures by itself now: the line in notebooks/README.md is not needed any more"
 
 
 def test_without_anywidget_the_message_says_what_to_install():

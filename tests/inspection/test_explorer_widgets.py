@@ -113,6 +113,18 @@ def test_where_no_kernel_runs_there_is_a_picture_or_what_stands_for_it(frontier,
     assert "strong-only" in table["text/html"]
 
 
+def test_the_picture_has_what_was_measured(frontier):
+    measured = {"one run": (0.3, 0.7, 0.02), "$x$ and": (0.6, 0.8)}
+    axis = FrontierExplorer(frontier, measured).picture().axes[0]
+    assert {text.get_text() for text in axis.texts} >= set(measured)
+    points = [line for line in axis.lines if line.get_marker() == "o" and line.get_label() == "measured"]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in points] == [(0.3, 0.7)]
+    bars = [tuple(line.get_ydata()) for line in axis.lines if tuple(line.get_xdata()) == (0.3, 0.3)]
+    assert bars == [pytest.approx((0.7 - 1.96 * 0.02, 0.7 + 1.96 * 0.02), abs=1e-4)]
+    assert "measured" in {text.get_text() for text in axis.get_legend().get_texts()}
+    assert FrontierExplorer(frontier).picture().axes[0].get_legend() is not None
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [

@@ -96,6 +96,54 @@ def test_drawings_fit_a_phone_and_a_desk_in_light_and_dark(model, frontier, brow
     assert browsing.errors == []
 
 
+def test_sliders_are_called_as_they_are_labelled_and_say_what_they_move(model, frontier, browsing):
+    for draw, state in states(model, frontier).items():
+        page = opened(browsing, draw, [DRAWINGS[draw]], state)
+        for slider in page.get_by_role("slider").all():
+            label = slider.evaluate("(input) => input.labels[0].firstChild.textContent")
+            assert slider.get_attribute("aria-label") == label
+            told = slider.get_attribute("aria-describedby")
+            assert told is None or page.locator(f"#{told}").is_visible()
+            assert slider.evaluate("(input) => input.closest('[title]')") is None
+        assert page.locator(".tp-slider-words").count() == {"drawFrontier": 1, "drawObservations": 4}.get(draw, 0)
+
+
+def test_every_line_of_the_keys_can_be_seen(model, frontier, browsing):
+    page = opened(browsing, "drawFrontier", ["frontier.js"], states(model, frontier)["drawFrontier"])
+    opaque = page.evaluate(
+        """() => [...document.querySelectorAll(".tp-key line")].map((line) => {
+             const own = getComputedStyle(line);
+             return own.opacity * getComputedStyle(line.parentNode).opacity * own.strokeOpacity;
+           })"""
+    )
+    assert len(opaque) >= 3
+    assert min(opaque) >= 0.5
+
+
+def test_options_that_are_there_are_left_alone(model, browsing):
+    """A list that is open would close, and lose the focus."""
+    policy = tp.policy_for_budget(model, 0.2)
+    state = policy_map_state(policy)
+    page = opened(browsing, "drawPolicyMap", ["policy_map.js"], state)
+    assert page.locator("option").count() == 2
+    page.evaluate("window.first = document.querySelector('option')")
+    page.evaluate("(state) => window.update(state)", policy_map_state(policy, part=1))
+    assert page.evaluate("window.first === document.querySelector('option')")
+    assert page.get_by_role("combobox").evaluate("(select) => select.selectedIndex") == 1
+    page.get_by_role("combobox").select_option(index=0)
+    assert page.evaluate("window.asked.at(-1)")[1]["part"] == 0
+
+
+def test_undone_sliders_keep_the_keys(model, browsing):
+    view = ObservationView(model)
+    page = opened(browsing, "drawObservations", ["observations.js"], view.state(misses=0.4))
+    page.get_by_role("button", name="as it was").focus()
+    page.keyboard.press("Enter")
+    page.evaluate("(state) => window.update(state)", view.state())
+    assert page.get_by_role("button", name="as it was").is_disabled()
+    assert page.evaluate("document.activeElement.type") == "range"
+
+
 def test_the_page_asks_for_what_the_reader_moves_and_draws_what_comes_back(model, frontier, browsing):
     view = FrontierView(frontier)
     page = opened(browsing, "drawFrontier", ["frontier.js"], view.state(0.2) | {"late": False})

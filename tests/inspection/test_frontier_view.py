@@ -10,12 +10,14 @@ from scripted import MODEL, PRICES
 import trim_pomdp as tp
 from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.frontiers import FrontierView, frontier_state
+from trim_pomdp.inspection.intervals import share_interval
 from trim_pomdp.model.prices import Reading, Tariff
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.frontier import FrontierPoint
 from trim_pomdp.planning.frontier_artifact import FrontierArtifact
 from trim_pomdp.planning.plots import measured_points
 from trim_pomdp.policies import PlannedPoint
+from trim_pomdp.runtime.records import TerminalRecord, TokenCounts
 from trim_pomdp.runtime.summary import summarise
 
 BUDGETS = (0.03, 0.12, 0.21, 0.33)
@@ -211,6 +213,29 @@ def test_measured_points_of_all_kinds():
     assert bare["y_low"] is None
     with pytest.raises(InputError, match="budget is None"):
         FrontierView(frontier, [summary])
+
+
+@pytest.mark.parametrize(("right", "known", "unknown"), [(20, 20, 0), (0, 20, 0), (13, 20, 0), (13, 15, 5)])
+def test_a_run_has_the_interval_of_a_share_a_perfect_one_too(small, right, known, unknown):
+    """Problems whose answer is not known are no trials."""
+    records = [
+        TerminalRecord(
+            problem=str(i),
+            reason="answer",
+            correct=None if i >= known else i < right,
+            steps=1,
+            regenerations=0,
+            degenerate=0,
+            tokens=TokenCounts(strong=3 + i % 4),
+            policy_hash="",
+        )
+        for i in range(known + unknown)
+    ]
+    (point,) = (
+        point for point in FrontierView(small, {"run": summarise(records, 10.0)}).measured if point["kind"] == "given"
+    )
+    assert (point["y_low"], point["y_high"]) == share_interval(right, known)
+    assert point["y_low"] < point["y_high"]
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,21 @@
 """The drawing of the inspector alone, without a kernel, as the report has it: what it marks, that it fits and walks."""
 
+import asyncio
 import json
 
 import pytest
-from scripted import alpha_rule, recorded
+from scripted import alpha_rule, dummy_models, recorded
 
 import trim_pomdp as tp
 from trim_pomdp.inspection.drawing import solution_state
 from trim_pomdp.inspection.static import source, style
+from trim_pomdp.runtime.attempt import Caps
+from trim_pomdp.runtime.backends.dummy import Faults, dummy_problems
+from trim_pomdp.runtime.engine import solve_all
+from trim_pomdp.runtime.run import Routing
 
 pytestmark = pytest.mark.slow
+RULE = tp.ThresholdRule(threshold=0.4)
 
 HOSTILE = "</script><script>window.pwned = 1</script><img src=x onerror='window.pwned = 1'> & \\frac{1}{2}"
 PAGE = """<!doctype html><meta charset="utf-8"><style>%s body {margin: 0}</style><div id="root"></div>
@@ -115,13 +121,96 @@ def test_what_was_recorded_after_another_step_is_marked(browsing):
     assert "would regenerate at a score below 0.40" in page.locator(".tp-words").inner_text()
 
 
+@pytest.fixture(scope="module")
+def forced():
+    """A solution whose strong model never answers, so that the weak one goes on alone."""
+    out = []
+    routing = Routing(RULE, seed=5, caps=Caps(on_failure="weak"))
+    models = dummy_models(strong=Faults(probability=1.0))
+    asyncio.run(solve_all(dummy_problems(40), routing.start, models, out.append))
+    return next(record for record in out if record.terminal.fallback is not None and len(record.decisions) > 2)
+
+
+def test_a_step_that_nobody_decided_does_not_read_as_if(forced, browsing):
+    lost = forced.terminal.fallback.step
+    page = page_of(browsing, tp.inspect_solution(forced, RULE), chosen=lost)
+    decisions = page.locator(".tp-decision").all_inner_texts()
+    assert decisions[:lost] == ["● keep"] * lost
+    assert set(decisions[lost:]) == {"kept: the strong model had been given up"}
+    assert page.locator(".tp-title").inner_text() == f"Step {lost + 1}: kept: the strong model had been given up"
+    assert page.locator(".tp-words").inner_text() == (
+        "The policy itself regenerates; it would keep at a score of 0.40 or more."
+    )
+    assert page.locator(".tp-words b").all_inner_texts() == ["0.40"]
+
+
+def test_a_draft_whose_replacement_nobody_wrote(browsing):
+    page = page_of(browsing, tp.inspect_solution(recorded(), tp.ThresholdRule(threshold=0.95)))
+    row = page.locator(".tp-step").first
+    assert row.locator(".tp-missing").inner_text() == "a strong step that was never written"
+    assert row.locator(".tp-draft-head").inner_text() == (
+        "weak draft; the strong step that would replace it was never written"
+    )
+
+
 def test_a_replaced_draft_stands_under_the_step_that_replaced_it(browsing):
     page = page_of(browsing, tp.inspect_solution(recorded(), tp.ThresholdRule(threshold=0.4)), chosen=1)
     row = page.locator(".tp-step").nth(1)
     assert row.locator(".tp-author").inner_text() == "by strong"
     assert row.locator(".tp-text").all_inner_texts() == ["B", "b"]
+    assert row.locator(".tp-draft-head").inner_text() == "weak draft, replaced"
     assert "would keep at a score of 0.40 or more" in page.locator(".tp-words").inner_text()
     assert page.locator(".tp-verdict").inner_text() in ("✓ right", "✗ wrong")
+
+
+def test_the_handle_keeps_the_focus_while_it_is_moved(typed, browsing):
+    """Every answer repaints the curve, and the next press must still find the handle."""
+    page = page_of(browsing, typed, names=["score", "reset", "choose"])
+    seen = typed
+    page.locator(".tp-handle").focus()
+    places = []
+    for _ in range(25):
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_function("window.asked.length > 0")
+        name, step, value = page.evaluate("window.asked.splice(0).at(-1)")
+        assert (name, step) == ("score", 0)
+        places.append(value)
+        seen = tp.edit(typed, 0, score=value)
+        state = {**solution_state(seen), "controls": {"budgets": None, "beliefs": None, "edited": True}}
+        page.evaluate("(state) => window.update(state)", json.loads(json.dumps(state)))
+        assert page.evaluate("document.activeElement.getAttribute('class')") == "tp-handle tp-movable"
+    assert places == sorted(set(places), reverse=True)
+    assert page.locator(".tp-chosen .tp-number").inner_text() == "1"
+    # What undoes it is disabled then, and hands the focus to the steps: their keys work on.
+    page.get_by_role("button", name="undo changes").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("window.asked.at(-1)") == ["reset"]
+    state = {**solution_state(typed), "controls": {"budgets": None, "beliefs": None, "edited": False}}
+    page.evaluate("(state) => window.update(state)", json.loads(json.dumps(state)))
+    page.keyboard.press("ArrowDown")
+    assert page.locator(".tp-chosen .tp-number").inner_text() == "2"
+
+
+def test_points_are_of_the_reward_that_was_planned_for(typed, browsing):
+    page = page_of(browsing, typed)
+    assert page.get_by_text("points of 100 for a right answer").is_visible()
+    state = solution_state(typed)
+    state["policy"]["reward"] = 40.0
+    page.evaluate("(state) => window.update(state)", json.loads(json.dumps(state)))
+    assert page.get_by_text("points of 40 for a right answer").is_visible()
+
+
+def test_a_printed_solution_is_whole_and_light(typed, browsing):
+    page = page_of(browsing, typed, scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    steps = page.locator(".tp-steps")
+    assert steps.evaluate("(list) => list.scrollHeight - list.clientHeight") <= 1
+    last = page.locator(".tp-step").last.bounding_box()
+    frame = page.locator(".tp-frame").bounding_box()
+    assert last["y"] + last["height"] <= frame["y"] + frame["height"]
+    look = "getComputedStyle(document.querySelector('.tp-root'))"
+    ink, paper = page.evaluate(f"[{look}.color, {look}.backgroundColor]")
+    assert [sum(map(int, colour[4:-1].split(","))) > 384 for colour in (ink, paper)] == [False, True]
 
 
 def test_budget_and_belief_are_chosen_and_what_cannot_be_is_said(typed, browsing):

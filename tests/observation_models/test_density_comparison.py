@@ -53,6 +53,12 @@ def test_numbers_equal_a_loop_by_hand():
     assert result.n_groups == len(np.unique(groups))
 
 
+def test_what_a_prompt_shows_is_one_short_line():
+    result = compare(CANDIDATES, *data())
+    losses = ", ".join(f"{row.name} {row.log_loss.value:.4g}" for row in result.rows)
+    assert repr(result) == f"Comparison(log loss {losses}; samples {result.n_samples}, folds 5)"
+
+
 def test_excess_is_paired_and_zero_for_the_best():
     result = compare(CANDIDATES, *data())
     rows = {row.name: row for row in result.rows}

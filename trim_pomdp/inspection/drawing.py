@@ -6,8 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from trim_pomdp.errors import InputError
+from trim_pomdp.inspection.flips import Probe
 from trim_pomdp.inspection.solutions import Inspection, evidence_curve
 from trim_pomdp.inspection.walk import SeenStep
+from trim_pomdp.inspection.wording import decision_in_words, done_in_words, flips_of
 from trim_pomdp.policies import AlphaVectorRule, Rule
 
 
@@ -23,8 +25,9 @@ def solution_state(inspection: Inspection, chosen: int | None = 0) -> dict[str, 
     Returns
     -------
     dict
-        ``problem``, ``policy``, ``chosen``, ``steps`` (the fields of `SeenStep`), ``q_end``, and ``curve``: the fields
-        of `EvidenceCurve`, or None where there is none to draw.
+        ``problem``, ``policy``, ``chosen``, ``steps`` (the fields of `SeenStep`, and in words ``done`` and
+        ``decision``, text and number in turn), ``q_end``, and ``curve``: the fields of `EvidenceCurve`, or None where
+        there is none to draw.
     """
     end = inspection.end
     return {
@@ -39,7 +42,10 @@ def solution_state(inspection: Inspection, chosen: int | None = 0) -> dict[str, 
         },
         "policy": policy_state(inspection.rule),
         "chosen": chosen,
-        "steps": [step_state(item) for item in inspection.steps],
+        "steps": [
+            step_state(item, probe, None if end is None or end.fallback is None else end.fallback.given_up)
+            for item, probe in zip(inspection.steps, inspection.probes, strict=True)
+        ],
         "q_end": inspection.q_end,
         "curve": None if chosen is None else curve_state(inspection, chosen),
     }
@@ -58,11 +64,16 @@ def policy_state(rule: Rule) -> dict[str, Any]:
     }
 
 
-def step_state(item: SeenStep) -> dict[str, Any]:
-    """A step as JSON values."""
+def step_state(item: SeenStep, probe: Probe | None = None, given_up: str | None = None) -> dict[str, Any]:
+    """A step as JSON values; its probe, and the model that was given up, are what is said of its decision."""
     fields = {name: getattr(item, name) for name in SeenStep.__dataclass_fields__}
     tokens = {"weak": fields.pop("tokens_weak"), "strong": fields.pop("tokens_strong")}
-    return {**fields, "features": dict(item.features), "tokens": tokens}
+    words: tuple[str, ...] = ()
+    if probe is not None:
+        axis = "score" if probe.axis == "score" else "evidence score"
+        words = decision_in_words(item, flips_of(item, probe), axis if probe.points else None)
+    told = {"done": done_in_words(item, given_up), "decision": list(words)}
+    return {**fields, "features": dict(item.features), "tokens": tokens, **told}
 
 
 def curve_state(inspection: Inspection, step: int) -> dict[str, Any] | None:

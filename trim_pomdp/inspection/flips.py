@@ -211,23 +211,28 @@ class Probe:
 
     def score_for(self, x: float) -> float | None:
         """The PRM score that makes the evidence score `x`, all else as it was; None where none does."""
-        evidence, features = self.evidence, self.seen.features
-        if evidence is None:
+        if self.evidence is None:
             return x
-        if not evidence.needs_score or "score" not in features:
+        if not self.evidence.needs_score or "score" not in self.seen.features:
             return None
-
-        def made(score: float) -> float:
-            return evidence_score(evidence, {**features, "score": score})
-
         low, high = 0.0, 1.0
-        rising = made(high) > made(low)
-        if not min(made(low), made(high)) < x <= max(made(low), made(high)):
+        least, most = sorted((self._made(low), self._made(high)))
+        if not least < x <= most:
             return None
         for _ in range(_HALVINGS):
             middle = 0.5 * (low + high)
-            low, high = (low, middle) if (made(middle) >= x) == rising else (middle, high)
+            low, high = (low, middle) if (self._made(middle) >= x) == self.rises else (middle, high)
         return high
+
+    @cached_property
+    def rises(self) -> bool:
+        """Whether a larger PRM score makes what is decided on larger."""
+        return self._made(1.0) > self._made(0.0)
+
+    def _made(self, score: float) -> float:
+        """What is decided on at a PRM score, all else as it was."""
+        features = {**self.seen.features, "score": score}
+        return score if self.evidence is None else evidence_score(self.evidence, features)
 
     def curve(self, over: Axis | None = None) -> EvidenceCurve:
         """See `EvidenceCurve`; over the evidence score where the rule decides on one, unless over the PRM's is asked.

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.inspection.intervals import mean_interval
+from trim_pomdp.inspection.intervals import mean_interval, share_interval
 from trim_pomdp.model.process import RoutingModel, Spending
+from trim_pomdp.runtime.summary import RunSummary
 
 Measured = Mapping[str, Any] | Sequence[Any] | None
 _FEWEST, _MOST = 2, 4
@@ -72,7 +73,21 @@ def _point(item: Any, label: str, over: Spending) -> dict[str, Any]:
         _number(x, f"{label}: the budget" if over == "strong_tokens" else f"{label}: money"),
         _number(y, f"{label}: the accuracy"),
     )
-    return {"label": label, "x": x, "y": y, **_interval("x", x, x_se, label), **_interval("y", y, y_se, label)}
+    heights = _of_a_run(item) if isinstance(item, RunSummary) else _interval("y", y, y_se, label)
+    return {"label": label, "x": x, "y": y, **_interval("x", x, x_se, label), **heights}
+
+
+def _of_a_run(summary: RunSummary) -> dict[str, float | None]:
+    """The interval of a share, which a run without an error has too.
+
+    A summary does not count the problems whose answer is known; the standard error of their share tells how many they
+    are, and where all are right, or none, all problems are taken.
+    """
+    share, error = summary.accuracy, summary.accuracy_se
+    assert share is not None  # it has been drawn
+    trials = round(1 + share * (1 - share) / error**2) if error else summary.problems
+    low, high = share_interval(round(share * trials), trials) or (None, None)
+    return {"y_low": low, "y_high": high}
 
 
 def _interval(axis: str, value: float, error: Any, label: str) -> dict[str, float | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.flips import EvidenceCurve
 from trim_pomdp.inspection.solutions import Inspection, evidence_curve
+from trim_pomdp.inspection.wording import done_in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,6 +78,43 @@ def plot_inspection(inspection: Inspection, chosen: int | None = None) -> Figure
         _draw_curve(figure.add_subplot(grid[:, 1]), inspection, chosen)
         figure.suptitle(_title(inspection), x=0.01, ha="left", fontsize=12.5, parse_math=False)
     return figure
+
+
+def add_measured(figure: Figure, points: Sequence[Mapping[str, Any]]) -> None:
+    """Measured points, with their 95% intervals and names, into the picture of a frontier (`Frontier.plot`).
+
+    Parameters
+    ----------
+    figure : Figure
+        Drawn into; its first axes are those of the frontier.
+    points : sequence of mapping
+        See `trim_pomdp.inspection.measured.measured_states`.
+    """
+    if not points:
+        return
+    axis = figure.axes[0]
+    for place, point in enumerate(points):
+        x, y = point["x"], point["y"]
+        for axes, low, high in (("x", point["x_low"], point["x_high"]), ("y", point["y_low"], point["y_high"])):
+            if low is not None and high is not None:
+                ends = ([low, high], [y, y]) if axes == "x" else ([x, x], [low, high])
+                axis.plot(*ends, "-", color=_INK, lw=1.4, alpha=0.6, zorder=4)
+        axis.plot([x], [y], "o", color=_INK, ms=6.5, zorder=5, label=None if place else "measured")
+        on_the_left = x > sum(axis.get_xlim()) / 2
+        axis.annotate(
+            point["label"],
+            (x, y),
+            xytext=(-8 if on_the_left else 8, -4),
+            textcoords="offset points",
+            ha="right" if on_the_left else "left",
+            va="top",
+            fontsize=11,
+            parse_math=False,
+        )
+    low, high = axis.get_xlim()
+    axis.set_xlim(low, max(high, 1.03 * max(point["x_high"] or point["x"] for point in points)))
+    title = "bars: 95% intervals"
+    axis.legend(loc="lower right", fontsize=12, title=title, title_fontsize=12, alignment="left", frameon=False)
 
 
 def _telling(inspection: Inspection) -> int:
@@ -167,7 +205,7 @@ def _draw_curve(axis: Axes, inspection: Inspection, chosen: int) -> None:
         curve = evidence_curve(inspection, chosen)
     except InputError as error:
         axis.set_axis_off()
-        axis.set_title(f"Step {chosen + 1}: {step.action or 'no decision'}")
+        axis.set_title(f"Step {chosen + 1}: {_done(inspection, chosen)}")
         axis.text(0, 0.95, str(error), va="top", wrap=True, parse_math=False)
         return
     place = _places(axis, curve)
@@ -185,13 +223,22 @@ def _draw_curve(axis: Axes, inspection: Inspection, chosen: int) -> None:
         axis.axvline(
             place(curve.at), color=_SEEN, lw=1.8, label=f"{'set to' if step.edited else 'seen:'} {curve.at:.3g}"
         )
-    axis.set(xlabel=f"{_AXES[curve.axis]} of the step", title=f"Step {chosen + 1}: {step.action}", xlim=(x[0], x[-1]))
+    axis.set(
+        xlabel=f"{_AXES[curve.axis]} of the step",
+        title=f"Step {chosen + 1}: {_done(inspection, chosen)}",
+        xlim=(x[0], x[-1]),
+    )
     handles, _ = axis.get_legend_handles_labels()
     if any(curve.regenerate):
         handles.append(Patch(color=_REGENERATE, alpha=0.3, label="regenerates"))
     if not np.isfinite(gains).any():
         axis.set_yticks([])
     axis.legend(handles=handles, ncols=2, loc="upper left", bbox_to_anchor=(-0.02, -0.13), borderaxespad=0.2)
+
+
+def _done(inspection: Inspection, step: int) -> str:
+    lost = None if inspection.end is None else inspection.end.fallback
+    return done_in_words(inspection.steps[step], None if lost is None else lost.given_up) or "no decision"
 
 
 def _places(axis: Axes, curve: EvidenceCurve) -> Callable[[float], float]:

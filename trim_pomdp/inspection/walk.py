@@ -9,7 +9,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.course import Course, CourseStep, Features, Note
@@ -55,12 +55,15 @@ class SeenStep:
     gain, price : float or None
         Of intervening, in units of reward.
     action : {"keep", "regenerate"} or None
-        What the policy does.
+        What is done.
+    decided : {"keep", "regenerate"} or None
+        What the policy decided, which is not done where `note` says why; None where it was not asked.
     recorded_action : {"keep", "regenerate"} or None
         What was done, if the solution was routed.
     flip_score, flip_evidence : float or None
-        The nearest PRM score, and value of what is decided on, from which on the decision is the other one: at or
-        above it where it is the larger, below it where it is the smaller (or the same).
+        The nearest PRM score, and value of what is decided on, at which the policy's own decision changes.
+    flip_score_above, flip_evidence_above : bool or None
+        Whether the other decision is taken from that value on; if False, it is taken below it.
     tokens_weak, tokens_strong : int or None
         Generated for the step; of a strong step that nobody wrote None.
     true_class : 0, 1, 2 or None
@@ -92,9 +95,12 @@ class SeenStep:
     gain: float | None = None
     price: float | None = None
     action: Action | None = None
+    decided: Action | None = None
     recorded_action: Action | None = None
     flip_score: float | None = None
+    flip_score_above: bool | None = None
     flip_evidence: float | None = None
+    flip_evidence_above: bool | None = None
     tokens_weak: int | None = None
     tokens_strong: int | None = None
     true_class: StepClass | None = None
@@ -170,7 +176,7 @@ def walked(
         if seen is not None and not isinstance(action, str) and _is_asked(item):
             probe = mind.before(seen, change)
             last, found = mind.decide(probe)
-            action = item.recorded if item.note is not None else _ACTIONS[last.action]
+            action = item.recorded if item.note is not None else found.decided
         steps.append(standing.stand(item, seen, action, found, is_edited=probe is not None and change != Change()))
         probes.append(probe)
         if action == "keep" and seen is not None and seen.ended:
@@ -235,7 +241,6 @@ class _Mind:
         """The decision of a probe, which the router takes too."""
         try:
             decision, after = probe.decided()
-            flip = probe.nearest_flip
             keep, redo = decision.after or (None, None)
             found = SeenStep(
                 step=probe.seen.step,
@@ -248,8 +253,8 @@ class _Mind:
                 q_regenerate=redo,
                 gain=decision.gain,
                 price=decision.price,
-                flip_evidence=flip,
-                flip_score=None if flip is None else probe.score_for(flip),
+                decided=_ACTIONS[decision.action],
+                **_flips(probe),
             )
         except (KeyError, InputError) as error:
             lacks = f"has no {error}, which the policy looks at" if isinstance(error, KeyError) else str(error)
@@ -267,6 +272,20 @@ class _Mind:
         """A router of a planned rule that believes what this one does, or q."""
         assert isinstance(rule, AlphaVectorRule)
         return AlphaVectorRouter(rule, self._class_table, q=believed(self.router) if q is None else q)
+
+
+def _flips(probe: Probe) -> dict[str, Any]:
+    """Where the decision changes, and on which side of that it is the other one; nothing where it does not."""
+    flip = probe.nearest_flip
+    if flip is None or probe.at is None:
+        return {}
+    above, score = probe.at < flip, probe.score_for(flip)
+    return {
+        "flip_evidence": flip,
+        "flip_evidence_above": above,
+        "flip_score": score,
+        "flip_score_above": None if score is None else above == probe.rises,
+    }
 
 
 class _Standing:

@@ -134,7 +134,7 @@ class Frontier(Shown):
         return min(item.tradeoff for item in (*self.points, *self.dominated)) == 0.0
 
     def policy_for_budget(self, budget: float) -> PolicyArtifact:
-        """See `policy_for_budget`."""
+        """Plan for a budget: `trim_pomdp.policy_for_budget`, with this frontier's model and gap."""
         return policy_for_budget(self.model, budget, gap=self.gap)
 
     def policy_for_cost(self, max_cost: float) -> PolicyArtifact:
@@ -144,7 +144,7 @@ class Frontier(Shown):
         return policy_for_cost(self.model, max_cost, gap=self.gap)
 
     def policy_for_tradeoff(self, tradeoff: float) -> PolicyArtifact:
-        """See `policy_for_tradeoff`."""
+        """Plan for a price of a strong token: `trim_pomdp.policy_for_tradeoff`, with this frontier's model and gap."""
         return policy_for_tradeoff(self.model, tradeoff, gap=self.gap)
 
     def save(self, path: str | Path) -> Path:

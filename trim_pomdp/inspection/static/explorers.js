@@ -5,11 +5,14 @@ const MAP_KEEP = [0, 114, 178];
 const MAP_BAND = 9;
 
 // A slider with its name and value: {element, input, set(value, text)}. `moved(number)` is called at most once a frame.
+// options: {min, max, step, format, words}; the words say under it what is moved.
 function explorerSlider(name, options, moved) {
   const input = node("input", { type: "range", min: options.min, max: options.max, step: options.step });
-  setAttributes(input, { "aria-label": options.title || name });
   const output = node("output", {});
-  const element = node("label", { class: "tp-control", title: options.title }, name, input, output);
+  const words = options.words ? node("span", { class: "tp-slider-words", id: uniqueName("words") }, options.words) : null;
+  // Called as it is labelled, so that who speaks to it says what is seen.
+  setAttributes(input, { "aria-label": name, "aria-describedby": words && words.id });
+  const element = node("label", { class: "tp-control tp-slider" }, name, input, output, words);
   const tell = oncePerFrame((value) => moved(value));
   const say = (value) => {
     const text = options.format(value);
@@ -60,7 +63,7 @@ function explorerPanel(title, ...children) {
 // ---- the map of a policy -----------------------------------------------------------------------------------------
 
 // Gain − price over (q, score), from `policy_map_state`: {element, update(state)}.
-function policyMap(root, tip, options = {}) {
+function policyMap(tip, options = {}) {
   const holder = node("div", { class: "tp-map" });
   const canvas = node("canvas", { class: "tp-map-canvas", "aria-hidden": "true" });
   const plotBox = node("div", { class: "tp-map-plot" }, canvas);
@@ -94,6 +97,11 @@ function policyMap(root, tip, options = {}) {
     drawing.paint();
   };
   return { element: holder, update, stop: drawing.stop };
+}
+
+// A policy of a mixture, as a select names it.
+function partLabel(part) {
+  return `${part.label}, drawn for ${figure(100 * part.probability, 0)}%`;
 }
 
 function paintMap(area, canvas, state) {

@@ -11,6 +11,13 @@ const SPENDINGS = [
   ["share", "chance of regenerating", "chance that a step is regenerated"],
 ];
 
+// What was measured, by kind: what it looks like, and what the keys say of it.
+const MEASURED = [
+  { name: "threshold", text: "threshold rule, measured", mark: "diamond", class: "tp-mark-threshold" },
+  { name: "end", text: "weak-only, strong-only, measured", mark: "square", class: "tp-mark-measured-end" },
+  { name: "given", text: "measured", mark: "circle", class: "tp-mark-given" },
+];
+
 function drawFrontier(root, state, on = {}) {
   root.classList.add("tp-root", "tp-explorer");
   setAttributes(root, { role: "region", "aria-label": "Frontier explorer" });
@@ -35,7 +42,7 @@ function drawFrontier(root, state, on = {}) {
     left.append(node("p", { class: "tp-note" }, state.fixed.no_details));
     body.classList.add("tp-alone");
   } else {
-    const details = [spendingBySteps(view), frontierMap(view, root)];
+    const details = [spendingBySteps(view), frontierMap(view)];
     body.append(node("div", { class: "tp-column" }, ...details.map((part) => part.element)));
     parts.push(...details);
   }
@@ -65,7 +72,7 @@ function frontierHead(view) {
   const format = tokens ? (value) => figure(value, 3) : (value) => String(Number(value.toPrecision(4)));
   const slider = explorerSlider(
     tokens ? "budget" : "money",
-    { min: fixed.low, max: fixed.high, step, format, title: fixed.axis },
+    { min: fixed.low, max: fixed.high, step, format, words: fixed.axis },
     (spend) => view.ask({ spend, part: null }),
   );
   slider.element.classList.add("tp-wide");
@@ -124,59 +131,71 @@ function bigNumber(words) {
 
 function frontierPlot(view) {
   const { fixed } = view;
-  const keys = [
-    { text: "planned", line: true, class: "tp-line-planned" },
-    { text: "certified bound", line: true, class: "tp-line-bound" },
-    fixed.thresholds.x.length ? { text: "threshold rule, same model", line: true, class: "tp-line-rule" } : null,
-    { text: "weak-only, strong-only, same model", mark: "square", class: "tp-mark-end" },
-    hasKind(fixed, "threshold") ? { text: "threshold rule, measured", mark: "diamond", class: "tp-mark-threshold" } : null,
-    hasKind(fixed, "end") ? { text: "weak-only, strong-only, measured", mark: "square", class: "tp-mark-measured-end" } : null,
-    hasKind(fixed, "given") ? { text: "measured", mark: "circle", class: "tp-mark-given" } : null,
-  ];
   const panel = explorerPanel("Accuracy against what is spent");
   const place = node("div", { class: "tp-drag" });
-  panel.element.append(place, explorerKeys(keys.filter((item) => item !== null)));
+  panel.element.append(place, frontierKeys(fixed));
   if (fixed.measured.length) panel.element.append(node("p", { class: "tp-note" }, "Bars: 95% intervals."));
-  let scaleX = null;
-  let scaleY = null;
+  let scales = null;
   const cursor = shape("line", { class: "tp-cursor" });
   const dot = shape("circle", { class: "tp-chosen-dot", r: 6 });
-  const drawing = plot(place, { label: "Accuracy against what is spent", height: (width) => (width < 500 ? 280 : 340), margin: { top: 26, left: 42, right: 14, bottom: 40 } }, (area) => {
-    const low = fixed.over === "money" ? 0 : -0.02;
-    const right = Math.max(fixed.high, ...fixed.measured.map((point) => point.x_high ?? point.x), ...fixed.ends.map((end) => end.x), ...fixed.thresholds.x);
-    scaleX = linearScale([low, right * 1.03], [area.left, area.right]);
-    scaleY = linearScale(frontierHeights(fixed), [area.bottom, area.top]);
-    axisBottom(area, scaleX, { label: area.width < 420 && fixed.over !== "money" ? "budget" : fixed.axis });
-    axisLeft(area, scaleY, { label: "accuracy: share of problems solved", count: 6 });
-    const group = shape("g");
-    drawLine(group, fixed.bound.x, fixed.bound.y, scaleX, scaleY, { class: "tp-line-bound" });
-    drawLine(group, fixed.thresholds.x, fixed.thresholds.y, scaleX, scaleY, { class: "tp-line-rule" });
-    drawLine(group, fixed.hull.x, fixed.hull.y, scaleX, scaleY, { class: "tp-line-planned" });
-    const marks = { threshold: "diamond", end: "square", given: "circle" };
-    const looks = { threshold: "tp-mark-threshold", end: "tp-mark-measured-end", given: "tp-mark-given" };
-    for (const kind of ["threshold", "end", "given"]) {
-      drawPoints(group, fixed.measured.filter((point) => point.kind === kind).map(measuredPoint), scaleX, scaleY, { mark: marks[kind], class: looks[kind], size: 4 });
-    }
-    nameRuns(group, fixed.measured.filter((point) => point.kind === "given"), scaleX, scaleY);
-    const ends = fixed.ends.map((end) => ({ ...end, label: `${end.name}: accuracy ${figure(end.y, 4)}` }));
-    drawPoints(group, ends, scaleX, scaleY, { mark: "square", class: "tp-mark-end", size: 4.5 });
-    area.back.append(group);
+  const look = { label: "Accuracy against what is spent", margin: { top: 26, left: 42, right: 14, bottom: 40 } };
+  const drawing = plot(place, { ...look, height: (width) => (width < 500 ? 280 : 340) }, (area) => {
+    scales = frontierScales(area, fixed);
+    paintFrontier(area, scales, fixed);
     setAttributes(cursor, { y1: area.top, y2: area.bottom });
     follow();
   });
   drawing.area.front.append(cursor, dot);
   const follow = () => {
-    if (scaleX === null) return;
-    const x = scaleX(view.spend);
+    if (scales === null) return;
+    const x = scales.x(view.spend);
     setAttributes(cursor, { x1: x, x2: x });
-    setAttributes(dot, { cx: scaleX(view.chosen.spent), cy: scaleY(view.chosen.accuracy) });
+    setAttributes(dot, { cx: scales.x(view.chosen.spent), cy: scales.y(view.chosen.accuracy) });
   };
   const go = (x) => {
-    const wanted = Math.min(fixed.high, Math.max(fixed.low, scaleX.invert(x)));
+    const wanted = Math.min(fixed.high, Math.max(fixed.low, scales.x.invert(x)));
     view.ask({ spend: fixed.over === "money" ? wanted : Number(wanted.toFixed(3)), part: null });
   };
   draggable(drawing.element, { start: (x) => go(x), move: (x) => go(x) });
   return { element: panel.element, update: follow, moved: follow, stop: drawing.stop };
+}
+
+function frontierKeys(fixed) {
+  const keys = [
+    { text: "planned", line: true, class: "tp-line-planned" },
+    { text: "certified bound", line: true, class: "tp-line-bound" },
+    fixed.thresholds.x.length ? { text: "threshold rule, same model", line: true, class: "tp-line-rule" } : null,
+    { text: "weak-only, strong-only, same model", mark: "square", class: "tp-mark-end" },
+    ...MEASURED.map((kind) => (hasKind(fixed, kind.name) ? kind : null)),
+  ];
+  return explorerKeys(keys.filter((item) => item !== null));
+}
+
+function frontierScales(area, fixed) {
+  const low = fixed.over === "money" ? 0 : -0.02;
+  const places = [...fixed.measured.map((point) => point.x_high ?? point.x), ...fixed.ends.map((end) => end.x)];
+  const right = Math.max(fixed.high, ...places, ...fixed.thresholds.x);
+  return {
+    x: linearScale([low, right * 1.03], [area.left, area.right]),
+    y: linearScale(frontierHeights(fixed), [area.bottom, area.top]),
+  };
+}
+
+function paintFrontier(area, { x, y }, fixed) {
+  axisBottom(area, x, { label: area.width < 420 && fixed.over !== "money" ? "budget" : fixed.axis });
+  axisLeft(area, y, { label: "accuracy: share of problems solved", count: 6 });
+  const group = shape("g");
+  drawLine(group, fixed.bound.x, fixed.bound.y, x, y, { class: "tp-line-bound" });
+  drawLine(group, fixed.thresholds.x, fixed.thresholds.y, x, y, { class: "tp-line-rule" });
+  drawLine(group, fixed.hull.x, fixed.hull.y, x, y, { class: "tp-line-planned" });
+  for (const { name, mark, class: look } of MEASURED) {
+    const points = fixed.measured.filter((point) => point.kind === name).map(measuredPoint);
+    drawPoints(group, points, x, y, { mark, class: look, size: 4 });
+  }
+  nameRuns(group, fixed.measured.filter((point) => point.kind === "given"), x, y);
+  const ends = fixed.ends.map((end) => ({ ...end, label: `${end.name}: accuracy ${figure(end.y, 4)}` }));
+  drawPoints(group, ends, x, y, { mark: "square", class: "tp-mark-end", size: 4.5 });
+  area.back.append(group);
 }
 
 function frontierHeights(fixed) {
@@ -288,13 +307,13 @@ function spendingAt(event, area, view) {
 
 // ---- the map -----------------------------------------------------------------------------------------------------
 
-function frontierMap(view, root) {
+function frontierMap(view) {
   const panel = explorerPanel("Where it regenerates");
-  const map = policyMap(root, view.tip, { height: 290 });
+  const map = policyMap(view.tip, { height: 290 });
   const slider = explorerSlider("step", { min: 0, max: 1, step: 1, format: (value) => String(value + 1) }, (step) => view.ask({ step }));
   const part = node("select", { "aria-label": "which of the two policies" });
   const controls = node("div", { class: "tp-controls" }, slider.element, part);
-  part.addEventListener("change", () => view.ask({ part: Number(part.value) }));
+  part.addEventListener("change", () => view.ask({ part: part.selectedIndex }));
   panel.element.append(controls, map.element);
   const update = () => {
     const state = view.details.map;
@@ -302,12 +321,7 @@ function frontierMap(view, root) {
     setAttributes(slider.input, { max: state.last_step });
     slider.set(Math.min(view.step, state.last_step));
     part.hidden = state.parts.length < 2 || !state.grid;
-    const labels = state.parts.map((item) => `${item.label}, drawn for ${figure(100 * item.probability, 0)}%`);
-    if (part.dataset.labels !== labels.join("|")) {
-      fill(part, ...labels.map((text, index) => node("option", { value: index }, text)));
-      part.dataset.labels = labels.join("|");
-    }
-    part.value = String(state.part);
+    offer(part, state.parts.map(partLabel), state.part);
     map.update(state);
   };
   return { element: panel.element, update, stop: map.stop };

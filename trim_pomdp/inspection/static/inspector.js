@@ -158,11 +158,7 @@ function inspectorControls(view) {
       setAttributes(budget, { "aria-valuetext": budgets.labels[Number(budget.value)] });
     }
     if (beliefs) {
-      const known = [...belief.options].map((option) => option.textContent);
-      if (known.join("\n") !== beliefs.labels.join("\n")) {
-        fill(belief, ...beliefs.labels.map((label) => node("option", {}, label)));
-      }
-      belief.selectedIndex = beliefs.chosen;
+      offer(belief, beliefs.labels, beliefs.chosen);
     }
     setText(policy, policyText(view.state.policy));
     setAttributes(policy, { title: view.state.policy.label });
@@ -195,6 +191,7 @@ function inspectorSteps(view) {
   const name = uniqueName("steps");
   const list = node("div", { class: "tp-steps", role: "listbox", tabindex: 0, "aria-label": "Steps of the solution" });
   const element = node("div", { class: "tp-left" }, list);
+  view.list = list;
   let rows = [];
   const update = () => {
     const steps = view.state.steps;
@@ -224,6 +221,25 @@ function keepInSight(list, item) {
 }
 
 function stepRow(view, index, id) {
+  const parts = rowParts(index, id);
+  parts.box.addEventListener("click", () => {
+    const selection = document.getSelection();
+    if (selection && !selection.isCollapsed && parts.item.contains(selection.anchorNode)) return;
+    view.choose(index);
+  });
+  const update = (step, chosen, firstOther) => {
+    setAttributes(parts.item, { "aria-selected": String(chosen) });
+    parts.item.classList.toggle("tp-chosen", chosen);
+    parts.item.classList.toggle("tp-hypothetical", Boolean(step.hypothetical));
+    parts.other.hidden = !firstOther;
+    rowBelief(parts, step.belief || step.prior);
+    rowLine(parts, step);
+    rowTexts(parts, step);
+  };
+  return { item: parts.item, update };
+}
+
+function rowParts(index, id) {
   const strip = CLASS_NAMES.map((_, kind) => node("span", { class: `tp-part tp-part-${kind}` }));
   const number = node("span", { class: "tp-number" }, String(index + 1));
   const gutter = node("span", { class: "tp-gutter" }, number, node("span", { class: "tp-strip" }, ...strip));
@@ -236,46 +252,43 @@ function stepRow(view, index, id) {
   const line = node("div", { class: "tp-step-line" }, decision, belief, score, truth, edited, author);
   const text = node("div", { class: "tp-text" });
   const draftText = node("div", { class: "tp-text" });
-  const draft = node("div", { class: "tp-draft" }, node("div", { class: "tp-draft-head" }, "weak draft, replaced"), draftText);
+  const draftHead = node("div", { class: "tp-draft-head" });
+  const draft = node("div", { class: "tp-draft" }, draftHead, draftText);
   const other = node("div", { class: "tp-other" }, "What follows was recorded after another step");
   const box = node("div", { class: "tp-step-box" }, gutter, node("div", { class: "tp-step-main" }, line, text, draft));
   const item = node("div", { class: "tp-step", role: "option", id }, other, box);
-  box.addEventListener("click", () => {
-    const selection = document.getSelection();
-    if (selection && !selection.isCollapsed && item.contains(selection.anchorNode)) return;
-    view.choose(index);
+  return { item, box, other, gutter, strip, author, belief, score, decision, edited, truth, text, draft, draftHead, draftText };
+}
+
+function rowBelief(parts, shares) {
+  parts.gutter.classList.toggle("tp-no-belief", !shares);
+  parts.strip.forEach((part, kind) => {
+    part.style.flexGrow = shares ? String(shares[kind]) : "0";
   });
-  const update = (step, chosen, firstOther) => {
-    setAttributes(item, { "aria-selected": String(chosen) });
-    item.classList.toggle("tp-chosen", chosen);
-    item.classList.toggle("tp-hypothetical", Boolean(step.hypothetical));
-    other.hidden = !firstOther;
-    const shares = step.belief || step.prior;
-    gutter.classList.toggle("tp-no-belief", !shares);
-    strip.forEach((part, kind) => {
-      part.style.flexGrow = shares ? String(shares[kind]) : "0";
-    });
-    setText(author, authorText(step));
-    author.className = `tp-author tp-by-${step.author}`;
-    const likely = shares ? shares.indexOf(Math.max(...shares)) : -1;
-    setText(belief, likely < 0 ? "" : `${BRIEF_CLASSES[likely]} ${chance(shares[likely])}`);
-    belief.className = `tp-belief tp-most-${likely}`;
-    belief.hidden = likely < 0;
-    setText(score, scoreText(step));
-    score.hidden = !score.textContent;
-    setText(decision, decisionText(step));
-    decision.className = `tp-decision tp-${step.action || "none"}`;
-    decision.hidden = !step.action;
-    setText(truth, isNumber(step.true_class) ? `truth: ${BRIEF_CLASSES[step.true_class]}` : "");
-    truth.hidden = !truth.textContent;
-    edited.hidden = !step.edited;
-    setText(text, isText(step.text) ? step.text : missingText(step));
-    text.hidden = !text.textContent;
-    text.classList.toggle("tp-missing", !isText(step.text));
-    draft.hidden = !isText(step.draft);
-    setText(draftText, step.draft || "");
-  };
-  return { item, update };
+  const likely = shares ? shares.indexOf(Math.max(...shares)) : -1;
+  setText(parts.belief, likely < 0 ? "" : `${BRIEF_CLASSES[likely]} ${chance(shares[likely])}`);
+  parts.belief.className = `tp-belief tp-most-${likely}`;
+  parts.belief.hidden = likely < 0;
+}
+
+function rowLine(parts, step) {
+  setText(parts.author, authorText(step));
+  parts.author.className = `tp-author tp-by-${step.author}`;
+  setText(parts.score, scoreText(step));
+  setText(parts.decision, decisionText(step));
+  parts.decision.className = `tp-decision tp-${isForced(step) ? "forced" : step.action || "none"}`;
+  setText(parts.truth, isNumber(step.true_class) ? `truth: ${BRIEF_CLASSES[step.true_class]}` : "");
+  for (const part of [parts.score, parts.decision, parts.truth]) part.hidden = !part.textContent;
+  parts.edited.hidden = !step.edited;
+}
+
+function rowTexts(parts, step) {
+  setText(parts.text, isText(step.text) ? step.text : missingText(step));
+  parts.text.hidden = !parts.text.textContent;
+  parts.text.classList.toggle("tp-missing", !isText(step.text));
+  parts.draft.hidden = !isText(step.draft);
+  setText(parts.draftHead, draftFate(step));
+  setText(parts.draftText, step.draft || "");
 }
 
 function authorText(step) {
@@ -295,10 +308,26 @@ function missingText(step) {
   return step.note === "failed" ? "an error came first" : "";
 }
 
+// What became of the weak model's step, where it does not stand.
+function draftFate(step) {
+  if (step.author !== "strong") return "weak draft, neither kept nor replaced";
+  return isText(step.text) ? "weak draft, replaced" : "weak draft; the strong step that would replace it was never written";
+}
+
+// What was done was not decided by the policy: a note says why, or one model writes alone.
+function isForced(step) {
+  return Boolean(step.note) || (isText(step.done) && step.done !== step.action);
+}
+
 function decisionText(step) {
-  const words = { keep: "● keep", regenerate: "▲ regenerate" };
+  const marks = { keep: "● ", regenerate: "▲ " };
   const other = isText(step.recorded_action) && step.recorded_action !== step.action;
-  return `${words[step.action] || ""}${other ? ` (recorded: ${step.recorded_action})` : ""}`;
+  return `${(!isForced(step) && marks[step.action]) || ""}${doneText(step)}${other ? ` (recorded: ${step.recorded_action})` : ""}`;
+}
+
+// In Python's words, where the policy was asked again.
+function doneText(step) {
+  return step.done ?? step.action ?? "";
 }
 
 // ---- belief, q, gain and price over the steps --------------------------------------------------------------------
@@ -309,11 +338,12 @@ function overSteps(view, parent) {
   );
   const q = node("span", { class: "tp-key" }, node("span", { class: "tp-key-mark" }, "◆"), "q, right before the step");
   const first = node("section", { class: "tp-card" }, node("div", { class: "tp-keys" }, ...names, q));
+  const unit = node("span", { class: "tp-key tp-soft" });
   const marks = [
     node("span", { class: "tp-key" }, node("span", { class: "tp-swatch tp-fill-weak" }), "gain, kept"),
     node("span", { class: "tp-key" }, node("span", { class: "tp-swatch tp-fill-strong" }), "gain ▲ regenerated"),
     node("span", { class: "tp-key" }, node("span", { class: "tp-key-mark" }, "━"), "price"),
-    node("span", { class: "tp-key tp-soft" }, "points of 100 for a right answer"),
+    unit,
   ];
   const second = node("section", { class: "tp-card" }, node("div", { class: "tp-keys" }, ...marks));
   parent.append(first, second);
@@ -326,6 +356,8 @@ function overSteps(view, parent) {
     const hasGain = view.state.steps.some((step) => isNumber(step.gain));
     first.hidden = !hasBelief;
     second.hidden = !hasGain;
+    const { reward } = view.state.policy;
+    setText(unit, isNumber(reward) ? `points of ${tickText(reward)} for a right answer` : "");
     beliefs.paint();
     gains.paint();
     setAttributes(beliefs.element, { "aria-label": beliefsInWords(view.state) });
@@ -460,7 +492,7 @@ function chooseByPointer(view, chart) {
 }
 
 function stepInWords(step) {
-  const lines = [`Step ${step.step + 1}: ${step.action || "no decision"}, ${authorText(step)}`];
+  const lines = [`Step ${step.step + 1}: ${doneText(step) || "no decision"}, ${authorText(step)}`];
   const seen = scoreText(step);
   if (seen) lines.push(seen);
   if (isNumber(step.q)) lines.push(`q before ${chance(step.q)}`);
@@ -488,7 +520,8 @@ function decisionPanel(view, parent) {
   const handle = scoreHandle(view);
   const margin = { top: 24, bottom: 52, left: 40, right: 12 };
   const chart = plot(place, { height: 210, margin, role: "group", label: "Evidence curve" }, (area) => {
-    area.front.append(handle.element);
+    // Once: an element that is moved, even to where it is, loses the focus.
+    if (handle.element.parentNode !== area.front) area.front.append(handle.element);
     drawCurve(view, area, handle);
   });
   handle.listen(chart);
@@ -498,13 +531,13 @@ function decisionPanel(view, parent) {
     if (!step) return;
     const curve = currentCurve(view);
     setText(title, `Step ${view.chosen + 1}: ${decisionTitle(step)}`);
-    fillWords(words, step, curve);
+    fill(words, ...(step.decision || []).map((text, index) => (index % 2 ? node("b", {}, text) : text)));
     fill(facts, ...decisionFacts(step));
     place.hidden = !curve;
     keys.hidden = !curve || !curve.gain.some(isNumber);
     setText(hint, curve && view.on.score ? `Drag the handle, or use ← →, to try another ${axisName(curve.axis)}.` : "");
     reset.hidden = !view.on.reset;
-    reset.disabled = !view.state.controls?.edited;
+    disable(reset, !view.state.controls?.edited, view.list);
     below.hidden = !hint.textContent && reset.disabled;
     chart.paint();
   };
@@ -517,37 +550,10 @@ function currentCurve(view) {
 }
 
 function decisionTitle(step) {
-  if (!step.action) return "nothing was decided here";
-  if (!isNumber(step.gain) || !isNumber(step.price)) return step.action;
-  return `${step.action}, gain ${brief(step.gain)} ${step.gain > step.price ? ">" : "≤"} price ${brief(step.price)}`;
-}
-
-// What flips the decision, as the eye looks for it: the number in bold.
-function fillWords(element, step, curve) {
-  if (!step.action) return fill(element);
-  const verb = step.action === "keep" ? "Keeps" : "Regenerates";
-  const opposite = step.action === "keep" ? "regenerate" : "keep";
-  const flips = knownFlips(step);
-  if (!flips.length) {
-    if (!curve) return fill(element, `${verb}.`);
-    return fill(element, `${verb}; no other ${axisName(curve.axis)} would change that here.`);
-  }
-  const parts = flips.flatMap(([name, value, seen], index) => {
-    const rising = isNumber(seen) && seen < value;
-    const several = index === 0 && curve && curve.flips.filter((x) => (rising ? x > seen : x <= seen)).length > 1;
-    const what = several ? `some ${axisName(name)}s` : `${name === "score" ? "a score" : "an evidence score"}`;
-    const lead = `${index ? ", or" : ""} at ${what} ${rising ? "of" : "below"} `;
-    return [lead, node("b", {}, flipText(value)), rising ? " or more" : ""];
-  });
-  return fill(element, `${verb}; would ${opposite}`, ...parts, ".");
-}
-
-// What is decided on, and the PRM score behind it while it still is: not once another evidence was set by hand.
-function knownFlips(step) {
-  const score = ["score", step.flip_score, step.score];
-  const evidence = ["evidence", step.flip_evidence, step.evidence];
-  const shown = !isNumber(step.evidence) ? [score] : step.edited ? [evidence] : [evidence, score];
-  return shown.filter(([, value]) => isNumber(value));
+  const done = doneText(step);
+  if (!done) return "nothing was decided here";
+  if (isForced(step) || !isNumber(step.gain) || !isNumber(step.price)) return done;
+  return `${done}, gain ${brief(step.gain)} ${step.gain > step.price ? ">" : "≤"} price ${brief(step.price)}`;
 }
 
 function axisName(axis) {
@@ -563,6 +569,9 @@ function decisionFacts(step) {
     ["q before", chance(step.q)],
     ["q if kept", chance(step.q_keep)],
     ["q if regenerated", chance(step.q_regenerate)],
+    // Beside a decision they stand in the title.
+    ["gain", isForced(step) && isNumber(step.gain) ? brief(step.gain) : "–"],
+    ["price", isForced(step) && isNumber(step.price) ? brief(step.price) : "–"],
     ["PRM score", isNumber(step.evidence) ? chance(step.score) : "–"],
     ["weak tokens", step.tokens && isNumber(step.tokens.weak) ? figure(step.tokens.weak, 0) : "–"],
     ["strong tokens", step.tokens && isNumber(step.tokens.strong) ? figure(step.tokens.strong, 0) : "–"],
@@ -688,56 +697,33 @@ function curveAxis(area, curve, x) {
 
 // The handle on the current value: dragged by pointer, moved by arrows (with Shift by more), a slider to screen readers.
 function scoreHandle(view) {
-  const line = shape("line", { class: "tp-handle-line" });
-  const knob = shape("circle", { class: "tp-handle-knob", r: 7 });
-  const grip = shape("rect", { class: "tp-handle-grip", width: 32 });
-  const label = shape("text", { class: "tp-handle-text" });
-  const element = shape("g", { class: "tp-handle" }, grip, line, knob, label);
-  const known = { curve: null, x: null, value: null, dragged: false };
+  const parts = handleParts();
+  const known = { area: null, curve: null, x: null, y: null, value: null, dragged: false };
+  const stand = () => {
+    standHandle(parts, known);
+    setAttributes(parts.element, view.on.score ? sliderAttributes(known.curve, known.value) : { role: null, tabindex: null });
+  };
   // The handle goes with the pointer at once; what follows from it comes when Python has answered.
   const send = (value) => {
     known.value = known.x.inside(value);
     stand();
     view.on.score(known.curve.step, known.value);
   };
-  const stand = () => {
-    const { curve, x, y, value, area } = known;
-    const at = x(value);
-    const gain = curve.gain[pieceAt(curve, value)];
-    setAttributes(line, { x1: at, x2: at, y1: area.top, y2: area.bottom });
-    setAttributes(knob, { cx: at, cy: isNumber(gain) ? y(gain) : area.top });
-    setAttributes(grip, { x: at - 16, y: area.top - 10, height: area.bottom - area.top + 28 });
-    const nearEnd = at > area.right - 60;
-    setAttributes(label, { x: at + (nearEnd ? -11 : 11), y: area.top + 10, "text-anchor": nearEnd ? "end" : "start" });
-    setText(label, shownValue(value));
-    setAttributes(element, view.on.score ? sliderAttributes(curve, value) : { role: null, tabindex: null });
-  };
   const place = (curve, x, y) => {
     Object.assign(known, { curve, x, y });
     if (!known.dragged) known.value = curve.at;
     const shown = isNumber(known.value);
-    element.style.display = shown ? "" : "none";
-    element.classList.toggle("tp-movable", Boolean(view.on.score));
+    parts.element.style.display = shown ? "" : "none";
+    parts.element.classList.toggle("tp-movable", Boolean(view.on.score));
     if (shown) stand();
   };
   const listen = (chart) => {
     known.area = chart.area;
-    draggable(chart.element, {
-      start: (x, y, event) => {
-        if (!view.on.score || !known.curve || !isNumber(known.curve.at)) return false;
-        if (Math.abs(x - known.x(known.curve.at)) > (event.pointerType === "touch" ? 28 : 18)) return false;
-        element.focus({ preventScroll: true });
-        known.dragged = true;
-        return true;
-      },
-      move: (x) => send(known.x.invert(x)),
-      end: () => {
-        known.dragged = false;
-      },
-    });
-    element.addEventListener("keydown", (event) => {
+    const canMove = () => Boolean(view.on.score && known.curve && isNumber(known.curve.at));
+    dragHandle(chart.element, parts.element, known, canMove, send);
+    parts.element.addEventListener("keydown", (event) => {
       const direction = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
-      if (!direction || !view.on.score || !known.curve) return;
+      if (!direction || !canMove()) return;
       event.preventDefault();
       event.stopPropagation();
       const width = (known.area.right - known.area.left) / 100;
@@ -745,7 +731,42 @@ function scoreHandle(view) {
       send(known.x.invert(from + direction * width * (event.shiftKey ? 10 : 1)));
     });
   };
-  return { element, place, listen };
+  return { element: parts.element, place, listen };
+}
+
+function handleParts() {
+  const line = shape("line", { class: "tp-handle-line" });
+  const knob = shape("circle", { class: "tp-handle-knob", r: 7 });
+  const grip = shape("rect", { class: "tp-handle-grip", width: 32 });
+  const label = shape("text", { class: "tp-handle-text" });
+  return { element: shape("g", { class: "tp-handle" }, grip, line, knob, label), line, knob, grip, label };
+}
+
+function standHandle(parts, { area, curve, x, y, value }) {
+  const at = x(value);
+  const gain = curve.gain[pieceAt(curve, value)];
+  setAttributes(parts.line, { x1: at, x2: at, y1: area.top, y2: area.bottom });
+  setAttributes(parts.knob, { cx: at, cy: isNumber(gain) ? y(gain) : area.top });
+  setAttributes(parts.grip, { x: at - 16, y: area.top - 10, height: area.bottom - area.top + 28 });
+  const nearEnd = at > area.right - 60;
+  setAttributes(parts.label, { x: at + (nearEnd ? -11 : 11), y: area.top + 10, "text-anchor": nearEnd ? "end" : "start" });
+  setText(parts.label, shownValue(value));
+}
+
+function dragHandle(surface, handle, known, canMove, send) {
+  draggable(surface, {
+    start: (x, y, event) => {
+      if (!canMove()) return false;
+      if (Math.abs(x - known.x(known.curve.at)) > (event.pointerType === "touch" ? 28 : 18)) return false;
+      handle.focus({ preventScroll: true });
+      known.dragged = true;
+      return true;
+    },
+    move: (x) => send(known.x.invert(x)),
+    end: () => {
+      known.dragged = false;
+    },
+  });
 }
 
 // The piece of the curve that holds at a value.

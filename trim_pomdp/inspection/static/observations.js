@@ -34,14 +34,17 @@ function drawObservations(root, state, on = {}) {
 }
 
 function observationHead(view, ask) {
-  const sliders = TRANSFERS.map(([name, words, title]) => [name, explorerSlider(words, { min: 0, max: 1, step: 0.005, title, format: (value) => figure(value, 3) }, (value) => ask({ [name]: value }))]);
+  const sliders = TRANSFERS.map(([name, label, words]) => {
+    const options = { min: 0, max: 1, step: 0.005, words, format: (value) => figure(value, 3) };
+    return [name, explorerSlider(label, options, (value) => ask({ [name]: value }))];
+  });
   const reset = node("button", { type: "button" }, "as it was");
   reset.addEventListener("click", () => ask(view.state.start));
   const title = node("div", { class: "tp-title" });
   const auc = bigSeparation();
   const note = node("p", { class: "tp-note" });
   const trouble = explorerTrouble();
-  const controls = node("div", { class: "tp-controls" }, ...sliders.map(([, slider]) => slider.element), reset);
+  const controls = node("div", { class: "tp-controls tp-transfers" }, ...sliders.map(([, slider]) => slider.element), reset);
   const element = node("header", {}, title, controls, trouble.element, auc.element, note);
   const update = () => {
     const { state } = view;
@@ -56,7 +59,7 @@ function observationHead(view, ask) {
     setText(note, notes.join(" "));
     note.hidden = !notes.length;
     trouble.update(state.trouble);
-    reset.disabled = TRANSFERS.every(([name]) => state.sliders[name] === state.start[name]);
+    disable(reset, TRANSFERS.every(([name]) => state.sliders[name] === state.start[name]), sliders[0][1].input);
   };
   return { element, update };
 }

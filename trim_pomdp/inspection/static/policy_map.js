@@ -13,11 +13,11 @@ function drawPolicyMap(root, state, on = {}) {
   const ask = (moved) => on.look?.({ ...Object.assign(asked, moved) });
   const slider = explorerSlider("step", { min: 0, max: Math.max(state.last_step, 1), step: 1, format: (value) => String(value + 1) }, (step) => ask({ step }));
   const part = node("select", { "aria-label": "which policy of the mixture" });
-  part.addEventListener("change", () => ask({ part: Number(part.value) }));
+  part.addEventListener("change", () => ask({ part: part.selectedIndex }));
   const ends = node("input", { type: "checkbox" });
   ends.addEventListener("change", () => ask({ ended: ends.checked }));
   const endsBox = node("label", { class: "tp-control" }, ends, "the step ends the solution");
-  const map = policyMap(root, tip, { height: (width) => (width < 500 ? 300 : 380) });
+  const map = policyMap(tip, { height: (width) => (width < 500 ? 300 : 380) });
   const title = node("div", { class: "tp-title" });
   const trouble = explorerTrouble();
   frame.append(title, node("div", { class: "tp-controls" }, slider.element, endsBox, part), trouble.element, map.element);
@@ -28,8 +28,7 @@ function drawPolicyMap(root, state, on = {}) {
     slider.set(next.step);
     ends.checked = next.ended;
     part.hidden = next.parts.length < 2;
-    fill(part, ...next.parts.map((item, index) => node("option", { value: index }, `${item.label}, drawn for ${figure(100 * item.probability, 0)}%`)));
-    part.value = String(next.part);
+    offer(part, next.parts.map(partLabel), next.part);
     trouble.update(next.trouble);
     map.update(next);
   };

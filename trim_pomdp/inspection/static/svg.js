@@ -46,6 +46,21 @@ function setText(element, text) {
   return element;
 }
 
+// The options of a select, and which is chosen; options that are there are left alone, as a list that is open is.
+function offer(select, labels, chosen) {
+  const known = [...select.options].map((option) => option.textContent);
+  if (known.length !== labels.length || labels.some((label, index) => label !== known[index])) {
+    fill(select, ...labels.map((label) => node("option", {}, label)));
+  }
+  if (select.selectedIndex !== chosen) select.selectedIndex = chosen;
+}
+
+// A button that is disabled under the focus hands it on, so that keys do not go astray.
+function disable(button, disabled, heir) {
+  if (disabled && !button.disabled && button.getRootNode().activeElement === button) heir.focus({ preventScroll: true });
+  button.disabled = disabled;
+}
+
 let lastName = 0;
 function uniqueName(stem) {
   lastName += 1;
@@ -228,7 +243,7 @@ function axisLeft(area, scale, options = {}) {
     group.append(shape("text", { x: area.left - 6, y: y + 4, "text-anchor": "end" }, format(value)));
   }
   if (options.label) {
-    group.append(shape("text", { x: 0, y: area.top - 8, class: "tp-axis-label" }, options.label));
+    group.append(shape("text", { x: 0, y: area.top - 11, class: "tp-axis-label" }, options.label));
   }
   area.back.append(group);
   return group;
@@ -269,11 +284,6 @@ function drawBand(group, xs, lows, highs, scaleX, scaleY, attributes) {
   const band = shape("path", { stroke: "none", d: known.length ? `${pathOf([...there, ...back])}Z` : "", ...attributes });
   group.append(band);
   return band;
-}
-
-// Area under a curve, down to `base` (a value).
-function drawArea(group, xs, ys, base, scaleX, scaleY, attributes) {
-  return drawBand(group, xs, xs.map(() => base), ys, scaleX, scaleY, attributes);
 }
 
 // points: [{x, y, low, high, xLow, xHigh, label}] in values, with error bars where their ends are given.

@@ -9,6 +9,7 @@ from trim_pomdp.display import one_line
 from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.frontiers import AnyFrontier, FrontierView
 from trim_pomdp.inspection.measured import Measured
+from trim_pomdp.inspection.pictures import add_measured
 from trim_pomdp.inspection.widgets.base import script
 from trim_pomdp.inspection.widgets.explorer import Explorer
 from trim_pomdp.planning.frontier import Frontier
@@ -132,7 +133,9 @@ class FrontierExplorer(Explorer):
     def picture(self) -> Figure:
         """See `Drawn`."""
         assert isinstance(self._view.frontier, Frontier)
-        return self._view.frontier.plot()
+        figure = self._view.frontier.plot()
+        add_measured(figure, [point for point in self._fixed["measured"] if point["kind"] == "given"])
+        return figure
 
     def __repr__(self) -> str:
         chosen = self._view.chosen(self.budget)
