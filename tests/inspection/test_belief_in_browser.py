@@ -92,15 +92,23 @@ def follow(page, expected):
     moved = tp.edit(expected, 1, score=value)
     assert moved.steps[1].action != expected.steps[1].action
     agrees(page, moved)
-    page.locator(".tp-handle").focus()
-    page.keyboard.press("ArrowLeft")
-    until(lambda: float(page.locator(".tp-handle").get_attribute("aria-valuenow")) < value, "the handle to move")
+    handle = page.locator(".tp-handle")
+    handle.focus()
+    lower = value
+    for _ in range(25):  # every answer repaints the curve, and the handle must keep the focus
+        page.keyboard.press("ArrowLeft")
+        until(lambda before=lower: float(handle.get_attribute("aria-valuenow")) < before, "the handle to move")
+        lower = float(handle.get_attribute("aria-valuenow"))
     page.wait_for_timeout(300)
-    lower = float(page.locator(".tp-handle").get_attribute("aria-valuenow"))
+    assert page.locator(".tp-chosen .tp-number").inner_text() == "2"  # no press walked the steps
     agrees(page, tp.edit(expected, 1, score=lower))
     page.get_by_role("button", name="undo changes").click()
     until(lambda: page.locator(".tp-edited:visible").count() == 0, "the changes to be undone")
     agrees(page, expected)
+    page.keyboard.press("ArrowDown")  # the button is disabled now, and has handed the focus to the steps
+    until(lambda: page.locator(".tp-chosen .tp-number").inner_text() == "3", "the next step")
+    page.keyboard.press("ArrowUp")
+    until(lambda: page.locator(".tp-title").inner_text().startswith("Step 2:"), "step 2 again")
 
 
 ROUND_TRIP = """async () => {

@@ -12,6 +12,7 @@ const CLASSES = ["right so far", "derailed earlier", "first error here"];
 const BRIEF_CLASSES = ["right", "derailed", "first error"];
 const CLASS_NAMES = ["S0", "S1", "S2"];
 const TYPING_MS = 700;
+const LATE_MS = 4000;
 
 function drawInspector(root, state, on = {}) {
   root.classList.add("tp-root", "tp-inspector");
@@ -511,7 +512,10 @@ function decisionPanel(view, parent) {
   const facts = node("div", { class: "tp-facts" });
   const hint = node("p", { class: "tp-note" });
   const reset = node("button", { type: "button", class: "tp-reset" }, "undo changes");
-  reset.addEventListener("click", () => view.on.reset?.());
+  reset.addEventListener("click", () => {
+    handle.forget();
+    view.on.reset?.();
+  });
   const keys = node("div", { class: "tp-keys" }, ...CURVE_KEYS.map(([look, name]) => node("span", { class: "tp-key" }, node("span", { class: `tp-swatch ${look}` }), name)));
   const place = node("div", { class: "tp-curve" });
   const below = node("div", { class: "tp-below" }, hint, reset);
@@ -698,7 +702,7 @@ function curveAxis(area, curve, x) {
 // The handle on the current value: dragged by pointer, moved by arrows (with Shift by more), a slider to screen readers.
 function scoreHandle(view) {
   const parts = handleParts();
-  const known = { area: null, curve: null, x: null, y: null, value: null, dragged: false };
+  const known = { area: null, curve: null, x: null, y: null, value: null, dragged: false, sent: null };
   const stand = () => {
     standHandle(parts, known);
     setAttributes(parts.element, view.on.score ? sliderAttributes(known.curve, known.value) : { role: null, tabindex: null });
@@ -706,12 +710,14 @@ function scoreHandle(view) {
   // The handle goes with the pointer at once; what follows from it comes when Python has answered.
   const send = (value) => {
     known.value = known.x.inside(value);
+    known.sent = { value: known.value, step: known.curve.step, axis: known.curve.axis, at: performance.now() };
     stand();
     view.on.score(known.curve.step, known.value);
   };
   const place = (curve, x, y) => {
     Object.assign(known, { curve, x, y });
-    if (!known.dragged) known.value = curve.at;
+    if (view.state.trouble || !isLate(known.sent, curve)) known.sent = null;
+    if (!known.dragged && known.sent === null) known.value = curve.at;
     const shown = isNumber(known.value);
     parts.element.style.display = shown ? "" : "none";
     parts.element.classList.toggle("tp-movable", Boolean(view.on.score));
@@ -731,7 +737,16 @@ function scoreHandle(view) {
       send(known.x.invert(from + direction * width * (event.shiftKey ? 10 : 1)));
     });
   };
-  return { element: parts.element, place, listen };
+  const forget = () => {
+    known.sent = null;
+  };
+  return { element: parts.element, place, listen, forget };
+}
+
+// The answer to an earlier move: it must not pull back a handle that has moved on.
+function isLate(sent, curve) {
+  if (sent === null || sent.step !== curve.step || sent.axis !== curve.axis) return false;
+  return sent.value !== curve.at && performance.now() - sent.at < LATE_MS;
 }
 
 function handleParts() {
