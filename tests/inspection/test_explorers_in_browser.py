@@ -134,6 +134,21 @@ def test_options_that_are_there_are_left_alone(model, browsing):
     assert page.evaluate("window.asked.at(-1)")[1]["part"] == 0
 
 
+def test_a_late_answer_does_not_pull_a_slider_back(model, browsing):
+    view = ObservationView(model)
+    page = opened(browsing, "drawObservations", ["observations.js"], view.state())
+    slider = page.get_by_role("slider", name="misses d")
+    slider.focus()
+    asked = []
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("(count) => window.asked.length > count", arg=len(asked))
+        asked = [question["misses"] for _, question in page.evaluate("window.asked")]
+    for answered, shown in ((asked[0], asked[2]), (asked[2], asked[2]), (asked[1], asked[1])):
+        page.evaluate("(state) => window.update(state)", view.state(misses=answered))
+        assert float(slider.input_value()) == pytest.approx(shown)
+
+
 def test_undone_sliders_keep_the_keys(model, browsing):
     view = ObservationView(model)
     page = opened(browsing, "drawObservations", ["observations.js"], view.state(misses=0.4))

@@ -4,7 +4,7 @@ const MAP_REGENERATE = [230, 159, 0];
 const MAP_KEEP = [0, 114, 178];
 const MAP_BAND = 9;
 
-// A slider with its name and value: {element, input, set(value, text)}. `moved(number)` is called at most once a frame.
+// A slider with its name and value: {element, input, set(value), forget()}. `moved(number)` is called at most once a frame.
 // options: {min, max, step, format, words}; the words say under it what is moved.
 function explorerSlider(name, options, moved) {
   const input = node("input", { type: "range", min: options.min, max: options.max, step: options.step });
@@ -13,6 +13,7 @@ function explorerSlider(name, options, moved) {
   // Called as it is labelled, so that who speaks to it says what is seen.
   setAttributes(input, { "aria-label": name, "aria-describedby": words && words.id });
   const element = node("label", { class: "tp-control tp-slider" }, name, input, output, words);
+  const waiting = awaited();
   const tell = oncePerFrame((value) => moved(value));
   const say = (value) => {
     const text = options.format(value);
@@ -20,14 +21,16 @@ function explorerSlider(name, options, moved) {
     setAttributes(input, { "aria-valuetext": text });
   };
   input.addEventListener("input", () => {
+    waiting.sent(Number(input.value));
     say(Number(input.value));
     tell(Number(input.value));
   });
   const set = (value) => {
+    if (waiting.isLate(value)) return;
     if (Number(input.value) !== value) input.value = String(value);
     say(value);
   };
-  return { element, input, set };
+  return { element, input, set, forget: waiting.forget };
 }
 
 // Keys of a drawing: [{text, mark | line | fill, class}], each with a little picture of what it explains.

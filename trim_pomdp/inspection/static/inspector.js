@@ -12,7 +12,6 @@ const CLASSES = ["right so far", "derailed earlier", "first error here"];
 const BRIEF_CLASSES = ["right", "derailed", "first error"];
 const CLASS_NAMES = ["S0", "S1", "S2"];
 const TYPING_MS = 700;
-const LATE_MS = 4000;
 
 function drawInspector(root, state, on = {}) {
   root.classList.add("tp-root", "tp-inspector");
@@ -702,7 +701,8 @@ function curveAxis(area, curve, x) {
 // The handle on the current value: dragged by pointer, moved by arrows (with Shift by more), a slider to screen readers.
 function scoreHandle(view) {
   const parts = handleParts();
-  const known = { area: null, curve: null, x: null, y: null, value: null, dragged: false, sent: null };
+  const known = { area: null, curve: null, x: null, y: null, value: null, dragged: false };
+  const waiting = awaited();
   const stand = () => {
     standHandle(parts, known);
     setAttributes(parts.element, view.on.score ? sliderAttributes(known.curve, known.value) : { role: null, tabindex: null });
@@ -710,14 +710,15 @@ function scoreHandle(view) {
   // The handle goes with the pointer at once; what follows from it comes when Python has answered.
   const send = (value) => {
     known.value = known.x.inside(value);
-    known.sent = { value: known.value, step: known.curve.step, axis: known.curve.axis, at: performance.now() };
+    waiting.sent(known.value);
     stand();
     view.on.score(known.curve.step, known.value);
   };
   const place = (curve, x, y) => {
+    const another = known.curve && (known.curve.step !== curve.step || known.curve.axis !== curve.axis);
+    if (another || view.state.trouble) waiting.forget();
     Object.assign(known, { curve, x, y });
-    if (view.state.trouble || !isLate(known.sent, curve)) known.sent = null;
-    if (!known.dragged && known.sent === null) known.value = curve.at;
+    if (!known.dragged && !waiting.isLate(curve.at)) known.value = curve.at;
     const shown = isNumber(known.value);
     parts.element.style.display = shown ? "" : "none";
     parts.element.classList.toggle("tp-movable", Boolean(view.on.score));
@@ -737,16 +738,7 @@ function scoreHandle(view) {
       send(known.x.invert(from + direction * width * (event.shiftKey ? 10 : 1)));
     });
   };
-  const forget = () => {
-    known.sent = null;
-  };
-  return { element: parts.element, place, listen, forget };
-}
-
-// The answer to an earlier move: it must not pull back a handle that has moved on.
-function isLate(sent, curve) {
-  if (sent === null || sent.step !== curve.step || sent.axis !== curve.axis) return false;
-  return sent.value !== curve.at && performance.now() - sent.at < LATE_MS;
+  return { element: parts.element, place, listen, forget: waiting.forget };
 }
 
 function handleParts() {

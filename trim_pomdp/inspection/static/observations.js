@@ -39,7 +39,11 @@ function observationHead(view, ask) {
     return [name, explorerSlider(label, options, (value) => ask({ [name]: value }))];
   });
   const reset = node("button", { type: "button" }, "as it was");
-  reset.addEventListener("click", () => ask(view.state.start));
+  const forget = () => sliders.forEach(([, slider]) => slider.forget());
+  reset.addEventListener("click", () => {
+    forget();
+    ask(view.state.start);
+  });
   const title = node("div", { class: "tp-title" });
   const auc = bigSeparation();
   const note = node("p", { class: "tp-note" });
@@ -49,6 +53,7 @@ function observationHead(view, ask) {
   const update = () => {
     const { state } = view;
     setText(title, `${state.name}: ${state.score}`);
+    if (state.trouble) forget();
     for (const [name, slider] of sliders) slider.set(state.sliders[name]);
     sliders[2][1].element.hidden = state.as_labelled;
     auc.set(state.auc);

@@ -2,6 +2,7 @@
 // Texts enter the page as text nodes alone, so that nothing a model wrote can become markup.
 
 const SVG = "http://www.w3.org/2000/svg";
+const LATE_MS = 4000;
 
 // ---- elements ----------------------------------------------------------------------------------------------------
 
@@ -386,6 +387,26 @@ function oncePerFrame(call) {
       waiting = null;
       call(...newest);
     });
+  };
+}
+
+// What was sent last and is not answered yet: the answer to an earlier move must not pull back what has moved on.
+// {sent(value), isLate(answered), forget()}
+function awaited() {
+  let last = null;
+  const forget = () => {
+    last = null;
+  };
+  return {
+    forget,
+    sent(value) {
+      last = { value, at: performance.now() };
+    },
+    isLate(answered) {
+      if (last !== null && last.value !== answered && performance.now() - last.at < LATE_MS) return true;
+      forget();
+      return false;
+    },
   };
 }
 
