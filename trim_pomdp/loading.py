@@ -26,6 +26,8 @@ def load(path: str | Path) -> Artifact:
     InputError
         Naming file, field and reason.
     """
+    if Path(path).is_dir():
+        raise InputError(f"{path}: is a folder; tp.read_run reads the run in it, if there is one")
     document = read_json(path)
     kind = document.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:

@@ -530,7 +530,7 @@ def test_the_verb(folder: Path, other: Path, run_cli: Any, cli_json: Any, tmp_pa
     assert len(found.data["runs"][0]["policies"]) == 2
     assert "Mine" in found.texts
     single = made(tmp_path / "single", n=1)
-    assert "single: 1 problem; " in run_cli("report", single, "--out", page)[1]
+    assert "single: 1 problem. " in run_cli("report", single, "--out", page)[1]
     code, _, _ = run_cli("report", folder, "--out", page, "--title", "Mine of 2")
     assert "--title 'Mine of 2'" in " ".join(Page(page.read_text()).texts)
 
@@ -561,3 +561,19 @@ def test_plain_data(folder: Path) -> None:
     document = report_document([folder])
     assert json.loads(json.dumps(document, allow_nan=False))["runs"][0]["name"] == "one"
     assert asdict(read_run(folder).summary)["problems"] == document["runs"][0]["ended"]
+
+
+def test_a_model_that_does_not_fit_a_run_is_refused(folder: Path, tmp_path: Path) -> None:
+    """Its policies would say nothing of the run's steps."""
+    other = tp.load_preset("qwen2.5-1.5b-7b-math").routing_model()
+    with pytest.raises(InputError, match=r"does not fit .* planned on other observation bins"):
+        write_report(folder, tmp_path / "page.html", model=other)
+    threshold = made(tmp_path / "threshold", ThresholdRule(threshold=0.5), n=3, caps=Caps(max_steps=6))
+    with pytest.raises(InputError, match="of solutions of up to 30 steps, the run's policy or its limit of up to 6"):
+        write_report(threshold, tmp_path / "page.html", model=other)
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_one_run_needs_no_list(folder: Path, tmp_path: Path) -> None:
+    assert len(write_report(str(folder), tmp_path / "page.html")["runs"]) == 1
+    assert len(report_document(read_run(folder))["runs"]) == 1

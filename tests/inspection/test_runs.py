@@ -253,6 +253,9 @@ def test_frames_without_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(table) == ["a", "b"]
     assert "&lt;x&gt;" in table._repr_html_()
     assert repr(table) == "Columns(2 rows of a, b)"
+    assert (len(table), table.columns, table[["b"]].columns) == (2, ["a", "b"], ["b"])
+    with pytest.raises(AttributeError, match="no 'head'; data frames come with pandas"):
+        table.head()
 
 
 def test_no_run_no_frames(tmp_path: Path) -> None:

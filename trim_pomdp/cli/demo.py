@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,6 +66,19 @@ def demo(
         policy.save(folder / f"policy-budget-{_BUDGET:g}.json"),
         *(save_figure(figure, folder / f"{name}.png") for name, figure in pictures.items()),
     ]
+    if not as_json:  # what is planned is there to read while problems are routed
+        say(item.description)
+        say("")
+        show_budgets(planned, thresholds)
+        show_points(
+            f"policy for a budget of {_BUDGET:g}",
+            [("planned", policy.planned), ("weak-only", planned.weak_only), ("strong-only", planned.strong_only)],
+        )
+        say(
+            f"planned {tradeoffs} tradeoffs in {planned.elapsed_s:.1f} s, each certified within {planned.gap:g} of the "
+            f"reward (Numba compiled or loaded its kernels in {planned.compile_s:.1f} s before that)"
+        )
+        sys.stdout.flush()
     runs, why_not = _route_live(folder / "live", seed)
     if runs:
         paths.append(_report(folder, out))
@@ -82,17 +96,6 @@ def demo(
             }
         )
         return
-    say(item.description)
-    say("")
-    show_budgets(planned, thresholds)
-    show_points(
-        f"policy for a budget of {_BUDGET:g}",
-        [("planned", policy.planned), ("weak-only", planned.weak_only), ("strong-only", planned.strong_only)],
-    )
-    say(
-        f"planned {tradeoffs} tradeoffs in {planned.elapsed_s:.1f} s, each certified within {planned.gap:g} of the "
-        f"reward (Numba compiled or loaded its kernels in {planned.compile_s:.1f} s before that)"
-    )
     say(f"wrote {out}/: {', '.join(written)}")
     say("")
     if why_not:

@@ -48,12 +48,12 @@ def report(
     from trim_pomdp.inspection.report import write_report
     from trim_pomdp.inspection.runs import read_run
 
-    claim(out)
     model, chosen = _model(preset, observations, dynamics, budgets)
     known = None if prices is None else require_prices(prices)
     further = [_policy(path) for path in policies or ()]
     with progress("report", compiles=True) as tell:
         read = [read_run(path) for path in runs]
+        claim(out)
         document = write_report(
             read,
             out,
@@ -71,7 +71,7 @@ def report(
         return
     for run in document["runs"]:
         ended = counted(run["ended"], "problem")
-        say(f"{run['name']}: {ended}; {' '.join(run['verdicts'])}".rstrip("; "))
+        say(f"{run['name']}: {ended}. {' '.join(run['verdicts'])}".rstrip())
     say(f"wrote {out} ({size / 1e6:.1f} MB); open it in a browser, no network is needed")
 
 

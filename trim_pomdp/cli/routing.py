@@ -90,6 +90,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Route problems through real models, and compare what happens with what was planned."""
+    from trim_pomdp.lab.models import require_extra
     from trim_pomdp.lab.source import model_source
     from trim_pomdp.runtime.live import misfits, result_document, run_live
     from trim_pomdp.runtime.sources import roles_asked
@@ -101,6 +102,8 @@ def run(
     check_folder(out, resume=resume)
     lab_family = read_family(models, family)
     source = model_source(models, cores=threads)
+    if models == LAB:
+        require_extra()  # before anything is compiled
     chosen = lab_or_file_problems(lab_family, problems, "test", seed, layout)
     with progress("planning", compiles=True):
         model = _model(given, lab_family, evidence, preset, observations, dynamics)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from trim_pomdp.display import html_table
 
@@ -15,20 +15,41 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 
-class Columns(Mapping[str, list[Any]]):
-    """Named columns of equal length, where pandas is not installed; ``frame["name"]`` is a list."""
+class Columns:
+    """A frame where pandas is not installed: ``frame["name"]`` is a list, ``frame[["a", "b"]]`` a smaller frame.
+
+    Rows are counted by ``len``, and column names walked through, as of a data frame.
+    """
 
     def __init__(self, columns: Mapping[str, Sequence[Any]]) -> None:
         self._columns = {name: list(values) for name, values in columns.items()}
 
-    def __getitem__(self, name: str) -> list[Any]:
+    @overload
+    def __getitem__(self, name: str) -> list[Any]: ...
+
+    @overload
+    def __getitem__(self, name: list[str]) -> Columns: ...
+
+    def __getitem__(self, name: str | list[str]) -> list[Any] | Columns:
+        if isinstance(name, list):
+            return Columns({item: self._columns[item] for item in name})
         return self._columns[name]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise AttributeError(f"plain columns have no {name!r}; data frames come with pandas: pip install pandas")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)
 
     def __len__(self) -> int:
-        return len(self._columns)
+        return len(self.rows)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names."""
+        return list(self._columns)
 
     @property
     def rows(self) -> list[tuple[Any, ...]]:
@@ -36,12 +57,12 @@ class Columns(Mapping[str, list[Any]]):
         return list(zip(*self._columns.values(), strict=True))
 
     def __repr__(self) -> str:
-        return f"Columns({len(self.rows)} rows of {', '.join(self._columns)})"
+        return f"Columns({len(self)} rows of {', '.join(self._columns)})"
 
     def _repr_html_(self) -> str:
         rows = [(index, *row) for index, row in enumerate(self.rows[:_SHOWN])]
-        more = "" if len(self.rows) <= _SHOWN else f", the first {_SHOWN}"
-        return html_table(f"{len(self.rows)} rows{more}", ("", *self._columns), rows)
+        more = "" if len(self) <= _SHOWN else f", the first {_SHOWN}"
+        return html_table(f"{len(self)} rows{more}", ("", *self._columns), rows)
 
 
 def frame(columns: Mapping[str, Sequence[Any]]) -> Frame:

@@ -43,7 +43,8 @@ from trim_pomdp.inspection.report_numbers import (
 )
 from trim_pomdp.inspection.runs import FILTERS, RecordedRun, outcome_of, read_run
 from trim_pomdp.model.prices import Prices
-from trim_pomdp.policies import PolicyArtifact
+from trim_pomdp.policies import AlphaVectorRule, PolicyArtifact
+from trim_pomdp.policies.alpha_vectors import check_bins
 from trim_pomdp.runtime.live import NO_MODEL, LivePlan, plan_from_file, result_document
 from trim_pomdp.runtime.money import money_of_solutions
 from trim_pomdp.runtime.records import SolutionRecord
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from trim_pomdp.model.process import RoutingModel
 
 Tell = Callable[[str], None]
+AnyRun = RecordedRun | str | Path
 BUDGETS = (0.05, 0.1, 0.2, 0.3, 0.5)
 _CHUNK = 20  # problems that are unpacked together
 _EXCERPT = 300  # characters of a prompt that the list shows and searches
@@ -60,7 +62,7 @@ _MOST_RUNS = len(string.ascii_uppercase)
 
 
 def write_report(
-    runs: Sequence[RecordedRun | str | Path],
+    runs: AnyRun | Sequence[AnyRun],
     path: str | Path,
     *,
     prices: Prices | None = None,
@@ -75,7 +77,7 @@ def write_report(
 
     Parameters
     ----------
-    runs : sequence of RecordedRun or path
+    runs : RecordedRun or path, or sequence of them
         Runs or their folders; the others are compared with the first.
     path : path
         The page, HTML. An interrupted write leaves no half a file behind.
@@ -100,13 +102,14 @@ def write_report(
     Raises
     ------
     InputError
-        If a folder holds no run, no problem of it has ended, it was not routed by a policy (rollouts), a model that was
-        asked has no price, or the page cannot be written.
+        If a folder holds no run, no problem of it has ended, it was not routed by a policy (rollouts), the model does
+        not fit its policy, a model that was asked has no price, or the page cannot be written.
     """
     path = Path(path)
     require_writable(path)
     say = tell or (lambda message: None)
     read = _read(runs, prices, say)
+    _require_fit(read, model)
     sliders = _sliders(read, policies, _planned(model, budgets, say))
     document = report_document(read, model=model, title=title, command=command)
     document["slider"] = _slider_in_words(policies, model, budgets, len(read))
@@ -115,7 +118,7 @@ def write_report(
 
 
 def report_document(
-    runs: Sequence[RecordedRun | str | Path],
+    runs: AnyRun | Sequence[AnyRun],
     *,
     prices: Prices | None = None,
     model: RoutingModel | None = None,
@@ -157,14 +160,36 @@ def report_document(
     }
 
 
-def _read(runs: Sequence[RecordedRun | str | Path], prices: Prices | None, say: Tell) -> list[RecordedRun]:
+def _read(runs: AnyRun | Sequence[AnyRun], prices: Prices | None, say: Tell) -> list[RecordedRun]:
     """The runs; at other prices than their own where some are given."""
+    runs = [runs] if isinstance(runs, (RecordedRun, str, Path)) else runs
     if not runs:
         raise InputError("no run is given; name the folder of one at least")
     if len(runs) > _MOST_RUNS:
         raise InputError(f"{len(runs)} runs do not fit side by side; give {_MOST_RUNS} at most")
     read = [_checked(item if isinstance(item, RecordedRun) else _read_one(item, say)) for item in runs]
     return read if prices is None else [_priced(run, prices) for run in read]
+
+
+def _require_fit(runs: Sequence[RecordedRun], model: RoutingModel | None) -> None:
+    """Refuse a model whose policies would say nothing of a run: made for other scores, or another step cap."""
+    if model is None:
+        return
+    for run in runs:
+        assert run.policy is not None  # it was checked
+        for part in run.policy.policy.parts:
+            if isinstance(part, AlphaVectorRule):
+                try:
+                    check_bins(part, model)
+                except InputError as error:
+                    raise InputError(f"the model {model.name!r} does not fit {run.folder}: {error}") from None
+        steps, cap = model.dynamics.max_steps, run.config.get("caps", {}).get("max_steps", model.dynamics.max_steps)
+        planned = run.policy.policy.horizon
+        if steps > cap or planned not in (None, steps):
+            raise InputError(
+                f"the model {model.name!r} does not fit {run.folder}: it is of solutions of up to {steps} steps, "
+                f"the run's policy or its limit of up to {planned or cap}"
+            )
 
 
 def _priced(run: RecordedRun, prices: Prices) -> RecordedRun:
@@ -310,7 +335,10 @@ def _spending(run: RecordedRun) -> dict[str, Any] | None:
 
 
 _CALIBRATED = {
-    "answers": ("P(the solution is right) after its last step, against outcomes", "share that is right"),
+    "answers": (
+        "P(the solution is right) after its last step, against outcomes, of those that ended by their own text",
+        "share that is right",
+    ),
     "steps": ("P(S0) of a weak step once it was seen, against its true class", "share that is S0"),
 }
 
