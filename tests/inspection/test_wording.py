@@ -7,6 +7,7 @@ from scripted import OBSERVATIONS, alpha_rule, dummy_models, recorded
 
 import trim_pomdp as tp
 from trim_pomdp.inspection.drawing import solution_state
+from trim_pomdp.inspection.report_details import recorded_state
 from trim_pomdp.inspection.walk import SeenStep
 from trim_pomdp.inspection.wording import Flip, decision_in_words, done_in_words
 from trim_pomdp.planning.frontier import policy_for_tradeoff
@@ -110,6 +111,19 @@ def assert_true_on_both_sides(step, probe):
     place = probe.points.index(flip)
     there, here = (probe.actions[place], probe.actions[place - 1])[:: 1 if above else -1]
     assert probe.on(probe.at).action == here != there
+
+
+def test_as_recorded_the_same_is_said(forced):
+    """What a report shows where no policy can be asked again."""
+    weak = tp.StrategyRule(strategy="weak")
+    for record, rule in (
+        (forced, RULE),
+        *((item, alpha_rule()) for item in routed(alpha_rule(), Caps(max_strong_tokens=5), probability=0)),
+        *((item, RULE) for item in routed(RULE, Caps(on_failure="fail"))),
+        *((item, weak) for item in routed(weak, Caps(), probability=0)),
+    ):
+        shown = [step["done"] for step in recorded_state(record, None)["steps"]]
+        assert shown == done(tp.inspect_solution(record, rule))
 
 
 def test_the_side_is_right_whatever_was_done(forced):

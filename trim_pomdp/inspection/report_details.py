@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from trim_pomdp.errors import InputError, UnsetParameterError
+from trim_pomdp.inspection.course import Note
 from trim_pomdp.inspection.drawing import solution_state
 from trim_pomdp.inspection.flips import Probe
 from trim_pomdp.inspection.packing import compact
 from trim_pomdp.inspection.runs import RecordedRun
 from trim_pomdp.inspection.solutions import Inspection
+from trim_pomdp.inspection.walk import SeenStep
+from trim_pomdp.inspection.wording import done_in_words
 from trim_pomdp.model.belief import REGENERATE
 from trim_pomdp.policies import PolicyArtifact
 from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord
@@ -173,8 +176,11 @@ def thinned_curve(probe: Probe | None, points: int) -> dict[str, Any] | None:
 def recorded_state(record: SolutionRecord, prompt: str | None) -> dict[str, Any]:
     """A solution as its record has it, in the form of `trim_pomdp.inspection.drawing.solution_state`."""
     end = record.terminal
-    given = [_step(index, text=text, author="given") for index, text in enumerate(end.prefix)]
-    decided = [_recorded_step(item, score) for item, score in zip(record.decisions, record.own_scores, strict=True)]
+    seen = [SeenStep(index, text=text, author="given", note="given") for index, text in enumerate(end.prefix)]
+    given = [_step(item.step, text=item.text, author="given", done=done_in_words(item)) for item in seen]
+    lost = None if end.fallback is None else end.fallback.given_up
+    pairs = zip(record.decisions, record.own_scores, strict=True)
+    decided = [_recorded_step(item, score, lost) for item, score in pairs]
     names = ("reference", "answer", "correct", "reason", "error")
     return {
         "problem": {"id": end.problem, "prompt": prompt, **{name: getattr(end, name) for name in names}},
@@ -194,7 +200,12 @@ def _step(index: int, **known: Any) -> dict[str, Any]:
     return {**unknown, **step, "tokens": {"weak": None, "strong": None}, **known}
 
 
-def _recorded_step(item: DecisionRecord, own_score: float | None) -> dict[str, Any]:
+def _recorded_step(item: DecisionRecord, own_score: float | None, given_up: str | None) -> dict[str, Any]:
+    note: Note | None = (
+        "capped" if item.capped else "fallback" if item.fallback else "failed" if item.action is None else None
+    )
+    # Who decided looked at something.
+    done = SeenStep(item.step, action=item.action, decided=item.action if item.features else None, note=note)
     weak, strong, accepted = item.weak, item.strong, item.accepted
     replaced = item.action == "regenerate" and weak is not None
     return _step(
@@ -215,7 +226,8 @@ def _recorded_step(item: DecisionRecord, own_score: float | None) -> dict[str, A
         tokens={"weak": None if weak is None else weak.tokens, "strong": None if strong is None else strong.tokens},
         true_class=None if weak is None else weak.true_class,
         strong_class=None if strong is None else strong.true_class,
-        note="capped" if item.capped else "fallback" if item.fallback else "failed" if item.action is None else None,
+        note=note,
+        done=done_in_words(done, given_up),
     )
 
 
