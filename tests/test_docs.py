@@ -101,13 +101,19 @@ def test_every_block_of_a_page_runs(page: str, session: Session, request: pytest
         session.run(block)
 
 
-SAID = Block("p:1", "bash", "A=3\necho planned $A.5 0.25; echo done\n")
+SAID = Block("p:1", "bash", "A=3\necho planned $A.5 0.25; echo 4.0 s, 9 problems; echo done\n")
 
 
 @pytest.mark.parametrize(
     ("block", "is_right"),
     [
-        (Block("p:2", "text", "planned 7.1 0.1\n…\n", "output"), True),
+        (Block("p:2", "text", "planned   3.5 0.25\n…\n", "output"), True),
+        (Block("p:2", "text", "planned 3.5 0.26\ndone\n", "output"), True),
+        (Block("p:2", "text", "planned … 0.25\n7.1 s, 8 problems\n", "output"), True),
+        (Block("p:2", "text", "planned 7.1 0.25\n", "output"), False),
+        (Block("p:2", "text", "planned 3.5 0.28\n", "output"), False),
+        (Block("p:2", "text", "planned 3.5\n", "output"), False),
+        (Block("p:2", "text", "7.1 s, 9 answers\n", "output"), False),
         (Block("p:2", "text", "done\nplanned 3.5 0.25\n", "output"), False),
         (Block("p:2", "text", "measured 3.5 0.25\n", "output"), False),
         (Block("p:2", "bash", "test $A = 3\n"), True),
