@@ -30,9 +30,8 @@ _FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```$", re.M | re.S)
 _COMMENT = re.compile(r"<!-- (?P<key>[a-z ]+?)(?:: (?P<value>[^>]*?))? -->\s*\Z")
 _FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 _NUMBER = r"[-+−]?[\d.,]*\d(?:e[-+]?\d+)?"
-_MEASURED = re.compile(
-    r"\b(s|seconds?|minutes?|MB|written by)\b"
-)  # of lines whose numbers are of the machine, or the day
+# Of lines whose numbers are the machine's, or the version's.
+_MEASURED = re.compile(r"\d (s|seconds?|minutes?|MB)\b|\ba minute\b|\bwritten by\b")
 _TOLERANCE = 0.02  # of lab runs, whose draws may turn out otherwise where the arithmetic is another one
 
 
