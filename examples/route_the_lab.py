@@ -1,4 +1,7 @@
-"""Tiny models that really generate and really score, routed for a tenth of the strong one's tokens."""
+"""Tiny models that really generate and really score, routed for a tenth of the strong one's tokens.
+
+It writes the folder lab-run; to run it again, delete that or choose another name.
+"""
 
 import trim_pomdp as tp
 from trim_pomdp.lab.problems import draw

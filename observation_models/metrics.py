@@ -39,7 +39,7 @@ class ReliabilityCurve:
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: mean distance of the two frequencies."""
+        """Expected calibration error, the mean distance of the two frequencies."""
         return float(np.sum(self.weight * np.abs(self.predicted - self.observed)))
 
 

@@ -43,7 +43,7 @@ class Episode:
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
-        """One a step, in words: true state, likeliest state with its probability, action, observation, reward.
+        """One a step, in words, namely true state, likeliest state with its probability, action, observation, reward.
 
         Steps at the end that bring nothing, as after a door of a maze, are left out.
         """

@@ -203,7 +203,7 @@ class Solution:
 
     @cached_property
     def graph(self) -> PolicyGraph:
-        """Policy graph from the start, whose exact value is `lower`. Rebuilt on first use: edges are large."""
+        """Policy graph from the start, whose exact value is `lower`. Rebuilt on first use, as edges are large."""
         z = self._with_plans()
         start = int((self.vectors(0) @ self.model.start).argmax())
         graph = restrict_to_reachable(self.model, z.offset, z.action, z.follow, start)

@@ -101,13 +101,19 @@ def test_every_block_of_a_page_runs(page: str, session: Session, request: pytest
         session.run(block)
 
 
-SAID = Block("p:1", "bash", "A=3\necho planned $A.5 0.25; echo done\n")
+SAID = Block("p:1", "bash", "A=3\necho planned $A.5 0.25; echo 4.0 s, 9 problems; echo done\n")
 
 
 @pytest.mark.parametrize(
     ("block", "is_right"),
     [
-        (Block("p:2", "text", "planned 7.1 0.1\n…\n", "output"), True),
+        (Block("p:2", "text", "planned   3.5 0.25\n…\n", "output"), True),
+        (Block("p:2", "text", "planned 3.5 0.26\ndone\n", "output"), True),
+        (Block("p:2", "text", "planned … 0.25\n7.1 s, 8 problems\n", "output"), True),
+        (Block("p:2", "text", "planned 7.1 0.25\n", "output"), False),
+        (Block("p:2", "text", "planned 3.5 0.28\n", "output"), False),
+        (Block("p:2", "text", "planned 3.5\n", "output"), False),
+        (Block("p:2", "text", "7.1 s, 9 answers\n", "output"), False),
         (Block("p:2", "text", "done\nplanned 3.5 0.25\n", "output"), False),
         (Block("p:2", "text", "measured 3.5 0.25\n", "output"), False),
         (Block("p:2", "bash", "test $A = 3\n"), True),
@@ -196,6 +202,42 @@ def test_no_method_refers_to_itself() -> None:
             if isinstance(item, ast.ClassDef):
                 found += [f"{path.name}: {f.name}" for f in methods if f"`{f.name}`" in (ast.get_docstring(f) or "")]
     assert found == []
+
+
+def test_no_property_begins_with_what_reads_as_a_type() -> None:
+    """Of a property's docstring, napoleon takes what stands before a colon in the first line for a type."""
+    found = []
+    for path in (path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))):
+        for item in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(item, ast.FunctionDef) and not item.name.startswith("_"):
+                is_property = any("property" in ast.unparse(decorator) for decorator in item.decorator_list)
+                first_line = (ast.get_docstring(item) or "").partition("\n")[0]
+                if is_property and ":" in first_line:
+                    found.append(f"{path.name}: {item.name}: {first_line}")
+    assert found == []
+
+
+def test_what_the_reference_says_of_json() -> None:
+    """All verbs but those that it names."""
+    import typer
+
+    from trim_pomdp.cli.app import app
+
+    def verbs(group: Any, *before: str) -> Iterator[tuple[str, Any]]:
+        for name, item in group.commands.items():
+            if hasattr(item, "commands"):
+                yield from verbs(item, *before, name)
+            else:
+                yield " ".join((*before, name)), item
+
+    text = " ".join((DOCS / "reference" / "cli.rst").read_text().split())
+    (said,) = re.findall(r"Every verb but ([^.]*?) takes ``--json``", text)
+    without = {
+        name
+        for name, item in verbs(typer.main.get_command(app))
+        if "--json" not in {option for parameter in item.params for option in parameter.opts}
+    }
+    assert set(re.findall(r"``([^`]+)``", said)) == without
 
 
 @pytest.fixture(scope="module")

@@ -62,6 +62,13 @@ def test_route_the_lab_and_inspect_the_run(folder: Path) -> None:
     run_example("inspect_a_run.py", folder, "lab-run")
 
 
+def test_a_run_to_inspect_must_be_given(folder: Path) -> None:
+    script = str(EXAMPLES / "inspect_a_run.py")
+    done = subprocess.run([sys.executable, script], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "give the folder of a run: python inspect_a_run.py FOLDER\n"
+
+
 def test_fit_your_own_prm(folder: Path) -> None:
     """Once with the scores that ship, once with those of a PRM of which the truth is known."""
     for arguments in ([], [str(made_up_scores(folder))]):

@@ -200,7 +200,7 @@ def test_without_anywidget_the_message_says_what_to_install():
         "except InputError as error: print(error)\n"
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
-    assert said.stdout.strip() == "BeliefInspector needs anywidget: pip install 'trim-pomdp[notebooks]'"
+    assert said.stdout.strip() == "BeliefInspector needs anywidget: pip install '.[notebooks]' in the checkout"
 
 
 def test_texts_never_reach_the_page_as_markup():

@@ -152,7 +152,7 @@ def test_without_anywidget_the_message_says_what_to_install():
         "    except InputError as error: print(error)\n"
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
-    needs = "needs anywidget: pip install 'trim-pomdp[notebooks]'"
+    needs = "needs anywidget: pip install '.[notebooks]' in the checkout"
     assert said.stdout.splitlines() == [
         f"{n} {needs}" for n in ("FrontierExplorer", "PolicyMap", "ObservationExplorer")
     ]

@@ -43,7 +43,7 @@ def test_one_score_is_dragged_and_one_belief_forgets_it(jupyter, browsing):
     source = "\n".join([cell("import trim_pomdp as tp"), first, cell("clean = {")])
     lines = source.splitlines()
     exec("\n".join(lines[:-1]), names)  # all but the widget
-    assert lines[-1].startswith("BeliefInspector(scores, never, rivals=rivals")
+    assert lines[-1].startswith("tp.BeliefInspector(scores, never, rivals=rivals")
     rivals, scores = names["rivals"], names["scores"]
 
     page = browsing.page(height=1300)

@@ -42,7 +42,7 @@ class StepCounts(OpenRecord):
 
     @property
     def next_step_accuracy(self) -> float:
-        """Published estimate of the step success: right steps over right steps and first errors."""
+        """Published estimate of the step success, right steps over right steps and first errors."""
         return self.right_steps / (self.right_steps + len(self.first_error_step))
 
     @property

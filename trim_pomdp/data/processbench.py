@@ -135,7 +135,8 @@ def _hub_rows(name: str, split: str) -> Iterator[RawRecord]:
         import datasets
     except ImportError:
         raise InputError(
-            f"{name}: no such file; reading it from the hub needs the datasets library: pip install 'trim-pomdp[hub]'"
+            f"{name}: no such file; reading it from the hub needs the datasets library: "
+            "pip install '.[hub]' in the checkout"
         ) from None
     try:
         with _quiet():

@@ -303,7 +303,9 @@ def _parquet_rows(path: str | Path, stream: BinaryIO) -> Iterator[dict[str, Any]
         import pyarrow  # type: ignore[import-untyped]
         import pyarrow.parquet  # type: ignore[import-untyped]
     except ImportError:
-        raise InputError(f"{path}: is a parquet file, which needs pyarrow: pip install 'trim-pomdp[parquet]'") from None
+        raise InputError(
+            f"{path}: is a parquet file, which needs pyarrow: pip install '.[parquet]' in the checkout"
+        ) from None
     try:
         packed = isinstance(getattr(stream, "raw", None), gzip.GzipFile)  # can be read in one direction alone
         table = pyarrow.parquet.ParquetFile(io.BytesIO(stream.read()) if packed else stream)

@@ -67,7 +67,7 @@ class ScoredSteps(Record):
 
     @property
     def group(self) -> str:
-        """What to split by: the problem, or the sequence itself where no problem is named."""
+        """What to split by, the problem, or the sequence itself where no problem is named."""
         return self.problem_id if self.problem_id is not None else self.id
 
 

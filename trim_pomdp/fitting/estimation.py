@@ -76,7 +76,7 @@ class Estimate:
 
     @property
     def parameters(self) -> dict[str, float]:
-        """All known parameters: free, fixed and tied ones."""
+        """All known parameters, be they free, fixed or tied."""
         return self.explanation.complete(self.free)
 
 

@@ -178,7 +178,7 @@ class Prior:
 
     @property
     def informs(self) -> frozenset[str]:
-        """Nothing: a parameter that only the prior knows of is not estimated."""
+        """Nothing, as a parameter that only the prior knows of is not estimated."""
         return frozenset()
 
     def log_likelihood(self, parameters: Parameters) -> float:

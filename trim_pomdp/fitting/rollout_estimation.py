@@ -101,7 +101,7 @@ class Fitted:
 
     @property
     def all_values(self) -> dict[str, float]:
-        """The same with all three hazards: which of them are alike is a matter of the sample."""
+        """The same with all three hazards; which of them are alike is a matter of the sample."""
         explanation, parameters = self.estimate.explanation, self.estimate.parameters
         out = {name: parameters[name] for name in (*explanation.free, *explanation.tied) if name in PARAMETERS}
         curve = weak_success_curve(parameters, len(self.hazards.right))

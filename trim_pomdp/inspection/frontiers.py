@@ -124,7 +124,7 @@ class FrontierView:
 
     @cached_property
     def stops(self) -> tuple[Stop, ...]:
-        """Vertices of the concave hull of the planned points and weak-only (over money: both ends)."""
+        """Vertices of the concave hull of the planned points and weak-only (over money, both ends)."""
         stops = [Stop("weak-only", None, spent(self.frontier.weak_only, self.over), self.frontier.weak_only)]
         for point, item in zip(self.planned, self._items, strict=True):
             stops.append(Stop("planned", self._price(point), spent(point, self.over), point, item))
@@ -137,7 +137,7 @@ class FrontierView:
 
     @cached_property
     def span(self) -> tuple[float, float]:
-        """What can be asked for: budgets from 0 to 1, or money from the cheapest policy to the dearest."""
+        """What can be asked for, which is budgets from 0 to 1, or money from the cheapest policy to the dearest."""
         if self.over == "strong_tokens":
             return 0.0, 1.0
         return self.stops[0].spent, max(self.stops[-1].spent, spent(self.frontier.strong_only, self.over))

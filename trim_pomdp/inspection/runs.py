@@ -186,12 +186,12 @@ class RecordedRun(Shown):
 
     @cached_property
     def problems(self) -> Frame:
-        """A row a problem: how it ended, what it took, what the policy believed of it (``q``)."""
+        """A row a problem, with how it ended, what it took, what the policy believed of it (``q``)."""
         return _framed(PROBLEM_COLUMNS, [_problem_row(item, self) for item in self.solutions])
 
     @cached_property
     def decisions(self) -> Frame:
-        """A row a step: what was seen, believed and done, and what came of it. ``step`` counts from 0."""
+        """A row a step, with what was seen, believed and done, and what came of it. ``step`` counts from 0."""
         rows = [
             _decision_row(item, score, record)
             for record in self.solutions

@@ -94,7 +94,7 @@ class Inspection(Shown):
 
     @cached_property
     def frame(self) -> Frame:
-        """A row a step: the fields of `SeenStep`, beliefs in three columns each, further features by their names."""
+        """A row a step, with the fields of `SeenStep` (beliefs in three columns each), and further features by name."""
         names = [item.name for item in fields(SeenStep) if item.name not in ("features", *_TRIPLES)]
         columns: dict[str, list[Any]] = {name: [getattr(item, name) for item in self.steps] for name in names}
         for name in _TRIPLES:

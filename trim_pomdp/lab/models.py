@@ -41,7 +41,7 @@ def require_extra() -> None:
     missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
     if missing:
         raise InputError(
-            f"the lab's models need {' and '.join(missing)}; install them with: pip install 'trim-pomdp[lab]'"
+            f"the lab's models need {' and '.join(missing)}; install them in the checkout: pip install '.[lab]'"
         )
 
 

@@ -195,7 +195,7 @@ class Checked:
 
     @property
     def classes(self) -> tuple[int, ...]:
-        """Class of each step: 0 right so far (S0), 1 derailed earlier (S1), 2 first error (S2)."""
+        """Class of each step, that is 0 right so far (S0), 1 derailed earlier (S1), 2 first error (S2)."""
         first = self.first_error if self.first_error >= 0 else len(self.right)
         return tuple(0 if index < first else 2 if index == first else 1 for index in range(len(self.right)))
 

@@ -264,7 +264,7 @@ class StepDynamics(Artifact):
 
     @property
     def recovery_by_step(self) -> NDArray[np.float64]:
-        """ρ_t, shape (max_steps,): `trim_pomdp.model.hazard.recovery_by_step`."""
+        """ρ_t, shape (max_steps,), of `trim_pomdp.model.hazard.recovery_by_step`."""
         return recovery_by_step(self.recovery, self.hazard_array, self.hazard_derailed_array)
 
     @property

@@ -148,12 +148,12 @@ class RoutingModel(Shown):
 
     @cached_property
     def outcomes(self) -> FloatArray:
-        """What follows an action, shape (T, 2, 2, 3, 2, 2): `trim_pomdp.model.belief.outcome_table`."""
+        """What follows an action, shape (T, 2, 2, 3, 2, 2), of `trim_pomdp.model.belief.outcome_table`."""
         return outcome_table(self.strong_success, self.repair, self.dynamics.recovery_by_step, self.dynamics.end)
 
     @cached_property
     def strong_only_tokens(self) -> float:
-        """Strong tokens per problem of always regenerating: the unit of the budget."""
+        """Strong tokens per problem of always regenerating, the unit of the budget."""
         if self.dynamics.strong_only_tokens is not None:
             return self.dynamics.strong_only_tokens
         from trim_pomdp.model.propagation import routing_moments
@@ -241,7 +241,7 @@ class RoutingModel(Shown):
 
     @cached_property
     def epoch_model(self) -> EpochModel:
-        """The POMDP: one node a step and a terminal one; signals j (goes on) and J + j (ends), j by score.
+        """The POMDP, with one node a step and a terminal one; signals j (goes on) and J + j (ends), j by score.
 
         Whether the solution then goes on is the observation.
         """

@@ -437,7 +437,7 @@ class Attempt:
 
     @property
     def answer_is_plain(self) -> bool:
-        """Whether there is nothing to judge, or hardly anything: no answer, no reference, or the very reference."""
+        """Whether there is hardly anything to judge, as without answer or reference, or with the very reference."""
         return self.answer in (None, self.problem.answer) or self.problem.answer is None
 
     def judge(self) -> None:

@@ -124,7 +124,7 @@ class Models:
 
     @property
     def faults(self) -> dict[str, dict[str, int]]:
-        """Faults of served models that were survived, or not: how many of which kind, by role."""
+        """Faults of served models that were survived, or not, as how many of which kind, by role."""
         return {role: dict(model.faults) for role, model in self._served if model.faults}
 
     @property

@@ -281,7 +281,7 @@ class Outcome(Shown):
 
     @property
     def rows(self) -> list[tuple[str, float | None, float | None, float | None, float | None, float | None]]:
-        """Quantity per problem: planned, measured, its standard error, planned weak-only and strong-only."""
+        """Quantity per problem, planned, measured, its standard error, planned weak-only and strong-only."""
         points = (self.plan.artifact.planned, self.plan.weak_only, self.plan.strong_only)
 
         def row(name: str) -> tuple[str, float | None, float | None, float | None, float | None, float | None]:

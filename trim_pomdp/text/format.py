@@ -55,7 +55,7 @@ class StepFormat:
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """Strings at which a server may stop: wherever a step ends one of them ends, though not the other way round."""
+        """Strings at which a server may stop; wherever a step ends one of them ends, though not the other way round."""
         return stop_strings(self.separator)
 
     def next_step(self, text: str, steps: Sequence[str]) -> str | None:

@@ -1,6 +1,6 @@
 """Widgets for notebooks: what a reader does is answered by the pure functions of the room, the page only draws.
 
-They need anywidget, which comes with ``pip install 'trim-pomdp[notebooks]'``; names are imported on first use.
+They need anywidget, which comes with ``pip install '.[notebooks]'`` in the checkout; names are imported on first use.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name not in ("anywidget", "ipywidgets", "traitlets"):
             raise
-        raise InputError(f"{name} needs {error.name}: pip install 'trim-pomdp[notebooks]'") from None
+        raise InputError(f"{name} needs {error.name}: pip install '.[notebooks]' in the checkout") from None
     return getattr(module, name)
 
 

@@ -72,7 +72,7 @@ class FrontierExplorer(Explorer):
 
     @property
     def budget(self) -> float:
-        """Where the slider stands: a share of strong-only's tokens, or money per problem."""
+        """Where the slider stands, as a share of strong-only's tokens, or money per problem."""
         return self._asked[0]
 
     @budget.setter
@@ -83,7 +83,7 @@ class FrontierExplorer(Explorer):
 
     @property
     def rule(self) -> Rule:
-        """The executable policy of the budget: a rule, or a draw between two.
+        """The executable policy of the budget, which is a rule, or a draw between two.
 
         Raises
         ------
@@ -122,7 +122,7 @@ class FrontierExplorer(Explorer):
 
     @property
     def pictured(self) -> bool:
-        """See `Explorer`: a file's frontier shows its table."""
+        """See `Explorer`; a file's frontier shows its table."""
         return isinstance(self._view.frontier, Frontier)
 
     @property

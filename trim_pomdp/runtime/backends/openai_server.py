@@ -248,7 +248,7 @@ class OpenAIServer(OverHttp):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What was found out and defines a run: that nobody renders prompts, where it is so."""
+        """What was found out and defines a run, such as that nobody renders prompts, where it is so."""
         is_plain = self.api == "completions" and self._any_renderer() is plain_prompt
         return {"prompts": "without a chat template"} if is_plain else {}
 

@@ -189,7 +189,7 @@ def local_renderer(tokenizer: str, place: Place) -> LocalRenderer:
         return LocalRenderer(folder if folder.is_dir() else tokenizer)
     except ImportError:
         raise InputError(
-            f"{place.table}: tokenizer needs torch and transformers; pip install 'trim-pomdp[lab]' brings them"
+            f"{place.table}: tokenizer needs torch and transformers; pip install '.[lab]' in the checkout brings them"
         ) from None
 
 

