@@ -311,7 +311,7 @@ def test_files_that_hold_no_document(tmp_path):
         (tmp_path / name).write_text(content)
         refused(tmp_path / name, f"holds {what}; expected one JSON object")
     refused(tmp_path / "absent.json", "cannot be read (No such file or directory)")
-    refused(tmp_path, "cannot be read (Is a directory)")
+    refused(tmp_path, "is a folder; tp.read_run reads the run in it")
 
 
 def test_every_error_of_the_package_can_be_caught_as_one():
