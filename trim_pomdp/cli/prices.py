@@ -131,27 +131,13 @@ def _shares(text: str | None) -> dict[str, float] | float:
     return shares
 
 
-_PURPOSES = {
-    "weak_read": "weak: reading",
-    "weak_kept": "weak: steps kept",
-    "weak_discarded": "weak: steps regenerated",
-    "strong_read": "strong: reading",
-    "strong": "strong: steps",
-    "scored": "PRM: reading",
-    "weak_ahead": "weak: ahead, in vain",
-    "strong_ahead": "strong: ahead, in vain",
-}
-_SELDOM = ("weak_ahead", "strong_ahead")
-
-
 def show_money(title: str, columns: Mapping[str, Money | None], currency: str | None) -> None:
     """Table of money per problem by model and purpose; columns without any money are left out."""
+    from trim_pomdp.model.prices import Money
+
     shown = {name: money for name, money in columns.items() if money is not None}
-    rows = [
-        [text, *(amount(getattr(m, purpose)) for m in shown.values())]
-        for purpose, text in _PURPOSES.items()
-        if purpose not in _SELDOM or any(getattr(m, purpose) for m in shown.values())
-    ]
+    told = Money.told(shown.values())
+    rows = [[f"{role}: {purpose}", *map(amount, amounts)] for role, purpose, amounts in told]
     rows.append(["all", *(amount(money.total) for money in shown.values())])
     unit = "" if currency is None else f" ({currency})"
     show_table(f"{title}{unit}", ["per problem", *shown], rows)

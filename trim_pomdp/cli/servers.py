@@ -139,18 +139,8 @@ def _until_told() -> Iterator[None]:
 
 @contextmanager
 def _started(plan: Plan, environment: Environment, logs: Path) -> Iterator[Servers]:
-    from trim_pomdp.servers.launch import Servers
-    from trim_pomdp.servers.plans import MODULE
-
     warn(f"starting {len(plan.servers)} servers with vLLM {environment.version}; they write to {logs}/")
-    with Servers(
-        plan.servers,
-        module=MODULE,
-        python=environment.python,
-        fork=plan.fork,
-        environment=plan.environment,
-        log=logs / "start.log",
-    ) as servers:
+    with plan.servers_in(environment, logs) as servers:
         with progress("starting"):
             servers.start(warn, in_turn=plan.in_turn)
         yield servers

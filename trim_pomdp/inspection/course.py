@@ -206,9 +206,14 @@ def _recorded(item: DecisionRecord, own_score: float | None, ended: bool) -> Cou
         recorded=item.action,
         true_class=None if weak is None else weak.true_class,
         strong_class=None if strong is None else strong.true_class,
-        note="failed" if item.action is None else "capped" if item.capped else "fallback" if item.fallback else None,
+        note=note_of(item),
         asked=bool(item.features),
     )
+
+
+def note_of(item: DecisionRecord) -> Note | None:
+    """Why a recorded step had no decision, or not that of the policy."""
+    return "failed" if item.action is None else "capped" if item.capped else "fallback" if item.fallback else None
 
 
 def _seen(item: DecisionRecord, own_score: float | None) -> Features:

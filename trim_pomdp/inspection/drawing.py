@@ -11,6 +11,7 @@ from trim_pomdp.inspection.solutions import Inspection, evidence_curve
 from trim_pomdp.inspection.walk import SeenStep
 from trim_pomdp.inspection.wording import decision_in_words, done_in_words, flips_of
 from trim_pomdp.policies import AlphaVectorRule, Rule
+from trim_pomdp.runtime.records import TerminalRecord
 
 
 def solution_state(inspection: Inspection, chosen: int | None = 0) -> dict[str, Any]:
@@ -31,19 +32,11 @@ def solution_state(inspection: Inspection, chosen: int | None = 0) -> dict[str, 
     """
     end = inspection.end
     return {
-        "problem": {
-            "id": inspection.problem,
-            "prompt": inspection.prompt,
-            "reference": None if end is None else end.reference,
-            "answer": None if end is None else end.answer,
-            "correct": None if end is None else end.correct,
-            "reason": None if end is None else end.reason,
-            "error": None if end is None else end.error,
-        },
+        "problem": problem_state(inspection.problem, inspection.prompt, end),
         "policy": policy_state(inspection.rule),
         "chosen": chosen,
         "steps": [
-            step_state(item, probe, None if end is None or end.fallback is None else end.fallback.given_up)
+            step_state(item, probe, None if end is None else end.given_up)
             for item, probe in zip(inspection.steps, inspection.probes, strict=True)
         ],
         "q_end": inspection.q_end,
@@ -51,16 +44,22 @@ def solution_state(inspection: Inspection, chosen: int | None = 0) -> dict[str, 
     }
 
 
+def problem_state(problem: str, prompt: str | None, end: TerminalRecord | None) -> dict[str, Any]:
+    """What a drawing says of a problem, and of how it ended, if it was routed."""
+    names = ("reference", "answer", "correct", "reason", "error")
+    return {"id": problem, "prompt": prompt, **{name: getattr(end, name, None) for name in names}}
+
+
 def policy_state(rule: Rule) -> dict[str, Any]:
     """What a drawing says of a policy."""
-    planned = isinstance(rule, AlphaVectorRule)
-    evidence = rule.evidence if isinstance(rule, AlphaVectorRule) else None
+    planned = rule if isinstance(rule, AlphaVectorRule) else None
+    evidence = None if planned is None else planned.evidence
     return {
         "label": repr(rule),
         "form": rule.form,
         "tradeoff": rule.planned_tradeoff,
-        "reward": rule.reward if isinstance(rule, AlphaVectorRule) else None,
-        "evidence": (None if not planned and not rule.needs_score else "prm" if evidence is None else evidence.kind),
+        "reward": None if planned is None else planned.reward,
+        "evidence": evidence.kind if evidence is not None else "prm" if rule.needs_score else None,
     }
 
 

@@ -392,12 +392,7 @@ class FrontierView:
         last = self.stops[-1]
         if spend <= last.spent:
             return None
-        frontier = self.frontier
-        all_points = (
-            *self.planned,
-            *(item.point if isinstance(item, FrontierPoint) else item for item in frontier.dominated),
-        )
-        freely = min(map(self._price, all_points)) == 0.0
+        freely = min(self._price(point) for point, _, _ in self._valued) == 0.0
         why = "spending more does not help" if freely else "no lower price was planned for"
         unit = f"budget {last.spent:.3f}" if self.over == "strong_tokens" else f"{last.spent:.4g} per problem"
         return f"The frontier ends at {unit}: {why}."

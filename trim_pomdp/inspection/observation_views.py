@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class ObservationView:
         start = self.fitted or {"false_alarms": 0.0, "misses": 0.0, "look_right": 0.5, "base_rate": 0.5}
         return start if sample is None else start | {"base_rate": float(sample[1].mean())}
 
-    @property
+    @cached_property
     def sample(self) -> tuple[FloatArray, NDArray[np.bool_]] | None:
         """Labelled steps as arrays."""
         if self.labelled is None:
@@ -85,6 +86,11 @@ class ObservationView:
         if not np.isin(right, (0, 1)).all():
             raise InputError("a label is neither 0 (wrong) nor 1 (right)")
         return scores, right.astype(np.bool_)
+
+    @cached_property
+    def measured(self) -> list[dict[str, Any]]:
+        """What labelled steps say of their scores (`measured_reliability`), which no slider moves."""
+        return [] if self.sample is None else measured_reliability(*self.sample)
 
     @property
     def as_labelled(self) -> bool:
@@ -132,7 +138,7 @@ class ObservationView:
             "labelled": [None if np.isnan(row).any() else shares_by_score(edges, row).tolist() for row in before],
             "auc": separation(right, wrong),
             "reliability": _reliability(edges, right, wrong, at["base_rate"]),
-            "measured": [] if self.sample is None else measured_reliability(*self.sample),
+            "measured": self.measured,
         }
 
 

@@ -237,8 +237,8 @@ def _draw_curve(axis: Axes, inspection: Inspection, chosen: int) -> None:
 
 
 def _done(inspection: Inspection, step: int) -> str:
-    lost = None if inspection.end is None else inspection.end.fallback
-    return done_in_words(inspection.steps[step], None if lost is None else lost.given_up) or "no decision"
+    end = inspection.end
+    return done_in_words(inspection.steps[step], None if end is None else end.given_up) or "no decision"
 
 
 def _places(axis: Axes, curve: EvidenceCurve) -> Callable[[float], float]:

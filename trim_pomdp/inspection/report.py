@@ -6,6 +6,8 @@ with the annotated solutions (`trim_pomdp.inspection.report_details`). Nothing i
 
 from __future__ import annotations
 
+import json
+import shlex
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -433,8 +435,8 @@ def _made(run: RecordedRun) -> dict[str, str]:
         "Models": _compact_text(config.get("models")),
         "Limits": caps or None,
         "Answers judged by": config.get("checker"),
-        "Again: look": f"trim-pomdp inspect {_quoted(folder)}",
-        "Again: route": f"trim-pomdp run --policy {_quoted(folder)}/policy.json --seed {config.get('seed', 0)} "
+        "Again: look": f"trim-pomdp inspect {shlex.quote(folder)}",
+        "Again: route": f"trim-pomdp run --policy {shlex.quote(folder)}/policy.json --seed {config.get('seed', 0)} "
         + ("--models lab --family FAMILY" if "lab" in (config.get("models") or {}) else "--models MODELS.toml")
         + " --problems PROBLEMS --out NEW",
     }
@@ -442,15 +444,7 @@ def _made(run: RecordedRun) -> dict[str, str]:
 
 
 def _compact_text(value: object) -> str | None:
-    import json
-
     return json.dumps(value, sort_keys=True, ensure_ascii=False) if value else None
-
-
-def _quoted(text: str) -> str:
-    import shlex
-
-    return shlex.quote(text)
 
 
 # Several runs ---------------------------------------------------------------------------------------------------

@@ -10,17 +10,17 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any
 
 from trim_pomdp.errors import InputError, UnsetParameterError
-from trim_pomdp.inspection.course import Note
-from trim_pomdp.inspection.drawing import solution_state
+from trim_pomdp.inspection.course import note_of
+from trim_pomdp.inspection.drawing import problem_state, solution_state, step_state
 from trim_pomdp.inspection.flips import Probe
 from trim_pomdp.inspection.packing import compact
 from trim_pomdp.inspection.runs import RecordedRun
 from trim_pomdp.inspection.solutions import Inspection
 from trim_pomdp.inspection.walk import SeenStep
-from trim_pomdp.inspection.wording import done_in_words
 from trim_pomdp.model.belief import REGENERATE
 from trim_pomdp.policies import PolicyArtifact
 from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord
@@ -112,12 +112,8 @@ def _inspected(
 
 
 def _state(seen: Inspection) -> dict[str, Any]:
-    return _undrawn(solution_state(seen, None))
-
-
-def _undrawn(state: dict[str, Any]) -> dict[str, Any]:
     """Without what is added where it is drawn."""
-    return {key: value for key, value in state.items() if key not in ("curve", "chosen")}
+    return {key: value for key, value in solution_state(seen, None).items() if key not in ("curve", "chosen")}
 
 
 def _difference(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,45 +172,26 @@ def thinned_curve(probe: Probe | None, points: int) -> dict[str, Any] | None:
 def recorded_state(record: SolutionRecord, prompt: str | None) -> dict[str, Any]:
     """A solution as its record has it, in the form of `trim_pomdp.inspection.drawing.solution_state`."""
     end = record.terminal
-    seen = [SeenStep(index, text=text, author="given", note="given") for index, text in enumerate(end.prefix)]
-    given = [_step(item.step, text=item.text, author="given", done=done_in_words(item)) for item in seen]
-    lost = None if end.fallback is None else end.fallback.given_up
-    pairs = zip(record.decisions, record.own_scores, strict=True)
-    decided = [_recorded_step(item, score, lost) for item, score in pairs]
-    names = ("reference", "answer", "correct", "reason", "error")
+    given = [SeenStep(index, text=text, author="given", note="given") for index, text in enumerate(end.prefix)]
+    decided = starmap(_recorded_step, zip(record.decisions, record.own_scores, strict=True))
     return {
-        "problem": {"id": end.problem, "prompt": prompt, **{name: getattr(end, name) for name in names}},
+        "problem": problem_state(end.problem, prompt, end),
         "policy": {"label": "as recorded", "form": "", "tradeoff": None, "reward": None, "evidence": None},
-        "steps": [*given, *decided],
+        "steps": [step_state(step, given_up=end.given_up) for step in (*given, *decided)],
         "q_end": end.q,
     }
 
 
-def _step(index: int, **known: Any) -> dict[str, Any]:
-    unknown = dict.fromkeys(
-        ("text", "author", "draft", "score", "evidence", "prior", "likelihood", "belief", "q", "q_keep",
-         "q_regenerate", "gain", "price", "action", "recorded_action", "flip_score", "flip_evidence", "true_class",
-         "strong_class", "note")
-    )  # fmt: skip
-    step = {"step": index, "ended": False, "edited": False, "hypothetical": False, "features": {}}
-    return {**unknown, **step, "tokens": {"weak": None, "strong": None}, **known}
-
-
-def _recorded_step(item: DecisionRecord, own_score: float | None, given_up: str | None) -> dict[str, Any]:
-    note: Note | None = (
-        "capped" if item.capped else "fallback" if item.fallback else "failed" if item.action is None else None
-    )
-    # Who decided looked at something.
-    done = SeenStep(item.step, action=item.action, decided=item.action if item.features else None, note=note)
+def _recorded_step(item: DecisionRecord, own_score: float | None) -> SeenStep:
     weak, strong, accepted = item.weak, item.strong, item.accepted
     replaced = item.action == "regenerate" and weak is not None
-    return _step(
+    return SeenStep(
         item.step,
         text=None if accepted is None else accepted.text,
         author=item.author,
         draft=weak.text if replaced and weak is not None else None,
-        ended=item.ended,
-        features=dict(item.features),
+        ended=bool(item.ended),
+        features=item.features,
         score=item.score if item.score is not None or replaced else own_score,
         evidence=item.evidence,
         belief=item.belief,
@@ -223,11 +200,12 @@ def _recorded_step(item: DecisionRecord, own_score: float | None, given_up: str 
         price=item.price,
         action=item.action,
         recorded_action=item.action,
-        tokens={"weak": None if weak is None else weak.tokens, "strong": None if strong is None else strong.tokens},
+        decided=item.action if item.features else None,  # who decided looked at something
+        tokens_weak=None if weak is None else weak.tokens,
+        tokens_strong=None if strong is None else strong.tokens,
         true_class=None if weak is None else weak.true_class,
         strong_class=None if strong is None else strong.true_class,
-        note=note,
-        done=done_in_words(done, given_up),
+        note=note_of(item),
     )
 
 

@@ -43,16 +43,6 @@ _TOKENS = {
     "strong_ahead_cached": ("strong", "of that from a cache"),
 }
 _ALWAYS = ("weak_kept", "weak_discarded", "strong", "scored")
-_PURPOSES = {
-    "weak_read": ("weak", "reading"),
-    "weak_kept": ("weak", "steps kept"),
-    "weak_discarded": ("weak", "steps regenerated"),
-    "strong_read": ("strong", "reading"),
-    "strong": ("strong", "steps"),
-    "scored": ("PRM", "reading"),
-    "weak_ahead": ("weak", "ahead, in vain"),
-    "strong_ahead": ("strong", "ahead, in vain"),
-}
 # Of fewer problems intervals of skewed spendings are not to be trusted.
 _FEW = 10
 _VISIBLE = 5e-4
@@ -194,10 +184,9 @@ def money_document(
     }
     known = [(name, money) for name, money in named.items() if money is not None]
     columns: list[tuple[str, Money]] = [("measured", measured.money), *known]
-    rows = [
-        {"model": model, "purpose": purpose, "values": [getattr(money, name) for _, money in columns]}
-        for name, (model, purpose) in _PURPOSES.items()
-        if not name.endswith("_ahead") or any(getattr(money, name) for _, money in columns)
+    rows: list[dict[str, Any]] = [
+        {"model": role, "purpose": purpose, "values": amounts}
+        for role, purpose, amounts in Money.told(money for _, money in columns)
     ]
     rows.append({"model": "", "purpose": "all", "values": [money.total for _, money in columns]})
     per = readable_per(measured.money.total)
@@ -322,26 +311,31 @@ def tokens_by_outcome(solutions: Sequence[SolutionRecord]) -> list[dict[str, Any
     ]
 
 
+# What a policy may have been planned for, as the lead line says it, and short enough for a chip.
+_ASKED = {
+    "asked_budget": ("a policy planned for a budget of {}", "budget {}"),
+    "asked_max_cost": ("a policy planned for a cost of {} a problem at most", "cost {}"),
+    "asked_tradeoff": ("a policy planned for a price of {} a strong token", "λ {}"),
+}
+
+
 def policy_in_words(artifact: PolicyArtifact) -> str:
     """Which policy ran, as the lead line has it: what it was planned for, or the rule itself."""
-    if artifact.asked_budget is not None:
-        return f"a policy planned for a budget of {brief(artifact.asked_budget)}"
-    if artifact.asked_max_cost is not None:
-        return f"a policy planned for a cost of {brief(artifact.asked_max_cost)} a problem at most"
-    if artifact.asked_tradeoff is not None:
-        return f"a policy planned for a price of {brief(artifact.asked_tradeoff)} a strong token"
-    return policy_label(artifact.policy)
+    return _asked_for(artifact)[0] or policy_label(artifact.policy)
 
 
 def policy_in_short(artifact: PolicyArtifact) -> str:
     """The same, short enough for a chip."""
-    if artifact.asked_budget is not None:
-        return f"budget {brief(artifact.asked_budget)}"
-    if artifact.asked_max_cost is not None:
-        return f"cost {brief(artifact.asked_max_cost)}"
-    if artifact.asked_tradeoff is not None:
-        return f"λ {brief(artifact.asked_tradeoff)}"
-    return "planned, mixed" if len(artifact.policy.parts) > 1 else policy_label(artifact.policy)
+    mixed = len(artifact.policy.parts) > 1
+    return _asked_for(artifact)[1] or ("planned, mixed" if mixed else policy_label(artifact.policy))
+
+
+def _asked_for(artifact: PolicyArtifact) -> tuple[str, str]:
+    """What a policy was planned for, at length and in short; empty where it was planned for nothing of that."""
+    for name, (words, short) in _ASKED.items():
+        if (value := getattr(artifact, name)) is not None:
+            return words.format(brief(value)), short.format(brief(value))
+    return "", ""
 
 
 def unit_in_words(plan: LivePlan) -> str:

@@ -270,9 +270,9 @@ def _missed_errors(run: RecordedRun) -> Iterable[SolutionRecord]:
 
 
 def _most_expensive(run: RecordedRun) -> Iterable[SolutionRecord]:
-    prices = run.known_prices
-    costly = sorted(run.solutions, key=lambda item: expense(item, prices), reverse=True)
-    dear = {id(item) for item in costly[: max(round(_EXPENSIVE * len(costly)), 1)] if expense(item, prices) > 0.0}
+    cost = {id(item): expense(item, run.known_prices) for item in run.solutions}
+    costly = sorted(cost, key=cost.__getitem__, reverse=True)
+    dear = {item for item in costly[: max(round(_EXPENSIVE * len(costly)), 1)] if cost[item] > 0.0}
     return (item for item in run.solutions if id(item) in dear)
 
 

@@ -18,7 +18,7 @@ is P(right): money of a step then is a table (`StepCosts`), and the plan is opti
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -130,6 +130,19 @@ def read_prices(path: str | Path) -> Prices | None:
     return validate(Prices, {**found, "currency": document.get("currency")}, source=str(path))
 
 
+_PURPOSES = {
+    "weak_read": ("weak", "reading"),
+    "weak_kept": ("weak", "steps kept"),
+    "weak_discarded": ("weak", "steps regenerated"),
+    "strong_read": ("strong", "reading"),
+    "strong": ("strong", "steps"),
+    "scored": ("PRM", "reading"),
+    "weak_ahead": ("weak", "ahead, in vain"),
+    "strong_ahead": ("strong", "ahead, in vain"),
+}
+_SELDOM = ("weak_ahead", "strong_ahead")
+
+
 class Money(Shown, Record):
     """Money by model and purpose, in the currency of the prices.
 
@@ -167,6 +180,15 @@ class Money(Shown, Record):
     def facts(self) -> Mapping[str, object]:
         """See `Shown`."""
         return {**self.by_purpose, "total": self.total}
+
+    @staticmethod
+    def told(columns: Iterable[Money]) -> Iterator[tuple[str, str, list[float]]]:
+        """Rows of a table of several: model, purpose and amounts; what is seldom only where there is any."""
+        known = list(columns)
+        for name, (model, purpose) in _PURPOSES.items():
+            amounts = [getattr(money, name) for money in known]
+            if name not in _SELDOM or any(amounts):
+                yield model, purpose, amounts
 
     @property
     def document(self) -> dict[str, float]:

@@ -302,6 +302,11 @@ class TerminalRecord(Record):
     elapsed_s: NonNegativeFloat = 0.0
     models_s: NonNegativeFloat = 0.0
 
+    @property
+    def given_up(self) -> Role | None:
+        """The model that failed, of a solution that one model finished alone."""
+        return None if self.fallback is None else self.fallback.given_up
+
 
 @dataclass(frozen=True, repr=False)
 class SolutionRecord(Shown):

@@ -19,7 +19,7 @@ from trim_pomdp.lab.models import require_extra, use_cores
 from trim_pomdp.runtime.config import ROLES
 from trim_pomdp.servers.environment import Environment, find_environment
 from trim_pomdp.servers.launch import Servers
-from trim_pomdp.servers.plans import MODULE, ServedFile, make_plan, read_served, to_toml
+from trim_pomdp.servers.plans import ServedFile, make_plan, read_served, to_toml
 
 if TYPE_CHECKING:
     from trim_pomdp.servers.plans import Plan
@@ -132,14 +132,7 @@ def _in_process(file: ServedFile) -> dict[str, Any]:
 
 
 def _started(plan: Plan, environment: Environment, logs: Path, tell: Callable[[str], None]) -> Servers:
-    servers = Servers(
-        plan.servers,
-        module=MODULE,
-        python=environment.python,
-        fork=plan.fork,
-        environment=plan.environment,
-        log=logs / "start.log",
-    )
+    servers = plan.servers_in(environment, logs)
     try:
         servers.start(tell, in_turn=plan.in_turn)
     except BaseException:

@@ -22,7 +22,7 @@ from trim_pomdp.runtime.backends.served import KEYED_SAMPLER, KEYED_SAMPLER_V2, 
 from trim_pomdp.runtime.backends.tokens import SCORE_TOKEN
 from trim_pomdp.runtime.config import ROLES, read_models_file
 from trim_pomdp.servers.environment import Environment
-from trim_pomdp.servers.launch import HOST, Server, free_ports
+from trim_pomdp.servers.launch import HOST, Server, Servers, free_ports
 
 MODULE = "vllm.entrypoints.openai.api_server"
 _BACKENDS = ("vllm", "vllm-prm")
@@ -140,6 +140,17 @@ class Plan:
     environment: dict[str, str]
     fork: bool
     in_turn: bool
+
+    def servers_in(self, environment: Environment, logs: Path) -> Servers:
+        """Its servers, not started yet, in an environment that has vLLM; they write to the folder of logs."""
+        return Servers(
+            self.servers,
+            module=MODULE,
+            python=environment.python,
+            fork=self.fork,
+            environment=self.environment,
+            log=logs / "start.log",
+        )
 
 
 def ready_files() -> tuple[str, ...]:

@@ -70,6 +70,10 @@ class Drawn(anywidget.AnyWidget):
         """What is shown where no kernel runs."""
         raise NotImplementedError
 
+    def still(self) -> Mapping[str, str]:
+        """What stands where no kernel runs, by its media type: the picture."""
+        return {"image/png": _png(self.picture())}
+
     def show(self, *, serial: int | None = None, trouble: str | None = None) -> None:
         """Send the state of now to the page."""
         self.state = {**self.drawn(), "serial": serial, "trouble": trouble}
@@ -91,7 +95,7 @@ class Drawn(anywidget.AnyWidget):
         if bundle is None:
             return None
         data, metadata = bundle
-        return {**data, "text/plain": repr(self), "image/png": _png(self.picture())}, metadata
+        return {**data, **self.still(), "text/plain": repr(self)}, metadata
 
 
 def _png(figure: Figure) -> str:

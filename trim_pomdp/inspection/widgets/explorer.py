@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import anywidget
+from collections.abc import Mapping
 
 from trim_pomdp.inspection.static import source, style
 from trim_pomdp.inspection.widgets.base import Drawn
@@ -27,12 +25,8 @@ class Explorer(Drawn):
         """HTML in place of a picture that cannot be drawn."""
         return None
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    def still(self) -> Mapping[str, str]:
+        """See `Drawn`; the table, if there is one, in place of a picture that cannot be drawn."""
         if self.pictured:
-            return super()._repr_mimebundle_(**kwargs)
-        bundle = anywidget.AnyWidget._repr_mimebundle_(self, **kwargs)
-        if bundle is None:
-            return None
-        data, metadata = bundle
-        table = {} if self.table is None else {"text/html": self.table}
-        return {**data, **table, "text/plain": repr(self)}, metadata
+            return super().still()
+        return {} if self.table is None else {"text/html": self.table}

@@ -45,8 +45,6 @@ class PolicyMap(Explorer):
     _esm = script("explorers.js", "policy_map.js", "policy_map_widget.js")
 
     def __init__(self, policy: Rule | PolicyArtifact, *, step: int = 1, threshold: float | None = None) -> None:
-        if not isinstance(policy, (Rule, PolicyArtifact)):
-            raise InputError(f"the policy is a {type(policy).__name__}; expected a rule or a policy artifact")
         if threshold is not None and not 0.0 <= threshold <= 1.0:
             raise InputError(f"threshold is {threshold}; expected a score from 0 to 1")
         self._policy, self._threshold = policy, threshold
