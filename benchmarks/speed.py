@@ -13,7 +13,7 @@ from report import data_folder, heading, table
 
 import trim_pomdp as tp
 from observation_models import ReflectedKDE
-from solvers import solve, solve_many
+from solvers import solve_epochs, solve_epochs_many
 from trim_pomdp.planning.frontier import compile_kernels, even_tradeoffs, policy_for_tradeoff, rule_from_solution
 from trim_pomdp.policies import AlphaVectorRule
 from trim_pomdp.policies.alpha_vectors import decide
@@ -42,16 +42,16 @@ def planning() -> None:
         epoch = model.epoch_model
         for gap in (1e-5, 1e-6):
             absolute = gap * model.reward
-            cold = [median_s(lambda w=model.weights(p): solve(epoch, w, gap=absolute), 3) for p in PRICES]
-            near = [solve(epoch, model.weights(1.01 * p), gap=absolute) for p in PRICES]
+            cold = [median_s(lambda w=model.weights(p): solve_epochs(epoch, w, gap=absolute), 3) for p in PRICES]
+            near = [solve_epochs(epoch, model.weights(1.01 * p), gap=absolute) for p in PRICES]
             warm = [
-                median_s(lambda w=model.weights(p), n=n: solve(epoch, w, gap=absolute, warm_start=n), 3)
+                median_s(lambda w=model.weights(p), n=n: solve_epochs(epoch, w, gap=absolute, warm_start=n), 3)
                 for p, n in zip(PRICES, near, strict=True)
             ]
             prices = even_tradeoffs(model, 1000)
             weights = np.array([model.weights(float(price)) for price in prices])
             begin = time.perf_counter()
-            solutions = solve_many(epoch, weights, gap=absolute, threads=2)
+            solutions = solve_epochs_many(epoch, weights, gap=absolute, threads=2)
             many = time.perf_counter() - begin
             assert all(solution.gap <= absolute for solution in solutions)
             full = tp.solve_frontier(model, 1000, gap=gap).elapsed_s
@@ -84,15 +84,15 @@ def growth() -> None:
     for states in (2, 3, 4):
         epoch, weights = _random_epochs(states)
         begin = time.perf_counter()
-        solution = solve(epoch, weights, gap=1e-3, max_sweeps=30)
+        solution = solve_epochs(epoch, weights, gap=1e-3, max_sweeps=30)
         rows.append([states, solution.gap, solution.ended, 1e3 * (time.perf_counter() - begin)])
     table(["hidden states (6 nodes, 12 signals)", "gap of 100", "ended", "ms, compilation included"], rows)
 
 
 def _one(model: tp.RoutingModel) -> float:
     epoch, weights = model.epoch_model, model.weights(0.1)
-    solve(epoch, weights, gap=1e-3)
-    return 1e3 * median_s(lambda: solve(epoch, weights, gap=1e-3), 3)
+    solve_epochs(epoch, weights, gap=1e-3)
+    return 1e3 * median_s(lambda: solve_epochs(epoch, weights, gap=1e-3), 3)
 
 
 def _coarser(model: tp.RoutingModel, factor: int) -> tp.RoutingModel:
@@ -216,7 +216,7 @@ def policy_size() -> None:
     model = tp.load_preset(PRESETS[0]).routing_model()
     with tempfile.TemporaryDirectory() as folder:
         path = tp.policy_for_budget(model, 0.2).save(Path(folder) / "policy.json")
-        solution = solve(model.epoch_model, model.weights(0.1), gap=1e-3)
+        solution = solve_epochs(model.epoch_model, model.weights(0.1), gap=1e-3)
         vectors = sum(len(v) for v in rule_from_solution(solution, model, 0.1).alpha_vectors)
         print(f"policy file for a budget: {path.stat().st_size / 1e3:.0f} kB; alpha-vectors of one price: {vectors}\n")
 

@@ -15,7 +15,7 @@ import numpy as np
 from report import heading, table
 
 import trim_pomdp as tp
-from solvers import EpochModel, solve, solve_many
+from solvers import EpochModel, solve_epochs, solve_epochs_many
 from trim_pomdp.fitting.likelihood import step_dynamics
 from trim_pomdp.model.dynamics import RivalFit
 from trim_pomdp.planning.frontier import concave_hull, even_tradeoffs
@@ -122,7 +122,7 @@ def along_the_ridge(model: tp.RoutingModel) -> None:
     rows = []
     for misses in (0.0, 0.05, 0.1, 0.15, 0.2):
         e = (alarms - (1 - p_w) * (1 - misses)) / p_w
-        x, y = np.linalg.solve([[1 - e, misses], [e, 1 - misses]], [on_right, on_wrong])
+        x, y = np.linalg.solve_epochs([[1 - e, misses], [e, 1 - misses]], [on_right, on_wrong])
         p_s, p_r = 1 + x / p_w, y / (1 - p_w)
         if not (0 <= p_s <= 1 and 0 <= p_r <= 1):
             continue
@@ -147,7 +147,7 @@ def _tokens_along(model: tp.RoutingModel, e: float, misses: float) -> tuple[floa
     on_right = p_w * (1 - d.false_alarms) * c_right + (1 - p_w) * d.misses * c_wrong
     on_wrong = p_w * d.false_alarms * c_right + (1 - p_w) * (1 - d.misses) * c_wrong
     matrix = [[p_w * (1 - e), (1 - p_w) * misses], [p_w * e, (1 - p_w) * (1 - misses)]]
-    right, wrong = np.linalg.solve(matrix, [on_right, on_wrong])
+    right, wrong = np.linalg.solve_epochs(matrix, [on_right, on_wrong])
     return float(right), float(wrong)
 
 
@@ -159,7 +159,7 @@ def regenerated_scores(models: Mapping[str, tp.RoutingModel], bins: int = 6) -> 
         without = tp.solve_frontier(model, 120)
         seen = _with_regenerated_scores(model, bins)
         prices = even_tradeoffs(model, 40)
-        solutions = solve_many(seen, np.array([model.weights(float(p)) for p in prices]), gap=2e-2)
+        solutions = solve_epochs_many(seen, np.array([model.weights(float(p)) for p in prices]), gap=2e-2)
         budget, accuracy = concave_hull(
             np.array([s.components[1] for s in solutions]) / model.strong_only_tokens,
             np.array([s.components[0] for s in solutions]),
@@ -202,7 +202,7 @@ def _with_regenerated_scores(model: tp.RoutingModel, bins: int) -> EpochModel:
 def main() -> None:
     """Print all tables."""
     model = tp.load_preset(PRESET).routing_model()
-    solve(model.epoch_model, model.weights(0.1), gap=1.0)
+    solve_epochs(model.epoch_model, model.weights(0.1), gap=1.0)
     models = variants(model)
     worth(models)
     fit = model.dynamics.fit

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from solvers import POMDP, solve
+from solvers import POMDP, solve_epochs
 
 tiger = POMDP(
     states=("left", "right"),
@@ -18,7 +18,7 @@ tiger = POMDP(
 # Bounds close sweep by sweep; they hold wherever one stops.
 model = tiger.finite_horizon(20)
 for sweeps in (1, 2, 4, 8, 200):
-    solution = solve(model, gap=1e-6, max_sweeps=sweeps)
+    solution = solve_epochs(model, gap=1e-6, max_sweeps=sweeps)
     print(f"{solution.sweeps:3d} sweeps: {solution.lower:9.5f} to {solution.upper:9.5f}, {solution.n_vectors} vectors")
 
 # The policy at the start, as a function of the belief that the tiger is behind the left door.

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers.epoch_policies import EpochPolicy
 from solvers.errors import ModelError
-from solvers.policies import AlphaVectorPolicy
 from solvers.pomdp import POMDP
 
 
@@ -81,14 +81,14 @@ class PlayedValue(NamedTuple):
     episodes: int
 
 
-def play(pomdp: POMDP, policy: AlphaVectorPolicy, *, rng: np.random.Generator) -> Episode:
+def play(pomdp: POMDP, policy: EpochPolicy, *, rng: np.random.Generator) -> Episode:
     """Follow a policy from the start to its horizon, with the belief filtered beside it.
 
     Parameters
     ----------
     pomdp : POMDP
         The world, with all of its states; beliefs are filtered in it.
-    policy : AlphaVectorPolicy
+    policy : EpochPolicy
         Planned for ``pomdp.finite_horizon(h)``, or for that of another POMDP with the same states, actions and
         observations.
     rng : numpy.random.Generator
@@ -120,7 +120,7 @@ def play(pomdp: POMDP, policy: AlphaVectorPolicy, *, rng: np.random.Generator) -
     )  # fmt: skip
 
 
-def played_value(pomdp: POMDP, policy: AlphaVectorPolicy, *, episodes: int, rng: np.random.Generator) -> PlayedValue:
+def played_value(pomdp: POMDP, policy: EpochPolicy, *, episodes: int, rng: np.random.Generator) -> PlayedValue:
     """What a policy is worth in so many episodes; see `play`.
 
     Raises
@@ -143,7 +143,7 @@ class _States(NamedTuple):
     n_hidden: int
 
     @classmethod
-    def of(cls, pomdp: POMDP, policy: AlphaVectorPolicy) -> "_States":
+    def of(cls, pomdp: POMDP, policy: EpochPolicy) -> "_States":
         S, observed = len(pomdp.states), pomdp.observed
         groups = _groups(np.zeros(S, np.int64) if observed is None else observed)
         steps, rest = divmod(policy.model.n_nodes - 1, len(groups))

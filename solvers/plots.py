@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from solvers.epochs import EpochModel
 from solvers.errors import ModelError
-from solvers.model import EpochModel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from solvers.episodes import Episode
-    from solvers.point_based import Solution
+    from solvers.epoch_solver import EpochSolution
 
 _BLUE, _ORANGE, _GREY, _BLACK = "#0072B2", "#D55E00", "#8a8a8a", "#222222"
 # Colours for actions that colour-blind people tell apart (Okabe and Ito), and patterns beside them.
@@ -32,7 +32,7 @@ _STYLE: dict[Any, Any] = {
 _GRID = 401
 
 
-def plot_values(*solutions: "Solution", nodes: Sequence[int] = (0,), states: Sequence[str] = ("0", "1")) -> Figure:
+def plot_values(*solutions: "EpochSolution", nodes: Sequence[int] = (0,), states: Sequence[str] = ("0", "1")) -> Figure:
     """Alpha-vectors, both bounds and the best action at every belief, a panel for each solution and node.
 
     Panels of one node share their axis. Bounds are tight where the start leads, and there alone: at the very start
@@ -40,7 +40,7 @@ def plot_values(*solutions: "Solution", nodes: Sequence[int] = (0,), states: Seq
 
     Parameters
     ----------
-    *solutions : Solution
+    *solutions : EpochSolution
         Of models with two hidden states.
     nodes : sequence of int
         None of them terminal.
@@ -78,7 +78,7 @@ def plot_values(*solutions: "Solution", nodes: Sequence[int] = (0,), states: Seq
         return figure
 
 
-def _draw_values(axis: "Axes", solution: "Solution", node: int) -> tuple[float, float]:
+def _draw_values(axis: "Axes", solution: "EpochSolution", node: int) -> tuple[float, float]:
     """Draw a panel; the least and the largest value that must be seen."""
     share = np.linspace(0.0, 1.0, _GRID)
     beliefs = np.stack([1.0 - share, share], axis=1)
@@ -124,12 +124,12 @@ def steps_to_go(model: EpochModel) -> NDArray[np.int64]:
     return steps
 
 
-def plot_rounds(*solutions: "Solution", names: Sequence[str] = ()) -> Figure:
+def plot_rounds(*solutions: "EpochSolution", names: Sequence[str] = ()) -> Figure:
     """How the bounds at the start closed, sweep by sweep, and what remained open; a row for each solution.
 
     Parameters
     ----------
-    *solutions : Solution
+    *solutions : EpochSolution
     names : sequence of str
         One a solution, for the titles.
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from solvers.epochs import EpochModel, _array, _expect, _names, check_belief
 from solvers.errors import ModelError
-from solvers.model import EpochModel, _array, _expect, _names, check_belief
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

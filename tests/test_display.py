@@ -191,7 +191,7 @@ def test_whatever_a_name_says_is_escaped_and_stays_on_one_line(things: dict[str,
 
 
 def test_a_solution_of_the_solver_shows_its_bounds_and_components() -> None:
-    from solvers import EpochModel, solve
+    from solvers import EpochModel, solve_epochs
 
     # One state, one action, one epoch: 3 right answers for half a token.
     model = EpochModel(
@@ -202,9 +202,9 @@ def test_a_solution_of_the_solver_shows_its_bounds_and_components() -> None:
         start=np.ones(1),
         component_names=("<right>", "tokens"),
     )
-    found = solve(model, [1.0, -2.0])
+    found = solve_epochs(model, [1.0, -2.0])
     line = repr(found)
-    assert line.startswith("Solution(value 2 to 2, <right> 3, tokens 0.5, ended gap reached, ")
+    assert line.startswith("EpochSolution(value 2 to 2, <right> 3, tokens 0.5, ended gap reached, ")
     assert "\n" not in line
     assert ["<right>", "3"] in tables(found).rows
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from solvers import solve
+from solvers import solve_epochs
 from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.evaluation import evaluate
@@ -100,7 +100,7 @@ def test_a_policy_planned_for_one_pair_is_evaluated_on_another(fitted: RoutingMo
 
 
 def test_the_policy_graph_of_the_solver_evaluates_to_its_components(fitted: RoutingModel, late: RoutingModel) -> None:
-    solution = solve(fitted.epoch_model, fitted.weights(0.1), gap=1e-3)
+    solution = solve_epochs(fitted.epoch_model, fitted.weights(0.1), gap=1e-3)
     assert np.allclose(solution.graph.evaluate(fitted.epoch_model), solution.components, atol=1e-9)
     # The graph and the rule are two forms of one plan: on other dynamics too they differ by little.
     away = dict(zip(late.components, solution.graph.evaluate(late.epoch_model), strict=True))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import DYNAMICS, MODEL, OBSERVATIONS
 
-from solvers import solve
+from solvers import solve_epochs
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.belief import REGENERATE
 from trim_pomdp.model.dynamics import PerClass
@@ -81,7 +81,7 @@ def cheap_strong() -> RoutingModel:
 
 
 def planned(model: RoutingModel, rate: float) -> AlphaVectorRule:
-    solution = solve(model.epoch_model, model.weights(rate, "money"), gap=1e-3)
+    solution = solve_epochs(model.epoch_model, model.weights(rate, "money"), gap=1e-3)
     return rule_from_solution(solution, model, rate, "money")
 
 
@@ -181,7 +181,7 @@ def test_a_plan_over_money_is_optimal(
         strong_tokens=PerClass(right=right, derailed=derailed, wrong=wrong),
     )
     model = RoutingModel(OBSERVATIONS, dynamics, tariff=TARIFF)
-    solution = solve(model.epoch_model, model.weights(rate, "money"), gap=1e-6)
+    solution = solve_epochs(model.epoch_model, model.weights(rate, "money"), gap=1e-6)
     wanted = best_value(model, rate)
     assert solution.lower - 1e-6 <= wanted <= solution.upper + 1e-6
     # What is executed is worth that, but for the grid of beliefs; its money is the plan's, at mean lengths.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers import solve
+from solvers import solve_epochs
 from trim_pomdp.model.dynamics import PerClass, StepDynamics
 from trim_pomdp.model.observations import ObservationModel, StepEmission
 from trim_pomdp.model.process import RoutingModel
@@ -136,7 +136,7 @@ def test_bounds_enclose_the_belief_tree(n: Numbers, price: float) -> None:
     reward = 100.0
     model = model_of(n, reward)
     gap = 1e-6 * reward
-    solution = solve(model.epoch_model, model.weights(price), gap=gap)
+    solution = solve_epochs(model.epoch_model, model.weights(price), gap=gap)
     exact = value(n, price, reward)
     assert solution.lower <= exact + 1e-9
     assert solution.upper >= exact - 1e-9
@@ -151,7 +151,7 @@ def test_the_executed_rule_is_worth_what_was_planned(n: Numbers, price: float) -
     """The rule keeps its belief on a grid; what it loses by that is computed exactly, and is small."""
     reward = 100.0
     model = model_of(n, reward)
-    solution = solve(model.epoch_model, model.weights(price), gap=1e-6 * reward)
+    solution = solve_epochs(model.epoch_model, model.weights(price), gap=1e-6 * reward)
     point = evaluate(rule_from_solution(solution, model, price), model)
     worth = reward * point.accuracy - price * point.strong_tokens
     assert worth <= solution.upper + 1e-7
@@ -164,9 +164,9 @@ def test_one_step_by_hand() -> None:
         [0.6], 0.9, 0.5, [1.0], [1.0], [1.0], np.array([[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]]), [10.0, 10.0, 10.0]
     )
     model = model_of(n, 100.0)
-    worth_it = solve(model.epoch_model, model.weights(4.0), gap=1e-9)
+    worth_it = solve_epochs(model.epoch_model, model.weights(4.0), gap=1e-9)
     assert worth_it.lower == pytest.approx(60 + 0.4 * (50 - 40), abs=1e-9)
-    too_dear = solve(model.epoch_model, model.weights(6.0), gap=1e-9)
+    too_dear = solve_epochs(model.epoch_model, model.weights(6.0), gap=1e-9)
     assert too_dear.lower == pytest.approx(60.0, abs=1e-9)
 
 
@@ -196,7 +196,7 @@ def dense_value(model: RoutingModel, price: float, points: int = 4001) -> float:
 @pytest.mark.parametrize("price", [0.0, 0.02, 0.1, 0.14, 0.25])
 def test_presets_against_dense_dynamic_programming(preset: str, price: float) -> None:
     model = load_preset(preset).routing_model()
-    solution = solve(model.epoch_model, model.weights(price), gap=1e-5 * model.reward)
+    solution = solve_epochs(model.epoch_model, model.weights(price), gap=1e-5 * model.reward)
     dense = dense_value(model, price)
     assert solution.lower <= dense + 1e-6
     assert abs(0.5 * (solution.lower + solution.upper) - dense) <= 1e-4 * model.reward

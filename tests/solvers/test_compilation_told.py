@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 SOLVE = """
-from solvers import POMDP, solve
+from solvers import POMDP, solve_epochs
 coin = POMDP(transition=[[[1.0]]], observation=[[[1.0]]], reward=[[2.0]], start=[1.0], discount=0.5)
-solve(coin.finite_horizon(3), report=print)
-solve(coin.finite_horizon(4), report=print)
+solve_epochs(coin.finite_horizon(3), report=print)
+solve_epochs(coin.finite_horizon(4), report=print)
 """
 
 

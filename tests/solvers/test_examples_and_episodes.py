@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from solvers import POMDP, ModelError, Solution, solve
+from solvers import POMDP, EpochSolution, ModelError, solve_epochs
 from solvers.episodes import play, played_value
 from solvers.examples import maze, tiger
 from solvers.plots import plot_rounds, plot_values, plot_way, steps_to_go
@@ -18,27 +18,27 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture(scope="module")
-def listened() -> Solution:
-    return solve(tiger().finite_horizon(10), gap=1e-6)
+def listened() -> EpochSolution:
+    return solve_epochs(tiger().finite_horizon(10), gap=1e-6)
 
 
 @pytest.fixture(scope="module")
-def walked() -> Solution:
-    return solve(maze(MAP).finite_horizon(12), gap=1e-6)
+def walked() -> EpochSolution:
+    return solve_epochs(maze(MAP).finite_horizon(12), gap=1e-6)
 
 
 # Exact values of pomdp-solve 5.3 (incremental pruning) for the published tiger.
 @pytest.mark.parametrize(("horizon", "value"), [(1, -1.0), (2, -1.95), (3, 2.3098), (4, 1.7955442), (10, 6.6933684)])
 def test_the_tiger_is_the_published_one(horizon: int, value: float) -> None:
-    assert solve(tiger().finite_horizon(horizon), gap=1e-7).lower == pytest.approx(value, abs=1e-6)
+    assert solve_epochs(tiger().finite_horizon(horizon), gap=1e-7).lower == pytest.approx(value, abs=1e-6)
 
 
 def test_a_maze_solved_by_hand() -> None:
     """The sign is read without error one step to the west: 18 where the prize is there, 17 where it is behind."""
     there = maze(["A?SB"], reading=1.0, slip=0.0)
-    assert solve(there.finite_horizon(4), gap=1e-9).lower == pytest.approx(17.5)
+    assert solve_epochs(there.finite_horizon(4), gap=1e-9).lower == pytest.approx(17.5)
     # Too late for both the sign and the door behind: read, and take the prize if it is ahead.
-    assert solve(there.finite_horizon(3), gap=1e-9).lower == pytest.approx((18.0 - 3.0) / 2.0)
+    assert solve_epochs(there.finite_horizon(3), gap=1e-9).lower == pytest.approx((18.0 - 3.0) / 2.0)
 
 
 @pytest.mark.slow
@@ -50,7 +50,7 @@ def test_the_place_may_as_well_be_told_by_the_observation() -> None:
     for state, place in enumerate(np.tile(np.arange(n), 2)):
         told[:, state, place * seen : (place + 1) * seen] = small.observation[:, state]
     plain = replace(small, observation=told, observations=(), observed=None)
-    values = [solve(model.finite_horizon(6), gap=1e-8).lower for model in (small, plain)]
+    values = [solve_epochs(model.finite_horizon(6), gap=1e-8).lower for model in (small, plain)]
     assert values[0] == pytest.approx(values[1], abs=1e-6)
 
 
@@ -69,7 +69,7 @@ def test_maps_that_are_none(rows: list[str], message: str) -> None:
 
 
 @pytest.mark.slow
-def test_an_episode_filters_as_the_model_does(listened: Solution) -> None:
+def test_an_episode_filters_as_the_model_does(listened: EpochSolution) -> None:
     there = tiger()
     episode = play(there, listened.policy, rng=rng())
     belief = there.start
@@ -84,7 +84,7 @@ def test_an_episode_filters_as_the_model_does(listened: Solution) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "episodes"), [("tiger", 3000), ("maze", 2000)])
-def test_what_was_promised_comes_true(name: str, episodes: int, listened: Solution, walked: Solution) -> None:
+def test_what_was_promised_comes_true(name: str, episodes: int, listened: EpochSolution, walked: EpochSolution) -> None:
     """Episodes run in the POMDP's own tables, observed factor and all; the bound comes from the epoch form."""
     world, solution = (tiger(), listened) if name == "tiger" else (maze(MAP), walked)
     played = played_value(world, solution.policy, episodes=episodes, rng=rng())
@@ -92,7 +92,7 @@ def test_what_was_promised_comes_true(name: str, episodes: int, listened: Soluti
     assert played.episodes == episodes
 
 
-def test_the_maze_is_walked_by_way_of_the_sign(walked: Solution) -> None:
+def test_the_maze_is_walked_by_way_of_the_sign(walked: EpochSolution) -> None:
     there = maze(MAP, slip=0.0)
     for seed in range(5):
         episode = play(there, walked.policy, rng=np.random.default_rng(seed))
@@ -107,12 +107,12 @@ def test_rewards_of_outcomes_are_what_an_episode_gets() -> None:
     outcome = np.zeros((1, 1, 1, 2))
     outcome[..., 1] = 4.0
     world = POMDP(transition=[[[1.0]]], observation=[[[0.5, 0.5]]], reward=outcome, start=[1.0], discount=1.0)
-    episode = play(world, solve(world.finite_horizon(30)).policy, rng=rng())
+    episode = play(world, solve_epochs(world.finite_horizon(30)).policy, rng=rng())
     assert (episode.reward == 4.0 * episode.observation).all()
     assert 0 < episode.observation.sum() < 30
 
 
-def test_a_policy_for_something_else_is_refused(listened: Solution) -> None:
+def test_a_policy_for_something_else_is_refused(listened: EpochSolution) -> None:
     with pytest.raises(ModelError, match=r"the policy is for another model: .*\(3, 2, 2\), expected \(4, "):
         play(maze(MAP), listened.policy, rng=rng())
     with pytest.raises(ModelError, match="episodes must be at least 2, got 1"):
@@ -120,7 +120,7 @@ def test_a_policy_for_something_else_is_refused(listened: Solution) -> None:
 
 
 @pytest.mark.parametrize("name", ["tiger", "maze"])
-def test_rounds_tell_how_the_bounds_closed(name: str, listened: Solution, walked: Solution) -> None:
+def test_rounds_tell_how_the_bounds_closed(name: str, listened: EpochSolution, walked: EpochSolution) -> None:
     solution = listened if name == "tiger" else walked
     assert len(solution.rounds) == solution.sweeps > 1
     last = solution.rounds[-1]
@@ -128,11 +128,11 @@ def test_rounds_tell_how_the_bounds_closed(name: str, listened: Solution, walked
     for before, after in zip(solution.rounds, solution.rounds[1:], strict=False):
         assert before.lower - 1e-9 <= after.lower <= after.upper <= before.upper + 1e-9
         assert before.n_points < after.n_points
-    stopped = solve(solution.model, gap=1e-6, max_sweeps=2)
+    stopped = solve_epochs(solution.model, gap=1e-6, max_sweeps=2)
     assert stopped.rounds == solution.rounds[:2]
 
 
-def test_values_are_drawn_as_they_are(listened: Solution) -> None:
+def test_values_are_drawn_as_they_are(listened: EpochSolution) -> None:
     figure = plot_values(listened, nodes=(9, 0), states=tiger().states)
     late, first = figure.axes
     assert late.get_title(loc="left").startswith("1 to go, 3 vectors")
@@ -147,7 +147,7 @@ def test_values_are_drawn_as_they_are(listened: Solution) -> None:
     assert [round(span.x1, 2) for span in spans] == pytest.approx([0.1, 0.9, 1.0], abs=0.011)
 
 
-def test_rounds_are_drawn_as_they_are(walked: Solution, listened: Solution) -> None:
+def test_rounds_are_drawn_as_they_are(walked: EpochSolution, listened: EpochSolution) -> None:
     figure = plot_rounds(walked, listened, names=("maze", "tiger"))
     upper, lower = figure.axes[0].lines
     assert list(lower.get_ydata()) == [r.lower for r in walked.rounds]
@@ -155,18 +155,18 @@ def test_rounds_are_drawn_as_they_are(walked: Solution, listened: Solution) -> N
     assert figure.axes[2].get_title(loc="left") == "tiger: value at the start"
 
 
-def test_a_way_is_drawn_step_by_step(walked: Solution) -> None:
+def test_a_way_is_drawn_step_by_step(walked: EpochSolution) -> None:
     episode = play(maze(MAP), walked.policy, rng=rng())
     texts = [text.get_text() for text in plot_way(MAP, episode).axes[0].texts]
     assert texts[:4] == ["A", "B", "?", "S"]
     assert texts[4:] == [str(t) for t in range(len(texts) - 4)]
 
 
-def test_pictures_that_cannot_be(listened: Solution) -> None:
+def test_pictures_that_cannot_be(listened: EpochSolution) -> None:
     two = np.eye(3)[None]
     wide = POMDP(transition=two, observation=two, reward=[[1.0, 0.0, 0.0]], start=[1.0, 0.0, 0.0], discount=1.0)
     with pytest.raises(ModelError, match="beliefs over 3 hidden states cannot be drawn on a line"):
-        plot_values(solve(wide.finite_horizon(2)))
+        plot_values(solve_epochs(wide.finite_horizon(2)))
     with pytest.raises(ModelError, match="node 10 is terminal or unknown"):
         plot_values(listened, nodes=(10,))
     with pytest.raises(ModelError, match="a solution and a node are needed"):
@@ -175,7 +175,7 @@ def test_pictures_that_cannot_be(listened: Solution) -> None:
         plot_rounds(listened, names=("a", "b"))
 
 
-def test_steps_to_go(walked: Solution, listened: Solution) -> None:
+def test_steps_to_go(walked: EpochSolution, listened: EpochSolution) -> None:
     assert steps_to_go(listened.model).tolist() == list(range(10, -1, -1))
     places = len(maze(MAP).states) // 2
     assert steps_to_go(walked.model).tolist() == [12, *np.repeat(np.arange(11, -1, -1), places)]

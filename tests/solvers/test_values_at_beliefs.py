@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from solvers import POMDP, EpochModel, ModelError, PolicyGraph, Solution, solve
+from solvers import POMDP, EpochModel, EpochSolution, ModelError, PolicyGraph, solve_epochs
 
 HALF = [[0.5, 0.5], [0.5, 0.5]]
 SHARES = [0.0, 0.02, 0.1, 0.15, 0.3, 0.45, 0.5, 0.62, 0.8, 0.9, 0.97, 1.0]
@@ -41,11 +41,11 @@ def exact_tiger(share: float, horizon: int) -> float:
 
 
 @pytest.fixture(scope="module")
-def ten() -> Solution:
-    return solve(tiger(10), gap=1e-9)
+def ten() -> EpochSolution:
+    return solve_epochs(tiger(10), gap=1e-9)
 
 
-def test_the_tiger_at_nine_to_one(ten: Solution) -> None:
+def test_the_tiger_at_nine_to_one(ten: EpochSolution) -> None:
     """What was wrong: 6.69, the value of one plan, where 9.94 can be had."""
     assert exact_tiger(0.9, 10) == pytest.approx(9.943101822, abs=1e-8)
     for value in (ten.value([0.9, 0.1]), ten.graph.value([0.9, 0.1]), ten.solved_from([0.9, 0.1]).lower):
@@ -54,7 +54,7 @@ def test_the_tiger_at_nine_to_one(ten: Solution) -> None:
 
 
 @pytest.mark.parametrize("share", SHARES)
-def test_tiger_values_at_any_belief(ten: Solution, share: float) -> None:
+def test_tiger_values_at_any_belief(ten: EpochSolution, share: float) -> None:
     belief = [share, 1 - share]
     exact = exact_tiger(share, 10)
     assert ten.value(belief) == pytest.approx(exact, abs=1e-8)
@@ -65,7 +65,7 @@ def test_tiger_values_at_any_belief(ten: Solution, share: float) -> None:
     assert largest - 1e-9 <= ten.policy.value(0, belief) <= exact + 1e-9
 
 
-def test_many_beliefs_at_once(ten: Solution) -> None:
+def test_many_beliefs_at_once(ten: EpochSolution) -> None:
     beliefs = np.array([[p, 1 - p] for p in SHARES])
     together = ten.value(beliefs)
     assert together.shape == (len(SHARES),)
@@ -80,7 +80,7 @@ def test_values_of_random_models_against_brute_force(
     model = make_model(seed)
     rng = np.random.default_rng(seed)
     weights = rng.normal(size=model.n_components)
-    solution = solve(model, weights, gap=1e-8)
+    solution = solve_epochs(model, weights, gap=1e-8)
     for node in np.flatnonzero(model.table_of >= 0):
         for belief in rng.dirichlet(np.ones(model.n_states), 2):
             exact = optimal_value(model, weights, int(node), belief)
@@ -109,7 +109,7 @@ def test_values_of_random_models_against_brute_force(
         (["a", "b"], "not an array of numbers"),
     ],
 )
-def test_what_is_no_belief_is_refused(ten: Solution, belief: Any, message: str) -> None:
+def test_what_is_no_belief_is_refused(ten: EpochSolution, belief: Any, message: str) -> None:
     calls: list[Callable[[Any], Any]] = [
         ten.value,
         ten.solved_from,
@@ -126,14 +126,14 @@ def test_what_is_no_belief_is_refused(ten: Solution, belief: Any, message: str) 
         assert "\n" not in str(error.value)
 
 
-def test_one_bad_belief_among_many_is_named(ten: Solution) -> None:
+def test_one_bad_belief_among_many_is_named(ten: EpochSolution) -> None:
     with pytest.raises(ModelError, match=r"belief 1 must sum to 1, not 1\.2"):
         ten.value([[0.5, 0.5], [0.9, 0.3]])
     with pytest.raises(ModelError, match="belief 1 must sum to 1"):
         ten.policy.value(0, [[0.5, 0.5], [0.9, 0.3]])
 
 
-def test_a_graph_made_by_hand_does_not_know_the_optimum(ten: Solution) -> None:
+def test_a_graph_made_by_hand_does_not_know_the_optimum(ten: EpochSolution) -> None:
     graph = PolicyGraph(ten.graph.offset, ten.graph.action, ten.graph.successor)
     with pytest.raises(ModelError, match="own_value"):
         graph.value([0.5, 0.5])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers import solve
+from solvers import solve_epochs
 from trim_pomdp.equality import ByContent
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.frontier import Frontier, FrontierPoint, rule_from_solution
@@ -44,7 +44,7 @@ def planned_course(frontier: Frontier, item: FrontierPoint) -> PlannedCourse:
     assert price is not None  # of a point that was planned
     solution = item.solution
     if solution is None:
-        solution = solve(model.epoch_model, model.weights(price, over), gap=frontier.gap * model.reward)
+        solution = solve_epochs(model.epoch_model, model.weights(price, over), gap=frontier.gap * model.reward)
     by_node = solution.graph.components_by_node(model.epoch_model)[: model.dynamics.max_steps]
     names = ("strong_tokens", "regenerations", "steps")
     columns = {name: by_node[:, model.components.index(name)] for name in names}

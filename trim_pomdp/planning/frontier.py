@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers import Solution, solve, solve_many
+from solvers import EpochSolution, solve_epochs, solve_epochs_many
 from trim_pomdp.display import Shown, html_table
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.prices import Money
@@ -57,7 +57,7 @@ class FrontierPoint:
     point: PlannedPoint
     value_lower: float
     value_upper: float
-    solution: Solution | None = field(default=None, repr=False, compare=False)
+    solution: EpochSolution | None = field(default=None, repr=False, compare=False)
 
     @property
     def tradeoff(self) -> float:
@@ -219,8 +219,8 @@ def compile_kernels(model: RoutingModel) -> float:
     begin = time.perf_counter()
     # A gap that the first sweep does not reach, and a warm start: every kernel of the solver runs once.
     price = 0.5 * model.reward / model.strong_only_tokens
-    solution = solve(model.epoch_model, model.weights(price), gap=1e-4 * model.reward)
-    solution = solve(model.epoch_model, model.weights(0.9 * price), gap=1e-4 * model.reward, warm_start=solution)
+    solution = solve_epochs(model.epoch_model, model.weights(price), gap=1e-4 * model.reward)
+    solution = solve_epochs(model.epoch_model, model.weights(0.9 * price), gap=1e-4 * model.reward, warm_start=solution)
     for rule in (StrategyRule(strategy="weak"), rule_from_solution(solution, model, price)):
         evaluate(rule, model)
     return time.perf_counter() - begin
@@ -265,7 +265,7 @@ def solve_frontier(
         else np.sort(np.array(tradeoffs, dtype=np.float64))
     )
     weights = np.array([model.weights(float(value), over) for value in chosen])
-    solutions = solve_many(model.epoch_model, weights, gap=gap * model.reward, threads=threads)
+    solutions = solve_epochs_many(model.epoch_model, weights, gap=gap * model.reward, threads=threads)
     items = [
         FrontierPoint(_point_of(solution, model, float(value), over), solution.lower, solution.upper, solution)
         for value, solution in zip(chosen, solutions, strict=True)
@@ -365,7 +365,9 @@ def largest_tradeoff(model: RoutingModel, *, gap: float = 1e-4, over: Spending =
     low, solution = 0.0, None
     for _ in range(12):
         middle = 0.5 * (low + high)
-        solution = solve(model.epoch_model, model.weights(middle, over), gap=gap * model.reward, warm_start=solution)
+        solution = solve_epochs(
+            model.epoch_model, model.weights(middle, over), gap=gap * model.reward, warm_start=solution
+        )
         if solution.components[1] > 0.0:
             low = middle
         else:
@@ -407,7 +409,7 @@ def even_tradeoffs(
 
 def _spendings(model: RoutingModel, prices: FloatArray, threads: int, over: Spending) -> FloatArray:
     weights = np.array([model.weights(float(value), over) for value in prices])
-    solutions = solve_many(model.epoch_model, weights, gap=1e-4 * model.reward, threads=threads)
+    solutions = solve_epochs_many(model.epoch_model, weights, gap=1e-4 * model.reward, threads=threads)
     unit = model.strong_only_tokens if over == "strong_tokens" else 1.0
     return np.array([solution.components[model.components.index(over)] for solution in solutions]) / unit
 
@@ -416,7 +418,7 @@ def _spendings(model: RoutingModel, prices: FloatArray, threads: int, over: Spen
 
 
 def rule_from_solution(
-    solution: Solution, model: RoutingModel, price: float, over: Spending = "strong_tokens"
+    solution: EpochSolution, model: RoutingModel, price: float, over: Spending = "strong_tokens"
 ) -> AlphaVectorRule:
     """The executable rule of a solution: alpha-vectors of what follows each step, and the filter's parameters."""
     dynamics, observations = model.dynamics, model.observations
@@ -464,7 +466,7 @@ def policy_for_tradeoff(model: RoutingModel, tradeoff: float, *, gap: float = DE
     InputError
         If the tradeoff is negative.
     """
-    solution = solve(model.epoch_model, model.weights(tradeoff), gap=gap * model.reward)
+    solution = solve_epochs(model.epoch_model, model.weights(tradeoff), gap=gap * model.reward)
     rule = rule_from_solution(solution, model, tradeoff)
     planned = evaluate(rule, model)
     return planned_artifact(
@@ -505,17 +507,17 @@ def policy_for_budget(model: RoutingModel, budget: float, *, gap: float = DEFAUL
             notes=(note,),
         )
     wanted = budget * model.strong_only_tokens
-    free = solve(model.epoch_model, model.weights(0.0), gap=gap * model.reward)
+    free = solve_epochs(model.epoch_model, model.weights(0.0), gap=gap * model.reward)
     most = evaluate(rule_from_solution(free, model, 0.0), model)
     if most.strong_tokens <= wanted:
         return _largest_useful(model, free, most, budget)
     return _mixture(model, *_neighbours(model, free, wanted, gap), budget)
 
 
-def _neighbours(model: RoutingModel, free: Solution, wanted: float, gap: float) -> tuple[PlannedRule, PlannedRule]:
+def _neighbours(model: RoutingModel, free: EpochSolution, wanted: float, gap: float) -> tuple[PlannedRule, PlannedRule]:
     """Rules at two close tradeoffs that spend at most, and at least, the wanted strong tokens; by bisection."""
     top = largest_tradeoff(model)
-    none = solve(model.epoch_model, model.weights(top), gap=gap * model.reward, warm_start=free)
+    none = solve_epochs(model.epoch_model, model.weights(top), gap=gap * model.reward, warm_start=free)
     cheap, dear = [(top, none)], [(0.0, free)]
     for _ in range(_MAX_BISECTIONS):
         (low, less), (high, more) = cheap[-1], dear[-1]
@@ -524,11 +526,11 @@ def _neighbours(model: RoutingModel, free: Solution, wanted: float, gap: float) 
         middle = 0.5 * (low + high)
         if not high < middle < low:
             break
-        solution = solve(model.epoch_model, model.weights(middle), gap=gap * model.reward, warm_start=more)
+        solution = solve_epochs(model.epoch_model, model.weights(middle), gap=gap * model.reward, warm_start=more)
         (dear if solution.components[1] > wanted else cheap).append((middle, solution))
 
     # A rule spends almost, not exactly, what the policy graph of its solution does: step back where that matters.
-    def planned(item: tuple[float, Solution]) -> PlannedRule:
+    def planned(item: tuple[float, EpochSolution]) -> PlannedRule:
         rule = rule_from_solution(item[1], model, item[0])
         return rule, evaluate(rule, model)
 
@@ -561,7 +563,7 @@ def _mixture(model: RoutingModel, below: PlannedRule, above: PlannedRule, budget
     )
 
 
-def _largest_useful(model: RoutingModel, solution: Solution, point: PlannedPoint, budget: float) -> PolicyArtifact:
+def _largest_useful(model: RoutingModel, solution: EpochSolution, point: PlannedPoint, budget: float) -> PolicyArtifact:
     strong = evaluate(StrategyRule(strategy="strong"), model)
     note = (
         f"budget {budget:g} cannot be spent to advantage: at a price of 0 the best policy uses {point.budget:.4f} of "
@@ -586,7 +588,7 @@ def check_budget(budget: float) -> None:
         raise InputError(f"budget is {budget:g}; expected a share of strong-only's tokens, from 0 to 1{hint}")
 
 
-def _point_of(solution: Solution, model: RoutingModel, price: float, over: Spending) -> PlannedPoint:
+def _point_of(solution: EpochSolution, model: RoutingModel, price: float, over: Spending) -> PlannedPoint:
     values = dict(zip(model.components, solution.components.tolist(), strict=True))
     return PlannedPoint(
         tradeoff=_token_price(model, price, over),

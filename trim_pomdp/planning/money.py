@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Literal
 
-from solvers import Solution, solve
+from solvers import EpochSolution, solve_epochs
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.evaluation import Evaluation, evaluate_money, mix_evaluations
@@ -79,12 +79,12 @@ class _Search:
         self.weak, self.strong = (_end(model, strategy) for strategy in ("weak", "strong"))
         self.found: list[_Choice] = []
         self._proven: list[tuple[float, float]] = []  # rate, upper bound on the value
-        self._last: Solution | None = None
+        self._last: EpochSolution | None = None
 
     def best(self, rate: float) -> _Choice:
         """The best of the planned policy and both ends at a rate; of equals the cheapest."""
         model, slack = self.model, self.gap * self.model.reward
-        solution = solve(model.epoch_model, model.weights(rate, "money"), gap=slack, warm_start=self._last)
+        solution = solve_epochs(model.epoch_model, model.weights(rate, "money"), gap=slack, warm_start=self._last)
         self._last = solution
         values = dict(zip(model.components, solution.components.tolist(), strict=True))
         make = partial(rule_from_solution, solution, model, rate, "money")

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from solvers.epochs import EpochModel, check_belief, check_beliefs
 from solvers.errors import ModelError
-from solvers.model import EpochModel, check_belief, check_beliefs
 
 if TYPE_CHECKING:
-    from solvers import _kernels
+    from solvers import _epoch_kernels as _kernels
 
 
 def kernel_model(model: EpochModel, weights: NDArray[np.float64]) -> "_kernels.Model":
     """Model as the kernels take it, its components weighted into one value."""
-    from solvers import _kernels
+    from solvers import _epoch_kernels as _kernels
 
     reward = (model.reward.reshape(-1, weights.size) @ weights).reshape(model.reward.shape[:-1])
     terminal = model.terminal @ weights
@@ -59,8 +59,8 @@ class PolicyGraph:
     def value(self, belief: ArrayLike) -> Any:
         """Optimal value at the start of the horizon, at any belief: the largest of all alpha-vectors there.
 
-        As `Solution.value` of the solution that this graph is of. The graph itself is made for one start belief, and
-        what following it is worth from another one is less: see `own_value`.
+        As `EpochSolution.value` of the solution that this graph is of. The graph itself is made for one start belief,
+        and what following it is worth from another one is less: see `own_value`.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class PolicyGraph:
         ModelError
             If the model has other nodes, signals, actions or observations, or leads to a node with no plan.
         """
-        from solvers import _kernels
+        from solvers import _epoch_kernels as _kernels
 
         self._check(model)
         out = np.empty((self.action.shape[0], model.n_states, model.n_components))
@@ -206,7 +206,7 @@ def restrict_to_reachable(
 
 
 @dataclass(frozen=True, eq=False)
-class AlphaVectorPolicy:
+class EpochPolicy:
     """Acts by one step of lookahead in the model, with alpha-vectors for what follows.
 
     Parameters
@@ -233,7 +233,7 @@ class AlphaVectorPolicy:
         """Value of the lookahead at a belief (S,) or beliefs (B, S), which the policy attains; shape () or (B,).
 
         At least the largest alpha-vector there. Where the start does not lead, more may be possible: see
-        `Solution.value`.
+        `EpochSolution.value`.
 
         Raises
         ------
@@ -261,7 +261,7 @@ class AlphaVectorPolicy:
         -------
         array, shape (A,) or (B, A)
         """
-        from solvers import _kernels
+        from solvers import _epoch_kernels as _kernels
 
         model = self.model
         if not 0 <= node < model.n_nodes or model.table_of[node] < 0:

@@ -1,4 +1,4 @@
-"""Compiled kernels of point-based value iteration; see `solvers.point_based` for the mathematics.
+"""Compiled kernels of point-based value iteration; see `solvers.epoch_solver` for the mathematics.
 
 One backup (`_backup`) serves both bounds, every model and the execution of policies. The number of hidden
 states enters only where a bound is *looked up* at a belief (`_look_up`, `_slot`) and where a node's bounds are put

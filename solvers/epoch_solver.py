@@ -1,6 +1,6 @@
 r"""Finite-horizon point-based value iteration with certified bounds.
 
-For a belief b of a node n, with V̲ and V̄ the bounds of the children, one backup (see `solvers.model`) gives
+For a belief b of a node n, with V̲ and V̄ the bounds of the children, one backup (see `solvers.epochs`) gives
 
     V̲_n(b) = Σ_k max_a [ b·r[k, a]·w + γ Σ_o V̲_n'( b M[k, a, o] ),    and V̄_n(b) in the same way.
 
@@ -18,8 +18,8 @@ For a belief b of a node n, with V̲ and V̄ the bounds of the children, one bac
   excess asks for), then one sweep backs up all points from the last node to the first; repeat. Nothing is
   sampled, and ties go to the lowest action index: results are deterministic.
 
-Guarantee: `Solution.lower` ≤ V*(start) ≤ `Solution.upper` however the solver ended, up to rounding (each bound
-is computed in double precision without directed rounding: about 1e-13 of the largest reward for each epoch).
+Guarantee: `EpochSolution.lower` ≤ V*(start) ≤ `EpochSolution.upper` however the solver ended, up to rounding (each
+bound is computed in double precision without directed rounding: about 1e-13 of the largest reward for each epoch).
 `ended` says "gap reached" only if upper - lower ≤ gap. The loop ends: each round adds a point or stops, and
 rounds and points are limited.
 """
@@ -37,12 +37,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from solvers.compilation import compilation_told
+from solvers.epoch_policies import EpochPolicy, PolicyGraph, kernel_model, restrict_to_reachable
+from solvers.epochs import EpochModel, check_belief, check_beliefs
 from solvers.errors import ModelError, SolverError
-from solvers.model import EpochModel, check_belief, check_beliefs
-from solvers.policies import AlphaVectorPolicy, PolicyGraph, kernel_model, restrict_to_reachable
 
 if TYPE_CHECKING:
-    from solvers import _kernels
+    from solvers import _epoch_kernels as _kernels
 
 Ended = Literal["gap reached", "sweep limit", "point limit", "stalled"]
 _log = logging.getLogger("solvers")
@@ -61,7 +61,7 @@ class Round(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Solution:
+class EpochSolution:
     """What was found, and how good it is.
 
     Attributes
@@ -113,11 +113,11 @@ class Solution:
         }
 
     def __repr__(self) -> str:
-        return f"Solution({', '.join(f'{name} {value}' for name, value in self._facts().items())})"
+        return f"EpochSolution({', '.join(f'{name} {value}' for name, value in self._facts().items())})"
 
     def _repr_html_(self) -> str:
         rows = (f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in self._facts().items())
-        return f"<table><caption>Solution</caption>{''.join(rows)}</table>"
+        return f"<table><caption>EpochSolution</caption>{''.join(rows)}</table>"
 
     def points(self, node: int) -> NDArray[np.float64]:
         """Belief points of a node, shape (P_n, S); none for a terminal node."""
@@ -136,7 +136,7 @@ class Solution:
     @cached_property
     def _components(self) -> NDArray[np.float64]:
         """Reward components of all alpha-vectors, shape (P, S, D)."""
-        from solvers import _kernels
+        from solvers import _epoch_kernels as _kernels
 
         z = self._with_plans()
         out = np.zeros((*z.points.shape, self.model.n_components))
@@ -166,7 +166,7 @@ class Solution:
     def _tolerance(self) -> float:
         return max(self.gap, 1e-9)
 
-    def solved_from(self, belief: ArrayLike, node: int = 0) -> "Solution":
+    def solved_from(self, belief: ArrayLike, node: int = 0) -> "EpochSolution":
         """Solve for the same weights and gap with another start: a belief (S,) at a node that is not terminal."""
         model = self.model
         if not 0 <= node < model.n_nodes or model.table_of[node] < 0:
@@ -178,7 +178,7 @@ class Solution:
             children=model.children[node:] - node,
             terminal=model.terminal[node:],
         )
-        return solve(there, self.weights, gap=self._tolerance, warm_start=self if node == 0 else None)
+        return solve_epochs(there, self.weights, gap=self._tolerance, warm_start=self if node == 0 else None)
 
     def bounds(self, node: int, belief: ArrayLike) -> tuple[float, float]:
         """Lower and upper bound on the optimal value of a node at a belief (S,)."""
@@ -190,10 +190,10 @@ class Solution:
         return low, max(low, up)
 
     @cached_property
-    def policy(self) -> AlphaVectorPolicy:
+    def policy(self) -> EpochPolicy:
         """Policy that looks up beliefs."""
         nodes = range(self.model.n_nodes)
-        return AlphaVectorPolicy(
+        return EpochPolicy(
             self.model,
             self.weights,
             [self.vectors(n) for n in nodes],
@@ -211,7 +211,7 @@ class Solution:
 
     def _with_plans(self) -> "_kernels.Bounds":
         """Bounds with the plan behind each alpha-vector, which are not kept: they are large."""
-        from solvers import _kernels
+        from solvers import _epoch_kernels as _kernels
 
         P, K = self._bounds.points.shape[0], self.model.n_signals
         z = self._bounds._replace(
@@ -229,16 +229,16 @@ class Solution:
         return slice(first, first + int(self._bounds.n_vectors[node]))
 
 
-def solve(
+def solve_epochs(
     model: EpochModel,
     weights: ArrayLike | None = None,
     *,
     gap: float = 1e-5,
     max_sweeps: int = 200,
     max_points: int = 200_000,
-    warm_start: Solution | None = None,
+    warm_start: EpochSolution | None = None,
     report: Callable[[str], None] | None = None,
-) -> Solution:
+) -> EpochSolution:
     """Bound the optimal value at the start, and find a policy that attains the lower bound.
 
     Parameters
@@ -250,8 +250,8 @@ def solve(
         Stop when upper - lower is no larger, in units of the weighted value.
     max_sweeps, max_points : int
         Limits on sweeps, and on points of all nodes together.
-    warm_start : Solution, optional
-        Solution of a model with the same nodes and states, any weights: its points are used again. Bounds are
+    warm_start : EpochSolution, optional
+        EpochSolution of a model with the same nodes and states, any weights: its points are used again. Bounds are
         computed afresh, so a bad start costs time, never correctness.
     report : callable, optional
         Called with a line when kernels have to be compiled, which takes seconds, once per installation; by default
@@ -270,7 +270,7 @@ def solve(
     ...     observation=[[[.85, .15], [.15, .85]], [[.5, .5], [.5, .5]], [[.5, .5], [.5, .5]]],
     ...     reward=[[-1, -1], [-100, 10], [10, -100]], start=[.5, .5], discount=.95,
     ...     actions=["listen", "open left", "open right"])
-    >>> solution = solve(tiger.finite_horizon(3), gap=1e-9)
+    >>> solution = solve_epochs(tiger.finite_horizon(3), gap=1e-9)
     >>> print(solution.ended, round(solution.lower, 6))
     gap reached 2.3098
     >>> tiger.actions[solution.policy.action(0, [.5, .5])]
@@ -286,9 +286,14 @@ def solve(
 
 
 def _solve(
-    model: EpochModel, w: NDArray[np.float64], gap: float, max_sweeps: int, max_points: int, warm_start: Solution | None
-) -> Solution:
-    from solvers import _kernels
+    model: EpochModel,
+    w: NDArray[np.float64],
+    gap: float,
+    max_sweeps: int,
+    max_points: int,
+    warm_start: EpochSolution | None,
+) -> EpochSolution:
+    from solvers import _epoch_kernels as _kernels
 
     m = kernel_model(model, w)
     e, b = _kernels.room(m)
@@ -318,7 +323,7 @@ def _solve(
     return _finish(model, w, m, z, ended, tuple(rounds))
 
 
-def solve_many(
+def solve_epochs_many(
     model: EpochModel,
     weights: ArrayLike,
     *,
@@ -326,15 +331,15 @@ def solve_many(
     max_sweeps: int = 200,
     max_points: int = 200_000,
     threads: int = 2,
-) -> list[Solution]:
+) -> list[EpochSolution]:
     """Solve for many weightings (L, D), in parallel; neighbours in the list warm-start each other.
 
-    Order the weights so that neighbours are alike. Every solution carries its own bounds, as from `solve`.
+    Order the weights so that neighbours are alike. Every solution carries its own bounds, as from `solve_epochs`.
 
     Raises
     ------
     SolverError
-        As for `solve`.
+        As for `solve_epochs`.
     """
     table = np.atleast_2d(np.asarray(weights, dtype=np.float64))
     if threads < 1 or table.ndim != 2:
@@ -342,11 +347,13 @@ def solve_many(
     for w in table:
         model.weigh(w)
 
-    def chain(part: NDArray[np.float64]) -> list[Solution]:
-        solutions: list[Solution] = []
+    def chain(part: NDArray[np.float64]) -> list[EpochSolution]:
+        solutions: list[EpochSolution] = []
         for w in part:
             before = solutions[-1] if solutions else None
-            solutions.append(solve(model, w, gap=gap, max_sweeps=max_sweeps, max_points=max_points, warm_start=before))
+            solutions.append(
+                solve_epochs(model, w, gap=gap, max_sweeps=max_sweeps, max_points=max_points, warm_start=before)
+            )
         return solutions
 
     # Several parts for each thread, since neighbouring weights may take much more time than others.
@@ -358,7 +365,7 @@ def solve_many(
 
 def _bounds(offset: NDArray[np.int64], points: NDArray[np.float64], model: EpochModel) -> "_kernels.Bounds":
     """Room for both bounds at the given points."""
-    from solvers import _kernels
+    from solvers import _epoch_kernels as _kernels
 
     P, S = points.shape
     return _kernels.Bounds(
@@ -401,7 +408,7 @@ def _first_points(model: EpochModel) -> tuple[NDArray[np.int64], NDArray[np.floa
     return _insert(offset, points, np.zeros(1, np.int64), model.start[None])
 
 
-def _points_of(solution: Solution, model: EpochModel) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _points_of(solution: EpochSolution, model: EpochModel) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     other = solution.model
     if other.n_states != model.n_states or not np.array_equal(other.table_of >= 0, model.table_of >= 0):
         raise SolverError("the warm start belongs to a model with other nodes or states")
@@ -434,7 +441,7 @@ def _new_points(
     sweeps: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Where to add points: nodes and beliefs, best first; and the gap that flows into each slot."""
-    from solvers import _kernels
+    from solvers import _epoch_kernels as _kernels
 
     S = model.n_states
     if S == 2:
@@ -518,8 +525,8 @@ def _finish(
     z: "_kernels.Bounds",
     ended: Ended,
     rounds: tuple[Round, ...],
-) -> Solution:
-    from solvers import _kernels
+) -> EpochSolution:
+    from solvers import _epoch_kernels as _kernels
 
     plan = int((z.vectors[: z.n_vectors[0]] @ model.start).argmax())
     components = np.zeros(model.n_components)
@@ -528,7 +535,7 @@ def _finish(
     taken = np.empty((model.n_signals, model.n_actions, model.n_states))
     _kernels.start_components(m.fixed, m, z, mass, taken, model.reward, model.terminal, components)
     live = model.table_of >= 0
-    return Solution(
+    return EpochSolution(
         model=model,
         weights=weights,
         lower=rounds[-1].lower,

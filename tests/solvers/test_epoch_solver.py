@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers import POMDP, EpochModel, ModelError, SolverError, solve, solve_many
+from solvers import POMDP, EpochModel, ModelError, SolverError, solve_epochs, solve_epochs_many
 
 Make = Callable[..., EpochModel]
 Optimal = Callable[[EpochModel, np.ndarray, int, np.ndarray], float]
@@ -26,7 +26,7 @@ def weights_for(model: EpochModel, seed: int) -> np.ndarray:
 def test_bounds_enclose_brute_force_at_every_node(make_model: Make, optimal_value: Optimal, seed: int) -> None:
     model = make_model(seed)
     w = weights_for(model, seed)
-    solution = solve(model, w, gap=1e-8)
+    solution = solve_epochs(model, w, gap=1e-8)
     exact = optimal_value(model, w, 0, model.start)
     assert solution.lower <= exact + ROUNDING
     assert solution.upper >= exact - ROUNDING
@@ -46,7 +46,7 @@ def test_bounds_enclose_brute_force_at_every_node(make_model: Make, optimal_valu
 def test_bounds_are_sound_when_stopped_early(make_model: Make, optimal_value: Optimal, seed: int, sweeps: int) -> None:
     model = make_model(seed)
     w = weights_for(model, seed)
-    solution = solve(model, w, gap=0.0, max_sweeps=sweeps)
+    solution = solve_epochs(model, w, gap=0.0, max_sweeps=sweeps)
     exact = optimal_value(model, w, 0, model.start)
     assert solution.lower - ROUNDING <= exact <= solution.upper + ROUNDING
     assert solution.sweeps <= sweeps
@@ -56,7 +56,7 @@ def test_bounds_are_sound_when_stopped_early(make_model: Make, optimal_value: Op
 def test_policy_graph_has_the_components_of_its_alpha_vector(make_model: Make, seed: int) -> None:
     model = make_model(seed)
     w = weights_for(model, seed)
-    solution = solve(model, w, gap=1e-6)
+    solution = solve_epochs(model, w, gap=1e-6)
     assert solution.components @ w == pytest.approx(solution.lower, abs=ROUNDING)
     np.testing.assert_allclose(solution.graph.evaluate(model), solution.components, atol=ROUNDING)
     for node in range(model.n_nodes):
@@ -85,7 +85,7 @@ def follow_graph(model: EpochModel, graph: object, node: int, plan: int, b: np.n
 @pytest.mark.parametrize("seed", range(12))
 def test_policy_graph_is_evaluated_exactly_on_another_model(make_model: Make, seed: int) -> None:
     model = make_model(seed)
-    graph = solve(model, weights_for(model, seed), gap=1e-6).graph
+    graph = solve_epochs(model, weights_for(model, seed), gap=1e-6).graph
     rng = np.random.default_rng(seed)
     # Other dynamics over the same support, so that everything that can happen was planned for.
     joint = model.joint * rng.uniform(0.5, 1.5, model.joint.shape)
@@ -107,7 +107,7 @@ def test_policy_graph_is_evaluated_exactly_on_another_model(make_model: Make, se
 
 def test_policy_graph_refuses_a_model_of_another_shape(make_model: Make) -> None:
     model, other = make_model(1), make_model(2)
-    graph = solve(model, weights_for(model, 1)).graph
+    graph = solve_epochs(model, weights_for(model, 1)).graph
     with pytest.raises(ModelError, match="differ in"):
         graph.evaluate(other)
 
@@ -132,7 +132,7 @@ def lookahead_value(model: EpochModel, policy: object, node: int, b: np.ndarray)
 def test_alpha_vector_policy_attains_the_lower_bound(make_model: Make, seed: int) -> None:
     model = make_model(seed)
     w = weights_for(model, seed)
-    solution = solve(model, w, gap=1e-2)
+    solution = solve_epochs(model, w, gap=1e-2)
     value = lookahead_value(model, solution.policy, 0, model.start) @ w
     assert solution.lower - ROUNDING <= value <= solution.upper + ROUNDING
     assert solution.policy.value(0, model.start) == pytest.approx(solution.lower, abs=ROUNDING)
@@ -140,7 +140,7 @@ def test_alpha_vector_policy_attains_the_lower_bound(make_model: Make, seed: int
 
 def test_policy_takes_beliefs_one_by_one_or_together(make_model: Make) -> None:
     model = make_model(7, n_states=3)
-    policy = solve(model, weights_for(model, 7)).policy
+    policy = solve_epochs(model, weights_for(model, 7)).policy
     rng = np.random.default_rng(0)
     beliefs = rng.dirichlet(np.ones(3), 20)
     signals = rng.integers(0, model.n_signals, 20)
@@ -157,11 +157,11 @@ def test_many_weights_agree_with_single_solves(make_model: Make, optimal_value: 
     model = make_model(seed)
     rng = np.random.default_rng(seed)
     table = np.linspace(rng.normal(size=model.n_components), rng.normal(size=model.n_components), 9)
-    for w, solution in zip(table, solve_many(model, table, gap=1e-7, threads=2), strict=True):
+    for w, solution in zip(table, solve_epochs_many(model, table, gap=1e-7, threads=2), strict=True):
         exact = optimal_value(model, w, 0, model.start)
         assert solution.lower - ROUNDING <= exact <= solution.upper + ROUNDING
         assert solution.gap <= 1e-7
-        assert solution.lower == pytest.approx(solve(model, w, gap=1e-7).lower, abs=1e-7)
+        assert solution.lower == pytest.approx(solve_epochs(model, w, gap=1e-7).lower, abs=1e-7)
         np.testing.assert_array_equal(solution.weights, w)
 
 
@@ -169,7 +169,7 @@ def test_many_weights_agree_with_single_solves(make_model: Make, optimal_value: 
 def test_a_warm_start_from_anything_is_never_wrong(make_model: Make, optimal_value: Optimal, seed: int) -> None:
     model = make_model(seed)
     w = weights_for(model, seed)
-    warm = solve(model, w, gap=1e-8, warm_start=solve(model, -w))
+    warm = solve_epochs(model, w, gap=1e-8, warm_start=solve_epochs(model, -w))
     exact = optimal_value(model, w, 0, model.start)
     assert warm.lower - ROUNDING <= exact <= warm.upper + ROUNDING
     assert warm.gap <= 1e-8
@@ -178,7 +178,7 @@ def test_a_warm_start_from_anything_is_never_wrong(make_model: Make, optimal_val
 def test_solving_is_deterministic(make_model: Make) -> None:
     model = make_model(3)
     w = weights_for(model, 3)
-    first, second = solve(model, w), solve(model, w)
+    first, second = solve_epochs(model, w), solve_epochs(model, w)
     assert (first.lower, first.upper, first.n_points) == (second.lower, second.upper, second.n_points)
     np.testing.assert_array_equal(first.graph.action, second.graph.action)
 
@@ -188,7 +188,7 @@ def test_ties_go_to_the_lowest_action() -> None:
     reward = np.zeros((1, 1, 3, 2, 1))
     reward[0, 0, :, :, 0] = [[0.3, 0.3], [0.1 + 0.2, 0.3], [0.3 - 1e-3, 0.3]]  # 0.1 + 0.2 > 0.3 by rounding
     model = EpochModel(joint=joint, reward=reward, children=[[1], [1]], table_of=[0, -1], start=[0.5, 0.5])
-    solution = solve(model)
+    solution = solve_epochs(model)
     assert solution.graph.action[0, 0] == 0
     assert solution.policy.action(0, [1.0, 0.0]) == 0
 
@@ -206,26 +206,26 @@ def tiger(horizon: int) -> EpochModel:
 
 def test_how_it_ended() -> None:
     model = tiger(8)
-    assert solve(model, gap=1e9).ended == "gap reached"
-    assert solve(model, gap=1e-6).ended == "gap reached"
-    few = solve(model, gap=1e-6, max_sweeps=2)
+    assert solve_epochs(model, gap=1e9).ended == "gap reached"
+    assert solve_epochs(model, gap=1e-6).ended == "gap reached"
+    few = solve_epochs(model, gap=1e-6, max_sweeps=2)
     assert (few.ended, few.sweeps) == ("sweep limit", 2)
     assert few.gap > 1e-6
-    small = solve(model, gap=1e-6, max_points=20)
+    small = solve_epochs(model, gap=1e-6, max_points=20)
     assert small.ended == "point limit"
     assert small.n_points <= 20
     assert small.gap > 1e-6
 
 
 def test_gap_zero_ends_without_claiming_it() -> None:
-    solution = solve(tiger(6), gap=0.0)
+    solution = solve_epochs(tiger(6), gap=0.0)
     assert solution.ended in ("gap reached", "stalled")
     assert solution.gap <= 1e-9
     assert solution.ended == "stalled" or solution.gap == 0.0
 
 
 def test_points_are_placed_in_few_sweeps() -> None:
-    solution = solve(tiger(20), gap=1e-9)
+    solution = solve_epochs(tiger(20), gap=1e-9)
     assert solution.ended == "gap reached"
     assert solution.sweeps <= 10
     assert solution.n_points <= 500
@@ -234,19 +234,19 @@ def test_points_are_placed_in_few_sweeps() -> None:
 def test_bad_arguments_are_refused(make_model: Make) -> None:
     model = tiger(2)
     with pytest.raises(SolverError, match="gap"):
-        solve(model, gap=-1.0)
+        solve_epochs(model, gap=-1.0)
     with pytest.raises(SolverError, match="max_sweeps"):
-        solve(model, max_sweeps=0)
+        solve_epochs(model, max_sweeps=0)
     with pytest.raises(SolverError, match="threads"):
-        solve_many(model, [[1.0]], threads=0)
+        solve_epochs_many(model, [[1.0]], threads=0)
     with pytest.raises(ModelError, match="weights"):
-        solve(model, [1.0, 2.0])
+        solve_epochs(model, [1.0, 2.0])
     with pytest.raises(ModelError, match="finite"):
-        solve_many(model, [[1.0], [np.nan]])
+        solve_epochs_many(model, [[1.0], [np.nan]])
     with pytest.raises(SolverError, match="warm start"):
-        solve(model, warm_start=solve(tiger(3)))
+        solve_epochs(model, warm_start=solve_epochs(tiger(3)))
     with pytest.raises(ModelError, match="terminal"):
-        solve(model).policy.action(2, [0.5, 0.5])
+        solve_epochs(model).policy.action(2, [0.5, 0.5])
 
 
 def test_import_does_not_load_numba() -> None:
@@ -259,7 +259,7 @@ def test_what_falls_at_each_node_is_what_the_graph_is_worth_where_nothing_else_p
     make_model: Make, seed: int
 ) -> None:
     model = make_model(seed)
-    graph = solve(model, np.ones(model.n_components)).graph
+    graph = solve_epochs(model, np.ones(model.n_components)).graph
     by_node = graph.components_by_node(model)
     assert by_node.shape == (model.n_nodes, model.n_components)
     assert by_node.sum(axis=0) == pytest.approx(graph.evaluate(model), abs=1e-12)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from solvers import POMDP, EpochModel, ModelError, solve
+from solvers import POMDP, EpochModel, ModelError, solve_epochs
 
 
 def parts(**changes: Any) -> dict[str, Any]:
@@ -149,8 +149,8 @@ def test_a_fully_observed_factor_gives_the_same_value_with_shorter_vectors(seed:
     factored = POMDP(observation=observation, observed=observed, **common)
     flat = POMDP(observation=np.einsum("aso,sy->asoy", observation, np.eye(2)[observed]).reshape(A, S, -1), **common)
     end = rng.normal(size=S)
-    one = solve(factored.finite_horizon(3, terminal=end), gap=1e-9)
-    other = solve(flat.finite_horizon(3, terminal=end), gap=1e-9)
+    one = solve_epochs(factored.finite_horizon(3, terminal=end), gap=1e-9)
+    other = solve_epochs(flat.finite_horizon(3, terminal=end), gap=1e-9)
     assert one.gap <= 1e-9
     assert one.lower == pytest.approx(other.lower, abs=1e-8)
     assert one.vectors(1).shape[1] == 3
