@@ -99,14 +99,14 @@ def play(pomdp: POMDP, policy: EpochPolicy, *, rng: np.random.Generator) -> Epis
         If the policy was planned for a model of another shape.
     """
     states = _States.of(pomdp, policy)
-    world = np.einsum("ast,ato->asto", pomdp.transition, pomdp.observation)
+    world = np.einsum("ast,ato->asto", pomdp.transition_array, pomdp.observation_array)
     belief = pomdp.start
     state = int(rng.choice(belief.size, p=belief))
     visited, beliefs, actions, seen, rewards = [state], [belief], [], [], []
     for t in range(states.horizon):
         action = policy.action(*states.hidden(t, state, belief))
         outcome = int(rng.choice(world[action, state].size, p=world[action, state].reshape(-1)))
-        after, observation = divmod(outcome, pomdp.observation.shape[2])
+        after, observation = divmod(outcome, pomdp.n_observations)
         rewards.append(_reward(pomdp, action, state, after, observation))
         belief = states.known(belief @ world[action, :, :, observation], after)
         state = after
@@ -182,6 +182,7 @@ def _groups(observed: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
 
 
 def _reward(pomdp: POMDP, action: int, state: int, after: int, observation: int) -> float:
-    if pomdp.outcome_reward is None:
+    if pomdp.rewards is None:
         return float(pomdp.reward[action, state])
-    return float(pomdp.outcome_reward[action, state, after, observation])
+    where = (np.array([i]) for i in (action, state, after, observation))
+    return float(pomdp.rewards.at(*where)[0])

@@ -9,7 +9,7 @@ without observations is an MDP: its state is observed.
 import codecs
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers._reward_rules import RewardRules, Where
 from solvers.errors import ModelError, PomdpFormatError
 from solvers.pomdp import POMDP
+from solvers.reward_rules import RewardRules, Where
 
 _TOLERANCE = 1e-5
 _MAX_CELLS = 50_000_000
@@ -69,7 +69,7 @@ def read_pomdp(path: str | PathLike[str]) -> POMDP:
 
     Rows of probabilities must sum to one within 1e-5, and are then renormalised. In a file without an
     `observations` line, the observation is the state itself. Rewards that depend on the end state or the
-    observation are kept as `POMDP.outcome_reward`, unless more than 2 million of them differ.
+    observation are kept as `POMDP.rewards`.
 
     Parameters
     ----------
@@ -85,8 +85,7 @@ def read_pomdp(path: str | PathLike[str]) -> POMDP:
     Warns
     -----
     UserWarning
-        For `start:` with several names and no `include`, which is read as `include`; and for rewards of outcomes
-        that are too many to keep, of which the model has the expectation alone.
+        For `start:` with several names and no `include`, which is read as `include`.
     """
     return _Reader(str(path), _decode(Path(path).read_bytes())).read()
 
@@ -111,21 +110,31 @@ def write_pomdp(pomdp: POMDP, path: str | PathLike[str]) -> None:
                 raise PomdpFormatError(f"{path}: {name!r} cannot be a name in {kind}")
         lines.append(f"{kind}: {len(names) if generated else ' '.join(names)}")
     lines.append("start: " + " ".join(map(_plain, pomdp.start)))
-    for letter, table in (("T", pomdp.transition), ("O", pomdp.observation)):
-        for a, rows in enumerate(table):
+    for letter, tables in (("T", pomdp.transition), ("O", pomdp.observation)):
+        for a, table in enumerate(tables):
             lines.append(f"{letter}: {a}")
-            lines.extend(" ".join(map(_plain, row)) for row in rows)
-    if pomdp.outcome_reward is None:
+            lines.extend(" ".join(map(_plain, row)) for row in table.toarray())
+    if pomdp.rewards is None:
         for a, s in np.argwhere(pomdp.reward):
             lines.append(f"R: {a} : {s} : * : * {_plain(pomdp.reward[a, s])}")
     else:
-        table = pomdp.outcome_reward
-        alike = [stride == 0 for stride in table.strides]  # axes that make no difference
-        table = table[tuple(slice(0, 1) if same else slice(None) for same in alike)]
-        for index in np.argwhere(table):
-            where = " : ".join("*" if same else str(i) for i, same in zip(index, alike, strict=True))
-            lines.append(f"R: {where} {_plain(table[tuple(index)])}")
+        lines.extend(_reward_lines(pomdp.rewards))
     Path(path).write_text("\n".join(lines) + "\n", encoding="ascii")
+
+
+def _reward_lines(rewards: RewardRules) -> Iterator[str]:
+    """Rules in their order, which is what the format has: a later line overrides."""
+    S, O = rewards.shape[2:]
+    for where, values in rewards.rules:
+        a, s, end, seen = ("*" if index is None else str(index) for index in where)
+        if values.ndim == 2:
+            table = np.broadcast_to(values, (S, O))
+            yield f"R: {a} : {s}"
+            yield from (" ".join(map(_plain, row)) for row in table)
+        elif values.ndim == 1:
+            yield f"R: {a} : {s} : {end} " + " ".join(map(_plain, values))
+        else:
+            yield f"R: {a} : {s} : {end} : {seen} {_plain(float(values))}"
 
 
 def _plain(value: float) -> str:
@@ -173,19 +182,11 @@ class _Reader:
         assert self.start is not None
         assert self.discount is not None
         rules = RewardRules((A, S, S, O), self.rules)
-        outcomes = None if rules.by_action_and_state else rules.outcomes()
-        if outcomes is None and not rules.by_action_and_state:
-            warnings.warn(
-                f"{self.path}: more rewards depend on end state and observation than are kept; their expectation "
-                "r(s, a) is exact, but a simulation cannot draw them",
-                stacklevel=3,
-            )
         try:
             return POMDP(
                 transition=self.tables["T"],
                 observation=self.tables["O"],
-                reward=rules.expected(self.tables["T"], self.tables["O"]),
-                outcome_reward=outcomes,
+                reward=rules,
                 start=self.start,
                 discount=self.discount,
                 states=tuple(self.names["states"]),

@@ -1,15 +1,15 @@
 """Rewards given rule by rule, with wildcards, never expanded into all |A||S||S||O| outcomes."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Where = tuple[int | None, int | None, int | None, int | None]
 Rule = tuple[Where, NDArray[np.float64]]
-_KEPT = 2_000_000  # rewards of outcomes that are kept one by one
 _BLOCK = 4_000_000  # rewards that are worked on at once
 
 
@@ -31,11 +31,16 @@ class RewardRules:
         self._rules.append((where, values))
 
     @property
+    def rules(self) -> tuple[Rule, ...]:
+        """All rules, in their order."""
+        return tuple(self._rules)
+
+    @property
     def by_action_and_state(self) -> bool:
         """Whether no rule looks at the end state or the observation."""
         return all(values.ndim == 0 and where[2:] == (None, None) for where, values in self._rules)
 
-    def expected(self, transition: NDArray[np.float64], observation: NDArray[np.float64]) -> NDArray[np.float64]:
+    def expected(self, transition: Sequence[Any], observation: Sequence[Any]) -> NDArray[np.float64]:
         """r(s, a) = Σ T(s'|s, a) O(o|a, s') R(a, s, s', o), shape (A, S).
 
         States, end states and observations that no rule names are alike, and worked on as one.
@@ -54,7 +59,7 @@ class RewardRules:
             chance = np.ones((S, sizes[2]))  # of each class of observations after each end state
             if sizes[2] > 1:
                 chance[:] = 0.0
-                np.add.at(chance.T, seen, observation[a].T)
+                np.add.at(chance.T, seen, observation[a].toarray().T)
             for first in range(0, sizes[0], rows):
                 last = min(first + rows, sizes[0])
                 block = np.zeros((last - first, *sizes[1:]))
@@ -62,24 +67,42 @@ class RewardRules:
                     _apply(block, where, values, (start, end, seen), first, last)
                 after = np.einsum("to,sto->st", chance, block[:, end])
                 here = np.flatnonzero((start >= first) & (start < last))
-                reward[a, here] = np.einsum("st,st->s", transition[a, here], after[start[here] - first])
+                reward[a, here] = np.einsum("st,st->s", transition[a][here].toarray(), after[start[here] - first])
         return reward
 
-    def outcomes(self) -> NDArray[np.float64] | None:
-        """Reward of each outcome, shape (A, S, S, O), or None if there are too many to keep.
+    def at(
+        self, action: NDArray[np.int64], state: NDArray[np.int64], after: NDArray[np.int64], seen: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Reward of each (action, state, end state, observation), given as index arrays of one shape (N,)."""
+        asked = (action, state, after, seen)
+        out, open_ = np.zeros(len(action)), np.ones(len(action), bool)
+        for where, values in reversed(self._rules):
+            fits = open_.copy()
+            for index, wanted in zip(asked, where, strict=True):
+                if wanted is not None:
+                    fits &= index == wanted
+            table = values.reshape((1,) * (4 - values.ndim) + values.shape)
+            out[fits] = table[tuple(i[fits] if n > 1 else 0 for i, n in zip(asked, table.shape, strict=True))]
+            open_ &= ~fits
+            if not open_.any():
+                break
+        return out
 
-        An axis that makes no difference takes no memory: the array is a read-only view.
-        """
-        varies = [
-            any(where[axis] is not None or _differs(values, axis) for where, values in self._rules) for axis in range(4)
-        ]
-        kept = tuple(n if v else 1 for n, v in zip(self.shape, varies, strict=True))
-        if np.prod(kept, dtype=float) > _KEPT:
-            return None
-        array = np.zeros(kept)
-        for where, values in self._rules:
-            array[tuple(map(_span, where))] = values
-        return np.broadcast_to(array, self.shape)
+    def array(self) -> NDArray[np.float64]:
+        """All rewards, shape (A, S, S, O), for small models."""
+        places = np.indices(self.shape).reshape(4, -1)
+        return self.at(*places).reshape(self.shape)
+
+    @classmethod
+    def of(cls, array: NDArray[np.float64]) -> "RewardRules":
+        """Rules of a whole table, shape (A, S, S, O)."""
+        shape: Any = array.shape
+        rules = cls(shape)
+        for a in range(shape[0]):
+            for s in range(shape[1]):
+                if array[a, s].any():
+                    rules.add((a, s, None, None), array[a, s].copy())
+        return rules
 
     def _classes(self, axis: int) -> NDArray[np.int64]:
         """Number of each index of an axis: one each for those that rules name, and one for all others."""
