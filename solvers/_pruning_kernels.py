@@ -6,8 +6,8 @@ Whether a vector w beats the vectors q_0, q_1, … somewhere is a matrix game be
 
 `_margin` walks the simplex method on the side of λ, which has only S + 1 rows: minimise v subject to Σ_j λ_j q_j[s] -
 slack_s + v = w[s] for each state s, and Σ_j λ_j = 1. Its dual values are b, so that pricing all columns is finding the
-vector that is best at b. Each step tells both sides how far they are: a b that is a belief, and where w wins by more than
-the tolerance, is a witness; a λ, which is feasible all along, and with which w wins nowhere by more, ends the matter too.
+vector that is best at b. Each step tells both sides how far they are: a b that is a belief, and where w wins by more
+than the tolerance, is a witness; a λ, feasible all along, against which w wins nowhere by more, ends the matter too.
 Either answer is computed afresh from b or λ before it counts, so that no rounding of the walk can make it wrong. A walk
 that finds neither (cycles, bad pivots) says so, and its vector goes to HiGHS.
 """
@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+_INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}
 entry = numba.njit(cache=True, **_OPTIONS)
-inner = numba.njit(no_cpython_wrapper=True, **_OPTIONS)
+inner = numba.njit(**_INNER)
 
 TIE = 1e-12  # scores that differ by less are equal, and the first vector wins; vectors are scaled to about 1
 _PIVOT = 1e-10  # smallest pivot, and most negative share of a belief that passes for rounding
@@ -102,7 +103,7 @@ def _margin(
     w: Floats, Q: Floats, n: int, tolerance: float, inverse: Floats, x: Floats, basis: Ints, score: Floats,
     step: Floats, b: Floats,
 ) -> tuple[int, int]:  # fmt: skip
-    """1 and a witness b if w beats the first n vectors (columns of Q) there, 0 if nowhere, -1 if unknown; and the steps.
+    """1 and a witness b if w beats the first n vectors (columns of Q) there, 0 if nowhere, -1 if unknown; and steps.
 
     Room: inverse (S + 1, S + 1), x, basis, step (S + 1,), score (at least n,).
     """

@@ -15,6 +15,7 @@ With n the most observations that may follow an action, an epoch prunes at most 
 so V_t is nowhere further than e_t = γ e_{t-1} + 2n·tolerance below the optimum, and nowhere above: each vector is the
 exact value of a plan. `Exact.upper` is `Exact.lower` + e_t.
 """
+# ruff: noqa: E741 (O is the number of observations)
 
 import time
 from collections.abc import Callable
@@ -128,6 +129,7 @@ def exact(
     unit = tolerance * (float(np.abs(pomdp.reward).max()) or 1.0)
     tables = _Tables.of(pomdp)
     policies: list[AlphaVectorPolicy] = []
+    successors: list[Ints] = []
     history: list[ExactEpoch] = []
 
     def check() -> None:
@@ -144,9 +146,8 @@ def exact(
             policy = tables.policy(below)
             lower = policy.value(pomdp.start)
             policies.append(policy)
-            history.append(
-                ExactEpoch(len(policies), policy.n_vectors, lower, lower + error, time.monotonic() - began)
-            )
+            successors.append(np.concatenate([found.successors for found in below]))
+            history.append(ExactEpoch(len(policies), policy.n_vectors, lower, lower + error, time.monotonic() - began))
             if progress is not None:
                 progress(history[-1])
     except _OutOfTimeError:
@@ -156,8 +157,8 @@ def exact(
             raise
         ended = "interrupted"
     last = history[-1]
-    policy_by_steps = FiniteHorizonPolicy(tuple(policies[: len(history)]))
-    return Exact(policy_by_steps, last.lower, last.upper, ended, time.monotonic() - began, tuple(history))
+    done = FiniteHorizonPolicy(tuple(policies[: len(history)]), tuple(successors[: len(history)]))
+    return Exact(done, last.lower, last.upper, ended, time.monotonic() - began, tuple(history))
 
 
 def epochs(pomdp: POMDP, horizon: int | None = None, *, precision: float = 1e-6, **options: Any) -> "EpochSolution":
@@ -243,14 +244,13 @@ class _Tables:
 
     def policy(self, sets: tuple[_Set, ...]) -> AlphaVectorPolicy:
         actions = np.concatenate([found.actions for found in sets])
-        successors = np.concatenate([found.successors for found in sets])
         if self.pomdp.observed is None:
-            return AlphaVectorPolicy(self.pomdp, sets[0].vectors, actions, None, successors)
+            return AlphaVectorPolicy(self.pomdp, sets[0].vectors, actions)
         value = np.repeat(np.arange(len(sets)), [len(found.vectors) for found in sets])
         wide = np.zeros((value.size, self.pomdp.n_states))
         for y, (states, found) in enumerate(zip(self.states, sets, strict=True)):
             wide[np.ix_(value == y, states)] = found.vectors
-        return AlphaVectorPolicy(self.pomdp, wide, actions, value, successors)
+        return AlphaVectorPolicy(self.pomdp, wide, actions, value)
 
 
 def _epoch(tables: _Tables, below: tuple[_Set, ...], tolerance: float, check: Callable[[], None]) -> tuple[_Set, ...]:

@@ -35,22 +35,17 @@ class AlphaVectorPolicy:
     observed : int array, shape (V,), optional
         Value of the fully observed factor (`POMDP.observed`) that each vector is for; its entries in states of other
         values are ignored. Omitted: each vector is for all states.
-    successors : int array, shape (V, O) or (V, O·Y), optional
-        Vector whose plan goes on after each observation, of the policy that acts then (this one, or that for one step
-        less, see `FiniteHorizonPolicy`); -1 where the observation cannot occur. With a factor of Y values that vectors
-        are for, column o·Y + y is for observation o together with the value y.
 
     Raises
     ------
     ModelError
-        If shapes do not agree, numbers are not finite, or actions, values or successors do not exist.
+        If shapes do not agree, numbers are not finite, or actions or values do not exist.
     """
 
     pomdp: POMDP
     vectors: "NDArray[np.float64] | csr_array"
     actions: NDArray[np.int64]
     observed: NDArray[np.int64] | None = None
-    successors: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         p = self.pomdp
@@ -59,24 +54,13 @@ class AlphaVectorPolicy:
         _expect("vectors", vectors.shape, (max(V, 1), p.n_states))
         actions = _indices("actions", self.actions, 1, 0, p.n_actions)
         _expect("actions", actions.shape, (V,))
-        observed, successors = self.observed, self.successors
-        columns = p.n_observations
+        observed = self.observed
         if observed is not None:
             if p.observed is None:
                 raise ModelError("vectors are for values of an observed factor, but the POMDP has none")
-            values = int(p.observed.max()) + 1
-            observed = _indices("observed", observed, 1, 0, values)
+            observed = _indices("observed", observed, 1, 0, int(p.observed.max()) + 1)
             _expect("observed", observed.shape, (V,))
-            columns *= values
-        if successors is not None:
-            successors = _indices("successors", successors, 2, None, None)
-            _expect("successors", successors.shape, (V, columns))
-        for name, value in (
-            ("vectors", vectors),
-            ("actions", actions),
-            ("observed", observed),
-            ("successors", successors),
-        ):
+        for name, value in (("vectors", vectors), ("actions", actions), ("observed", observed)):
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
             object.__setattr__(self, name, value)
@@ -144,10 +128,7 @@ class AlphaVectorPolicy:
         return after / share, probability * share
 
     def pruned(self, tolerance: float = 1e-9) -> "AlphaVectorPolicy":
-        """Policy of the vectors that are best somewhere: nowhere worth less by more than the tolerance; see `prune`.
-
-        It has no successors, since those may be gone.
-        """
+        """Policy of the vectors that are best somewhere, nowhere worth less by more than the tolerance; see `prune`."""
         kept = [block.vectors[prune(_dense(block.matrix), tolerance)] for block in self._blocks]
         rows = np.sort(np.concatenate(kept))
         observed = None if self.observed is None else self.observed[rows]
@@ -242,14 +223,19 @@ class FiniteHorizonPolicy:
     Parameters
     ----------
     by_steps_to_go : tuple of AlphaVectorPolicy
-        With one step to go, with two, …; successors of each are vectors of the one before it.
+        With one step to go, with two, …
+    successors : tuple of int array (V, O) or (V, O·Y)
+        For each of them the vector, of the policy for one step less, whose plan goes on after each observation; -1
+        where that cannot occur. With vectors for the Y values of an observed factor, column o·Y + y is for observation
+        o together with the value y. Meaningless with one step to go.
     """
 
     by_steps_to_go: tuple[AlphaVectorPolicy, ...] = field(repr=False)
+    successors: tuple[NDArray[np.int64], ...] = field(repr=False)
 
     def __post_init__(self) -> None:
-        if not self.by_steps_to_go:
-            raise ModelError("a policy for at least one step is needed")
+        if not self.by_steps_to_go or len(self.successors) != len(self.by_steps_to_go):
+            raise ModelError("a policy, and successors, for each of at least one step are needed")
 
     @property
     def pomdp(self) -> POMDP:

@@ -1,11 +1,11 @@
 r"""Which alpha-vectors are best somewhere: pointwise dominance, and linear programs (Lark's filter).
 
 A vector w is *useful* beside a set of others if there is a belief where it is better than all of them by more than a
-tolerance; such a belief is its *witness*. Lark's filter (White 1991, Annals of OR 32) goes through all vectors, and asks
-for each whether it is useful beside those that were kept so far. If not, it is dropped; if so, the vector that is best at
-the witness is kept, in the end all that are needed and, but for ties within rounding, no other. So every vector that is
-dropped is at no belief better than those kept by more than the tolerance, and the largest of the kept vectors is
-nowhere more than the tolerance below the largest of all.
+tolerance; such a belief is its *witness*. Lark's filter (White 1991, Annals of OR 32) goes through all vectors and asks
+for each whether it is useful beside those that were kept so far. If not, it is dropped; if so, the vector that is best
+at the witness is kept, and the question is put again. In the end all are kept that are needed and, but for ties within
+rounding, no other. A vector that is dropped is at no belief better than those kept by more than the tolerance: the
+largest of the kept vectors is nowhere more than the tolerance below the largest of all.
 
 Vectors that are best at beliefs that are known beforehand (corners, witnesses of similar sets) are kept without any
 linear program. The programs that are left are solved by a compiled simplex method that needs a few microseconds for
@@ -22,6 +22,7 @@ from solvers.epochs import _array, _expect
 from solvers.errors import ModelError, SolverError
 
 Floats = NDArray[np.float64]
+_LEAST = 1e-11  # tolerance, as a share of the largest entry
 _WORK = 3e7  # multiplications between two looks at the clock: some hundredths of a second
 
 
@@ -98,7 +99,8 @@ def prune(vectors: ArrayLike, tolerance: float = 1e-9, *, points: ArrayLike | No
     ----------
     vectors : array, shape (V, S)
     tolerance : float
-        In units of the vectors. The largest vector kept is nowhere more than this below the largest of all.
+        In units of the vectors. The largest vector kept is nowhere more than this below the largest of all. No less
+        than 1e-11 of the largest entry, which is where rounding begins.
     points : array, shape (P, S), optional
         Beliefs that save linear programs: what is best at one of them is kept at once.
 
@@ -152,7 +154,7 @@ def prune_sums(
     if len(A) == len(B) == 1:
         return Sums(np.array([[from_a[0], from_b[0]]]), beliefs[:1])
     scale = max(float(np.abs(A).max()), float(np.abs(B).max())) or 1.0
-    pairs, witnesses = _filter(A / scale, B / scale, beliefs, tolerance / scale, check)
+    pairs, witnesses = _filter(A / scale, B / scale, beliefs, max(tolerance / scale, _LEAST), check)
     return Sums(np.column_stack([from_a[pairs[:, 0]], from_b[pairs[:, 1]]]), witnesses)
 
 
