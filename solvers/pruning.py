@@ -191,14 +191,32 @@ def _filter(
             break
         if check is not None:
             check()
-    for at in np.flatnonzero(unknown & ~taken).tolist():
-        i, j = divmod(at, len(B))
-        margin, belief = witness(A[i] + B[j], Q[:, :n].T)
-        if margin > tolerance:
-            Q = np.column_stack([Q[:, :n], A[i] + B[j]])
-            pairs, witnesses = np.vstack([pairs[:n], [i, j]]), np.vstack([witnesses[:n], belief])
-            n += 1
-    return pairs[:n], witnesses[:n]
+    return _ask_highs(A, B, pairs[:n], witnesses[:n], taken, unknown, tolerance)
+
+
+def _ask_highs(
+    A: Floats,
+    B: Floats,
+    pairs: NDArray[np.int64],
+    witnesses: Floats,
+    taken: NDArray[np.bool_],
+    unknown: NDArray[np.bool_],
+    tolerance: float,
+) -> tuple[NDArray[np.int64], Floats]:
+    """Decide on sums that are still unknown, in the same way as the compiled filter."""
+    from solvers import _pruning_kernels as kernels
+
+    for at in np.flatnonzero(unknown).tolist():
+        while not taken[at]:
+            margin, belief = witness(A[at // len(B)] + B[at % len(B)], A[pairs[:, 0]] + B[pairs[:, 1]])
+            if margin <= tolerance:
+                break
+            i, j = (int(_first_best(belief[None] @ rows.T, kernels.TIE)[0]) for rows in (A, B))
+            if taken[i * len(B) + j]:  # a tie
+                i, j = divmod(at, len(B))
+            taken[i * len(B) + j] = True
+            pairs, witnesses = np.vstack([pairs, [i, j]]), np.vstack([witnesses, belief])
+    return pairs, witnesses
 
 
 def _first_best(scores: Floats, tie: float) -> NDArray[np.int64]:
