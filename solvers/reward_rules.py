@@ -1,19 +1,17 @@
 """Rewards given rule by rule, with wildcards, never expanded into all |A||S||S||O| outcomes."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-Where = tuple[int | None, int | None, int | None, int | None]
-Rule = tuple[Where, NDArray[np.float64]]
-_BLOCK = 4_000_000  # rewards that are worked on at once
+from solvers.errors import ModelError
+from solvers.rules import Rules, Where
+
+_BLOCK = 2_000_000  # outcomes that are worked on at once
 
 
-@dataclass
 class RewardRules:
     """Rules "reward of action, state, end state, observation is v", None for any; the last one that fits wins.
 
@@ -21,133 +19,153 @@ class RewardRules:
     ----------
     shape : tuple of int
         Numbers (A, S, S, O) of actions, states, end states and observations.
+
+    Examples
+    --------
+    Every action costs 1, but 10 are won where action 0 leads to state 1:
+
+    >>> rules = RewardRules((2, 3, 3, 1))
+    >>> rules.add((None, None, None, None), -1.0)
+    >>> rules.add((0, None, 1, None), 10.0)
+    >>> rules.at(action=[0, 1], state=[2, 2], after=[1, 1], seen=[0, 0]).tolist()
+    [10.0, -1.0]
     """
 
-    shape: tuple[int, int, int, int]
-    _rules: list[Rule] = field(default_factory=list)
-
-    def add(self, where: Where, values: NDArray[np.float64]) -> None:
-        """Add a rule; values of shape (), (O,), (S, O) or (S, 1) are for the last axes, which `where` leaves open."""
-        self._rules.append((where, values))
+    def __init__(self, shape: Sequence[int]) -> None:
+        self._table = Rules(shape)
+        if len(self.shape) != 4 or self.shape[1] != self.shape[2]:
+            raise ModelError(f"the shape must be (A, S, S, O), got {self.shape}")
 
     @property
-    def rules(self) -> tuple[Rule, ...]:
-        """All rules, in their order."""
-        return tuple(self._rules)
+    def shape(self) -> tuple[int, ...]:
+        """Numbers (A, S, S, O)."""
+        return self._table.shape
+
+    def __len__(self) -> int:
+        """Number of rules that were added."""
+        return len(self._table)
+
+    def __iter__(self) -> Iterator[tuple[Where, float]]:
+        """Rules (where, value) in their order, without those of which a later one names the same places."""
+        return iter(self._table)
+
+    @classmethod
+    def of(cls, array: NDArray[np.float64]) -> "RewardRules":
+        """Rules of a whole table, shape (A, S, S, O); axes along which nothing changes are not named."""
+        rules = cls(array.shape)
+        rules.add((None,) * 4, array)
+        return rules
+
+    def add(self, where: Where, values: ArrayLike) -> None:
+        """Add a rule; values of shape (), (O,), (S, O), … are for the last axes, which `where` leaves open.
+
+        An axis may have the size 1 where all its places are alike.
+
+        Raises
+        ------
+        ModelError
+            If shapes do not agree, numbers are not finite, or there is no such place.
+        """
+        table = np.asarray(values, np.float64)
+        if not np.isfinite(table).all():
+            raise ModelError("a reward is not finite")
+        open_axes = range(4 - table.ndim, 4)
+        if table.ndim > 4 or any(
+            n not in (1, self.shape[axis]) for axis, n in zip(open_axes, table.shape, strict=True)
+        ):
+            raise ModelError(f"rewards of shape {table.shape} do not fit the last axes of {self.shape}")
+        axes: list[int] = []
+        for axis in reversed(open_axes):
+            place = axis - open_axes.start
+            first = table.take([0], axis=place)
+            if (first == table).all():  # what is alike need not be told apart
+                table = first.squeeze(place)
+            else:
+                axes.insert(0, axis)
+        self._table.add_table(where, axes, table)
+
+    def add_cells(self, where: Sequence[NDArray[np.int64] | int | None], values: NDArray[np.float64]) -> None:
+        """Add many rules at once: arrays of places, or one place, or None for everywhere; in the order of `values`.
+
+        Raises
+        ------
+        ModelError
+            If there is no such place.
+        """
+        self._table.add_cells(where, values)
 
     @property
     def by_action_and_state(self) -> bool:
         """Whether no rule looks at the end state or the observation."""
-        return all(values.ndim == 0 and where[2:] == (None, None) for where, values in self._rules)
+        return not self._table.names(2, 3)
 
-    def expected(self, transition: Sequence[Any], observation: Sequence[Any]) -> NDArray[np.float64]:
-        """r(s, a) = Σ T(s'|s, a) O(o|a, s') R(a, s, s', o), shape (A, S).
-
-        States, end states and observations that no rule names are alike, and worked on as one.
-        """
-        A, S = self.shape[:2]
-        reward = np.zeros((A, S))
-        if self.by_action_and_state:
-            for where, values in self._rules:
-                reward[tuple(map(_span, where[:2]))] = values
-            return reward
-        start, end, seen = (self._classes(axis) for axis in (1, 2, 3))
-        sizes = [int(c.max()) + 1 for c in (start, end, seen)]
-        by_action = self._by_action()
-        rows = max(1, _BLOCK // max(sizes[1] * sizes[2], S * sizes[2]))
-        for a in range(A):
-            chance = np.ones((S, sizes[2]))  # of each class of observations after each end state
-            if sizes[2] > 1:
-                chance[:] = 0.0
-                np.add.at(chance.T, seen, observation[a].toarray().T)
-            for first in range(0, sizes[0], rows):
-                last = min(first + rows, sizes[0])
-                block = np.zeros((last - first, *sizes[1:]))
-                for where, values in by_action(a):
-                    _apply(block, where, values, (start, end, seen), first, last)
-                after = np.einsum("to,sto->st", chance, block[:, end])
-                here = np.flatnonzero((start >= first) & (start < last))
-                reward[a, here] = np.einsum("st,st->s", transition[a][here].toarray(), after[start[here] - first])
-        return reward
-
-    def at(
-        self, action: NDArray[np.int64], state: NDArray[np.int64], after: NDArray[np.int64], seen: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Reward of each (action, state, end state, observation), given as index arrays of one shape (N,)."""
-        asked = (action, state, after, seen)
-        out, open_ = np.zeros(len(action)), np.ones(len(action), bool)
-        for where, values in reversed(self._rules):
-            fits = open_.copy()
-            for index, wanted in zip(asked, where, strict=True):
-                if wanted is not None:
-                    fits &= index == wanted
-            table = values.reshape((1,) * (4 - values.ndim) + values.shape)
-            out[fits] = table[tuple(i[fits] if n > 1 else 0 for i, n in zip(asked, table.shape, strict=True))]
-            open_ &= ~fits
-            if not open_.any():
-                break
-        return out
+    def at(self, action: ArrayLike, state: ArrayLike, after: ArrayLike, seen: ArrayLike) -> NDArray[np.float64]:
+        """Reward of each (action, state, end state, observation), given as index arrays that broadcast."""
+        return self._table.at(action, state, after, seen)
 
     def array(self) -> NDArray[np.float64]:
         """All rewards, shape (A, S, S, O), for small models."""
-        places = np.indices(self.shape).reshape(4, -1)
-        return self.at(*places).reshape(self.shape)
+        return self.at(*np.ogrid[tuple(slice(n) for n in self.shape)])
 
-    @classmethod
-    def of(cls, array: NDArray[np.float64]) -> "RewardRules":
-        """Rules of a whole table, shape (A, S, S, O)."""
-        shape: Any = array.shape
-        rules = cls(shape)
-        for a in range(shape[0]):
-            for s in range(shape[1]):
-                if array[a, s].any():
-                    rules.add((a, s, None, None), array[a, s].copy())
-        return rules
+    def expected(self, transition: Sequence[Any], observation: Sequence[Any]) -> NDArray[np.float64]:
+        """r(s, a) = Σ T(s'|s, a) O(o|a, s') R(a, s, s', o), over outcomes that can occur.
 
-    def _classes(self, axis: int) -> NDArray[np.int64]:
-        """Number of each index of an axis: one each for those that rules name, and one for all others."""
-        n = self.shape[axis]
-        if any(_differs(values, axis) for _, values in self._rules):
-            return np.arange(n)
-        named = np.zeros(n, bool)
-        named[[i for i in (where[axis] for where, _ in self._rules) if i is not None]] = True
-        if named.all():
-            return np.arange(n)
-        return np.where(named, np.cumsum(named), 0)
+        Parameters
+        ----------
+        transition : sequence of A csr_array (S, S)
+        observation : sequence of A csr_array (S, O)
 
-    def _by_action(self) -> Callable[[int], Iterator[Rule]]:
-        """Rules that fit an action, in their order."""
-        places: dict[int | None, list[int]] = defaultdict(list)
-        for i, (where, _) in enumerate(self._rules):
-            places[where[0]].append(i)
-
-        def rules(action: int) -> Iterator[Rule]:
-            return (self._rules[i] for i in sorted(places[None] + places[action]))
-
-        return rules
+        Returns
+        -------
+        array, shape (A, S)
+        """
+        reward = np.zeros(self.shape[:2])
+        rules, single = self._table.apart()
+        if single[0].size:  # rules for one outcome each change the others' expectation there, and nowhere else
+            change = self._table.at(*single) - rules.at(*single)
+            for a in np.unique(single[0]).tolist():
+                s, after, seen = (places[single[0] == a] for places in single[1:])
+                chance = transition[a][s, after] * observation[a][after, seen]
+                reward[a] += np.bincount(s, chance * change[single[0] == a], len(reward[a]))
+        for a, (moves, told) in enumerate(zip(transition, observation, strict=True)):
+            reward[a] += _expected(rules, a, moves, told)
+        return reward
 
 
-def _apply(
-    block: NDArray[np.float64],
-    where: Where,
-    values: NDArray[np.float64],
-    classes: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
-    first: int,
-    last: int,
-) -> None:
-    """Write a rule into the classes first:last of states, and all classes of end states and observations."""
-    at = [None if i is None else int(c[i]) for i, c in zip(where[1:], classes, strict=True)]
-    if at[0] is not None:
-        if not first <= at[0] < last:
-            return
-        at[0] -= first
-    block[tuple(map(_span, at))] = values
+def _expected(rules: Rules, a: int, moves: Any, told: Any) -> NDArray[np.float64]:
+    """Expected reward of an action in each state, (S,), summed over no more than what rules look at."""
+    S = moves.shape[0]
+    if not rules.names(2, 3):
+        return rules.at(a, np.arange(S), 0, 0)
+    if not rules.names(3):
+        outcomes = _entries(moves, None)
+    elif not rules.names(2):
+        outcomes = ((s, 0, seen, chance) for s, seen, _, chance in _entries(moves @ told, None))
+    else:
+        outcomes = _entries(moves, told)
+    reward = np.zeros(S)
+    for s, after, seen, chance in outcomes:
+        reward += np.bincount(s, chance * rules.at(a, s, after, seen), S)
+    return reward
 
 
-def _differs(values: NDArray[np.float64], axis: int) -> bool:
-    """Whether values say something else for each index of an axis."""
-    return axis >= 4 - values.ndim and values.shape[axis - 4] > 1
-
-
-def _span(index: int | None) -> slice:
-    return slice(None) if index is None else slice(index, index + 1)
+def _entries(moves: Any, told: Any) -> Iterator[tuple[NDArray[np.int64], Any, Any, NDArray[np.float64]]]:
+    """Outcomes (state, end state, observation, probability), as arrays, block by block; `told` None: not observed."""
+    rows = np.repeat(np.arange(moves.shape[0]), np.diff(moves.indptr))
+    width = np.ones(moves.nnz, np.int64) if told is None else np.diff(told.indptr)[moves.indices]
+    ends = np.cumsum(width)
+    first = 0
+    while first < moves.nnz:
+        done = int(ends[first - 1]) if first else 0
+        last = max(first + 1, int(np.searchsorted(ends, done + _BLOCK, "right")))
+        part = slice(first, last)
+        s, after, chance = rows[part], moves.indices[part], moves.data[part]
+        if told is None:
+            yield s, after, 0, chance
+        else:
+            n = width[part]
+            place = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + np.repeat(told.indptr[after], n)
+            yield (
+                np.repeat(s, n), np.repeat(after, n), told.indices[place], np.repeat(chance, n) * told.data[place],
+            )  # fmt: skip
+        first = last

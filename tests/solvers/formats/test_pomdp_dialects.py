@@ -15,7 +15,7 @@ import pytest
 from solvers import POMDP, PomdpFormatError, read_pomdp, write_pomdp
 from solvers.reward_rules import RewardRules
 
-CASES = Path(__file__).resolve().parents[1] / "cases" / "pomdp"
+CASES = Path(__file__).resolve().parents[2] / "cases" / "pomdp"
 HEAD = "discount: 0.9\nvalues: reward\nstates: a b c\nactions: go stay\nobservations: x y z w\n"
 BODY = "T: *\nidentity\nO: *\nuniform\n"
 MDP = "discount: 0.9\nvalues: reward\nstates: a b\nactions: go\nT: go\nuniform\n"
