@@ -224,17 +224,17 @@ class FiniteHorizonPolicy:
     ----------
     by_steps_to_go : tuple of AlphaVectorPolicy
         With one step to go, with two, …
-    successors : tuple of int array (V, O) or (V, O·Y)
+    successors : tuple of int array (V, O) or (V, O·Y), optional
         For each of them the vector, of the policy for one step less, whose plan goes on after each observation; -1
         where that cannot occur. With vectors for the Y values of an observed factor, column o·Y + y is for observation
         o together with the value y. Meaningless with one step to go.
     """
 
     by_steps_to_go: tuple[AlphaVectorPolicy, ...] = field(repr=False)
-    successors: tuple[NDArray[np.int64], ...] = field(repr=False)
+    successors: tuple[NDArray[np.int64], ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.by_steps_to_go or len(self.successors) != len(self.by_steps_to_go):
+        if not self.by_steps_to_go or len(self.successors or self.by_steps_to_go) != len(self.by_steps_to_go):
             raise ModelError("a policy, and successors, for each of at least one step are needed")
 
     @property
