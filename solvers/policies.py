@@ -230,11 +230,11 @@ class FiniteHorizonPolicy:
     """
 
     by_steps_to_go: tuple[AlphaVectorPolicy, ...] = field(repr=False)
-    successors: tuple[NDArray[np.int64], ...] = field(default=(), repr=False)
+    successors: tuple[NDArray[np.int64], ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.by_steps_to_go or len(self.successors) not in (0, len(self.by_steps_to_go)):
-            raise ModelError("a policy for at least one step is needed, and successors for each or none")
+        if not self.by_steps_to_go or len(self.successors or self.by_steps_to_go) != len(self.by_steps_to_go):
+            raise ModelError("a policy, and successors, for each of at least one step are needed")
 
     @property
     def pomdp(self) -> POMDP:

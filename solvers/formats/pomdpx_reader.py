@@ -246,7 +246,7 @@ class _Reader:
 
     def _start(self, section: Element) -> NDArray[np.float64]:
         _, state, chance = self._joint(section, self._distributions(section, "before", ()), {}, 1, "before")
-        return np.bincount(state, chance, self._size("before"))
+        return np.asarray(np.bincount(state, chance, self._size("before")), dtype=np.float64)
 
     def _moves(self, section: Element) -> list["csr_array"]:
         rows = self._distributions(section, "after", ("action", "before"))

@@ -118,7 +118,7 @@ def test_each_step_to_go_has_its_policy() -> None:
     assert len(list(ten)) == 4
     with pytest.raises(ModelError, match=r"the policy is for 1 … 4 steps to go, not 5"):
         ten.action([0.5, 0.5], 5)
-    with pytest.raises(ModelError, match="a policy for at least one step is needed"):
+    with pytest.raises(ModelError, match="a policy, and successors, for each of at least one step"):
         FiniteHorizonPolicy((), ())
 
 
