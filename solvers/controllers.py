@@ -12,7 +12,7 @@ and v_n is a lower bound of the optimum at every belief, since it can be followe
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -102,6 +102,17 @@ class FiniteStateController:
         """What following the controller from a node is worth at a belief (S,); by default from the start node."""
         b = check_belief("belief", belief, self.pomdp.n_states)
         return float(self.vectors[self.start if node is None else node] @ b)
+
+    def starting_at(self, belief: Any) -> "FiniteStateController":
+        """Return the same controller with the start node that is worth most at a belief (S,).
+
+        Raises
+        ------
+        ModelError
+            As `policy`, and if the belief is none.
+        """
+        b = check_belief("belief", belief, self.pomdp.n_states)
+        return replace(self, start=self.policy().best_vector(b))
 
     def policy(self) -> AlphaVectorPolicy:
         """Policy that takes, at each belief, the first action of the node that is worth most there; no worse anywhere.
