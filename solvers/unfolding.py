@@ -171,10 +171,10 @@ class Unfolded:
         for a, rows in enumerate(self._moves):
             at_once = reward[a] - rows.matrix(size, size) @ due
             for s in np.flatnonzero(~self._ends).tolist():
-                rules.add((a, s, None, None), np.array(at_once[s]))
+                rules.add((a, s, None, None), at_once[s])
             for s, after in zip(rows.row, rows.column, strict=True):
                 if due[after]:
-                    rules.add((a, s, after, None), np.array(at_once[s] + due[after]))
+                    rules.add((a, s, after, None), at_once[s] + due[after])
         return rules
 
 

@@ -1,6 +1,5 @@
 """Epoch models as POMDPs: the same process, the same value, few states."""
 
-
 from collections.abc import Callable
 
 import numpy as np
