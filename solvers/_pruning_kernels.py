@@ -48,8 +48,9 @@ def _first_best(vectors: Floats, b: Floats) -> int:
 def _start(w: Floats, Q: Floats, n: int, inverse: Floats, x: Floats, basis: Ints, score: Floats) -> None:
     """First basis: the single vector that w exceeds least at worst. Columns 0 … n - 1 are λ, n + s slacks, -1 is v."""
     S = w.size
-    score[:n] = -np.inf
-    for s in range(S):
+    for j in range(n):
+        score[j] = w[0] - Q[0, j]
+    for s in range(1, S):
         for j in range(n):
             score[j] = max(score[j], w[s] - Q[s, j])
     first = 0
@@ -60,7 +61,9 @@ def _start(w: Floats, Q: Floats, n: int, inverse: Floats, x: Floats, basis: Ints
     for s in range(1, S):
         if w[s] - Q[s, first] > w[worst] - Q[worst, first]:
             worst = s
-    inverse[:] = 0.0
+    for i in range(S + 1):
+        for s in range(S + 1):
+            inverse[i, s] = 0.0
     v = w[worst] - Q[worst, first]
     for s in range(S):
         basis[s] = n + s
@@ -69,7 +72,7 @@ def _start(w: Floats, Q: Floats, n: int, inverse: Floats, x: Floats, basis: Ints
         inverse[s, S] = Q[s, first] - Q[worst, first]
         x[s] = v - (w[s] - Q[s, first])
     basis[worst] = first
-    inverse[worst] = 0.0
+    inverse[worst, worst] = 0.0
     inverse[worst, S] = 1.0
     x[worst] = 1.0
     basis[S] = -1
@@ -113,7 +116,8 @@ def _margin(
     for walked in range(1, limit):
         if x[S] <= tolerance and _wins_nowhere(w, Q, n, x, basis, tolerance):
             return 0, walked
-        score[:n] = 0.0
+        for j in range(n):
+            score[j] = 0.0
         lowest, total = 0, 0.0
         for s in range(S):
             share = inverse[S, s]
@@ -207,7 +211,8 @@ def scan(
         if taken[position]:
             position += 1
             continue
-        w[:] = A[position // J] + B[position % J]
+        for s in range(S):
+            w[s] = A[position // J, s] + B[position % J, s]
         answer, walked = _margin(w, Q, n, tolerance, inverse, x, basis, score, step, b)
         programs += 1
         work -= (walked + 1.0) * S * (n + S)
@@ -219,8 +224,9 @@ def scan(
                 continue
             taken[i * J + j] = True
             pairs[n, 0], pairs[n, 1] = i, j
-            witnesses[n] = b
-            Q[:, n] = A[i] + B[j]
+            for s in range(S):
+                witnesses[n, s] = b[s]
+                Q[s, n] = A[i, s] + B[j, s]
             n += 1
         else:
             unknown[position] = answer < 0

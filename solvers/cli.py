@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from solvers.errors import SolverError
+from solvers.policies import AlphaVectorPolicy, FiniteHorizonPolicy
 
 _MANY = 12  # names that `info` lists before it says how many more there are
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    warnings.showwarning = _warn
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], dict[str, Any]] = options.command
     try:
-        found = command(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            found = command(options)
     except (SolverError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -41,10 +43,12 @@ def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def _solve(options: argparse.Namespace) -> dict[str, Any]:
-    from solvers.formats import read, write_policy
+    from solvers.formats import read
+    from solvers.policy_files import check_policy_suffix, write_policy
     from solvers.solving import solve
 
     if options.out is not None:
+        check_policy_suffix(options.out)
         _writable(options.out, options.force)
     pomdp = read(options.file)
     with _Progress(sys.stderr, options.quiet or options.json) as progress:
@@ -105,11 +109,13 @@ def _convert(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _simulate(options: argparse.Namespace) -> dict[str, Any]:
-    from solvers.formats import read, read_policy
+    from solvers.formats import read
+    from solvers.policy_files import read_policy
     from solvers.simulation import simulate
     from solvers.solving import solve
 
     pomdp = read(options.file)
+    policy: AlphaVectorPolicy | FiniteHorizonPolicy
     if options.policy is not None:
         policy = read_policy(options.policy, pomdp)
     else:

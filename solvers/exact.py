@@ -283,7 +283,7 @@ def _after(
         parts.append(_best(_Set(vectors, np.zeros(V, np.int64), successors, points), tolerance, check))
     while len(parts) > 1:
         parts.sort(key=lambda part: -len(part.vectors))
-        parts.append(_sum(parts.pop(), parts.pop(), points, tolerance, check))
+        parts.append(_sum(parts.pop(), parts.pop(), tolerance, check))
     return parts[0]
 
 
@@ -295,9 +295,9 @@ def _best(found: _Set, tolerance: float, check: Callable[[], None]) -> _Set:
     return _Set(found.vectors[rows], found.actions[rows], found.successors[rows], kept.witnesses)
 
 
-def _sum(first: _Set, second: _Set, points: Floats, tolerance: float, check: Callable[[], None]) -> _Set:
+def _sum(first: _Set, second: _Set, tolerance: float, check: Callable[[], None]) -> _Set:
     """Sums of a vector of each that are best somewhere; successors of the two are in different columns."""
-    known = np.concatenate([points, first.witnesses, second.witnesses])
+    known = np.concatenate([first.witnesses, second.witnesses])
     kept = prune_sums(first.vectors, second.vectors, tolerance, points=known, check=check)
     i, j = kept.pairs.T
     successors = np.maximum(first.successors[i], second.successors[j])

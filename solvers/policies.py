@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from solvers.epochs import _array, _expect, _indices, check_beliefs
 from solvers.errors import ModelError
 from solvers.pomdp import POMDP
-from solvers.pruning import prune
+from solvers.pruning import first_best, prune
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -129,7 +129,7 @@ class AlphaVectorPolicy:
 
     def pruned(self, tolerance: float = 1e-9) -> "AlphaVectorPolicy":
         """Policy of the vectors that are best somewhere, nowhere worth less by more than the tolerance; see `prune`."""
-        kept = [block.vectors[prune(_dense(block.matrix), tolerance)] for block in self._blocks]
+        kept = [block.vectors[prune(_dense(block.columns).T, tolerance)] for block in self._blocks]
         rows = np.sort(np.concatenate(kept))
         observed = None if self.observed is None else self.observed[rows]
         return AlphaVectorPolicy(self.pomdp, self.vectors[rows], self.actions[rows], observed)
@@ -166,18 +166,18 @@ class AlphaVectorPolicy:
         """Vectors with the states they are for, in the order in which ties are broken."""
         order = np.argsort(self.actions, kind="stable")
         if self.observed is None:
-            return (_Block(order, None, self.vectors[order]),)
+            return (_Block(order, None, _columns(self.vectors[order])),)
         factor = self.pomdp.observed
         assert factor is not None
         blocks = []
         for y in np.unique(self.observed).tolist():
             states, mine = np.flatnonzero(factor == y), order[self.observed[order] == y]
-            blocks.append(_Block(mine, states, self.vectors[mine][:, states]))
+            blocks.append(_Block(mine, states, _columns(self.vectors[mine][:, states])))
         return tuple(blocks)
 
     @cached_property
     def _tie(self) -> float:
-        return TIE * max(float(abs(block.matrix).max()) for block in self._blocks)
+        return TIE * max(float(abs(block.columns).max()) for block in self._blocks)
 
     def _look_up(self, beliefs: Any) -> "_Found":
         """Best vector of each row; takes rows as they are."""
@@ -190,10 +190,9 @@ class AlphaVectorPolicy:
             rows = np.flatnonzero(mass > 0.0)
             if rows.size == 0:
                 continue
-            scores = _dense((here if rows.size == B else here[rows]) @ block.matrix.T)
-            most = scores.max(axis=1)
+            best, most = first_best(block.columns, here if rows.size == B else here[rows], self._tie)
             value[rows] += most
-            vector[rows] = block.vectors[(scores >= most[:, None] - self._tie).argmax(axis=1)]
+            vector[rows] = block.vectors[best]
             values[rows] += 1
             covered += mass
         if (covered < 1.0 - 1e-9).any():
@@ -207,7 +206,7 @@ class _Block(NamedTuple):
 
     vectors: NDArray[np.int64]  # their indices
     states: NDArray[np.int64] | None  # None: all
-    matrix: Any  # (vectors, states), dense or sparse
+    columns: Any  # (states, vectors), dense or sparse
 
 
 class _Found(NamedTuple):
@@ -224,17 +223,17 @@ class FiniteHorizonPolicy:
     ----------
     by_steps_to_go : tuple of AlphaVectorPolicy
         With one step to go, with two, …
-    successors : tuple of int array (V, O) or (V, O·Y)
+    successors : tuple of int array (V, O) or (V, O·Y), optional
         For each of them the vector, of the policy for one step less, whose plan goes on after each observation; -1
         where that cannot occur. With vectors for the Y values of an observed factor, column o·Y + y is for observation
         o together with the value y. Meaningless with one step to go.
     """
 
     by_steps_to_go: tuple[AlphaVectorPolicy, ...] = field(repr=False)
-    successors: tuple[NDArray[np.int64], ...] = field(repr=False)
+    successors: tuple[NDArray[np.int64], ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.by_steps_to_go or len(self.successors) != len(self.by_steps_to_go):
+        if not self.by_steps_to_go or len(self.successors or self.by_steps_to_go) != len(self.by_steps_to_go):
             raise ModelError("a policy, and successors, for each of at least one step are needed")
 
     @property
@@ -289,6 +288,10 @@ def _vectors(value: Any) -> Any:
     if not np.isfinite(rows.data).all():
         raise ModelError("vectors has an entry that is not finite")
     return rows
+
+
+def _columns(rows: Any) -> Any:
+    return np.ascontiguousarray(rows.T) if isinstance(rows, np.ndarray) else rows.T.tocsr()
 
 
 def _many(belief: Any) -> bool:

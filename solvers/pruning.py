@@ -23,6 +23,7 @@ from solvers.errors import ModelError, SolverError
 
 Floats = NDArray[np.float64]
 _LEAST = 1e-11  # tolerance, as a share of the largest entry
+_SCORES = 100_000  # of vectors at beliefs, at a time: they stay in the cache
 _WORK = 3e7  # multiplications between two looks at the clock: some hundredths of a second
 
 
@@ -171,7 +172,7 @@ def _filter(
     """Lark's filter over all sums, started with those that are best at the beliefs given."""
     from solvers import _pruning_kernels as kernels
 
-    best = [_first_best(beliefs @ rows.T, kernels.TIE) for rows in (A, B)]
+    best = [first_best(rows.T, beliefs, kernels.TIE)[0] for rows in (A, B)]
     code, where = np.unique(best[0] * len(B) + best[1], return_index=True)
     n, S = code.size, A.shape[1]
     taken, unknown = np.zeros(len(A) * len(B), bool), np.zeros(len(A) * len(B), bool)
@@ -191,16 +192,50 @@ def _filter(
             break
         if check is not None:
             check()
-    for at in np.flatnonzero(unknown & ~taken).tolist():
-        i, j = divmod(at, len(B))
-        margin, belief = witness(A[i] + B[j], Q[:, :n].T)
-        if margin > tolerance:
-            Q = np.column_stack([Q[:, :n], A[i] + B[j]])
-            pairs, witnesses = np.vstack([pairs[:n], [i, j]]), np.vstack([witnesses[:n], belief])
-            n += 1
-    return pairs[:n], witnesses[:n]
+    return _ask_highs(A, B, pairs[:n], witnesses[:n], taken, unknown, tolerance)
 
 
-def _first_best(scores: Floats, tie: float) -> NDArray[np.int64]:
-    """First column of each row that is its largest, up to a tie."""
-    return np.asarray((scores >= scores.max(axis=1, keepdims=True) - tie).argmax(axis=1))
+def _ask_highs(
+    A: Floats,
+    B: Floats,
+    pairs: NDArray[np.int64],
+    witnesses: Floats,
+    taken: NDArray[np.bool_],
+    unknown: NDArray[np.bool_],
+    tolerance: float,
+) -> tuple[NDArray[np.int64], Floats]:
+    """Decide on sums that are still unknown, in the same way as the compiled filter."""
+    from solvers import _pruning_kernels as kernels
+
+    for at in np.flatnonzero(unknown).tolist():
+        while not taken[at]:
+            margin, belief = witness(A[at // len(B)] + B[at % len(B)], A[pairs[:, 0]] + B[pairs[:, 1]])
+            if margin <= tolerance:
+                break
+            i, j = (int(first_best(rows.T, belief[None], kernels.TIE)[0][0]) for rows in (A, B))
+            if taken[i * len(B) + j]:  # a tie
+                i, j = divmod(at, len(B))
+            taken[i * len(B) + j] = True
+            pairs, witnesses = np.vstack([pairs, [i, j]]), np.vstack([witnesses, belief])
+    return pairs, witnesses
+
+
+def first_best(vectors: Any, beliefs: Any, tie: float) -> tuple[NDArray[np.int64], Floats]:
+    """First vector that is best at each belief, up to a tie, and the best value; a block of beliefs at a time.
+
+    Parameters
+    ----------
+    vectors : array or sparse matrix, shape (S, V)
+        One a column.
+    beliefs : array or sparse matrix, shape (B, S)
+    """
+    B, V = beliefs.shape[0], vectors.shape[1]
+    best, value = np.zeros(B, np.int64), np.empty(B)
+    together = max(1, _SCORES // V)
+    for first in range(0, B, together):
+        block = slice(first, first + together)
+        product = beliefs[block] @ vectors
+        scores = product if isinstance(product, np.ndarray) else product.toarray()
+        value[block] = scores.max(axis=1)
+        best[block] = (scores >= value[block, None] - tie).argmax(axis=1)
+    return best, value

@@ -41,6 +41,10 @@ class RewardRules:
         """Numbers (A, S, S, O)."""
         return self._table.shape
 
+    def __len__(self) -> int:
+        """Number of rules that were added."""
+        return len(self._table)
+
     def __iter__(self) -> Iterator[tuple[Where, float]]:
         """Rules (where, value) in their order, without those of which a later one names the same places."""
         return iter(self._table)
@@ -79,6 +83,16 @@ class RewardRules:
             else:
                 axes.insert(0, axis)
         self._table.add_table(where, axes, table)
+
+    def add_cells(self, where: Sequence[NDArray[np.int64] | int | None], values: NDArray[np.float64]) -> None:
+        """Add many rules at once: arrays of places, or one place, or None for everywhere; in the order of `values`.
+
+        Raises
+        ------
+        ModelError
+            If there is no such place.
+        """
+        self._table.add_cells(where, values)
 
     @property
     def by_action_and_state(self) -> bool:

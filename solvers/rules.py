@@ -139,11 +139,14 @@ class Rules:
 
     def at(self, *index: ArrayLike) -> NDArray[np.float64]:
         """Value of each cell, given as index arrays, one for each axis, that broadcast against each other."""
-        places = np.broadcast_arrays(*(np.asarray(i, np.int64) for i in index))
-        value, turn = np.zeros(places[0].shape), np.full(places[0].shape, -1, np.int64)
+        shaped = np.broadcast_arrays(np.zeros((), np.int64), *(np.asarray(i, np.int64) for i in index))
+        places = [place.reshape(-1) for place in shaped[1:]]
+        value, turn = np.zeros(shaped[0].size), np.full(shaped[0].size, -1, np.int64)
         for named, group in self._groups.items():
             keys, values, turns = group.sorted()
-            asked = np.zeros(places[0].shape, np.int64)
+            if not keys.size:
+                continue
+            asked = np.zeros(value.size, np.int64)
             for axis in named:
                 asked = asked * self.shape[axis] + places[axis]
             found = np.searchsorted(keys, asked)
@@ -151,7 +154,7 @@ class Rules:
             fits = (keys[found] == asked) & (turns[found] > turn)
             found = found[fits]
             value[fits], turn[fits] = values[found], turns[found]
-        return value
+        return value.reshape(shaped[0].shape)
 
     def last(self, *index: int | None) -> int:
         """Number, in the order of adding, of the last rule that says something about these places; -1 if none does."""

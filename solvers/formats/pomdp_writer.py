@@ -1,6 +1,7 @@
 """Writer of Cassandra's .pomdp format, strict: what every program that reads it takes."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,14 +64,21 @@ def _table_lines(
 ) -> Iterator[str]:
     alike = len(tables) > 1 and all(table is tables[0] for table in tables)
     for action, table in [("*", tables[0])] if alike else zip(actions, tables, strict=True):
-        if table.shape[1] <= _WIDE or 2 * table.nnz > table.shape[0] * table.shape[1]:
+        decimals = {value: plain(value) for value in np.unique(table.data).tolist()}
+        width = table.shape[1]
+        dense = width <= _WIDE or 2 * table.nnz > table.shape[0] * width
+        if dense:
             yield f"{letter}: {action}"
-            yield from (" ".join(map(plain, table[[s]].toarray()[0])) for s in range(len(rows)))
-        else:
-            decimals = {value: plain(value) for value in np.unique(table.data).tolist()}
-            s = np.repeat(np.arange(len(rows)), np.diff(table.indptr))
-            for i, j, value in zip(s.tolist(), table.indices.tolist(), table.data.tolist(), strict=True):
-                yield f"{letter}: {action} : {rows[i]} : {columns[j]} {decimals[value]}"
+        for s, (first, last) in enumerate(pairwise(table.indptr.tolist())):
+            entries = zip(table.indices[first:last].tolist(), table.data[first:last].tolist(), strict=True)
+            if dense:
+                row = ["0.0"] * width
+                for j, value in entries:
+                    row[j] = decimals[value]
+                yield " ".join(row)
+            else:
+                for j, value in entries:
+                    yield f"{letter}: {action} : {rows[s]} : {columns[j]} {decimals[value]}"
 
 
 def _reward_lines(pomdp: POMDP, names: dict[str, Sequence[object]]) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """What readers and writers of all formats share: texts, numbers, names, limits."""
 
 import codecs
+import io
 import re
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 
@@ -58,6 +60,11 @@ def read_text(path: str | PathLike[str]) -> str:
         if data.startswith(mark):
             return data[len(mark) :].decode(encoding, errors="replace")
     return data.decode("utf-8", errors="replace")
+
+
+def lines_of(text: str) -> Iterator[tuple[int, str]]:
+    """Lines with their numbers, ended as on any machine."""
+    return enumerate(io.StringIO(text, newline=None), start=1)
 
 
 def shown(text: str) -> str:

@@ -1,6 +1,5 @@
 """Text as a stream of words with line numbers, read as it is needed: newlines mean nothing to .pomdp files."""
 
-import io
 import re
 from collections import deque
 from itertools import islice
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.errors import PomdpFormatError
-from solvers.formats.text import LARGEST, NUMBER, SIGNED, shown
+from solvers.formats.text import LARGEST, NUMBER, SIGNED, lines_of, shown
 
 _WORDS = re.compile(r":|\*|[^\s:*]+")
 _CHUNK = 65_536  # numbers that are looked at together
@@ -21,7 +20,7 @@ class Tokens:
     def __init__(self, path: str, text: str) -> None:
         self.path = path
         self.line = 1  # of the word read last
-        self._lines = iter(enumerate(io.StringIO(text, newline=None), start=1))
+        self._lines = lines_of(text)
         self._raw: deque[tuple[int, str]] = deque()  # lines that were looked at and not cut yet
         self._words: list[str] = []
         self._on: list[int] = []  # line of each word
