@@ -85,7 +85,7 @@ class FiniteStateController:
         """What each node is worth in each state, shape (N, S), no more than 1e-9 of the largest value too little.
 
         Never too much, up to rounding. In states from which something may be seen that the node knows no successor for,
-        the worst that there is is counted from then on.
+        the worst that there is is counted from then on, and nothing where all is over.
 
         Raises
         ------
@@ -241,7 +241,7 @@ class _Follow:
         p = controller.pomdp
         factor = np.zeros(p.n_states, np.int64) if p.observed is None else p.observed
         self.discount = p.discount
-        self.worst = np.full((1, p.n_states), float(p.reward.min()) / (1.0 - p.discount))
+        self.worst = np.where(p.terminal, 0.0, float(p.reward.min()) / (1.0 - p.discount))[None]
         self.parts = []
         for a in np.unique(controller.actions).tolist():
             nodes = np.flatnonzero(controller.actions == a)

@@ -269,3 +269,5 @@ def test_what_a_node_knows_nothing_of_is_taken_at_its_worst() -> None:
     rest = np.array([0.85, 0.15])  # to hear the left in either state
     after = 0.95 * (1.0 - rest) * -100.0 / 0.05
     assert lost.vectors[0] == pytest.approx((-1.0 + after) / (1.0 - 0.95 * rest), rel=1e-8)
+    with pytest.raises(ModelError, match="what was seen leads nowhere"):
+        simulate(p, lost)
