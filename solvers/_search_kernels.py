@@ -50,7 +50,8 @@ class Beliefs(NamedTuple):
     point: Ints  # (N,) its point, or -1
     node: Ints  # (N,) number among expanded beliefs, or -1
     expanded: Ints  # (X,) the belief
-    edges: Ints  # (X * (A + 1),) edges of action a: edges[x * (A + 1) + a] : edges[x * (A + 1) + a + 1]
+    edges: Ints  # (X * A,) first edge of the action, or -1: not expanded
+    edges_end: Ints  # (X * A,)
     gain: Floats  # (X * A,) reward, and what dropped shares may be worth
     action_up: Floats  # (X * A,) upper bound of the action
     child: Ints  # (E,)
@@ -289,20 +290,20 @@ def _look_up(z: State, n: int) -> None:
 
 @inner
 def _expand(z: State, n: int) -> None:
-    """Find what follows a belief after each action and observation."""
-    m, b, room = z.m, z.b, z.room
-    count = room.count
-    A = m.reward.shape[0]
-    S = m.class_of.size
+    """Take a belief among the expanded ones; what follows is found when an action is looked at."""
+    b, count = z.b, z.room.count
+    A = z.m.reward.shape[0]
     x = count[N_EXPANDED]
     b.expanded[x] = n
     b.node[n] = x
-    for a in range(A):
-        b.edges[x * (A + 1) + a] = count[N_EDGES]
-        _expand_action(z, n, x, a)
-    b.edges[x * (A + 1) + A] = count[N_EDGES]
     count[N_EXPANDED] = x + 1
-    count[WORK] += S // 16
+    actions = b.action_up[x * A : x * A + A]
+    actions[:] = 0.0
+    b.edges[x * A : x * A + A] = -1
+    for k in range(b.start[n], b.start[n + 1]):
+        for a in range(A):
+            actions[a] += b.prob[k] * z.q[b.state[k], a]
+    count[WORK] += b.start[n + 1] - b.start[n]
 
 
 @inner
@@ -312,12 +313,11 @@ def _expand_action(z: State, n: int, x: int, a: int) -> None:
     A = m.reward.shape[0]
     S = m.class_of.size
     gain = 0.0
-    promise = 0.0
+    b.edges[x * A + a] = count[N_EDGES]
     n_touched = 0
     for k in range(b.start[n], b.start[n + 1]):
         s, share = b.state[k], b.prob[k]
         gain += share * m.reward[a, s]
-        promise += share * z.q[s, a]
         for j in range(m.t_start[a * S + s], m.t_start[a * S + s + 1]):
             s2 = m.t_state[j]
             if dense[s2] == 0.0:
@@ -377,7 +377,7 @@ def _expand_action(z: State, n: int, x: int, a: int) -> None:
             count[N_EDGES] = e + 1
         first = end
     b.gain[x * A + a] = gain
-    b.action_up[x * A + a] = promise
+    b.edges_end[x * A + a] = count[N_EDGES]
     count[WORK] += 4 * at
 
 
@@ -386,8 +386,10 @@ def _action_up(z: State, x: int, a: int) -> float:
     """Upper bound of an action, from what follows."""
     b = z.b
     A = z.m.reward.shape[0]
+    if b.edges[x * A + a] < 0:
+        _expand_action(z, b.expanded[x], x, a)
     total = b.gain[x * A + a]
-    for e in range(b.edges[x * (A + 1) + a], b.edges[x * (A + 1) + a + 1]):
+    for e in range(b.edges[x * A + a], b.edges_end[x * A + a]):
         _look_up(z, b.child[e])
         total += b.weight[e] * b.up[b.child[e]]
     if total < b.action_up[x * A + a]:
@@ -401,7 +403,7 @@ def _action_low(z: State, x: int, a: int) -> float:
     b = z.b
     A = z.m.reward.shape[0]
     total = b.gain[x * A + a]
-    for e in range(b.edges[x * (A + 1) + a], b.edges[x * (A + 1) + a + 1]):
+    for e in range(b.edges[x * A + a], b.edges_end[x * A + a]):
         _look_low(z, b.child[e])
         total += b.weight[e] * b.low[b.child[e]]
     return total
@@ -465,7 +467,7 @@ def _add_vector(z: State, n: int, x: int, a: int) -> None:
     A = m.reward.shape[0]
     S = m.class_of.size
     cls = b.cls[n]
-    first_edge, end_edge = b.edges[x * (A + 1) + a], b.edges[x * (A + 1) + a + 1]
+    first_edge, end_edge = b.edges[x * A + a], b.edges_end[x * A + a]
     for e in range(first_edge, end_edge):
         chosen[b.seen[e]] = b.vector[b.child[e]]
     count[TICK] += 1
@@ -535,7 +537,7 @@ def _backup(z: State, n: int) -> int:
     low = b.low[n]
     least = low + z.room.number[TIE]
     for a in range(A):
-        if b.action_up[x * A + a] > least:
+        if b.edges[x * A + a] >= 0 and b.action_up[x * A + a] > least:
             value = _action_low(z, x, a)
             if value > least:
                 least = value
@@ -564,7 +566,7 @@ def _descend(z: State) -> None:
     x = b.node[n]
     most = 0.0
     on = -1
-    for e in range(b.edges[x * (A + 1) + a], b.edges[x * (A + 1) + a + 1]):
+    for e in range(b.edges[x * A + a], b.edges_end[x * A + a]):
         c = b.child[e]
         _look_low(z, c)
         excess = b.weight[e] * (b.up[c] - b.low[c] - target / z.m.discount)

@@ -38,7 +38,7 @@ class Search:
         room.number[k.ZETA] = zeta
         b = k.Beliefs(start=np.zeros(N+1, np.int64), state=np.zeros(2*I, np.int32), prob=np.zeros(2*I), cls=np.zeros(N, np.int32), mask=np.zeros(N, np.uint64),
             corner=np.zeros(N), low=np.zeros(N), up=np.zeros(N), vector=np.zeros(N, np.int64), low_seen=np.zeros(N, np.int64), up_seen=np.zeros(N, np.int64),
-            point=np.zeros(N, np.int64), node=np.zeros(N, np.int64), expanded=np.zeros(X, np.int64), edges=np.zeros(X*(A+1), np.int64), gain=np.zeros(X*A), action_up=np.zeros(X*A),
+            point=np.zeros(N, np.int64), node=np.zeros(N, np.int64), expanded=np.zeros(X, np.int64), edges=np.zeros(X*A, np.int64), edges_end=np.zeros(X*A, np.int64), gain=np.zeros(X*A), action_up=np.zeros(X*A),
             child=np.zeros(E, np.int64), seen=np.zeros(E, np.int32), weight=np.zeros(E), table=np.full(1 << int(np.ceil(np.log2(4*N))), -1))
         vec = self._vectors(low, sizes)
         room.count[k.N_BLOCKS] = self._nb; room.count[k.N_POOL] = self._np
@@ -112,7 +112,7 @@ class Search:
             for f in ("state","prob"): rep[f]=more(getattr(b,f), b.prob.size, max(self.most_shares, b.prob.size))
         if c[k.N_EXPANDED]+1 >= b.expanded.size:
             rep["expanded"]=more(b.expanded,b.expanded.size,b.expanded.size)
-            for f in ("edges","gain","action_up"): rep[f]=more(getattr(b,f), getattr(b,f).size, getattr(b,f).size)
+            for f in ("edges","edges_end","gain","action_up"): rep[f]=more(getattr(b,f), getattr(b,f).size, getattr(b,f).size)
         if c[k.N_EDGES]+self.most_edges+1 > b.child.size:
             for f in ("child","seen","weight"): rep[f]=more(getattr(b,f), b.child.size, b.child.size)
         re=False
