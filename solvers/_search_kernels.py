@@ -48,6 +48,8 @@ class Beliefs(NamedTuple):
     low_seen: Ints  # (N,) last vector of the class when low was found; -1
     up_seen: Ints  # (N,) last point of the class when up was found; -1 none, -2 not yet looked at all
     point: Ints  # (N,) its point, or -1
+    place: Ints  # (N,) place in the hull, or -1
+    hull_seen: Ints  # (N,) updates of the class's points when the hull was last looked at
     node: Ints  # (N,) number among expanded beliefs, or -1
     expanded: Ints  # (X,) the belief
     edges: Ints  # (X * A,) first edge of the action, or -1: not expanded
@@ -82,10 +84,30 @@ class Points(NamedTuple):
     before: Ints
     first: Ints  # (C,)
     last: Ints  # (C,)
+    updates: Ints  # (C,)
+
+
+class Hull(NamedTuple):
+    """The points of classes with few states once more, in blocks like vectors, for linear programs over them."""
+
+    pool: Floats  # shares
+    block_at: Ints
+    following: Ints
+    first: Ints  # (C,) first block, or -1
+    last: Ints  # (C,)
+    newest: Ints  # (C,) newest place: block * LANES + lane
+    worth: Floats  # (B * LANES,) minus the drop
+    mask: NDArray[np.uint64]  # (B * LANES,)
 
 
 class Room(NamedTuple):
     """Scratch."""
+
+    inverse: Floats  # (M, M) of the basis, M: states of the largest class with a hull
+    basic: Floats  # (M,)
+    column: Floats  # (M,)
+    price: Floats  # (M,)
+    basis: Ints  # (M,)
 
     dense: Floats  # (S,) a belief or an unnormalised successor; zero between uses
     after: Floats  # (S,) what follows per state
@@ -104,13 +126,13 @@ class Room(NamedTuple):
 
 
 # Places in `Room.count`.
-N_BELIEFS, N_SHARES, N_EXPANDED, N_EDGES, N_BLOCKS, N_POOL, N_POINTS, DEPTH, GOING_UP, N_TRIALS, TICK, WORK, N_BACKUPS = (
-    range(13)
+N_BELIEFS, N_SHARES, N_EXPANDED, N_EDGES, N_BLOCKS, N_POOL, N_POINTS, DEPTH, GOING_UP, N_TRIALS, TICK, WORK, N_BACKUPS, H_BLOCKS, H_POOL, N_HULLS, N_PIVOTS = (
+    range(17)
 )
-N_COUNTS = 13
+N_COUNTS = 17
 # Places in `Room.number`.
-TARGET, TIE, ZETA = range(3)
-N_NUMBERS = 3
+TARGET, TIE, ZETA, SLACK, AGAIN = range(5)
+N_NUMBERS = 5
 # What a call comes back with.
 BUDGET, CLOSED, GROW = range(3)
 
@@ -123,6 +145,7 @@ class State(NamedTuple):
     b: Beliefs
     v: Vectors
     p: Points
+    h: Hull
     room: Room
 
 
@@ -188,6 +211,8 @@ def _find(z: State, cls: int, state: Any, prob: Any, first: int, size: int) -> i
     b.low_seen[n] = -1
     b.up_seen[n] = -2
     b.point[n] = -1
+    b.place[n] = -1
+    b.hull_seen[n] = -1
     b.node[n] = -1
     count[N_BELIEFS] = n + 1
     count[N_SHARES] = at + size
@@ -286,6 +311,148 @@ def _look_up(z: State, n: int) -> None:
         b.up[n] = min(b.up[n], b.corner[n] + gain)
     b.up_seen[n] = newest
     z.room.count[WORK] += work
+    if z.h.first[cls] >= 0 and z.p.updates[cls] > b.hull_seen[n] + b.hull_seen[n] * z.room.number[AGAIN]:
+        b.hull_seen[n] = z.p.updates[cls]
+        _look_hull(z, n)
+
+
+@inner
+def _look_hull(z: State, n: int) -> None:
+    """Lower the upper bound at a belief to the convex hull of points and corners.
+
+    With the worth w_i of point b_i, what it lies below the corners' interpolation: max Σ λ_i w_i over λ ≥ 0 with
+    Σ λ_i b_i ≤ b; what is left is made of corners. Simplex from λ = 0, with early end: any λ gives an upper bound, and
+    no λ is better by more than the largest reduced worth, since Σ λ_i ≤ 1.
+    """
+    b, h, room = z.b, z.h, z.room
+    inverse, basic, column, price, basis, lanes = room.inverse, room.basic, room.column, room.price, room.basis, room.lanes
+    cls = b.cls[n]
+    first = b.start[n]
+    size = b.start[n + 1] - first
+    if size == 1:
+        return
+    here = z.m.class_start[cls]
+    outside = ~b.mask[n]
+    for i in range(size):
+        for j in range(size):
+            inverse[i, j] = 0.0
+        inverse[i, i] = 1.0
+        basic[i] = b.prob[first + i]
+        price[i] = 0.0
+        basis[i] = -1
+    gap = b.up[n] - b.low[n] if b.vector[n] >= 0 else 1e300
+    least = max(room.number[TIE], room.number[SLACK] * gap)
+    total = 0.0
+    room.count[N_HULLS] += 1
+    work = size * size // 16
+    for pivots in range(3 * size + 20):
+        # The point with the largest reduced worth.
+        entering = -1
+        most = least
+        block = h.first[cls]
+        while block >= 0:
+            base = h.block_at[block]
+            for j in range(LANES):
+                lanes[j] = h.worth[block * LANES + j]
+            for i in range(size):
+                if price[i] != 0.0:
+                    at = base + (b.state[first + i] - here) * LANES
+                    y = price[i]
+                    for j in range(LANES):
+                        lanes[j] -= y * h.pool[at + j]
+                    work += 1
+            for j in range(LANES):
+                if lanes[j] > most and not h.mask[block * LANES + j] & outside:
+                    most = lanes[j]
+                    entering = block * LANES + j
+            block = h.following[block]
+            work += 2
+        if entering < 0:
+            break
+        at = h.block_at[entering // LANES] + entering % LANES
+        for i in range(size):
+            column[i] = 0.0
+        for j in range(size):
+            share = h.pool[at + (b.state[first + j] - here) * LANES]
+            if share != 0.0:
+                for i in range(size):
+                    column[i] += inverse[i, j] * share
+        row = -1
+        step = np.inf
+        for i in range(size):
+            if column[i] > 1e-10 and basic[i] < step * column[i]:
+                step = basic[i] / column[i]
+                row = i
+        if row < 0:
+            break
+        step = max(step, 0.0)
+        for j in range(size):
+            inverse[row, j] /= column[row]
+        for i in range(size):
+            if i != row and column[i] != 0.0:
+                f = column[i]
+                basic[i] -= f * step
+                for j in range(size):
+                    inverse[i, j] -= f * inverse[row, j]
+        basic[row] = step
+        basis[row] = entering
+        for j in range(size):
+            price[j] += most * inverse[row, j]
+        total += most * step
+        room.count[N_PIVOTS] += 1
+        work += size * size // 4
+    room.count[WORK] += work
+    if total <= 0.0:
+        return
+    # Whatever rounding did: the weights, clipped, scaled to fit into the belief, and what they are worth.
+    worth = 0.0
+    for i in range(size):
+        column[i] = 0.0
+    for i in range(size):
+        if basis[i] >= 0 and basic[i] > 0.0:
+            worth += basic[i] * h.worth[basis[i]]
+            at = h.block_at[basis[i] // LANES] + basis[i] % LANES
+            for j in range(size):
+                column[j] += basic[i] * h.pool[at + (b.state[first + j] - here) * LANES]
+    scale = 1.0
+    for j in range(size):
+        if column[j] * scale > b.prob[first + j]:
+            scale = b.prob[first + j] / column[j]
+    b.up[n] = min(b.up[n], b.corner[n] - scale * worth)
+
+
+@inner
+def _add_to_hull(z: State, n: int) -> None:
+    """Put a point into its class's hull, or lower it there."""
+    b, h, count = z.b, z.h, z.room.count
+    cls = b.cls[n]
+    if h.first[cls] == -2:
+        return
+    place = b.place[n]
+    if place < 0:
+        place = h.newest[cls] + 1
+        if place % LANES == 0:
+            block = count[H_BLOCKS]
+            count[H_BLOCKS] = block + 1
+            size = (z.m.class_start[cls + 1] - z.m.class_start[cls]) * LANES
+            h.block_at[block] = count[H_POOL]
+            h.pool[count[H_POOL] : count[H_POOL] + size] = 0.0
+            h.worth[block * LANES : block * LANES + LANES] = 0.0
+            count[H_POOL] += size
+            h.following[block] = -1
+            if h.first[cls] < 0:
+                h.first[cls] = block
+            else:
+                h.following[h.last[cls]] = block
+            h.last[cls] = block
+            place = block * LANES
+        h.newest[cls] = place
+        b.place[n] = place
+        at = h.block_at[place // LANES] + place % LANES
+        for k in range(b.start[n], b.start[n + 1]):
+            h.pool[at + (b.state[k] - z.m.class_start[cls]) * LANES] = b.prob[k]
+        h.mask[place] = b.mask[n]
+    h.worth[place] = b.corner[n] - b.up[n]
 
 
 @inner
@@ -437,6 +604,8 @@ def _add_point(z: State, n: int) -> None:
     old = b.point[n]
     if drop >= 0.0:
         return
+    p.updates[cls] += 1
+    _add_to_hull(z, n)
     e = z.room.count[N_POINTS]
     z.room.count[N_POINTS] = e + 1
     p.belief[e] = n
@@ -594,7 +763,7 @@ def _ascend(z: State) -> None:
 @inner
 def _has_room(z: State, most_edges: int, most_shares: int, most_states: int) -> bool:
     """Whether one more step surely finds room in every array."""
-    b, v, p, count = z.b, z.v, z.p, z.room.count
+    b, v, p, h, count = z.b, z.v, z.p, z.h, z.room.count
     return (
         count[N_BELIEFS] + most_edges < b.cls.size
         and 2 * (count[N_BELIEFS] + most_edges) < b.table.size
@@ -604,6 +773,8 @@ def _has_room(z: State, most_edges: int, most_shares: int, most_states: int) -> 
         and count[N_BLOCKS] < v.block_at.size
         and count[N_POOL] + most_states * LANES <= v.pool.size
         and count[N_POINTS] < p.drop.size
+        and count[H_BLOCKS] < h.block_at.size
+        and count[H_POOL] + most_states * LANES <= h.pool.size
     )
 
 

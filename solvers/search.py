@@ -8,7 +8,7 @@ from solvers._bound_kernels import lower_mdp, lower_fib, raise_blind
 
 
 class Search:
-    def __init__(self, model: SearchModel, precision: float, zeta: float = 0.5) -> None:
+    def __init__(self, model: SearchModel, precision: float, zeta: float = 0.5, most_hull: int = 64, slack: float = 0.02, again: float = 0.1) -> None:
         self.model = model
         m = model.table
         A, S = m.reward.shape
@@ -30,21 +30,23 @@ class Search:
         depth = 2000
         N = max(64, 2*self.most_edges); E = N; X = 64
         I = max(self.most_shares, 1)
-        room = k.Room(dense=np.zeros(S), after=np.zeros(S), mark=np.zeros(S, np.int64), touched=np.zeros(S, np.int64),
+        small = sizes <= most_hull; M = int(sizes[small].max(initial=1))
+        room = k.Room(inverse=np.zeros((M,M)), basic=np.zeros(M), column=np.zeros(M), price=np.zeros(M), basis=np.zeros(M, np.int64), dense=np.zeros(S), after=np.zeros(S), mark=np.zeros(S, np.int64), touched=np.zeros(S, np.int64),
             by_seen=np.zeros(m.n_seen+1, np.int64), seen=np.zeros(m.n_seen, np.int64), item_state=np.zeros(I, np.int64), item_prob=np.zeros(I),
             chosen=np.full(m.n_seen, -1), lanes=np.zeros(k.LANES), actions=np.zeros(A), path=np.zeros(depth, np.int64), count=np.zeros(k.N_COUNTS, np.int64),
             number=np.zeros(k.N_NUMBERS))
         room.number[k.TIE] = 0.01*precision*(1-m.discount) if m.discount<1 else 1e-4*precision
-        room.number[k.ZETA] = zeta
+        room.number[k.ZETA] = zeta; room.number[k.SLACK] = slack; room.number[k.AGAIN] = again
         b = k.Beliefs(start=np.zeros(N+1, np.int64), state=np.zeros(2*I, np.int32), prob=np.zeros(2*I), cls=np.zeros(N, np.int32), mask=np.zeros(N, np.uint64),
             corner=np.zeros(N), low=np.zeros(N), up=np.zeros(N), vector=np.zeros(N, np.int64), low_seen=np.zeros(N, np.int64), up_seen=np.zeros(N, np.int64),
-            point=np.zeros(N, np.int64), node=np.zeros(N, np.int64), expanded=np.zeros(X, np.int64), edges=np.zeros(X*A, np.int64), edges_end=np.zeros(X*A, np.int64), gain=np.zeros(X*A), action_up=np.zeros(X*A),
+            point=np.zeros(N, np.int64), place=np.zeros(N, np.int64), hull_seen=np.zeros(N, np.int64), node=np.zeros(N, np.int64), expanded=np.zeros(X, np.int64), edges=np.zeros(X*A, np.int64), edges_end=np.zeros(X*A, np.int64), gain=np.zeros(X*A), action_up=np.zeros(X*A),
             child=np.zeros(E, np.int64), seen=np.zeros(E, np.int32), weight=np.zeros(E), table=np.full(1 << int(np.ceil(np.log2(4*N))), -1))
         vec = self._vectors(low, sizes)
         room.count[k.N_BLOCKS] = self._nb; room.count[k.N_POOL] = self._np
         P = 64
-        p = k.Points(belief=np.zeros(P, np.int64), drop=np.zeros(P), following=np.zeros(P, np.int64), before=np.zeros(P, np.int64), first=np.full(C, -1), last=np.full(C, -1))
-        self.z = k.State(m=m, q=q, b=b, v=vec, p=p, room=room)
+        p = k.Points(belief=np.zeros(P, np.int64), drop=np.zeros(P), following=np.zeros(P, np.int64), before=np.zeros(P, np.int64), first=np.full(C, -1), last=np.full(C, -1), updates=np.zeros(C, np.int64))
+        hull = k.Hull(pool=np.zeros(max(4096, 4*self.most_states*k.LANES)), block_at=np.zeros(64, np.int64), following=np.zeros(64, np.int64), first=np.where(small & (sizes > 1), -1, -2), last=np.full(C,-1), newest=np.full(C, -1), worth=np.zeros(64*k.LANES), mask=np.zeros(64*k.LANES, np.uint64))
+        self.z = k.State(m=m, q=q, b=b, v=vec, p=p, h=hull, room=room)
         cls = int(m.class_of[model.start_state[0]])
         self.mass = model.start_prob.sum()
         k.add_belief(self.z, cls, model.start_state.astype(np.int32), model.start_prob/self.mass)
@@ -106,7 +108,7 @@ class Search:
         A = z.m.reward.shape[0]
         rep={}
         if c[k.N_BELIEFS]+self.most_edges+1 >= N:
-            for f in ("start","cls","mask","corner","low","up","vector","low_seen","up_seen","point","node"):
+            for f in ("start","cls","mask","corner","low","up","vector","low_seen","up_seen","point","place","hull_seen","node"):
                 rep[f]=more(getattr(b,f), getattr(b,f).size, N)
         if c[k.N_SHARES]+self.most_shares+1 > b.prob.size:
             for f in ("state","prob"): rep[f]=more(getattr(b,f), b.prob.size, max(self.most_shares, b.prob.size))
@@ -135,7 +137,15 @@ class Search:
         if c[k.N_POINTS]+1 >= p.drop.size:
             for f in ("belief","drop","following","before"): rep[f]=more(getattr(p,f),p.drop.size,p.drop.size)
         p=p._replace(**rep)
-        self.z=k.State(m=z.m,q=z.q,b=b,v=v,p=p,room=z.room)
+        h=z.h; rep={}
+        if c[k.H_BLOCKS]+1 >= h.block_at.size:
+            n=h.block_at.size
+            for f in ("block_at","following"): rep[f]=more(getattr(h,f), n, n)
+            for f in ("worth","mask"): rep[f]=more(getattr(h,f), n*k.LANES, n*k.LANES)
+        if c[k.H_POOL]+self.most_states*k.LANES >= h.pool.size:
+            rep["pool"]=more(h.pool, h.pool.size, max(h.pool.size, self.most_states*k.LANES))
+        h=h._replace(**rep)
+        self.z=k.State(m=z.m,q=z.q,b=b,v=v,p=p,h=h,room=z.room)
         if re: k.rehash(self.z)
 
     def run(self, limit: float, verbose=False):
