@@ -129,6 +129,11 @@ class EpochSolution:
         """Alpha-vectors of a node, shape (V_n, S)."""
         return self._bounds.vectors[self._rows(node)]
 
+    def first_actions(self, signal: int = 0) -> tuple[NDArray[np.int64], ...]:
+        """Action after a signal in the plan behind each alpha-vector, shape (V_n,) for each node."""
+        action = self._with_plans().action[:, signal].astype(np.int64)
+        return tuple(action[self._rows(node)] for node in range(self.model.n_nodes))
+
     def vector_components(self, node: int) -> NDArray[np.float64]:
         """Reward components of the alpha-vectors of a node, shape (V_n, S, D)."""
         return self._components[self._rows(node)]
