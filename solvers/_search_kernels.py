@@ -1,152 +1,62 @@
 """Compiled heuristic search: a graph of beliefs with both bounds; see `solvers.search` for the mathematics.
 
-All arrays grow in Python, between calls: a call works until its budget of work is used or some array may be too short
-for the next step, and says which. Trials go on where the last call stopped, so the result does not depend on budgets.
+Arrays (`solvers._search_state`) grow in Python, between calls: a call works until its budget is used up, or some array
+may be too short for one more step. Trials go on where the last call stopped, so that budgets change no result.
 
-*Beliefs* are sparse, on the states of their class, and stand once each: a hash table finds those seen before.
-*Vectors* lie in blocks of `LANES`, state by state (``pool[block_at[block] + local state * LANES + lane]``), so that
-a belief's products with all vectors of a block are sums of contiguous pieces. The blocks of a class are a chain.
-*Points* of the upper bound are a chain for each class, with the drop below the interpolation of the corners alone. A
-point whose bound falls again moves to the end. So both chains only grow at the end, and a belief that remembers where
-it looked last needs to look only at what is new.
+Vectors and points only ever come at the end of the chains of their classes. So a belief remembers where it looked last
+(`low_seen`, `up_seen`), and looks at what is new. The work of a step is counted in inner loops over `LANES`.
 """
 # mypy: disallow-untyped-decorators=False
 # ruff: noqa: E741 (O is the number of observations)
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers._search_model import Table
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-_INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}
-entry = numba.njit(cache=True, **_OPTIONS)
-inner = numba.njit(**_INNER)
-
-LANES = 16
-SAME = 1e-12  # beliefs that differ by less, everywhere, are one
-LEAST = 1e-12  # smaller shares of a belief are dropped, and accounted for in the upper bound
-
-
-class Beliefs(NamedTuple):
-    """The graph: N beliefs, of which X are expanded, with E edges to what follows."""
-
-    start: Ints  # (N + 1,) support of belief n is start[n]:start[n + 1]
-    state: NDArray[np.int32]
-    prob: Floats
-    cls: NDArray[np.int32]  # (N,)
-    mask: NDArray[np.uint64]  # (N,) bit (local state mod 64) of every state of the support
-    corner: Floats  # (N,) interpolation of the corners
-    low: Floats  # (N,)
-    up: Floats  # (N,)
-    vector: Ints  # (N,) vector that gives low; -1 before the first look
-    low_seen: Ints  # (N,) last vector of the class when low was found; -1
-    up_seen: Ints  # (N,) last point of the class when up was found; -1 none, -2 not yet looked at all
-    point: Ints  # (N,) its point, or -1
-    place: Ints  # (N,) place in the hull, or -1
-    hull_seen: Ints  # (N,) updates of the class's points when the hull was last looked at
-    node: Ints  # (N,) number among expanded beliefs, or -1
-    expanded: Ints  # (X,) the belief
-    edges: Ints  # (X * A,) first edge of the action, or -1: not expanded
-    edges_end: Ints  # (X * A,)
-    gain: Floats  # (X * A,) reward, and what dropped shares may be worth
-    action_up: Floats  # (X * A,) upper bound of the action
-    child: Ints  # (E,)
-    seen: NDArray[np.int32]  # (E,) observation
-    weight: Floats  # (E,) discounted probability
-    table: Ints  # (power of two,) beliefs by hash, or -1
-
-
-class Vectors(NamedTuple):
-    """Alpha-vectors of all classes, in blocks."""
-
-    pool: Floats
-    block_at: Ints  # (B,) where the block begins in the pool
-    following: Ints  # (B,) next block of the class, or -1
-    first: Ints  # (C,) first block
-    last: Ints  # (C,) last block
-    last_vector: Ints  # (C,) newest vector: block * LANES + lane
-    default: Ints  # (C,) vector for observations that the belief rules out
-    action: NDArray[np.int16]  # (B * LANES,)
-
-
-class Points(NamedTuple):
-    """Points of the upper bound, chained for each class."""
-
-    belief: Ints
-    drop: Floats  # below the corners' interpolation; 0: dropped out
-    following: Ints
-    before: Ints
-    first: Ints  # (C,)
-    last: Ints  # (C,)
-    updates: Ints  # (C,)
-
-
-class Hull(NamedTuple):
-    """The points of classes with few states once more, in blocks like vectors, for linear programs over them."""
-
-    pool: Floats  # shares
-    block_at: Ints
-    following: Ints
-    first: Ints  # (C,) first block, or -1
-    last: Ints  # (C,)
-    newest: Ints  # (C,) newest place: block * LANES + lane
-    worth: Floats  # (B * LANES,) minus the drop
-    mask: NDArray[np.uint64]  # (B * LANES,)
-
-
-class Room(NamedTuple):
-    """Scratch."""
-
-    inverse: Floats  # (M, M) of the basis, M: states of the largest class with a hull
-    basic: Floats  # (M,)
-    column: Floats  # (M,)
-    price: Floats  # (M,)
-    basis: Ints  # (M,)
-
-    dense: Floats  # (S,) a belief or an unnormalised successor; zero between uses
-    after: Floats  # (S,) what follows per state
-    mark: Ints  # (S,)
-    touched: Ints  # (S,)
-    by_seen: Ints  # (O + 1,)
-    seen: Ints  # (O,)
-    item_state: Ints  # (I,) I: shares of all successors of one belief and action, at most
-    item_prob: Floats  # (I,)
-    chosen: Ints  # (O,) vector after each observation
-    lanes: Floats  # (LANES,)
-    actions: Floats  # (A,)
-    path: Ints  # (depth,) beliefs of the trial
-    count: Ints  # see below
-    number: Floats  # see below
-
-
-# Places in `Room.count`.
-N_BELIEFS, N_SHARES, N_EXPANDED, N_EDGES, N_BLOCKS, N_POOL, N_POINTS, DEPTH, GOING_UP, N_TRIALS, TICK, WORK, N_BACKUPS, H_BLOCKS, H_POOL, N_HULLS, N_PIVOTS = (
-    range(17)
+from solvers._search_state import (
+    BACKUPS,
+    BELIEFS,
+    BLOCKS,
+    CHANGES,
+    CHANGES_BEFORE,
+    DEPTH,
+    EDGES,
+    EXPANDED,
+    FOLLOWS,
+    GOING_UP,
+    HULL_BLOCKS,
+    HULL_POOL,
+    LANES,
+    POINTS,
+    POOL,
+    PRECISION,
+    SHARES,
+    SHRINK,
+    TARGET,
+    TICK,
+    TIE,
+    TRIALS,
+    VECTORS,
+    WORK,
+    Floats,
+    Graph,
+    Ints,
+    State,
 )
-N_COUNTS = 17
-# Places in `Room.number`.
-TARGET, TIE, ZETA, SLACK, AGAIN = range(5)
-N_NUMBERS = 5
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+entry = numba.njit(cache=True, **_OPTIONS)
+inner = numba.njit(no_cpython_wrapper=True, **_OPTIONS)
+
+SAME = 1e-12  # beliefs that differ by no more, in every state, are one
+LEAST = 1e-12  # smaller shares of a belief are dropped, and made up for in the upper bound
+HULL_SLACK = 0.1  # share of a belief's gap by which its upper bound may miss the hull of the points
+HULL_AGAIN = 1.5  # look at the hull again when the class's points changed so many times as often as at the last look
+
 # What a call comes back with.
-BUDGET, CLOSED, GROW = range(3)
-
-
-class State(NamedTuple):
-    """All that a search has."""
-
-    m: Table
-    q: Floats  # (S, A) fast informed bound
-    b: Beliefs
-    v: Vectors
-    p: Points
-    h: Hull
-    room: Room
+BUDGET, CLOSED, STALLED, FULL = range(4)
 
 
 @inner
@@ -158,7 +68,7 @@ def _corner(q: Floats, s: int) -> float:
 
 
 @inner
-def _same(b: Beliefs, n: int, cls: int, state: Any, prob: Any, first: int, size: int) -> bool:
+def _same(b: Graph, n: int, cls: int, state: Any, prob: Any, first: int, size: int) -> bool:
     """Whether belief n is, up to rounding, the one with this support."""
     if b.cls[n] != cls or b.start[n + 1] - b.start[n] != size:
         return False
@@ -182,7 +92,7 @@ def _hash(cls: int, state: Any, prob: Any, first: int, size: int) -> int:
 @inner
 def _find(z: State, cls: int, state: Any, prob: Any, first: int, size: int) -> int:
     """Number of the belief with this support, which is added if it is new."""
-    b, count = z.b, z.room.count
+    b, count = z.b, z.count
     table = b.table
     last = table.size - 1
     slot = _hash(cls, state, prob, first, size) & last
@@ -190,33 +100,41 @@ def _find(z: State, cls: int, state: Any, prob: Any, first: int, size: int) -> i
         if _same(b, table[slot], cls, state, prob, first, size):
             return table[slot]
         slot = (slot + 1) & last
-    n = count[N_BELIEFS]
+    n = count[BELIEFS]
     table[slot] = n
     at = b.start[n]
     mask = np.uint64(0)
-    corner = 0.0
-    here = z.m.class_start[cls]
     for k in range(size):
         s = state[first + k]
         b.state[at + k] = s
         b.prob[at + k] = prob[first + k]
-        mask |= np.uint64(1) << np.uint64((s - here) & 63)
-        corner += prob[first + k] * _corner(z.q, s)
+        mask |= np.uint64(1) << np.uint64((s - z.m.class_start[cls]) & 63)
     b.start[n + 1] = at + size
     b.cls[n] = cls
     b.mask[n] = mask
+    b.node[n] = -1
+    count[BELIEFS] = n + 1
+    count[SHARES] = at + size
+    _forget(z, n)
+    return n
+
+
+@inner
+def _forget(z: State, n: int) -> None:
+    """Put a belief's bounds where nobody has looked yet."""
+    b = z.b
+    corner = 0.0
+    for k in range(b.start[n], b.start[n + 1]):
+        corner += b.prob[k] * _corner(z.q, b.state[k])
     b.corner[n] = corner
     b.up[n] = corner
+    b.low[n] = -np.inf
     b.vector[n] = -1
     b.low_seen[n] = -1
     b.up_seen[n] = -2
+    b.hull_seen[n] = -1
     b.point[n] = -1
     b.place[n] = -1
-    b.hull_seen[n] = -1
-    b.node[n] = -1
-    count[N_BELIEFS] = n + 1
-    count[N_SHARES] = at + size
-    return n
 
 
 @inner
@@ -224,7 +142,7 @@ def _look_low(z: State, n: int) -> None:
     """Bring the lower bound at a belief up to date."""
     b, v, lanes = z.b, z.v, z.room.lanes
     cls = b.cls[n]
-    newest = v.last_vector[cls]
+    newest = v.newest[cls]
     seen = b.low_seen[n]
     if seen == newest:
         return
@@ -234,8 +152,6 @@ def _look_low(z: State, n: int) -> None:
     block = v.first[cls] if seen < 0 else seen // LANES
     best = b.low[n]
     vector = b.vector[n]
-    if vector < 0:
-        best = -np.inf
     work = 0
     while block >= 0:
         base = v.block_at[block]
@@ -256,7 +172,7 @@ def _look_low(z: State, n: int) -> None:
     b.low[n] = best
     b.vector[n] = vector
     b.low_seen[n] = newest
-    z.room.count[WORK] += work
+    z.count[WORK] += work
 
 
 @inner
@@ -269,8 +185,8 @@ def _look_up(z: State, n: int) -> None:
     if seen == newest:
         return
     first, end = b.start[n], b.start[n + 1]
+    A = z.q.shape[1]
     if seen == -2:
-        A = z.q.shape[1]
         actions = z.room.actions
         for a in range(A):
             actions[a] = 0.0
@@ -310,9 +226,9 @@ def _look_up(z: State, n: int) -> None:
             dense[b.state[k]] = 0.0
         b.up[n] = min(b.up[n], b.corner[n] + gain)
     b.up_seen[n] = newest
-    z.room.count[WORK] += work
-    if z.h.first[cls] >= 0 and z.p.updates[cls] > b.hull_seen[n] + b.hull_seen[n] * z.room.number[AGAIN]:
-        b.hull_seen[n] = z.p.updates[cls]
+    z.count[WORK] += work
+    if z.h.first[cls] >= 0 and z.p.changes[cls] > HULL_AGAIN * b.hull_seen[n]:
+        b.hull_seen[n] = z.p.changes[cls]
         _look_hull(z, n)
 
 
@@ -325,7 +241,8 @@ def _look_hull(z: State, n: int) -> None:
     no λ is better by more than the largest reduced worth, since Σ λ_i ≤ 1.
     """
     b, h, room = z.b, z.h, z.room
-    inverse, basic, column, price, basis, lanes = room.inverse, room.basic, room.column, room.price, room.basis, room.lanes
+    inverse, basic, basis = room.inverse, room.basic, room.basis
+    column, price, lanes = room.column, room.price, room.lanes
     cls = b.cls[n]
     first = b.start[n]
     size = b.start[n + 1] - first
@@ -340,12 +257,11 @@ def _look_hull(z: State, n: int) -> None:
         basic[i] = b.prob[first + i]
         price[i] = 0.0
         basis[i] = -1
-    gap = b.up[n] - b.low[n] if b.vector[n] >= 0 else 1e300
-    least = max(room.number[TIE], room.number[SLACK] * gap)
+    _look_low(z, n)
+    least = max(z.number[TIE], HULL_SLACK * (b.up[n] - b.low[n]))
     total = 0.0
-    room.count[N_HULLS] += 1
     work = size * size // 16
-    for pivots in range(3 * size + 20):
+    for _ in range(3 * size + 20):
         # The point with the largest reduced worth.
         entering = -1
         most = least
@@ -399,9 +315,8 @@ def _look_hull(z: State, n: int) -> None:
         for j in range(size):
             price[j] += most * inverse[row, j]
         total += most * step
-        room.count[N_PIVOTS] += 1
         work += size * size // 4
-    room.count[WORK] += work
+    z.count[WORK] += work
     if total <= 0.0:
         return
     # Whatever rounding did: the weights, clipped, scaled to fit into the belief, and what they are worth.
@@ -424,7 +339,7 @@ def _look_hull(z: State, n: int) -> None:
 @inner
 def _add_to_hull(z: State, n: int) -> None:
     """Put a point into its class's hull, or lower it there."""
-    b, h, count = z.b, z.h, z.room.count
+    b, h, count = z.b, z.h, z.count
     cls = b.cls[n]
     if h.first[cls] == -2:
         return
@@ -432,13 +347,13 @@ def _add_to_hull(z: State, n: int) -> None:
     if place < 0:
         place = h.newest[cls] + 1
         if place % LANES == 0:
-            block = count[H_BLOCKS]
-            count[H_BLOCKS] = block + 1
+            block = count[HULL_BLOCKS]
+            count[HULL_BLOCKS] = block + 1
             size = (z.m.class_start[cls + 1] - z.m.class_start[cls]) * LANES
-            h.block_at[block] = count[H_POOL]
-            h.pool[count[H_POOL] : count[H_POOL] + size] = 0.0
+            h.block_at[block] = count[HULL_POOL]
+            h.pool[count[HULL_POOL] : count[HULL_POOL] + size] = 0.0
             h.worth[block * LANES : block * LANES + LANES] = 0.0
-            count[H_POOL] += size
+            count[HULL_POOL] += size
             h.following[block] = -1
             if h.first[cls] < 0:
                 h.first[cls] = block
@@ -458,29 +373,38 @@ def _add_to_hull(z: State, n: int) -> None:
 @inner
 def _expand(z: State, n: int) -> None:
     """Take a belief among the expanded ones; what follows is found when an action is looked at."""
-    b, count = z.b, z.room.count
+    b, count = z.b, z.count
     A = z.m.reward.shape[0]
-    x = count[N_EXPANDED]
+    x = count[EXPANDED]
     b.expanded[x] = n
     b.node[n] = x
-    count[N_EXPANDED] = x + 1
-    actions = b.action_up[x * A : x * A + A]
-    actions[:] = 0.0
+    count[EXPANDED] = x + 1
     b.edges[x * A : x * A + A] = -1
-    for k in range(b.start[n], b.start[n + 1]):
-        for a in range(A):
-            actions[a] += b.prob[k] * z.q[b.state[k], a]
-    count[WORK] += b.start[n + 1] - b.start[n]
+    _promise(z, x)
 
 
 @inner
-def _expand_action(z: State, n: int, x: int, a: int) -> None:
-    m, b, room = z.m, z.b, z.room
-    count, dense, touched = room.count, room.dense, room.touched
-    A = m.reward.shape[0]
-    S = m.class_of.size
+def _promise(z: State, x: int) -> None:
+    """Upper bounds of actions that nobody has looked into."""
+    b = z.b
+    n = b.expanded[x]
+    A = z.m.reward.shape[0]
+    actions = b.action_up
+    actions[x * A : x * A + A] = 0.0
+    for k in range(b.start[n], b.start[n + 1]):
+        for a in range(A):
+            actions[x * A + a] += b.prob[k] * z.q[b.state[k], a]
+    z.count[WORK] += b.start[n + 1] - b.start[n]
+
+
+@inner
+def _expand_action(z: State, x: int, a: int) -> None:
+    """Find the beliefs that follow an action."""
+    m, b, room, count = z.m, z.b, z.room, z.count
+    dense, touched, size, seen, state, prob = room.dense, room.touched, room.size, room.seen, room.state, room.prob
+    A, S = m.reward.shape
+    n = b.expanded[x]
     gain = 0.0
-    b.edges[x * A + a] = count[N_EDGES]
     n_touched = 0
     for k in range(b.start[n], b.start[n + 1]):
         s, share = b.state[k], b.prob[k]
@@ -492,60 +416,60 @@ def _expand_action(z: State, n: int, x: int, a: int) -> None:
                 n_touched += 1
             dense[s2] += share * m.t_prob[j]
     touched[:n_touched].sort()
-    # Shares by observation: count, lay out, fill.
+    # Shares by observation: count them, lay them out, fill in.
     base = m.o_table[a] * S
     n_seen = 0
     for i in range(n_touched):
         for j in range(m.o_start[base + touched[i]], m.o_start[base + touched[i] + 1]):
             o = m.o_seen[j]
-            if room.by_seen[o] == 0:
-                room.seen[n_seen] = o
+            if size[o] == 0:
+                seen[n_seen] = o
                 n_seen += 1
-            room.by_seen[o] += 1
-    at = 0
+            size[o] += 1
+    end = 0
     for i in range(n_seen):
-        o = room.seen[i]
-        size = room.by_seen[o]
-        room.by_seen[o] = at
-        at += size
+        first = end
+        end += size[seen[i]]
+        size[seen[i]] = first
     for i in range(n_touched):
         s2 = touched[i]
         for j in range(m.o_start[base + s2], m.o_start[base + s2 + 1]):
-            o = m.o_seen[j]
-            room.item_state[room.by_seen[o]] = s2
-            room.item_prob[room.by_seen[o]] = dense[s2] * m.o_prob[j]
-            room.by_seen[o] += 1
+            at = size[m.o_seen[j]]
+            state[at] = s2
+            prob[at] = dense[s2] * m.o_prob[j]
+            size[m.o_seen[j]] = at + 1
         dense[s2] = 0.0
+    count[WORK] += 4 * end
+    e = count[EDGES]
+    b.edges[x * A + a] = e
     first = 0
     for i in range(n_seen):
-        o = room.seen[i]
-        end = room.by_seen[o]
-        room.by_seen[o] = 0
+        end = size[seen[i]]
+        size[seen[i]] = 0
         total = 0.0
         for k in range(first, end):
-            total += room.item_prob[k]
+            total += prob[k]
         kept = 0.0
         to = first
         for k in range(first, end):
-            if room.item_prob[k] > LEAST * total:
-                room.item_state[to] = room.item_state[k]
-                room.item_prob[to] = room.item_prob[k]
-                kept += room.item_prob[k]
+            if prob[k] > LEAST * total:
+                state[to] = state[k]
+                prob[to] = prob[k]
+                kept += prob[k]
                 to += 1
             else:
-                gain += m.discount * room.item_prob[k] * max(0.0, _corner(z.q, room.item_state[k]))
+                gain += m.discount * prob[k] * max(0.0, _corner(z.q, state[k]))
         if kept > 0.0:
             for k in range(first, to):
-                room.item_prob[k] /= kept
-            e = count[N_EDGES]
-            b.child[e] = _find(z, m.class_of[room.item_state[first]], room.item_state, room.item_prob, first, to - first)
-            b.seen[e] = o
+                prob[k] /= kept
+            b.child[e] = _find(z, m.class_of[state[first]], state, prob, first, to - first)
+            b.seen[e] = seen[i]
             b.weight[e] = m.discount * kept
-            count[N_EDGES] = e + 1
+            e += 1
         first = end
+    b.edges_end[x * A + a] = e
     b.gain[x * A + a] = gain
-    b.edges_end[x * A + a] = count[N_EDGES]
-    count[WORK] += 4 * at
+    count[EDGES] = e
 
 
 @inner
@@ -554,7 +478,7 @@ def _action_up(z: State, x: int, a: int) -> float:
     b = z.b
     A = z.m.reward.shape[0]
     if b.edges[x * A + a] < 0:
-        _expand_action(z, b.expanded[x], x, a)
+        _expand_action(z, x, a)
     total = b.gain[x * A + a]
     for e in range(b.edges[x * A + a], b.edges_end[x * A + a]):
         _look_up(z, b.child[e])
@@ -604,10 +528,10 @@ def _add_point(z: State, n: int) -> None:
     old = b.point[n]
     if drop >= 0.0:
         return
-    p.updates[cls] += 1
+    p.changes[cls] += 1
     _add_to_hull(z, n)
-    e = z.room.count[N_POINTS]
-    z.room.count[N_POINTS] = e + 1
+    e = z.count[POINTS]
+    z.count[POINTS] = e + 1
     p.belief[e] = n
     p.drop[e] = drop
     p.following[e] = -1
@@ -631,17 +555,33 @@ def _add_point(z: State, n: int) -> None:
 @inner
 def _add_vector(z: State, n: int, x: int, a: int) -> None:
     """Alpha-vector of an action at a belief: after each observation, the vector that is best there."""
-    m, b, v, room = z.m, z.b, z.v, z.room
-    count, chosen, after, mark = room.count, room.chosen, room.after, room.mark
-    A = m.reward.shape[0]
+    b, v, count = z.b, z.v, z.count
+    A = z.m.reward.shape[0]
+    number = _new_vector(z, b.cls[n])
+    v.action[number] = a
+    f = count[FOLLOWS]
+    v.follow[number] = f
+    for e in range(b.edges[x * A + a], b.edges_end[x * A + a]):
+        v.after[f] = b.seen[e]
+        v.then[f] = b.vector[b.child[e]]
+        f += 1
+    v.follow_end[number] = f
+    count[FOLLOWS] = f
+    _fill_vector(z, number)
+
+
+@inner
+def _fill_vector(z: State, number: int) -> None:
+    """Work out the value of a plan in every state of its class, from those that it goes on with."""
+    m, v, room, count = z.m, z.v, z.room, z.count
+    chosen, after, mark = room.chosen, room.after, room.mark
     S = m.class_of.size
-    cls = b.cls[n]
-    first_edge, end_edge = b.edges[x * A + a], b.edges_end[x * A + a]
-    for e in range(first_edge, end_edge):
-        chosen[b.seen[e]] = b.vector[b.child[e]]
+    a = v.action[number]
+    cls = v.cls[number]
+    for f in range(v.follow[number], v.follow_end[number]):
+        chosen[v.after[f]] = v.then[f]
     count[TICK] += 1
     tick = count[TICK]
-    number = _new_vector(z, cls)
     at = v.block_at[number // LANES] + number % LANES
     base = m.o_table[a] * S
     work = 0
@@ -664,159 +604,312 @@ def _add_vector(z: State, n: int, x: int, a: int) -> None:
             total += m.t_prob[k] * after[s2]
         v.pool[at] = m.reward[a, s] + m.discount * total
         at += LANES
-    for e in range(first_edge, end_edge):
-        chosen[b.seen[e]] = -1
-    v.action[number] = a
+    for f in range(v.follow[number], v.follow_end[number]):
+        chosen[v.after[f]] = -1
     count[WORK] += work
 
 
 @inner
 def _new_vector(z: State, cls: int) -> int:
     """Number of a new vector of a class; the caller fills it."""
-    v, count = z.v, z.room.count
-    number = v.last_vector[cls] + 1
+    v, count = z.v, z.count
+    number = v.newest[cls] + 1
     if number % LANES == 0:
-        block = count[N_BLOCKS]
-        count[N_BLOCKS] = block + 1
-        v.block_at[block] = count[N_POOL]
-        count[N_POOL] += (z.m.class_start[cls + 1] - z.m.class_start[cls]) * LANES
+        block = count[BLOCKS]
+        count[BLOCKS] = block + 1
+        v.block_at[block] = count[POOL]
+        count[POOL] += (z.m.class_start[cls + 1] - z.m.class_start[cls]) * LANES
         v.following[block] = -1
         v.following[v.last[cls]] = block
         v.last[cls] = block
         number = block * LANES
-    v.last_vector[cls] = number
+    v.newest[cls] = number
+    v.cls[number] = cls
+    v.made[count[VECTORS]] = number
+    count[VECTORS] += 1
     return number
 
 
 @inner
 def _backup(z: State, n: int) -> int:
-    """Improve both bounds at an expanded belief; the action of the highest upper bound."""
+    """Improve both bounds at an expanded belief; the action with the highest upper bound."""
     b = z.b
     x = b.node[n]
     A = z.m.reward.shape[0]
-    z.room.count[N_BACKUPS] += 1
+    z.count[BACKUPS] += 1
     _look_up(z, n)
-    _look_low(z, n)
     greedy = _best_up(z, x)
     up = b.action_up[x * A + greedy]
-    if up < b.up[n] - z.room.number[TIE]:
+    if up < b.up[n] - z.number[TIE]:
         b.up[n] = up
+        z.count[CHANGES] += 1
         _add_point(z, n)
-    best = -1
-    low = b.low[n]
-    least = low + z.room.number[TIE]
-    for a in range(A):
-        if b.edges[x * A + a] >= 0 and b.action_up[x * A + a] > least:
-            value = _action_low(z, x, a)
-            if value > least:
-                least = value
-                best = a
-    if best >= 0:
-        _add_vector(z, n, x, best)
-        _look_low(z, n)
+    _raise_low(z, n, False)
     return greedy
 
 
 @inner
-def _descend(z: State) -> None:
-    """One step down a trial: both bounds, then on to the observation with most excess uncertainty."""
-    b, room = z.b, z.room
-    count, path = room.count, room.path
+def _raise_low(z: State, n: int, every: bool) -> bool:
+    """Add the vector of the action whose continuations promise most, if that is more than the belief has.
+
+    Actions that nobody looked into yet are tried only if `every` says so.
+    """
+    b = z.b
+    x = b.node[n]
     A = z.m.reward.shape[0]
+    _look_low(z, n)
+    best = -1
+    most = b.low[n] + z.number[TIE]
+    for a in range(A):
+        if b.action_up[x * A + a] > most and (every or b.edges[x * A + a] >= 0):
+            if b.edges[x * A + a] < 0:
+                _expand_action(z, x, a)
+            value = _action_low(z, x, a)
+            if value > most:
+                most = value
+                best = a
+    if best >= 0:
+        _add_vector(z, n, x, best)
+        _look_low(z, n)
+        z.count[CHANGES] += 1
+    return best >= 0
+
+
+@inner
+def _next(z: State, n: int, a: int, target: float) -> int:
+    """The belief after an action with the largest excess of its gap over the target, times its chance; -1: none."""
+    b = z.b
+    at = b.node[n] * z.m.reward.shape[0] + a
+    most = 0.0
+    found = -1
+    for e in range(b.edges[at], b.edges_end[at]):
+        c = b.child[e]
+        _look_low(z, c)
+        excess = b.weight[e] * (b.up[c] - b.low[c] - target)
+        if excess > most:
+            most = excess
+            found = c
+    return found
+
+
+@inner
+def _step(z: State) -> None:
+    """One step of a trial, down or back up."""
+    b, count, path = z.b, z.count, z.room.path
     depth = count[DEPTH]
     n = path[depth]
     if b.node[n] < 0:
         _expand(z, n)
     a = _backup(z, n)
-    target = room.number[TARGET] * z.m.discount ** (-depth)
-    count[GOING_UP] = 1
-    if b.up[n] - b.low[n] <= target or depth + 1 == path.size:
-        return
-    x = b.node[n]
-    most = 0.0
-    on = -1
-    for e in range(b.edges[x * A + a], b.edges_end[x * A + a]):
-        c = b.child[e]
-        _look_low(z, c)
-        excess = b.weight[e] * (b.up[c] - b.low[c] - target / z.m.discount)
-        if excess > most:
-            most = excess
-            on = c
-    if on >= 0:
-        count[GOING_UP] = 0
-        count[DEPTH] = depth + 1
-        path[depth + 1] = on
-
-
-@inner
-def _ascend(z: State) -> None:
-    """One step back up a trial."""
-    count = z.room.count
-    if count[DEPTH] > 0:
-        count[DEPTH] -= 1
-        _backup(z, z.room.path[count[DEPTH]])
+    if count[GOING_UP] == 0:
+        target = z.number[TARGET] * z.m.discount ** (-depth)
+        on = -1
+        if b.up[n] - b.low[n] > target and depth + 1 < path.size:
+            on = _next(z, n, a, target / z.m.discount)
+        if on >= 0:
+            count[DEPTH] = depth + 1
+            path[depth + 1] = on
+            return
+        count[GOING_UP] = 1
+    if depth > 0:
+        count[DEPTH] = depth - 1
     else:
         count[GOING_UP] = 0
-        count[N_TRIALS] += 1
+        count[TRIALS] += 1
 
 
 @inner
-def _has_room(z: State, most_edges: int, most_shares: int, most_states: int) -> bool:
-    """Whether one more step surely finds room in every array."""
-    b, v, p, h, count = z.b, z.v, z.p, z.h, z.room.count
-    return (
-        count[N_BELIEFS] + most_edges < b.cls.size
-        and 2 * (count[N_BELIEFS] + most_edges) < b.table.size
-        and count[N_SHARES] + most_shares <= b.prob.size
-        and count[N_EXPANDED] < b.expanded.size
-        and count[N_EDGES] + most_edges <= b.child.size
-        and count[N_BLOCKS] < v.block_at.size
-        and count[N_POOL] + most_states * LANES <= v.pool.size
-        and count[N_POINTS] < p.drop.size
-        and count[H_BLOCKS] < h.block_at.size
-        and count[H_POOL] + most_states * LANES <= h.pool.size
-    )
+def _start_trial(z: State) -> int:
+    """Begin at the root whose gap weighs most; whether that makes sense."""
+    b, count = z.b, z.count
+    gap = 0.0
+    most = -1.0
+    for r in range(z.root.size):
+        _look_low(z, r)
+        _look_up(z, r)
+        g = z.root[r] * (b.up[r] - b.low[r])
+        gap += g
+        if g > most:
+            most = g
+            z.room.path[0] = r
+    if gap <= z.number[PRECISION]:
+        return CLOSED
+    if count[TRIALS] > 0 and count[CHANGES] == count[CHANGES_BEFORE]:
+        return STALLED
+    count[CHANGES_BEFORE] = count[CHANGES]
+    r = z.room.path[0]
+    z.number[TARGET] = max(z.number[PRECISION], z.number[SHRINK] * (b.up[r] - b.low[r]))
+    return BUDGET
+
+
+@inner
+def _full(z: State) -> bool:
+    """Whether some array may be too short for one more step."""
+    short = False
+    for kind in range(z.need.size):
+        short |= z.count[kind] + z.need[kind] > z.capacity[kind]
+    return short
 
 
 @entry
-def search(z: State, precision: float, budget: int, most_edges: int, most_shares: int, most_states: int) -> int:
-    """Go on with trials from belief 0 until its bounds are closer than `precision`, or the budget is used."""
-    b, count = z.b, z.room.count
+def search(z: State, budget: int) -> int:
+    """Go on with trials until the roots' bounds are close, or the budget of work is used up."""
+    count = z.count
     stop = count[WORK] + budget
     while count[WORK] < stop:
-        if not _has_room(z, most_edges, most_shares, most_states):
-            return GROW
-        if b.up[0] - b.low[0] <= precision and b.vector[0] >= 0:
-            return CLOSED
-        if count[GOING_UP] == 0:
-            if count[DEPTH] == 0:
-                z.room.path[0] = 0
-                gap = b.up[0] - b.low[0] if b.vector[0] >= 0 else np.inf
-                z.room.number[TARGET] = max(precision, z.room.number[ZETA] * gap) if gap < np.inf else precision
-            _descend(z)
-        else:
-            _ascend(z)
+        if _full(z):
+            return FULL
+        if count[DEPTH] == 0 and count[GOING_UP] == 0:
+            why = _start_trial(z)
+            if why != BUDGET:
+                return why
+        _step(z)
         count[WORK] += 20
     return BUDGET
 
 
 @entry
+def raise_each(z: State, beliefs: Ints, before: Floats, first: int, budget: int) -> int:
+    """Raise the lower bound at beliefs that are still at `before`, one after the other; where it stopped.
+
+    Later beliefs may have been raised by what was done for earlier ones. `before` at -inf: whatever they are at.
+    """
+    b, count = z.b, z.count
+    stop = count[WORK] + budget
+    for i in range(first, beliefs.size):
+        if count[WORK] >= stop or _full(z):
+            return i
+        n = beliefs[i]
+        if b.node[n] < 0:
+            _expand(z, n)
+        _look_low(z, n)
+        if b.low[n] <= before[i] + z.number[TIE] or before[i] == -np.inf:
+            _raise_low(z, n, True)
+        count[WORK] += 20
+    return beliefs.size
+
+
+@entry
+def lower_each(z: State, beliefs: Ints, first: int, budget: int) -> int:
+    """Improve both bounds at expanded beliefs, one after the other; where it stopped."""
+    stop = z.count[WORK] + budget
+    for i in range(first, beliefs.size):
+        if z.count[WORK] >= stop or _full(z):
+            return i
+        _backup(z, beliefs[i])
+    return beliefs.size
+
+
+@entry
+def walk(z: State, beliefs: Ints, uniform: Floats, out: Ints) -> int:
+    """From each belief, a random action and what follows it at random; how many were done: room may run out."""
+    b = z.b
+    A = z.m.reward.shape[0]
+    for i in range(beliefs.size):
+        if _full(z):
+            return i
+        n = beliefs[i]
+        if b.node[n] < 0:
+            _expand(z, n)
+        x = b.node[n]
+        a = min(int(uniform[i, 0] * A), A - 1)
+        if b.edges[x * A + a] < 0:
+            _expand_action(z, x, a)
+        # What is missing to a sum of one, after the discount, ends in worthless states: the walk begins anew.
+        left = uniform[i, 1] * z.m.discount
+        out[i] = -1
+        for e in range(b.edges[x * A + a], b.edges_end[x * A + a]):
+            left -= b.weight[e]
+            if left < 0.0:
+                out[i] = b.child[e]
+                break
+    return beliefs.size
+
+
+@entry
 def add_belief(z: State, cls: int, state: NDArray[np.int32], prob: Floats) -> int:
-    """Add a belief, with both bounds looked up."""
-    n = _find(z, cls, state, prob, 0, state.size)
+    """Add a belief; its number."""
+    return _find(z, cls, state, prob, 0, state.size)
+
+
+@entry
+def bounds_at(z: State, cls: int, state: NDArray[np.int32], prob: Floats) -> tuple[float, float]:
+    """Both bounds at a belief on the states of a class, which is not kept; there must be room for one more."""
+    n = z.count[BELIEFS]
+    b = z.b
+    at = b.start[n]
+    mask = np.uint64(0)
+    for k in range(state.size):
+        b.state[at + k] = state[k]
+        b.prob[at + k] = prob[k]
+        mask |= np.uint64(1) << np.uint64((state[k] - z.m.class_start[cls]) & 63)
+    b.start[n + 1] = at + state.size
+    b.cls[n] = cls
+    b.mask[n] = mask
+    _forget(z, n)
     _look_low(z, n)
     _look_up(z, n)
-    return n
+    return b.low[n], b.up[n]
+
+
+@entry
+def needed(z: State, wanted: NDArray[np.bool_]) -> None:
+    """Among vectors (a flag each), want those too that the plans of wanted ones go on with."""
+    v = z.v
+    for c in range(v.default.size):
+        wanted[v.default[c]] = True
+    for i in range(z.count[VECTORS] - 1, -1, -1):
+        number = v.made[i]
+        if wanted[number]:
+            for f in range(max(v.follow[number], 0), v.follow_end[number]):
+                wanted[v.then[f]] = True
 
 
 @entry
 def rehash(z: State) -> None:
-    """Fill the hash table anew."""
+    """Fill the table of beliefs anew."""
     b = z.b
     last = b.table.size - 1
-    b.table[:] = -1
-    for n in range(z.room.count[N_BELIEFS]):
+    for n in range(z.count[BELIEFS]):
         slot = _hash(b.cls[n], b.state, b.prob, b.start[n], b.start[n + 1] - b.start[n]) & last
         while b.table[slot] >= 0:
             slot = (slot + 1) & last
         b.table[slot] = n
+
+
+@entry
+def reweigh(z: State) -> None:
+    """Start anew with the rewards, the bound q and the vectors of single actions that the state has now.
+
+    The graph of beliefs stays, and so do all plans: a plan goes on with those that were made before it, so that one
+    pass in this order gives their values.
+    """
+    m, b, v, p, h, count = z.m, z.b, z.v, z.p, z.h, z.count
+    A = m.reward.shape[0]
+    for i in range(count[VECTORS]):
+        if v.follow[v.made[i]] >= 0:
+            _fill_vector(z, v.made[i])
+    for c in range(p.first.size):
+        p.first[c] = -1
+        p.last[c] = -1
+        p.changes[c] = 0
+        if h.first[c] >= 0:
+            h.first[c] = -1
+        h.last[c] = -1
+        h.newest[c] = -1
+    count[POINTS] = 0
+    count[HULL_BLOCKS] = 0
+    count[HULL_POOL] = 0
+    count[DEPTH] = 0
+    count[GOING_UP] = 0
+    count[TRIALS] = 0
+    for n in range(count[BELIEFS]):
+        _forget(z, n)
+        x = b.node[n]
+        if x >= 0:
+            _promise(z, x)
+            for a in range(A):
+                gain = 0.0
+                for k in range(b.start[n], b.start[n + 1]):
+                    gain += b.prob[k] * m.reward[a, b.state[k]]
+                b.gain[x * A + a] = gain

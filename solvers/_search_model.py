@@ -4,18 +4,21 @@
 value is 0, so they are left out of beliefs: rows of transitions sum to the chance of going on.
 
 *Classes* are the fully observed factor of the state. They partition the states such that class, action and observation
-determine the next class; `find_classes` finds the finest such partition. Every belief that follows an action lies in one
+determine the next class; `find_classes` finds the finest such partition. Every belief after an action lies in one
 class, and so alpha-vectors and points of the upper bound are needed on the states of one class only. The belief at the
 start may spread over classes: then its states get copies, a class of their own that nothing leads to.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solvers.errors import ModelError
+
+if TYPE_CHECKING:
+    from solvers.pomdp import POMDP
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -39,15 +42,22 @@ class Table(NamedTuple):
     discount: float
 
 
+class Root(NamedTuple):
+    """A belief before the first action."""
+
+    weight: float  # its chance; worthless states carry the rest
+    state: NDArray[np.int32]
+    prob: Floats
+
+
 class SearchModel(NamedTuple):
     """A `Table`, and what leads back to the states that people know."""
 
     table: Table
     original: Ints  # (S,) state of the POMDP
-    start_state: Ints  # support of the start, worthless states left out
-    start_prob: Floats
+    roots: tuple[Root, ...]  # one, or one for each value of a declared factor that the start holds possible
     n_original: int
-    seen: Ints  # (n_seen,) observation of the POMDP
+    labels: Ints  # (n_original,) class of each state of the POMDP, -1: worthless
 
     @property
     def n_states(self) -> int:
@@ -56,51 +66,42 @@ class SearchModel(NamedTuple):
 
     @property
     def n_classes(self) -> int:
-        """Number of classes."""
+        """Number of classes, those of copies included."""
         return self.table.class_start.size - 1
 
 
-def build(
-    transition: Sequence[Any],
-    observation: Sequence[Any],
-    reward: Floats,
-    start: Floats,
-    discount: float,
-    observed: Ints | None = None,
-) -> SearchModel:
-    """Build the model from a `scipy.sparse.csr_array` for each action.
-
-    Parameters
-    ----------
-    transition : sequence of csr_array, shape (S, S)
-    observation : sequence of csr_array, shape (S, O)
-    reward : array, shape (A, S)
-    start : array, shape (S,)
-    discount : float
-    observed : int array, shape (S,), optional
-        Declared fully observed factor: its value after an action is seen beside the observation.
-    """
-    S = start.size
-    worth = _worth(transition, reward)
-    tables, table_of = _distinct(observation)
-    if observed is not None:
-        tables = [_with_factor(table, observed) for table in tables]
-    support = np.flatnonzero((start > 0.0) & worth)
-    labels = find_classes(transition, [tables[i] for i in table_of], worth, support)
-    split = np.unique(labels[support]).size > 1
+def build(pomdp: "POMDP") -> SearchModel:
+    """Build the model of a POMDP, whose declared factor, if there is one, splits what is seen and the start."""
+    S = pomdp.n_states
+    worth = _worth(pomdp.transition, pomdp.reward)
+    tables, table_of = _distinct(pomdp.observation)
+    supports = [np.flatnonzero((pomdp.start > 0.0) & worth)]
+    if pomdp.observed is not None:
+        tables = [_with_factor(table, pomdp.observed) for table in tables]
+        value = pomdp.observed[supports[0]]
+        supports = [supports[0][value == y] for y in np.unique(value)]
+    labels = find_classes(pomdp.transition, [tables[i] for i in table_of], worth, supports)
+    labels[~worth] = -1
     original = np.flatnonzero(worth)
     original = original[np.argsort(labels[original], kind="stable")]
-    classes = labels[original]
-    if split:
-        original = np.concatenate([original, support])
-        classes = np.concatenate([classes, np.full(support.size, classes.max(initial=-1) + 1)])
-    _, class_of, sizes = np.unique(classes, return_inverse=True, return_counts=True)
     place = np.full(S, -1)
-    n_first = original.size - (support.size if split else 0)
-    place[original[:n_first]] = np.arange(n_first)
-    start_state = np.arange(n_first, original.size) if split else np.sort(place[support])
-    t_start, t_state, t_prob = _flat(transition, original, place)
-    used, o_start, o_seen, o_prob = _flat_observations(tables, original)
+    place[original] = np.arange(original.size)
+    states, classes, roots = [original], [labels[original]], []
+    size = original.size
+    for support in supports:
+        here = np.sort(place[support])
+        if np.unique(labels[support]).size > 1:
+            here = np.arange(size, size + support.size)
+            size += support.size
+            states.append(support)
+            classes.append(np.full(support.size, S + len(roots)))
+        prob = pomdp.start[np.concatenate(states)[here]]
+        if prob.size:
+            roots.append(Root(float(prob.sum()), here.astype(np.int32), prob / prob.sum()))
+    every = np.concatenate(states)
+    _, class_of, sizes = np.unique(np.concatenate(classes), return_inverse=True, return_counts=True)
+    t_start, t_state, t_prob = _flat(pomdp.transition, every, place)
+    n_seen, o_start, o_seen, o_prob = _flat_observations(tables, every)
     table = Table(
         t_start=t_start,
         t_state=t_state,
@@ -109,31 +110,29 @@ def build(
         o_start=o_start,
         o_seen=o_seen,
         o_prob=o_prob,
-        reward=np.ascontiguousarray(reward[:, original]),
+        reward=np.ascontiguousarray(pomdp.reward[:, every]),
         class_of=class_of.astype(np.int32),
         class_start=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        n_seen=used.size,
-        discount=float(discount),
+        n_seen=n_seen,
+        discount=pomdp.discount,
     )
-    factor = 1 if observed is None else int(observed.max()) + 1
-    return SearchModel(
-        table=table,
-        original=original,
-        start_state=start_state,
-        start_prob=start[original[start_state]],
-        n_original=S,
-        seen=used // factor,
-    )
+    _, labels[original] = np.unique(labels[original], return_inverse=True)
+    return SearchModel(table=table, original=every, roots=tuple(roots), n_original=S, labels=labels)
 
 
 def find_classes(
-    transition: Sequence[Any], observation: Sequence[Any], worth: NDArray[np.bool_], support: Ints
+    transition: Sequence[Any], observation: Sequence[Any], worth: NDArray[np.bool_], supports: Sequence[Ints]
 ) -> Ints:
     """Label states by the finest partition in which class, action and observation determine the next class.
 
     Starts from single states and merges what must be merged until nothing changes: states that follow the same
-    (class, action, observation) belong together. The support of the start is one more class, of copies that nothing
-    leads to. States without worth are left alone.
+    (class, action, observation) belong together. Supports of starts are classes too, of copies that nothing leads to.
+    States without worth are left alone.
+
+    Returns
+    -------
+    int array, shape (S,)
+        All 0 where the search would take too much memory: one class is always right.
     """
     from scipy.sparse import coo_array, csr_array
     from scipy.sparse.csgraph import connected_components
@@ -141,36 +140,43 @@ def find_classes(
     S = worth.size
     labels = np.arange(S)
     rows = [np.diff(o.indptr) for o in observation]
-    pairs = []
-    for a, t in enumerate(transition):
-        s, s2 = np.repeat(np.arange(S), np.diff(t.indptr)), t.indices
-        keep = worth[s] & worth[s2] & (t.data > 0.0)
-        first = keep & np.isin(s, support)
-        pairs.append((np.concatenate([s[keep], np.full(first.sum(), S)]), np.concatenate([s2[keep], s2[first]])))
-        if rows[a][pairs[a][1]].sum() > _MOST_TRIPLES:
-            return np.zeros(S, np.int64)
+    pairs = [_pairs(t, worth, supports) for t in transition]
+    if sum(int(row[s2].sum()) for row, (_, s2) in zip(rows, pairs, strict=True)) > _MOST_TRIPLES:
+        return np.zeros(S, np.int64)
     n_classes = S
     while True:
-        tail, head, n_keys = [], [], 0
+        before_of = np.concatenate([labels, S + np.arange(len(supports))])
+        tails, heads, n_keys = [], [], 0
         for (s, s2), o, row in zip(pairs, observation, rows, strict=True):
-            both = np.unique(np.append(labels, S)[s] * S + s2)
-            before, after = np.divmod(both, S)
+            before, after = np.divmod(np.unique(before_of[s] * S + s2), S)
             count = row[after]
             at = np.repeat(o.indptr[after], count) + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
             key = np.repeat(before, count) * o.shape[1] + o.indices[at]
             distinct, key = np.unique(key, return_inverse=True)
-            tail.append(key + n_keys)
-            head.append(np.repeat(after, count))
+            tails.append(key + n_keys)
+            heads.append(np.repeat(after, count))
             n_keys += distinct.size
-        tails = np.concatenate([*tail, labels + n_keys])
-        heads = np.concatenate([*head, np.arange(S)])
+        # A graph of keys, labels and states, in which each state hangs on its label, and on the keys that lead to it.
+        tail = np.concatenate([*tails, labels + n_keys])
+        head = np.concatenate([*heads, np.arange(S)]) + n_keys + S
         size = n_keys + S + S
-        links = csr_array(coo_array((np.ones(tails.size, np.int8), (tails, heads + n_keys + S)), shape=(size, size)))
-        found = connected_components(links, directed=False)[1][n_keys + S :]
-        _, labels = np.unique(found, return_inverse=True)
-        if (count_now := int(labels.max()) + 1) == n_classes:
+        graph = csr_array(coo_array((np.ones(tail.size, np.int8), (tail, head)), shape=(size, size)))
+        _, labels = np.unique(connected_components(graph, directed=False)[1][n_keys + S :], return_inverse=True)
+        now = int(labels.max()) + 1
+        if now == n_classes:
             return np.asarray(labels, np.int64)
-        n_classes = count_now
+        n_classes = now
+
+
+def _pairs(transition: Any, worth: NDArray[np.bool_], supports: Sequence[Ints]) -> tuple[Ints, Ints]:
+    """States, and copies of starts (S, S + 1, …), with the states that may follow."""
+    S = worth.size
+    s, s2 = np.repeat(np.arange(S), np.diff(transition.indptr)), transition.indices.astype(np.int64)
+    keep = worth[s] & worth[s2]
+    s, s2 = s[keep], s2[keep]
+    first = [np.isin(s, support) for support in supports]
+    copies = [np.full(int(f.sum()), S + r) for r, f in enumerate(first)]
+    return np.concatenate([s, *copies]), np.concatenate([s2, *(s2[f] for f in first)])
 
 
 def _worth(transition: Sequence[Any], reward: Floats) -> NDArray[np.bool_]:
@@ -222,12 +228,12 @@ def _flat(matrices: Sequence[Any], original: Ints, place: Ints) -> tuple[Ints, N
     return start, np.concatenate(states).astype(np.int32), np.concatenate(probs).astype(np.float64)
 
 
-def _flat_observations(tables: Sequence[Any], original: Ints) -> tuple[Ints, Ints, NDArray[np.int32], Floats]:
-    """The observations that occur, and rows of their numbers and probabilities behind each other."""
+def _flat_observations(tables: Sequence[Any], original: Ints) -> tuple[int, Ints, NDArray[np.int32], Floats]:
+    """Number of observations that occur, and rows of their numbers and probabilities behind each other."""
     rows = [table[original] for table in tables]
     used, seen = np.unique(np.concatenate([r.indices for r in rows]), return_inverse=True)
     start = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(r.indptr) for r in rows]))]).astype(np.int64)
-    return used.astype(np.int64), start, seen.astype(np.int32), np.concatenate([r.data for r in rows]).astype(np.float64)
+    return used.size, start, seen.astype(np.int32), np.concatenate([r.data for r in rows]).astype(np.float64)
 
 
 def time_to_go(table: Table) -> Floats:

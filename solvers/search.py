@@ -1,163 +1,369 @@
-"""draft"""
+"""Heuristic search for discounted POMDPs: trials through the beliefs that matter, between two bounds.
+
+With V* the optimal value and H the Bellman operator, two bounds are kept.
+
+*Below*: alpha-vectors, V_low(b) = max α·b. First those of single actions for ever. A backup at b scores every action by
+the best vectors at the beliefs that follow, and adds the vector of the best one: the value of the plan that takes the
+action and goes on with these vectors. So every vector is the value of a plan, whatever the belief.
+
+*Above*: points (b_i, v_i) with v_i ≥ V*(b_i), and the fast informed bound Q_FIB. V* is convex, so V*(b) ≤ Σ λ_i v_i
+whenever b = Σ λ_i b_i, with single states among the points. The *sawtooth* takes one point beside the single states;
+in classes of few states a linear program takes as many as it needs. A backup gives v = max_a Q_up(b, a). HV_up ≥ V*.
+
+*Trials* (Smith and Simmons 2004, 2005) go down from the start: the action with the highest upper bound, then the
+observation with the largest excess of the gap over a target ε γ^-t, weighted by its chance; then they back up the way
+they came. The target halves the gap at the start; the search ends when that gap is below the precision. An action is
+looked into only when its upper bound, at first by Q_FIB, is the highest: its successors come into being late, or never.
+
+What else makes it fast: beliefs that are equal are one (a graph, not a tree), each remembers its bounds and looks only
+at vectors and points that are new; and wherever the state has a *fully observed factor*, declared or not, both bounds
+live on the states of its classes (Ong et al. 2010; `solvers._search_model`).
+
+Guarantee: at every moment V_low ≤ V* ≤ V_up at the start, up to rounding of about 1e-12 of the largest value, and the
+greedy policy of the vectors attains V_low at least. After Kurniawati, Hsu and Lee 2008 (SARSOP), which scores before it
+builds and samples by the gap, and Pineau, Gordon and Thrun 2003.
+"""
+
 import time
+from collections.abc import Callable
+from functools import cache
 from typing import Any
+
 import numpy as np
-from solvers import _search_kernels as k
-from solvers._search_model import SearchModel, build, time_to_go
-from solvers._bound_kernels import lower_mdp, lower_fib, raise_blind
+from numpy.typing import ArrayLike, NDArray
+
+from solvers import _search_state as at
+from solvers._search_model import Floats, Ints, SearchModel, build, time_to_go
+from solvers._search_state import LANES, State, allocate, grown, size_after_growing
+from solvers.bounds import fast_bounds
+from solvers.epochs import check_beliefs
+from solvers.errors import ModelError, SolverError
+from solvers.policies import AlphaVectorPolicy
+from solvers.pomdp import POMDP
+from solvers.solution import Bounds, Solution
+
+Progress = Callable[[float, float, float], object]
+_SLICE_S = 0.05  # a kernel runs about so long before Python looks at the clock and at Ctrl-C
+_MOST_CELLS = 25_000_000  # entries of the vectors of a policy; beyond, those that the start needs are kept alone
+_SHRINK = 0.5  # a trial aims at so much of the gap at the start
+_MEMORY = 4_000_000_000
 
 
-class Search:
-    def __init__(self, model: SearchModel, precision: float, zeta: float = 0.5, most_hull: int = 64, slack: float = 0.02, again: float = 0.1) -> None:
-        self.model = model
-        m = model.table
-        A, S = m.reward.shape
-        C = model.n_classes
-        w = time_to_go(m)
-        v = max(m.reward.max(), 0.0) * w
-        scale = np.abs(m.reward).max() * w.max()
-        lower_mdp(m, v, 1e-9 * scale, 3000)
-        q = np.empty((S, A))
-        q[:] = v[:, None]
-        lower_fib(m, q, 1e-4*precision, 1000)
-        low = np.empty((A, S)); low[:] = min(m.reward.min(), 0.0) * w
-        raise_blind(m, low, 1e-4*precision, 3000)
-        self.precision = precision
-        sizes = np.diff(m.class_start)
-        # bounds of what one step may need
-        self.most_states = int(sizes.max())
-        self.most_edges, self.most_shares = self._most()
-        depth = 2000
-        N = max(64, 2*self.most_edges); E = N; X = 64
-        I = max(self.most_shares, 1)
-        small = sizes <= most_hull; M = int(sizes[small].max(initial=1))
-        room = k.Room(inverse=np.zeros((M,M)), basic=np.zeros(M), column=np.zeros(M), price=np.zeros(M), basis=np.zeros(M, np.int64), dense=np.zeros(S), after=np.zeros(S), mark=np.zeros(S, np.int64), touched=np.zeros(S, np.int64),
-            by_seen=np.zeros(m.n_seen+1, np.int64), seen=np.zeros(m.n_seen, np.int64), item_state=np.zeros(I, np.int64), item_prob=np.zeros(I),
-            chosen=np.full(m.n_seen, -1), lanes=np.zeros(k.LANES), actions=np.zeros(A), path=np.zeros(depth, np.int64), count=np.zeros(k.N_COUNTS, np.int64),
-            number=np.zeros(k.N_NUMBERS))
-        room.number[k.TIE] = 0.01*precision*(1-m.discount) if m.discount<1 else 1e-4*precision
-        room.number[k.ZETA] = zeta; room.number[k.SLACK] = slack; room.number[k.AGAIN] = again
-        b = k.Beliefs(start=np.zeros(N+1, np.int64), state=np.zeros(2*I, np.int32), prob=np.zeros(2*I), cls=np.zeros(N, np.int32), mask=np.zeros(N, np.uint64),
-            corner=np.zeros(N), low=np.zeros(N), up=np.zeros(N), vector=np.zeros(N, np.int64), low_seen=np.zeros(N, np.int64), up_seen=np.zeros(N, np.int64),
-            point=np.zeros(N, np.int64), place=np.zeros(N, np.int64), hull_seen=np.zeros(N, np.int64), node=np.zeros(N, np.int64), expanded=np.zeros(X, np.int64), edges=np.zeros(X*A, np.int64), edges_end=np.zeros(X*A, np.int64), gain=np.zeros(X*A), action_up=np.zeros(X*A),
-            child=np.zeros(E, np.int64), seen=np.zeros(E, np.int32), weight=np.zeros(E), table=np.full(1 << int(np.ceil(np.log2(4*N))), -1))
-        vec = self._vectors(low, sizes)
-        room.count[k.N_BLOCKS] = self._nb; room.count[k.N_POOL] = self._np
-        P = 64
-        p = k.Points(belief=np.zeros(P, np.int64), drop=np.zeros(P), following=np.zeros(P, np.int64), before=np.zeros(P, np.int64), first=np.full(C, -1), last=np.full(C, -1), updates=np.zeros(C, np.int64))
-        hull = k.Hull(pool=np.zeros(max(4096, 4*self.most_states*k.LANES)), block_at=np.zeros(64, np.int64), following=np.zeros(64, np.int64), first=np.where(small & (sizes > 1), -1, -2), last=np.full(C,-1), newest=np.full(C, -1), worth=np.zeros(64*k.LANES), mask=np.zeros(64*k.LANES, np.uint64))
-        self.z = k.State(m=m, q=q, b=b, v=vec, p=p, h=hull, room=room)
-        cls = int(m.class_of[model.start_state[0]])
-        self.mass = model.start_prob.sum()
-        k.add_belief(self.z, cls, model.start_state.astype(np.int32), model.start_prob/self.mass)
+class Searcher:
+    """A graph of beliefs with both bounds, and what it takes to run kernels on it in slices."""
 
-    def _most(self):
+    def __init__(self, pomdp: POMDP, precision: float, memory: int = _MEMORY) -> None:
+        self.pomdp = pomdp
+        self.model: SearchModel = build(pomdp)
+        self.memory = memory
         m = self.model.table
-        A, S = m.reward.shape
-        e = s = 0
-        C = self.model.n_classes
-        # for each class, action: distinct next states, their observations
-        cnt = np.diff(m.t_start)
-        row = np.repeat(np.arange(A*S), cnt)
-        a, st = np.divmod(row, S)
-        key = (m.class_of[st].astype(np.int64)*A + a)*S + m.t_state
-        key = np.unique(key)
-        ca, s2 = np.divmod(key, S)
-        tab = m.o_table[ca % A]*S + s2
-        n = m.o_start[tab+1]-m.o_start[tab]
-        per = np.bincount(ca, weights=n, minlength=C*A).reshape(C, A)
-        shares = per.sum(axis=1).max(initial=0)
-        edges = np.minimum(per, m.n_seen).sum(axis=1).max(initial=0)
-        return int(edges), int(shares)
+        self.time_to_go = time_to_go(m)
+        q, blind = fast_bounds(self.model, self.time_to_go, 1e-4 * precision)
+        self.state: State = allocate(self.model, q, blind)
+        number = self.state.number
+        number[at.PRECISION] = precision
+        # Improvements below this are forgone; all of them together lose 1 % of the precision.
+        number[at.TIE] = 0.01 * precision / float(self.time_to_go.max())
+        number[at.SHRINK] = _SHRINK
+        for root in self.model.roots:
+            self.add(int(m.class_of[root.state[0]]), root.state, root.prob)
 
-    def _vectors(self, low, sizes):
-        m = self.model.table
-        C = sizes.size
-        rows, acts = [], []
-        L = k.LANES
-        first = np.zeros(C, np.int64); last=np.zeros(C, np.int64); lastv=np.zeros(C, np.int64); default=np.zeros(C, np.int64)
-        blocks=[]; at=[]; foll=[]; action=[]
-        pos=0
-        for c in range(C):
-            part = low[:, m.class_start[c]:m.class_start[c+1]]
-            order = np.argsort(-part.sum(axis=1), kind='stable')
-            keep=[]
-            for i in order:
-                if not any((part[j] >= part[i]).all() for j in keep): keep.append(i)
-            nb = -(-len(keep)//L)
-            first[c]=len(at); default[c]=len(at)*L
-            for bi in range(nb):
-                blk = np.full((sizes[c], L), -np.inf)
-                sub = keep[bi*L:(bi+1)*L]
-                blk[:, :len(sub)] = part[sub].T
-                act=np.zeros(L, np.int16); act[:len(sub)]=sub
-                action.append(act); blocks.append(blk.ravel()); at.append(pos); pos+=blk.size
-                foll.append(len(at) if bi<nb-1 else -1)
-                lastv[c]=(len(at)-1)*L+len(sub)-1
-            last[c]=len(at)-1
-        self._nb=len(at); self._np=pos
-        return k.Vectors(pool=np.concatenate(blocks), block_at=np.array(at), following=np.array(foll), first=first, last=last, last_vector=lastv, default=default, action=np.concatenate(action))
+    def add(self, cls: int, state: NDArray[np.int32], prob: Floats) -> int:
+        """Add a belief on the states of a class."""
+        from solvers import _search_kernels as kernels
 
-    def grow(self):
-        z=self.z; c=z.room.count
-        def more(arr, used, need, fill=0):
-            if used+need <= arr.size: return arr
-            new = np.empty(max(2*arr.size, used+need), arr.dtype); new[:arr.size]=arr; 
-            return new
-        b=z.b; N=b.cls.size
-        A = z.m.reward.shape[0]
-        rep={}
-        if c[k.N_BELIEFS]+self.most_edges+1 >= N:
-            for f in ("start","cls","mask","corner","low","up","vector","low_seen","up_seen","point","place","hull_seen","node"):
-                rep[f]=more(getattr(b,f), getattr(b,f).size, N)
-        if c[k.N_SHARES]+self.most_shares+1 > b.prob.size:
-            for f in ("state","prob"): rep[f]=more(getattr(b,f), b.prob.size, max(self.most_shares, b.prob.size))
-        if c[k.N_EXPANDED]+1 >= b.expanded.size:
-            rep["expanded"]=more(b.expanded,b.expanded.size,b.expanded.size)
-            for f in ("edges","edges_end","gain","action_up"): rep[f]=more(getattr(b,f), getattr(b,f).size, getattr(b,f).size)
-        if c[k.N_EDGES]+self.most_edges+1 > b.child.size:
-            for f in ("child","seen","weight"): rep[f]=more(getattr(b,f), b.child.size, b.child.size)
-        re=False
-        if 2*(c[k.N_BELIEFS]+self.most_edges+1) >= b.table.size:
-            rep["table"]=np.full(2*b.table.size,-1); re=True
-        b=b._replace(**rep)
-        v=z.v
-        rep={}
-        if c[k.N_BLOCKS]+1 >= v.block_at.size:
-            n=v.block_at.size
-            for f in ("block_at","following"): rep[f]=more(getattr(v,f), n, n)
-            rep["action"]=more(v.action, n*k.LANES, n*k.LANES)
-        if c[k.N_POOL]+self.most_states*k.LANES >= v.pool.size:
-            pool=more(v.pool, v.pool.size, max(v.pool.size, self.most_states*k.LANES))
-            pool[v.pool.size:]=0
-            rep["pool"]=pool
-        v=v._replace(**rep)
-        p=z.p
-        rep={}
-        if c[k.N_POINTS]+1 >= p.drop.size:
-            for f in ("belief","drop","following","before"): rep[f]=more(getattr(p,f),p.drop.size,p.drop.size)
-        p=p._replace(**rep)
-        h=z.h; rep={}
-        if c[k.H_BLOCKS]+1 >= h.block_at.size:
-            n=h.block_at.size
-            for f in ("block_at","following"): rep[f]=more(getattr(h,f), n, n)
-            for f in ("worth","mask"): rep[f]=more(getattr(h,f), n*k.LANES, n*k.LANES)
-        if c[k.H_POOL]+self.most_states*k.LANES >= h.pool.size:
-            rep["pool"]=more(h.pool, h.pool.size, max(h.pool.size, self.most_states*k.LANES))
-        h=h._replace(**rep)
-        self.z=k.State(m=z.m,q=z.q,b=b,v=v,p=p,h=h,room=z.room)
-        if re: k.rehash(self.z)
+        self.make_room(state.size)
+        return int(kernels.add_belief(self.state, cls, state, prob))
 
-    def run(self, limit: float, verbose=False):
-        t0=time.process_time(); budget=100_000
-        self.history=[]
+    def make_room(self, shares: int = 0) -> bool:
+        """See to it that a step finds room, and a belief of so many states; False if that takes too much memory."""
+        from solvers import _search_kernels as kernels
+
+        need = self.state.need
+        need[at.SHARES] = max(need[at.SHARES], shares)
+        if not (self.state.count[: at.KINDS] + need > self.state.capacity).any():
+            return True
+        if size_after_growing(self.state) > self.memory:
+            return False
+        state, moved = grown(self.state)
+        if moved:
+            kernels.rehash(state)
+        self.state = state
+        return True
+
+    @property
+    def lower(self) -> float:
+        """Lower bound at the start."""
+        return float(self.state.root @ self.state.b.low[: self.state.root.size])
+
+    @property
+    def upper(self) -> float:
+        """Upper bound at the start."""
+        return float(self.state.root @ self.state.b.up[: self.state.root.size])
+
+    def bounds(self, belief: ArrayLike) -> tuple[float, float]:
+        """Both bounds at a belief over the states of the POMDP (S,); over several classes, with the class seen."""
+        from solvers import _search_kernels as kernels
+
+        row = np.asarray(belief, np.float64)
+        model = self.model
+        self.make_room(model.n_states)
+        low = up = 0.0
+        for cls in np.unique(model.labels[(row > 0.0) & (model.labels >= 0)]).tolist():
+            first, last = model.table.class_start[cls : cls + 2]
+            states = np.arange(first, last, dtype=np.int32)
+            shares = row[model.original[first:last]]
+            mass = float(shares.sum())
+            found = kernels.bounds_at(self.state, cls, states[shares > 0.0], shares[shares > 0.0] / mass)
+            low += mass * found[0]
+            up += mass * found[1]
+        return low, up
+
+
+class UpperBound:
+    """Upper bound on the optimal value at any belief, by what a search found."""
+
+    def __init__(self, searcher: Searcher) -> None:
+        self.searcher = searcher
+
+    def value(self, belief: ArrayLike) -> Any:
+        """Upper bound at a belief (S,), a float; or at beliefs (B, S), an array (B,).
+
+        Raises
+        ------
+        ModelError
+            If a belief is no distribution over the states.
+        """
+        rows = check_beliefs("belief", belief, self.searcher.pomdp.n_states)
+        values = np.array([self.searcher.bounds(row)[1] for row in rows])
+        return values if np.ndim(belief) == 2 else float(values[0])
+
+
+def sarsop(
+    pomdp: POMDP,
+    *,
+    precision: float = 1e-3,
+    time_limit: float | None = None,
+    progress: Progress | None = None,
+    warm_start: Solution | None = None,
+    memory: int = _MEMORY,
+) -> Solution:
+    """Solve by heuristic search between two bounds; see the module for the mathematics.
+
+    Parameters
+    ----------
+    pomdp : POMDP
+        With a discount below 1, or one of 1 where every policy ends.
+    precision : float
+        Largest gap at the start to end with.
+    time_limit : float, optional
+        Seconds of wall time.
+    progress : callable, optional
+        Called with seconds, lower and upper bound, about twenty times a second.
+    warm_start : Solution, optional
+        Of this method, for a POMDP that differs in its rewards alone.
+    memory : int
+        Bytes; the search ends rather than take more. Policies are made beside them.
+
+    Raises
+    ------
+    ModelError
+        If the discount is 1 and some policy need not end.
+    SolverError
+        If `warm_start` is of another method, or of a POMDP that differs in more than its rewards.
+    """
+    compile_s = compile_kernels()
+    began = time.monotonic()
+    if warm_start is None:
+        searcher = Searcher(pomdp, precision, memory)
+    else:
+        searcher = _reused(warm_start, pomdp, precision)
+    history: list[Bounds] = []
+    ended = "precision" if not searcher.model.roots else run_search(searcher, began, time_limit, progress, history)
+    return solution(searcher, "sarsop", ended, began, compile_s, history)
+
+
+def run_search(
+    searcher: Searcher, began: float, time_limit: float | None, progress: Progress | None, history: list[Bounds]
+) -> str:
+    """Run trials until the gap is closed or something else ends them: why they ended."""
+    from solvers import _search_kernels as kernels
+
+    budget = 20_000
+    try:
         while True:
-            t=time.process_time()
-            r=k.search(self.z, self.precision, budget, self.most_edges, self.most_shares, self.most_states)
-            now=time.process_time()
-            self.history.append((now-t0, self.z.b.low[0]*self.mass, self.z.b.up[0]*self.mass))
-            if r==k.CLOSED: return "precision"
-            if now-t0>limit: return "time"
-            if r==k.GROW: self.grow()
-            elif now-t<0.05: budget=min(budget*2, 1<<40)
-            elif now-t>0.1: budget=max(budget//2, 1000)
+            before = time.monotonic()
+            why = kernels.search(searcher.state, budget)
+            now = time.monotonic()
+            bounds = Bounds(now - began, searcher.lower, searcher.upper)
+            if not history or bounds[1:] != history[-1][1:]:
+                history.append(bounds)
+            if progress is not None:
+                progress(*bounds)
+            if why == kernels.CLOSED:
+                return "precision"
+            if why == kernels.STALLED:
+                return "stalled"
+            if time_limit is not None and bounds.elapsed_s >= time_limit:
+                return "time limit"
+            if why == kernels.FULL:
+                if not searcher.make_room():
+                    return "memory"
+            elif now - before < _SLICE_S:
+                budget *= 2
+            elif now - before > 2.0 * _SLICE_S:
+                budget = max(budget // 2, 1000)
+    except KeyboardInterrupt:
+        return "interrupted"
+
+
+def solution(
+    searcher: Searcher, method: str, ended: str, began: float, compile_s: float, history: list[Bounds]
+) -> Solution:
+    """What a search found, as people get it."""
+    elapsed = time.monotonic() - began
+    return Solution(
+        pomdp=searcher.pomdp,
+        method=method,
+        lower=searcher.lower,
+        upper=searcher.upper,
+        policy=policy(searcher),
+        guarantee="both bounds hold at the start, and the policy attains the lower one",
+        ended_by=ended,
+        horizon=None,
+        elapsed_s=elapsed,
+        compile_s=compile_s,
+        history=tuple(history),
+        upper_bound=UpperBound(searcher),
+    )
+
+
+@cache
+def _compiled(*_: str) -> float:
+    from solvers import _search_kernels as kernels
+
+    began = time.monotonic()
+    coin = POMDP(
+        transition=np.full((2, 2, 2), 0.5), observation=np.full((2, 2, 2), 0.5), reward=np.eye(2), start=[0.5, 0.5],
+        discount=0.5,
+    )  # fmt: skip
+    searcher = Searcher(coin, 1e-2)
+    kernels.search(searcher.state, 100)
+    kernels.rehash(searcher.state)
+    policy(searcher)
+    return time.monotonic() - began
+
+
+def compile_kernels() -> float:
+    """Compile what a search needs, or load it from Numba's cache, once in a process; seconds that it took now."""
+    before = _compiled.cache_info().misses
+    seconds = _compiled()
+    return seconds if _compiled.cache_info().misses > before else 0.0
+
+
+# Policies -------------------------------------------------------------------------------------------------------
+
+
+def policy(searcher: Searcher) -> AlphaVectorPolicy:
+    """The vectors that are best at some belief of the search, and those that their plans go on with."""
+    state, pomdp = searcher.state, searcher.pomdp
+    if not searcher.model.roots:
+        return AlphaVectorPolicy(pomdp, np.zeros((1, pomdp.n_states)), np.zeros(1, np.int64))
+    beliefs = np.concatenate(
+        [np.arange(state.root.size), state.b.expanded[: state.count[at.EXPANDED]]]
+    )
+    kept = _kept(state, beliefs)
+    if kept.size * pomdp.n_states > _MOST_CELLS:
+        kept = _kept(state, beliefs[: state.root.size])
+    if pomdp.observed is not None:
+        return _policy_by_value(searcher, kept, pomdp, pomdp.observed)
+    labels = searcher.model.labels
+    one_class = searcher.model.n_classes == labels.max() + 1
+    if kept.size * pomdp.n_states > _MOST_CELLS and one_class:
+        found = np.unique(labels, return_inverse=True)[1]
+        return _policy_by_value(searcher, kept, _with_factor(pomdp, found), found)
+    floor = _floor(searcher)
+    rows = np.tile(floor, (kept.size, 1))
+    for states, mine, block in _blocks(searcher, kept):
+        rows[mine[:, None], states] = block
+    return AlphaVectorPolicy(pomdp, rows, state.v.action[kept].astype(np.int64))
+
+
+def _kept(state: State, beliefs: Ints) -> Ints:
+    """Vectors that are best at beliefs, with what their plans need, in the order in which they were made."""
+    from solvers import _search_kernels as kernels
+
+    wanted = np.zeros(state.v.action.size, bool)
+    best = state.b.vector[beliefs]
+    wanted[best[best >= 0]] = True
+    kernels.needed(state, wanted)
+    made = state.v.made[: state.count[at.VECTORS]]
+    return made[wanted[made]]
+
+
+def _blocks(searcher: Searcher, kept: Ints) -> Any:
+    """For each class: its states of the POMDP, which of the kept vectors are for it, and these (V, states)."""
+    v, start = searcher.state.v, searcher.model.table.class_start
+    for cls in np.unique(v.cls[kept]).tolist():
+        states = searcher.model.original[start[cls] : start[cls + 1]]
+        mine = np.flatnonzero(v.cls[kept] == cls)
+        first = v.block_at[kept[mine] // LANES] + kept[mine] % LANES
+        yield states, mine, v.pool[first[:, None] + np.arange(states.size) * LANES]
+
+
+def _floor(searcher: Searcher) -> Floats:
+    """What no policy does worse than, in each state of the POMDP (S,)."""
+    model = searcher.model
+    floor = np.zeros(model.n_original)
+    floor[model.original] = min(float(model.table.reward.min()), 0.0) * searcher.time_to_go
+    return floor
+
+
+def _policy_by_value(searcher: Searcher, kept: Ints, pomdp: POMDP, value: Ints) -> AlphaVectorPolicy:
+    """Sparse vectors, each for one value of an observed factor, of which the classes are parts."""
+    from scipy.sparse import coo_array, csr_array
+
+    floor = _floor(searcher)
+    observed = np.zeros(kept.size, np.int64)
+    rows, columns, entries = [], [], []
+    for states, mine, block in _blocks(searcher, kept):
+        observed[mine] = y = value[states[0]]
+        others = np.setdiff1d(np.flatnonzero((value == y) & (floor < 0.0)), states)
+        both = np.concatenate([states, others])
+        rows.append(np.repeat(mine, both.size))
+        columns.append(np.tile(both, mine.size))
+        entries.append(np.hstack([block, np.tile(floor[others], (mine.size, 1))]).reshape(-1))
+    cells = (np.concatenate(entries), (np.concatenate(rows), np.concatenate(columns)))
+    vectors = csr_array(coo_array(cells, shape=(kept.size, pomdp.n_states)))
+    return AlphaVectorPolicy(pomdp, vectors, searcher.state.v.action[kept].astype(np.int64), observed)
+
+
+def _with_factor(pomdp: POMDP, value: Ints) -> POMDP:
+    """The same POMDP with the observed factor that was found in it."""
+    return POMDP(
+        transition=pomdp.transition,
+        observation=pomdp.observation,
+        reward=pomdp.reward,
+        rewards=pomdp.rewards,
+        start=pomdp.start,
+        discount=pomdp.discount,
+        states=pomdp.states,
+        actions=pomdp.actions,
+        observations=pomdp.observations,
+        observed=value,
+    )
+
+
+# Warm starts ----------------------------------------------------------------------------------------------------
+
+
+def _reused(solution: Solution, pomdp: POMDP, precision: float) -> Searcher:
+    """The search behind a solution, with the rewards of another POMDP."""
+    found = solution.upper_bound
+    if not isinstance(found, UpperBound):
+        raise SolverError(f"warm_start must be a solution by search, not by {solution.method!r}")
+    raise SolverError("not yet")
+
+
+__all__ = ["Searcher", "UpperBound", "compile_kernels", "policy", "run_search", "sarsop", "solution"]
+_ = ModelError
