@@ -2,7 +2,9 @@ r"""Finite-state controllers: policies that need no belief, only a node that an 
 
 A node takes its action, and each observation leads to a node. From a policy of alpha-vectors, the nodes are its
 vectors: follow the policy from the start, belief by belief, and let the first belief that comes to a vector decide
-where that one's observations lead, namely to the vectors that are best then. Vectors never met become no nodes.
+where that one's observations lead, namely to the vectors that are best then. Vectors never met become no nodes. That
+does justice to vectors that are plans, as point-based solvers and `solvers.exact` find them, but not to upper bounds
+such as QMDP's, whose few vectors each stand for many different beliefs.
 
 What such a controller is worth in each state needs no belief either. It solves, for node n with action a,
 
