@@ -2,7 +2,9 @@ r"""Finite-state controllers: policies that need no belief, only a node that an 
 
 A node takes its action, and each observation leads to a node. From a policy of alpha-vectors, the nodes are its
 vectors: follow the policy from the start, belief by belief, and let the first belief that comes to a vector decide
-where that one's observations lead, namely to the vectors that are best then. Vectors never met become no nodes.
+where that one's observations lead, namely to the vectors that are best then. Vectors never met become no nodes. That
+does justice to vectors that are plans, as point-based solvers and `solvers.exact` find them, but not to upper bounds
+such as QMDP's, whose few vectors each stand for many different beliefs.
 
 What such a controller is worth in each state needs no belief either. It solves, for node n with action a,
 
@@ -12,7 +14,7 @@ and v_n is a lower bound of the optimum at every belief, since it can be followe
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -102,6 +104,17 @@ class FiniteStateController:
         """What following the controller from a node is worth at a belief (S,); by default from the start node."""
         b = check_belief("belief", belief, self.pomdp.n_states)
         return float(self.vectors[self.start if node is None else node] @ b)
+
+    def starting_at(self, belief: Any) -> "FiniteStateController":
+        """Return the same controller with the start node that is worth most at a belief (S,).
+
+        Raises
+        ------
+        ModelError
+            As `policy`, and if the belief is none.
+        """
+        b = check_belief("belief", belief, self.pomdp.n_states)
+        return replace(self, start=self.policy().best_vector(b))
 
     def policy(self) -> AlphaVectorPolicy:
         """Policy that takes, at each belief, the first action of the node that is worth most there; no worse anywhere.

@@ -164,7 +164,23 @@ def _by_steps_to_go(pomdp: POMDP, found: "EpochSolution") -> FiniteHorizonPolicy
     return FiniteHorizonPolicy(tuple(policies))
 
 
+# No horizon -----------------------------------------------------------------------------------------------------
+
+
+def _sarsop(pomdp: POMDP, options: Options) -> Solution:
+    from solvers.search import sarsop
+
+    return sarsop(
+        pomdp,
+        precision=options.precision,
+        time_limit=options.time_limit,
+        progress=options.progress,
+        warm_start=options.warm_start,
+    )
+
+
 _METHODS: dict[str, tuple[bool, Callable[[POMDP, Options], Solution]]] = {
+    "sarsop": (False, _sarsop),
     "epochs": (True, _epochs),
     "exact": (True, _exact),
 }

@@ -122,7 +122,8 @@ class Unfolded:
     ) -> POMDP:
         """Return the POMDP in which the reward components have these weights, shape (D,).
 
-        Its value at the start is that of the epoch model. Rewards that fall due at the end are in those of outcomes.
+        Its value at the start is that of the epoch model. It needs no horizon: every way leads to a terminal state, in
+        `horizon` actions at most. Rewards that fall due there are in those of outcomes.
 
         Parameters
         ----------
@@ -150,7 +151,6 @@ class Unfolded:
             rewards=self._outcome_rewards(reward, w),
             start=self._start,
             discount=self.model.discount,
-            horizon=self.horizon,
             states=states or tuple(map(_place_name, self.places)),
             actions=self.model.actions,
             observations=observations or tuple(map(_sight_name, self.sights)),
@@ -171,10 +171,10 @@ class Unfolded:
         for a, rows in enumerate(self._moves):
             at_once = reward[a] - rows.matrix(size, size) @ due
             for s in np.flatnonzero(~self._ends).tolist():
-                rules.add((a, s, None, None), np.array(at_once[s]))
+                rules.add((a, s, None, None), at_once[s])
             for s, after in zip(rows.row, rows.column, strict=True):
                 if due[after]:
-                    rules.add((a, s, after, None), np.array(at_once[s] + due[after]))
+                    rules.add((a, s, after, None), at_once[s] + due[after])
         return rules
 
 

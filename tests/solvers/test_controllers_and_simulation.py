@@ -96,6 +96,10 @@ def test_the_tigers_controller_is_optimal(listened: Exact) -> None:
     doors = machine.actions > 0
     assert (machine.successors[doors] == machine.start).all()
     assert machine.vectors == pytest.approx(worth(machine), abs=1e-6)
+    # Where the tiger is known, the other door is opened at once, and then all begins anew.
+    sure = machine.starting_at([1.0, 0.0])
+    assert sure.pomdp.actions[sure.actions[sure.start]] == "open-right"
+    assert sure.value([1.0, 0.0]) == pytest.approx(10.0 + 0.95 * 19.371368, abs=1e-6)
 
 
 def test_the_mazes_controller_sees_where_it_is(walked: Exact) -> None:
