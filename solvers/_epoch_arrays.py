@@ -24,7 +24,7 @@ class Model(NamedTuple):
     terminal: Floats  # (N, S), weighted
     discount: float
     tie: float  # a later action must be better by more than this, per unit of probability
-    fixed: Any  # a tuple whose length the compiler knows: S where there are few states (loops unroll), else ()
+    fixed: Any  # its length tells the compiler how bounds are looked up: 2 with two states, 3 in cells, else 0
 
 
 class Cells(NamedTuple):

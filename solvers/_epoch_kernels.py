@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from solvers._epoch_arrays import Beliefs, Bounds, Cells, Epoch, Floats, Ints, Model
 
 # Each compiled version takes time at the first use: entries are few, take arrays in one layout, and get their room from
-# Python; inner functions take no literals (np.int64(0)), and branches on the number of states hang on the length of an argument
-# (`fixed`), by which Numba drops the others before it compiles. Only entries can be called from Python.
+# Python; inner functions take no literals (np.int64(0)), and branches hang on the length of an argument (`fixed`: 2
+# with two states, 3 with cells, else 0), by which Numba drops the others before it compiles. Only entries can be called
+# from Python.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 _INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}
 entry = numba.njit(cache=True, **_OPTIONS)
@@ -75,7 +76,7 @@ def _order_vectors(fixed: Any, tie: float, z: Bounds, node: int) -> None:
     n = z.n_vectors[node]
     points, vectors, action, follow = z.points, z.vectors, z.action, z.follow
     S = points.shape[1]
-    if len(fixed) > 2:
+    if len(fixed) == 3:
         _best_at_points(z, node)
         return
     kept = 0
@@ -144,7 +145,7 @@ def _order_upper(fixed: Any, z: Bounds, node: int) -> None:
             chord[j, 0] = upper[j] - slope * points[j, 1]
             chord[j, 1] = chord[j, 0] + slope
         return
-    if len(fixed) > 2:
+    if len(fixed) == 3:
         return
     S = points.shape[1]
     for j in range(first + S, last):
@@ -160,7 +161,7 @@ def _open(fixed: Any, m: Model, node: int, first: int, last: int, e: Epoch) -> i
     joint, table_of, discount, terminal, gain, move = m.joint, m.table_of, m.discount, m.terminal, e.gain, e.move
     t = table_of[node]
     A, O = joint.shape[2], joint.shape[3]
-    S = len(fixed) if len(fixed) > 0 else joint.shape[4]
+    S = len(fixed) if len(fixed) == 2 else joint.shape[4]
     n = 0
     runs = 0
     for a in range(A):
@@ -199,7 +200,7 @@ def _descend(fixed: Any, cells: Cells, node: int, here: Floats) -> int:
 
     It comes in as the belief itself: its coordinates in the first cell, whose corners are the hidden states.
     """
-    S = len(fixed)
+    S = here.size
     child, pair, share = cells.child, cells.pair, cells.share
     q = cells.offset[node]
     while child[q] >= 0:
@@ -242,7 +243,7 @@ def _follow(
 
     With two states bounds are piecewise linear in the share of state 1; sorted outcomes make it faster.
     """
-    S = len(fixed) if len(fixed) > 0 else beliefs.shape[1]
+    S = len(fixed) if len(fixed) == 2 else beliefs.shape[1]
     move, x, mass, bests, pieces, lows, ups = e.move, b.x, b.mass, b.best, b.piece, b.low, b.up
     points, chord, vectors = z.points, z.chord, z.vectors
     begin = z.offset[e.child[r]]
@@ -272,7 +273,7 @@ def _follow(
             lows[l] = x[0, l] * vectors[begin + best, 0] + x[1, l] * vectors[begin + best, 1]
             ups[l] = x[0, l] * chord[j, 0] + x[1, l] * chord[j, 1]
         return
-    if len(fixed) > 2:
+    if len(fixed) == 3:
         left, upper, corner, here, share = z.left, z.upper, z.cells.corner, b.here, b.share
         last_used = 0
         for l in range(first, last):
@@ -364,7 +365,7 @@ def _backup(
     actions that differ by no more than the tie tolerance, the one with the lowest index is taken.
     """
     A = m.joint.shape[2]
-    S = len(fixed) if len(fixed) > 0 else beliefs.shape[1]
+    S = len(fixed) if len(fixed) == 2 else beliefs.shape[1]
     low, up, signal, gain, low_after, up_after = e.low, e.up, e.signal, e.gain, b.low, b.up
     mass = 0.0
     for s in range(S):
@@ -408,7 +409,7 @@ def _backup(
 def _assemble(fixed: Any, z: Bounds, e: Epoch, runs: int, b: Beliefs, row: int) -> None:
     """Write down the plan in `row` that was just backed up, and its alpha-vector."""
     action, follow, vectors, signal, gain, move, best = z.action, z.follow, z.vectors, e.signal, e.gain, e.move, b.best
-    S = len(fixed) if len(fixed) > 0 else vectors.shape[1]
+    S = len(fixed) if len(fixed) == 2 else vectors.shape[1]
     for s in range(S):
         vectors[row, s] = 0.0
     for k in range(follow.shape[1]):
@@ -460,7 +461,7 @@ def _slot(fixed: Any, node: int, b: Beliefs, l: int, first: Ints, used: Ints, ma
     """Where beliefs like b.x[:, l] are gathered: the interval between points, the cell, or equal beliefs."""
     if len(fixed) == 2:
         return int(first[node] + b.piece[l])
-    if len(fixed) > 2:
+    if len(fixed) == 3:
         return int(b.piece[l])
     x, total = b.x, b.mass[l]
     S = x.shape[0]
@@ -484,23 +485,33 @@ def _slot(fixed: Any, node: int, b: Beliefs, l: int, first: Ints, used: Ints, ma
 
 
 @inner
-def _gather(
-    fixed: Any, b: Beliefs, l: int, wide: float, mass: Floats, share: Floats, peak: Floats, widest: Floats, slot: int
-) -> None:
-    """Add the belief b.x[:, l] to those of a cell, and keep what is needed of it if its gap is the widest."""
-    S = len(fixed)
+def _gather(b: Beliefs, l: int, q: int, wide: float, mass: Floats, peak: Floats, widest: Floats) -> None:
+    """Add the belief b.x[:, l] to those of cell q; it becomes the peak there if its gap is the widest."""
+    S = b.x.shape[0]
     total = b.mass[l]
     apart = 0.0
     for s in range(S):
-        mass[s] += b.x[s, l]
-        share[s] += b.share[s, l]
-        apart += abs(b.share[s, l] / total - peak[s])
+        mass[q, s] += b.x[s, l]
+        apart += abs(b.share[s, l] / total - peak[q, s])
     if apart < 1e-9:
-        widest[slot] += wide
-    elif wide > widest[slot]:
-        widest[slot] = wide
+        widest[q] += wide
+    elif wide > widest[q]:
+        widest[q] = wide
         for s in range(S):
-            peak[s] = b.share[s, l] / total
+            peak[q, s] = b.share[s, l] / total
+
+
+@inner
+def _concentrate(z: Bounds, q: int, peak: Floats, mass: Floats) -> None:
+    """Put all mass of cell q on its peak."""
+    S = mass.shape[1]
+    total = 0.0
+    for s in range(S):
+        total += mass[q, s]
+        mass[q, s] = 0.0
+    for i in range(S):
+        for s in range(S):
+            mass[q, s] += total * peak[q, i] * z.points[z.cells.corner[q, i], s]
 
 
 @entry
@@ -519,7 +530,6 @@ def explore(
     gap: Floats,
     widest: Floats,
     excess: Floats,
-    share: Floats,
     peak: Floats,
 ) -> None:
     """Follow the upper-greedy actions from the start belief and see where the bounds differ.
@@ -527,25 +537,23 @@ def explore(
     Beliefs are gathered in slots first[n]:first[n + 1], of which used[n] are taken: intervals with two states, cells
     with a few. mass (Q, S), weighted by discounted reach probability, is their sum there; with many states all their
     weight lies on the one with the largest weighted gap. gap (Q,) is the sum of the weighted gaps and widest (Q,) the
-    largest; excess (Q,) is how much does not come from the children, so that a point there would remove it. With a
-    few states share (Q, S) is the sum of barycentric coordinates, and peak (Q, S) those of the belief whose gap is the
-    widest (Q,). All come in as zeros.
+    largest; excess (Q,) is how much does not come from the children, so that a point there would remove it. In
+    cells, peak (Q, S) has the barycentric coordinates of the belief whose gap is the widest. All come in as zeros.
     """
     K = m.joint.shape[1]
-    S = len(fixed) if len(fixed) > 0 else mass.shape[1]
+    S = len(fixed) if len(fixed) == 2 else mass.shape[1]
     action, action_up = e.plan, e.plan_up
     q = first[0]
     if len(fixed) == 2:
         while q < z.offset[1] - 2 and start[1] > z.points[q + 1, 1]:
             q += 1
     used[0] = 1
-    if len(fixed) > 2:
+    if len(fixed) == 3:
         for s in range(S):
             b.here[s] = start[s]
         q = _descend(fixed, z.cells, np.int64(0), b.here)
         widest[q] = gap_at_start
         for s in range(S):
-            share[q, s] = b.here[s]
             peak[q, s] = b.here[s]
     for s in range(S):
         mass[q, s] = start[s]
@@ -555,7 +563,7 @@ def explore(
             continue
         if len(fixed) == 2:
             used[node] = z.offset[node + 1] - z.offset[node] - 1
-        elif len(fixed) > 2:
+        elif len(fixed) == 3:
             used[node] = first[node + 1] - first[node]
         runs = _open(fixed, m, node, np.int64(0), K, e)
         for q in range(first[node], first[node] + used[node]):
@@ -566,14 +574,9 @@ def explore(
                 middle = 0.5 * (z.points[p, 1] + z.points[p + 1, 1])
                 greedy = z.action_up
                 row = p + 1 if mass[q, 1] > middle * (mass[q, 0] + mass[q, 1]) else p
-            elif len(fixed) > 2:  # of the nearest corner
-                greedy = z.action_up
-                nearest = 0
-                for s in range(1, S):
-                    if share[q, s] > share[q, nearest]:
-                        nearest = s
-                row = z.cells.corner[q, nearest]
             else:
+                if len(fixed) == 3 and widest[q] > 0.5 * gap[q]:
+                    _concentrate(z, q, peak, mass)
                 greedy = action_up
                 row = np.int64(0)
                 _backup(fixed, m, z, e, runs, K, mass, q, b, action, action_up, row)
@@ -582,7 +585,7 @@ def explore(
                 a = e.action[r]
                 begin = e.run[r]
                 end = e.run[r + 1]
-                if len(fixed) >= 2:
+                if len(fixed) == 2:
                     while begin < end and greedy[row, e.signal[begin]] != a:
                         begin += 1
                     while begin < end and greedy[row, e.signal[end - 1]] != a:
@@ -599,8 +602,8 @@ def explore(
                         mass[i, 0] += b.x[0, l]
                         mass[i, 1] += b.x[1, l]
                         continue
-                    if len(fixed) > 2:
-                        _gather(fixed, b, l, wide, mass[i], share[i], peak[i], widest, i)
+                    if len(fixed) == 3:
+                        _gather(b, l, i, wide, mass, peak, widest)
                         continue
                     # Off the points themselves sawtooth is loose: go on with a belief that is reached.
                     there = 0.0
@@ -621,7 +624,7 @@ def start_components(
     mass (P, S) comes in as the start belief at the plan to start with, and zero elsewhere; taken (K, A, S) is room.
     """
     K, A, O = m.joint.shape[1:4]
-    S = len(fixed) if len(fixed) > 0 else mass.shape[1]
+    S = len(fixed) if len(fixed) == 2 else mass.shape[1]
     D = out.size
     for node in range(m.table_of.size):
         t = m.table_of[node]

@@ -138,7 +138,7 @@ def discounted(twin: Twin, planner: Any, steps: int, discount: float) -> float:
     return total
 
 
-@pytest.mark.parametrize("belief", ["agent", "own"])
+@pytest.mark.parametrize("belief", [pytest.param("agent", marks=pytest.mark.slow), "own"])
 def test_its_tiger_is_played_as_well_as_promised(belief: Any) -> None:
     """Mean over episodes of its simulation against the exact value for as many steps, within four standard errors."""
     problem = their_tiger()
@@ -146,7 +146,7 @@ def test_its_tiger_is_played_as_well_as_promised(belief: Any) -> None:
     solution = exact(twin.pomdp, 15)
     first, values = problem.agent.belief, []
     random.seed(5)
-    for _ in range(300):
+    for _ in range(200):
         problem.env.apply_transition(random.choice(twin.states))
         problem.agent.set_belief(first, prior=True)
         values.append(discounted(twin, twin.planner(solution.policy, belief=belief), 15, 0.95))
@@ -161,7 +161,7 @@ def test_its_rocksample_is_played_as_well_as_promised() -> None:
     solution = exact(twin.pomdp, 5)
     first, values = problem.env.state, []
     random.seed(6)
-    for _ in range(300):
+    for _ in range(200):
         rocks = tuple(rs.RockType.random() for _ in range(2))
         problem.env.apply_transition(rs.State(first.position, rocks, False))
         problem.agent.set_belief(uniform_over_rocks(first), prior=True)
