@@ -269,9 +269,7 @@ def policy(searcher: Searcher) -> AlphaVectorPolicy:
     state, pomdp = searcher.state, searcher.pomdp
     if not searcher.model.roots:
         return AlphaVectorPolicy(pomdp, np.zeros((1, pomdp.n_states)), np.zeros(1, np.int64))
-    beliefs = np.concatenate(
-        [np.arange(state.root.size), state.b.expanded[: state.count[at.EXPANDED]]]
-    )
+    beliefs = np.concatenate([np.arange(state.root.size), state.b.expanded[: state.count[at.EXPANDED]]])
     kept = _kept(state, beliefs)
     if kept.size * pomdp.n_states > _MOST_CELLS:
         kept = _kept(state, beliefs[: state.root.size])
