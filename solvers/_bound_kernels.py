@@ -3,7 +3,6 @@
 All work in place, state by state, and move a bound in one direction only, so that it holds whenever one stops.
 """
 # mypy: disallow-untyped-decorators=False
-# ruff: noqa: E741 (O is the number of observations)
 
 from typing import Any
 

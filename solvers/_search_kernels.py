@@ -5,9 +5,11 @@ may be too short for one more step. Trials go on where the last call stopped, so
 
 Vectors and points only ever come at the end of the chains of their classes. So a belief remembers where it looked last
 (`low_seen`, `up_seen`), and looks at what is new. The work of a step is counted in inner loops over `LANES`.
+
+Numba counts references to arrays, atomically, wherever one is taken out of a tuple, and compiles that: fields that
+belong together are records of one array, and loops use arrays that were taken out before.
 """
 # mypy: disallow-untyped-decorators=False
-# ruff: noqa: E741 (O is the number of observations)
 
 from typing import Any
 
@@ -22,12 +24,14 @@ from solvers._search_state import (
     CHANGES,
     CHANGES_BEFORE,
     DEPTH,
+    DISCOUNT,
     EDGES,
     EXPANDED,
     FOLLOWS,
     GOING_UP,
     HULL_BLOCKS,
     HULL_POOL,
+    KINDS,
     LANES,
     POINTS,
     POOL,
@@ -37,11 +41,11 @@ from solvers._search_state import (
     TARGET,
     TICK,
     TIE,
+    TOP,
     TRIALS,
     VECTORS,
     WORK,
     Floats,
-    Graph,
     Ints,
     State,
 )
@@ -49,6 +53,7 @@ from solvers._search_state import (
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 entry = numba.njit(cache=True, **_OPTIONS)
 inner = numba.njit(no_cpython_wrapper=True, **_OPTIONS)
+once = numba.njit(inline="always", **_OPTIONS)  # called from one place: a third less to compile than as `inner`
 
 SAME = 1e-12  # beliefs that differ by no more, in every state, are one
 LEAST = 1e-12  # smaller shares of a belief are dropped, and made up for in the upper bound
@@ -59,62 +64,46 @@ HULL_AGAIN = 1.5  # look at the hull again when the class's points changed so ma
 BUDGET, CLOSED, STALLED, FULL = range(4)
 
 
-@inner
-def _corner(q: Floats, s: int) -> float:
-    best = q[s, 0]
-    for a in range(1, q.shape[1]):
-        best = max(best, q[s, a])
-    return best
+# Beliefs --------------------------------------------------------------------------------------------------------
 
 
 @inner
-def _same(b: Graph, n: int, cls: int, state: Any, prob: Any, first: int, size: int) -> bool:
-    """Whether belief n is, up to rounding, the one with this support."""
-    if b.cls[n] != cls or b.start[n + 1] - b.start[n] != size:
-        return False
-    at = b.start[n]
-    for k in range(size):
-        if b.state[at + k] != state[first + k] or abs(b.prob[at + k] - prob[first + k]) > SAME:
-            return False
-    return True
-
-
-@inner
-def _hash(cls: int, state: Any, prob: Any, first: int, size: int) -> int:
-    h = np.uint64(cls) * np.uint64(0x9E3779B97F4A7C15)
-    for k in range(first, first + size):
+def _hash(z: State, n: int) -> int:
+    """Slot of a belief in a table of endless length."""
+    state, prob = z.state, z.prob
+    h = np.uint64(z.belief[n].cls) * np.uint64(0x9E3779B97F4A7C15)
+    for k in range(z.belief[n].first, z.belief[n].end):
         h ^= np.uint64(state[k]) + np.uint64(int(prob[k] * 17179869184.0 + 0.5)) * np.uint64(0xD6E8FEB86659FD93)
         h *= np.uint64(0x100000001B3)
         h ^= h >> np.uint64(29)
-    return np.int64(h >> np.uint64(2))
+    return int(h >> np.uint64(2))
 
 
 @inner
-def _find(z: State, cls: int, state: Any, prob: Any, first: int, size: int) -> int:
-    """Number of the belief with this support, which is added if it is new."""
-    b, count = z.b, z.count
-    table = b.table
-    last = table.size - 1
-    slot = _hash(cls, state, prob, first, size) & last
-    while table[slot] >= 0:
-        if _same(b, table[slot], cls, state, prob, first, size):
-            return table[slot]
-        slot = (slot + 1) & last
+def _add_belief(z: State, cls: int) -> int:
+    """Number of the belief whose support was written behind the last one, and which is kept if it is new."""
+    belief, table, count, state, prob = z.belief, z.table, z.count, z.state, z.prob
     n = count[BELIEFS]
+    first, end = belief[n].first, belief[n].end
+    belief[n].cls = cls
+    last = table.size - 1
+    slot = _hash(z, n) & last
+    while table[slot] >= 0:
+        i = table[slot]
+        if belief[i].cls == cls and belief[i].end - belief[i].first == end - first:
+            apart = 0.0
+            for k in range(end - first):
+                other = belief[i].first + k
+                d = abs(prob[other] - prob[first + k])
+                apart = max(apart, d if state[other] == state[first + k] else 1.0)
+            if apart <= SAME:
+                return i
+        slot = (slot + 1) & last
     table[slot] = n
-    at = b.start[n]
-    mask = np.uint64(0)
-    for k in range(size):
-        s = state[first + k]
-        b.state[at + k] = s
-        b.prob[at + k] = prob[first + k]
-        mask |= np.uint64(1) << np.uint64((s - z.m.class_start[cls]) & 63)
-    b.start[n + 1] = at + size
-    b.cls[n] = cls
-    b.mask[n] = mask
-    b.node[n] = -1
+    belief[n].node = -1
+    belief[n + 1].first = end
     count[BELIEFS] = n + 1
-    count[SHARES] = at + size
+    count[SHARES] = end
     _forget(z, n)
     return n
 
@@ -122,450 +111,511 @@ def _find(z: State, cls: int, state: Any, prob: Any, first: int, size: int) -> i
 @inner
 def _forget(z: State, n: int) -> None:
     """Put a belief's bounds where nobody has looked yet."""
-    b = z.b
+    belief = z.belief
+    here = z.chain[belief[n].cls].first_state
     corner = 0.0
-    for k in range(b.start[n], b.start[n + 1]):
-        corner += b.prob[k] * _corner(z.q, b.state[k])
-    b.corner[n] = corner
-    b.up[n] = corner
-    b.low[n] = -np.inf
-    b.vector[n] = -1
-    b.low_seen[n] = -1
-    b.up_seen[n] = -2
-    b.hull_seen[n] = -1
-    b.point[n] = -1
-    b.place[n] = -1
+    mask = np.uint64(0)
+    for k in range(belief[n].first, belief[n].end):
+        s = z.state[k]
+        corner += z.prob[k] * z.corner[s]
+        mask |= np.uint64(1) << np.uint64((s - here) & 63)
+    belief[n].mask = mask
+    belief[n].corner = corner
+    belief[n].up = corner
+    belief[n].low = -np.inf
+    belief[n].vector = -1
+    belief[n].low_seen = -1
+    belief[n].up_seen = -2
+    belief[n].hull_seen = -1
+    belief[n].point = -1
+    belief[n].place = -1
+
+
+@once
+def _expand(z: State, n: int) -> None:
+    """Take a belief among the expanded ones; what follows is found when an action is looked into."""
+    x = z.count[EXPANDED]
+    z.expanded[x] = n
+    z.belief[n].node = x
+    z.count[EXPANDED] = x + 1
+    A = z.reward.shape[0]
+    for i in range(x * A, x * A + A):
+        z.action[i].first = -1
+    _promise(z, x)
+
+
+@once
+def _promise(z: State, x: int) -> None:
+    """Upper bounds of actions by the fast informed bound, and their rewards."""
+    action, q, reward, state, prob = z.action, z.q, z.reward, z.state, z.prob
+    n = z.expanded[x]
+    A = reward.shape[0]
+    for a in range(A):
+        up = 0.0
+        gain = 0.0
+        for k in range(z.belief[n].first, z.belief[n].end):
+            up += prob[k] * q[a, state[k]]
+            gain += prob[k] * reward[a, state[k]]
+        action[x * A + a].up = up
+        action[x * A + a].gain = gain
 
 
 @inner
-def _look_low(z: State, n: int) -> None:
-    """Bring the lower bound at a belief up to date."""
-    b, v, lanes = z.b, z.v, z.room.lanes
-    cls = b.cls[n]
-    newest = v.newest[cls]
-    seen = b.low_seen[n]
-    if seen == newest:
+def _open(z: State, x: int, a: int) -> None:
+    """Find the beliefs that follow an action, if that was not done yet."""
+    reward, t_state, t_prob = z.reward, z.t_state, z.t_prob
+    o_start, o_seen, o_prob = z.o_start, z.o_seen, z.o_prob
+    dense, touched, by_seen = z.dense, z.touched, z.by_seen
+    item_state, item_prob, count = z.item_state, z.item_prob, z.count
+    A, S = reward.shape
+    if z.action[x * A + a].first >= 0:
         return
-    first, end = b.start[n], b.start[n + 1]
-    here = z.m.class_start[cls]
-    pool, state, prob = v.pool, b.state, b.prob
-    block = v.first[cls] if seen < 0 else seen // LANES
-    best = b.low[n]
-    vector = b.vector[n]
-    work = 0
-    while block >= 0:
-        base = v.block_at[block]
+    n = z.expanded[x]
+    n_touched = np.int64(0)
+    for k in range(z.belief[n].first, z.belief[n].end):
+        row = a * S + z.state[k]
+        for j in range(z.t_start[row], z.t_start[row + 1]):
+            s2 = t_state[j]
+            if dense[s2] == 0.0:
+                touched[n_touched] = s2
+                n_touched += 1
+            dense[s2] += z.prob[k] * t_prob[j]
+    _sort(touched, n_touched)
+    # Shares by observation: count them, lay them out, fill in.
+    base = z.o_table[a] * S
+    n_seen = 0
+    for i in range(n_touched):
+        for j in range(o_start[base + touched[i]], o_start[base + touched[i] + 1]):
+            o = o_seen[j]
+            if by_seen[o].size == 0:
+                by_seen[n_seen].order = o
+                n_seen += 1
+            by_seen[o].size += 1
+    end = 0
+    for i in range(n_seen):
+        first = end
+        end += by_seen[by_seen[i].order].size
+        by_seen[by_seen[i].order].size = first
+    for i in range(n_touched):
+        s2 = touched[i]
+        for j in range(o_start[base + s2], o_start[base + s2 + 1]):
+            to = by_seen[o_seen[j]].size
+            item_state[to] = s2
+            item_prob[to] = dense[s2] * o_prob[j]
+            by_seen[o_seen[j]].size = to + 1
+        dense[s2] = 0.0
+    count[WORK] += 4 * end
+    z.action[x * A + a].first = count[EDGES]
+    z.action[x * A + a].lost = 0.0
+    first = np.int64(0)
+    for i in range(n_seen):
+        o = by_seen[i].order
+        end = by_seen[o].size
+        by_seen[o].size = 0
+        _add_edge(z, x * A + a, o, first, end)
+        first = end
+    z.action[x * A + a].end = count[EDGES]
+
+
+@once
+def _add_edge(z: State, action: int, seen: int, first: int, end: int) -> None:
+    """Add the belief made of the items first:end, and the edge to it; nothing if there is no chance of it."""
+    belief, item_state, item_prob, edge, count = z.belief, z.item_state, z.item_prob, z.edge, z.count
+    discount = z.number[DISCOUNT]
+    total = 0.0
+    for k in range(first, end):
+        total += item_prob[k]
+    n = count[BELIEFS]
+    start = to = belief[n].first
+    kept = 0.0
+    for k in range(first, end):
+        if item_prob[k] > LEAST * total:
+            z.state[to] = item_state[k]
+            z.prob[to] = item_prob[k]
+            kept += item_prob[k]
+            to += 1
+        else:
+            z.action[action].lost += discount * item_prob[k]
+    if kept > 0.0:
+        for k in range(start, to):
+            z.prob[k] /= kept
+        belief[n].end = to
+        e = count[EDGES]
+        edge[e].belief = _add_belief(z, np.int64(z.class_of[item_state[first]]))
+        edge[e].seen = seen
+        edge[e].weight = discount * kept
+        count[EDGES] = e + 1
+
+
+@inner
+def _sort(values: Ints, n: int) -> None:
+    """Sort the first n values (Shell; moves often leave their order as it was)."""
+    gap = 1
+    while gap < n // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, n):
+            value = values[i]
+            j = i
+            while j >= gap and values[j - gap] > value:
+                values[j] = values[j - gap]
+                j -= gap
+            values[j] = value
+        gap //= 3
+
+
+# Bounds at beliefs ----------------------------------------------------------------------------------------------
+
+
+@inner
+def _look_low(z: State, n: int) -> float:
+    """Bring the lower bound at a belief up to date."""
+    belief, block, pool, state, prob, lanes = z.belief, z.block, z.pool, z.state, z.prob, z.lanes
+    cls = belief[n].cls
+    newest = z.chain[cls].newest
+    seen = belief[n].low_seen
+    best = belief[n].low
+    if seen == newest:
+        return best
+    first, end = belief[n].first, belief[n].end
+    here = z.chain[cls].first_state
+    i = z.chain[cls].first_block if seen < 0 else seen // LANES
+    vector = belief[n].vector
+    while i >= 0:
         for j in range(LANES):
             lanes[j] = 0.0
         for k in range(first, end):
-            at = base + (state[k] - here) * LANES
+            at = block[i].at + (state[k] - here) * LANES
             p = prob[k]
             for j in range(LANES):
                 lanes[j] += p * pool[at + j]
-        lane_count = newest - block * LANES + 1 if block == v.last[cls] else LANES
-        for j in range(lane_count):
+        for j in range(min(newest - i * LANES + 1, LANES) if block[i].following < 0 else LANES):
             if lanes[j] > best:
                 best = lanes[j]
-                vector = block * LANES + j
-        block = v.following[block]
-        work += end - first
-    b.low[n] = best
-    b.vector[n] = vector
-    b.low_seen[n] = newest
-    z.count[WORK] += work
+                vector = i * LANES + j
+        i = block[i].following
+        z.count[WORK] += end - first
+    belief[n].low = best
+    belief[n].vector = vector
+    belief[n].low_seen = newest
+    return best
 
 
 @inner
-def _look_up(z: State, n: int) -> None:
-    """Bring the upper bound at a belief up to date: the fast informed bound, and the points that are new."""
-    b, p, dense = z.b, z.p, z.room.dense
-    cls = b.cls[n]
-    seen = b.up_seen[n]
-    newest = p.last[cls]
+def _look_up(z: State, n: int) -> float:
+    """Bring the upper bound at a belief up to date: the fast informed bound, the points that are new, the hull."""
+    belief, point, dense, state, prob = z.belief, z.point, z.dense, z.state, z.prob
+    cls = belief[n].cls
+    newest = z.chain[cls].last_point
+    seen = belief[n].up_seen
+    up = belief[n].up
     if seen == newest:
-        return
-    first, end = b.start[n], b.start[n + 1]
-    A = z.q.shape[1]
+        return up
+    first, end = belief[n].first, belief[n].end
+    e = z.chain[cls].first_point
     if seen == -2:
-        actions = z.room.actions
-        for a in range(A):
-            actions[a] = 0.0
-        for k in range(first, end):
-            for a in range(A):
-                actions[a] += b.prob[k] * z.q[b.state[k], a]
         best = -np.inf
-        for a in range(A):
-            best = max(best, actions[a])
-        b.up[n] = min(b.up[n], best)
-    e = p.first[cls] if seen < 0 else p.following[seen]
+        for a in range(z.q.shape[0]):
+            value = 0.0
+            for k in range(first, end):
+                value += prob[k] * z.q[a, state[k]]
+            best = max(best, value)
+        up = min(up, best)
+    elif seen >= 0:
+        e = point[seen].following
+    for k in range(first, end):
+        dense[state[k]] = prob[k]
+    outside = ~belief[n].mask
+    gain = up - belief[n].corner
     work = end - first
-    if e >= 0:
-        for k in range(first, end):
-            dense[b.state[k]] = b.prob[k]
-        outside = ~b.mask[n]
-        gain = b.up[n] - b.corner[n]
-        while e >= 0:
-            drop = p.drop[e]
-            if drop < gain:
-                i = p.belief[e]
-                if not b.mask[i] & outside:
-                    ratio = 1.0
-                    least = gain / drop
-                    for k in range(b.start[i], b.start[i + 1]):
-                        r = dense[b.state[k]] / b.prob[k]
-                        if r < ratio:
-                            ratio = r
-                            if r <= least:
-                                break
-                        work += 1
-                    if ratio > least:
-                        gain = ratio * drop
-            e = p.following[e]
-            work += 1
-        for k in range(first, end):
-            dense[b.state[k]] = 0.0
-        b.up[n] = min(b.up[n], b.corner[n] + gain)
-    b.up_seen[n] = newest
+    while e >= 0:
+        drop = point[e].drop
+        i = point[e].belief
+        if drop < gain and not belief[i].mask & outside:
+            ratio = 1.0
+            least = gain / drop
+            for k in range(belief[i].first, belief[i].end):
+                ratio = min(ratio, dense[state[k]] / prob[k])
+                work += 1
+                if ratio <= least:
+                    break
+            if ratio > least:
+                gain = ratio * drop
+        e = point[e].following
+        work += 1
+    for k in range(first, end):
+        dense[state[k]] = 0.0
+    belief[n].up = min(up, belief[n].corner + gain)
+    belief[n].up_seen = newest
     z.count[WORK] += work
-    if z.h.first[cls] >= 0 and z.p.changes[cls] > HULL_AGAIN * b.hull_seen[n]:
-        b.hull_seen[n] = z.p.changes[cls]
+    changes = z.chain[cls].changes
+    if z.chain[cls].first_hull >= 0 and changes > HULL_AGAIN * belief[n].hull_seen and end - first > 1:
+        belief[n].hull_seen = changes
         _look_hull(z, n)
+    return belief[n].up
 
 
 @inner
 def _look_hull(z: State, n: int) -> None:
-    """Lower the upper bound at a belief to the convex hull of points and corners.
+    """Lower the upper bound at a belief to the convex hull of points and single states.
 
-    With the worth w_i of point b_i, what it lies below the corners' interpolation: max Σ λ_i w_i over λ ≥ 0 with
-    Σ λ_i b_i ≤ b; what is left is made of corners. Simplex from λ = 0, with early end: any λ gives an upper bound, and
-    no λ is better by more than the largest reduced worth, since Σ λ_i ≤ 1.
+    With the worth w_i of point b_i, what it lies below the interpolation of single states: max Σ λ_i w_i over λ ≥ 0
+    with Σ λ_i b_i ≤ b; what is left is made of single states. Simplex from λ = 0, with early end: any λ gives an upper
+    bound, and no λ is better by more than the largest reduced worth, since Σ λ_i ≤ 1.
     """
-    b, h, room = z.b, z.h, z.room
-    inverse, basic, basis = room.inverse, room.basic, room.basis
-    column, price, lanes = room.column, room.price, room.lanes
-    cls = b.cls[n]
-    first = b.start[n]
-    size = b.start[n + 1] - first
-    if size == 1:
-        return
-    here = z.m.class_start[cls]
-    outside = ~b.mask[n]
+    belief, state, prob, place, pool = z.belief, z.state, z.prob, z.place, z.hull_pool
+    inverse, basic, basis, column, price = z.inverse, z.basic, z.basis, z.column, z.price
+    first = belief[n].first
+    size = belief[n].end - first
+    here = z.chain[belief[n].cls].first_state
     for i in range(size):
         for j in range(size):
             inverse[i, j] = 0.0
         inverse[i, i] = 1.0
-        basic[i] = b.prob[first + i]
+        basic[i] = prob[first + i]
         price[i] = 0.0
         basis[i] = -1
-    _look_low(z, n)
-    least = max(z.number[TIE], HULL_SLACK * (b.up[n] - b.low[n]))
-    total = 0.0
-    work = size * size // 16
+    least = max(z.number[TIE], HULL_SLACK * (belief[n].up - _look_low(z, n)))
     for _ in range(3 * size + 20):
-        # The point with the largest reduced worth.
-        entering = -1
-        most = least
-        block = h.first[cls]
-        while block >= 0:
-            base = h.block_at[block]
-            for j in range(LANES):
-                lanes[j] = h.worth[block * LANES + j]
-            for i in range(size):
-                if price[i] != 0.0:
-                    at = base + (b.state[first + i] - here) * LANES
-                    y = price[i]
-                    for j in range(LANES):
-                        lanes[j] -= y * h.pool[at + j]
-                    work += 1
-            for j in range(LANES):
-                if lanes[j] > most and not h.mask[block * LANES + j] & outside:
-                    most = lanes[j]
-                    entering = block * LANES + j
-            block = h.following[block]
-            work += 2
+        entering, reduced = _entering(z, n, least)
         if entering < 0:
             break
-        at = h.block_at[entering // LANES] + entering % LANES
+        at = z.hull[entering // LANES].at + entering % LANES
         for i in range(size):
             column[i] = 0.0
         for j in range(size):
-            share = h.pool[at + (b.state[first + j] - here) * LANES]
+            share = pool[at + (state[first + j] - here) * LANES]
             if share != 0.0:
                 for i in range(size):
-                    column[i] += inverse[i, j] * share
+                    column[i] += inverse[j, i] * share
         row = -1
         step = np.inf
         for i in range(size):
             if column[i] > 1e-10 and basic[i] < step * column[i]:
-                step = basic[i] / column[i]
+                step = max(basic[i] / column[i], 0.0)
                 row = i
         if row < 0:
             break
-        step = max(step, 0.0)
-        for j in range(size):
-            inverse[row, j] /= column[row]
+        pivot = column[row]
+        column[row] = 0.0
         for i in range(size):
-            if i != row and column[i] != 0.0:
-                f = column[i]
-                basic[i] -= f * step
-                for j in range(size):
-                    inverse[i, j] -= f * inverse[row, j]
+            basic[i] -= column[i] * step
         basic[row] = step
         basis[row] = entering
         for j in range(size):
-            price[j] += most * inverse[row, j]
-        total += most * step
-        work += size * size // 4
-    z.count[WORK] += work
-    if total <= 0.0:
-        return
+            scaled = inverse[j, row] / pivot
+            if scaled != 0.0:
+                for i in range(size):
+                    inverse[j, i] -= column[i] * scaled
+                inverse[j, row] = scaled
+                price[j] += reduced * scaled
+        z.count[WORK] += size * size // 4
     # Whatever rounding did: the weights, clipped, scaled to fit into the belief, and what they are worth.
     worth = 0.0
     for i in range(size):
         column[i] = 0.0
     for i in range(size):
         if basis[i] >= 0 and basic[i] > 0.0:
-            worth += basic[i] * h.worth[basis[i]]
-            at = h.block_at[basis[i] // LANES] + basis[i] % LANES
+            worth += basic[i] * place[basis[i]].worth
+            at = z.hull[basis[i] // LANES].at + basis[i] % LANES
             for j in range(size):
-                column[j] += basic[i] * h.pool[at + (b.state[first + j] - here) * LANES]
+                column[j] += basic[i] * pool[at + (state[first + j] - here) * LANES]
     scale = 1.0
     for j in range(size):
-        if column[j] * scale > b.prob[first + j]:
-            scale = b.prob[first + j] / column[j]
-    b.up[n] = min(b.up[n], b.corner[n] - scale * worth)
+        if column[j] * scale > prob[first + j]:
+            scale = prob[first + j] / column[j]
+    belief[n].up = min(belief[n].up, belief[n].corner - scale * worth)
 
 
-@inner
-def _add_to_hull(z: State, n: int) -> None:
-    """Put a point into its class's hull, or lower it there."""
-    b, h, count = z.b, z.h, z.count
-    cls = b.cls[n]
-    if h.first[cls] == -2:
-        return
-    place = b.place[n]
-    if place < 0:
-        place = h.newest[cls] + 1
-        if place % LANES == 0:
-            block = count[HULL_BLOCKS]
-            count[HULL_BLOCKS] = block + 1
-            size = (z.m.class_start[cls + 1] - z.m.class_start[cls]) * LANES
-            h.block_at[block] = count[HULL_POOL]
-            h.pool[count[HULL_POOL] : count[HULL_POOL] + size] = 0.0
-            h.worth[block * LANES : block * LANES + LANES] = 0.0
-            count[HULL_POOL] += size
-            h.following[block] = -1
-            if h.first[cls] < 0:
-                h.first[cls] = block
-            else:
-                h.following[h.last[cls]] = block
-            h.last[cls] = block
-            place = block * LANES
-        h.newest[cls] = place
-        b.place[n] = place
-        at = h.block_at[place // LANES] + place % LANES
-        for k in range(b.start[n], b.start[n + 1]):
-            h.pool[at + (b.state[k] - z.m.class_start[cls]) * LANES] = b.prob[k]
-        h.mask[place] = b.mask[n]
-    h.worth[place] = b.corner[n] - b.up[n]
+@once
+def _entering(z: State, n: int, least: float) -> tuple[int, float]:
+    """Place of the point with the largest reduced worth, and that; -1 if none is above `least`."""
+    belief, state, hull, place, pool, price, lanes = z.belief, z.state, z.hull, z.place, z.hull_pool, z.price, z.lanes
+    first = belief[n].first
+    size = belief[n].end - first
+    cls = belief[n].cls
+    here = z.chain[cls].first_state
+    outside = ~belief[n].mask
+    found = -1
+    block = z.chain[cls].first_hull
+    while block >= 0:
+        for j in range(LANES):
+            lanes[j] = place[block * LANES + j].worth
+        for i in range(size):
+            y = price[i]
+            if y != 0.0:
+                at = hull[block].at + (state[first + i] - here) * LANES
+                for j in range(LANES):
+                    lanes[j] -= y * pool[at + j]
+        for j in range(LANES):
+            if lanes[j] > least and not place[block * LANES + j].mask & outside:
+                least = lanes[j]
+                found = block * LANES + j
+        block = hull[block].following
+        z.count[WORK] += 2 + size // 2
+    return found, least
 
 
-@inner
-def _expand(z: State, n: int) -> None:
-    """Take a belief among the expanded ones; what follows is found when an action is looked at."""
-    b, count = z.b, z.count
-    A = z.m.reward.shape[0]
-    x = count[EXPANDED]
-    b.expanded[x] = n
-    b.node[n] = x
-    count[EXPANDED] = x + 1
-    b.edges[x * A : x * A + A] = -1
-    _promise(z, x)
+# Improving them -------------------------------------------------------------------------------------------------
 
 
-@inner
-def _promise(z: State, x: int) -> None:
-    """Upper bounds of actions that nobody has looked into."""
-    b = z.b
-    n = b.expanded[x]
-    A = z.m.reward.shape[0]
-    actions = b.action_up
-    actions[x * A : x * A + A] = 0.0
-    for k in range(b.start[n], b.start[n + 1]):
-        for a in range(A):
-            actions[x * A + a] += b.prob[k] * z.q[b.state[k], a]
-    z.count[WORK] += b.start[n + 1] - b.start[n]
-
-
-@inner
-def _expand_action(z: State, x: int, a: int) -> None:
-    """Find the beliefs that follow an action."""
-    m, b, room, count = z.m, z.b, z.room, z.count
-    dense, touched, size, seen, state, prob = room.dense, room.touched, room.size, room.seen, room.state, room.prob
-    A, S = m.reward.shape
-    n = b.expanded[x]
-    gain = 0.0
-    n_touched = 0
-    for k in range(b.start[n], b.start[n + 1]):
-        s, share = b.state[k], b.prob[k]
-        gain += share * m.reward[a, s]
-        for j in range(m.t_start[a * S + s], m.t_start[a * S + s + 1]):
-            s2 = m.t_state[j]
-            if dense[s2] == 0.0:
-                touched[n_touched] = s2
-                n_touched += 1
-            dense[s2] += share * m.t_prob[j]
-    touched[:n_touched].sort()
-    # Shares by observation: count them, lay them out, fill in.
-    base = m.o_table[a] * S
-    n_seen = 0
-    for i in range(n_touched):
-        for j in range(m.o_start[base + touched[i]], m.o_start[base + touched[i] + 1]):
-            o = m.o_seen[j]
-            if size[o] == 0:
-                seen[n_seen] = o
-                n_seen += 1
-            size[o] += 1
-    end = 0
-    for i in range(n_seen):
-        first = end
-        end += size[seen[i]]
-        size[seen[i]] = first
-    for i in range(n_touched):
-        s2 = touched[i]
-        for j in range(m.o_start[base + s2], m.o_start[base + s2 + 1]):
-            at = size[m.o_seen[j]]
-            state[at] = s2
-            prob[at] = dense[s2] * m.o_prob[j]
-            size[m.o_seen[j]] = at + 1
-        dense[s2] = 0.0
-    count[WORK] += 4 * end
-    e = count[EDGES]
-    b.edges[x * A + a] = e
-    first = 0
-    for i in range(n_seen):
-        end = size[seen[i]]
-        size[seen[i]] = 0
-        total = 0.0
-        for k in range(first, end):
-            total += prob[k]
-        kept = 0.0
-        to = first
-        for k in range(first, end):
-            if prob[k] > LEAST * total:
-                state[to] = state[k]
-                prob[to] = prob[k]
-                kept += prob[k]
-                to += 1
-            else:
-                gain += m.discount * prob[k] * max(0.0, _corner(z.q, state[k]))
-        if kept > 0.0:
-            for k in range(first, to):
-                prob[k] /= kept
-            b.child[e] = _find(z, m.class_of[state[first]], state, prob, first, to - first)
-            b.seen[e] = seen[i]
-            b.weight[e] = m.discount * kept
-            e += 1
-        first = end
-    b.edges_end[x * A + a] = e
-    b.gain[x * A + a] = gain
-    count[EDGES] = e
-
-
-@inner
-def _action_up(z: State, x: int, a: int) -> float:
-    """Upper bound of an action, from what follows."""
-    b = z.b
-    A = z.m.reward.shape[0]
-    if b.edges[x * A + a] < 0:
-        _expand_action(z, x, a)
-    total = b.gain[x * A + a]
-    for e in range(b.edges[x * A + a], b.edges_end[x * A + a]):
-        _look_up(z, b.child[e])
-        total += b.weight[e] * b.up[b.child[e]]
-    if total < b.action_up[x * A + a]:
-        b.action_up[x * A + a] = total
-    return b.action_up[x * A + a]
-
-
-@inner
-def _action_low(z: State, x: int, a: int) -> float:
-    """What the action is worth with the best vectors after it."""
-    b = z.b
-    A = z.m.reward.shape[0]
-    total = b.gain[x * A + a]
-    for e in range(b.edges[x * A + a], b.edges_end[x * A + a]):
-        _look_low(z, b.child[e])
-        total += b.weight[e] * b.low[b.child[e]]
-    return total
-
-
-@inner
-def _best_up(z: State, x: int) -> int:
-    """Action of the highest upper bound; only actions whose old bound is above it are looked at."""
-    A = z.m.reward.shape[0]
-    actions = z.b.action_up
-    looked = -1
+@once
+def _best_action(z: State, x: int) -> int:
+    """Action of the highest upper bound; only those whose old bound is the highest are looked at."""
+    action, edge = z.action, z.edge
+    A = z.reward.shape[0]
     while True:
-        best = 0
+        best = np.int64(0)
         for a in range(1, A):
-            if actions[x * A + a] > actions[x * A + best]:
+            if action[x * A + a].up > action[x * A + best].up:
                 best = a
-        if best == looked:
+        _open(z, x, best)
+        i = x * A + best
+        up = action[i].gain + action[i].lost * z.number[TOP]
+        for e in range(action[i].first, action[i].end):
+            up += edge[e].weight * _look_up(z, edge[e].belief)
+        if not up < action[i].up:
             return best
-        before = actions[x * A + best]
-        if _action_up(z, x, best) == before:
-            return best
-        looked = best
+        action[i].up = up
 
 
-@inner
+@once
+def _lower_up(z: State, n: int) -> int:
+    """Lower the upper bound at an expanded belief; the action with the highest."""
+    belief = z.belief
+    _look_up(z, n)
+    x = belief[n].node
+    best = _best_action(z, x)
+    up = z.action[x * z.reward.shape[0] + best].up
+    if up < belief[n].up - z.number[TIE]:
+        belief[n].up = up
+        z.count[CHANGES] += 1
+        if up < belief[n].corner:
+            _add_point(z, n)
+    return best
+
+
+@once
 def _add_point(z: State, n: int) -> None:
-    """Put the belief's upper bound at the end of its class's chain."""
-    b, p = z.b, z.p
-    cls = b.cls[n]
-    drop = b.up[n] - b.corner[n]
-    old = b.point[n]
-    if drop >= 0.0:
-        return
-    p.changes[cls] += 1
-    _add_to_hull(z, n)
+    """Put the belief's upper bound at the end of its class's chain, in the place of its old link."""
+    belief, point, chain = z.belief, z.point, z.chain
+    cls = belief[n].cls
     e = z.count[POINTS]
     z.count[POINTS] = e + 1
-    p.belief[e] = n
-    p.drop[e] = drop
-    p.following[e] = -1
-    p.before[e] = p.last[cls]
-    if p.last[cls] >= 0:
-        p.following[p.last[cls]] = e
+    last = chain[cls].last_point
+    point[e].belief = n
+    point[e].drop = belief[n].up - belief[n].corner
+    point[e].following = -1
+    point[e].before = last
+    if last >= 0:
+        point[last].following = e
     else:
-        p.first[cls] = e
-    p.last[cls] = e
-    b.point[n] = e
+        chain[cls].first_point = e
+    chain[cls].last_point = e
+    chain[cls].changes += 1
+    old = belief[n].point
+    belief[n].point = e
     if old >= 0:
-        before, following = p.before[old], p.following[old]
+        # Those that looked at the old link last still find what follows it.
+        before, following = point[old].before, point[old].following
         if before >= 0:
-            p.following[before] = following
+            point[before].following = following
         else:
-            p.first[cls] = following
-        p.before[following] = before
-        p.drop[old] = 0.0
+            chain[cls].first_point = following
+        point[following].before = before
+        point[old].drop = 0.0
+    if chain[cls].first_hull != -2:
+        _add_to_hull(z, n)
+
+
+@once
+def _add_to_hull(z: State, n: int) -> None:
+    """Put a point into its class's hull, or lower it there."""
+    belief, hull, chain, count = z.belief, z.hull, z.chain, z.count
+    cls = belief[n].cls
+    i = belief[n].place
+    if i < 0:
+        i = chain[cls].newest_place + 1
+        if i % LANES == 0:
+            block = count[HULL_BLOCKS]
+            count[HULL_BLOCKS] = block + 1
+            hull[block].at = count[HULL_POOL]
+            hull[block].following = -1
+            size = chain[cls].n_states * LANES
+            z.hull_pool[count[HULL_POOL] : count[HULL_POOL] + size] = 0.0
+            count[HULL_POOL] += size
+            if chain[cls].first_hull < 0:
+                chain[cls].first_hull = block
+            else:
+                hull[chain[cls].last_hull].following = block
+            chain[cls].last_hull = block
+            i = block * LANES
+            for j in range(LANES):
+                z.place[i + j].worth = 0.0
+        chain[cls].newest_place = i
+        belief[n].place = i
+        at = hull[i // LANES].at + i % LANES
+        for k in range(belief[n].first, belief[n].end):
+            z.hull_pool[at + (z.state[k] - chain[cls].first_state) * LANES] = z.prob[k]
+        z.place[i].mask = belief[n].mask
+    z.place[i].worth = belief[n].corner - belief[n].up
 
 
 @inner
-def _add_vector(z: State, n: int, x: int, a: int) -> None:
+def _raise_low(z: State, n: int, every: bool) -> None:
+    """Add the vector of the action whose continuations promise most, if that is more than the belief has.
+
+    Actions that nobody looked into yet are tried only if `every` says so.
+    """
+    action, edge = z.action, z.edge
+    x = z.belief[n].node
+    A = z.reward.shape[0]
+    most = _look_low(z, n) + z.number[TIE]
+    best = np.int64(-1)
+    for a in range(A):
+        i = x * A + a
+        if action[i].up > most and (every or action[i].first >= 0):
+            if every:
+                _open(z, x, a)
+            value = action[i].gain
+            for e in range(action[i].first, action[i].end):
+                value += edge[e].weight * _look_low(z, edge[e].belief)
+            if value > most:
+                most = value
+                best = a
+    if best >= 0:
+        z.count[CHANGES] += 1
+        _add_vector(z, n, best)
+
+
+@inner
+def _add_vector(z: State, n: int, a: int) -> None:
     """Alpha-vector of an action at a belief: after each observation, the vector that is best there."""
-    b, v, count = z.b, z.v, z.count
-    A = z.m.reward.shape[0]
-    number = _new_vector(z, b.cls[n])
-    v.action[number] = a
+    chain, block, vector, follow, count = z.chain, z.block, z.vector, z.follow, z.count
+    cls = z.belief[n].cls
+    number = chain[cls].newest + 1
+    if number % LANES == 0:
+        i = count[BLOCKS]
+        count[BLOCKS] = i + 1
+        block[i].at = count[POOL]
+        block[i].following = -1
+        count[POOL] += chain[cls].n_states * LANES
+        block[chain[cls].last_block].following = i
+        chain[cls].last_block = i
+        number = i * LANES
+    chain[cls].newest = number
+    z.made[count[VECTORS]] = number
+    count[VECTORS] += 1
     f = count[FOLLOWS]
-    v.follow[number] = f
-    for e in range(b.edges[x * A + a], b.edges_end[x * A + a]):
-        v.after[f] = b.seen[e]
-        v.then[f] = b.vector[b.child[e]]
+    vector[number].action = a
+    vector[number].cls = cls
+    vector[number].follow = f
+    x = z.belief[n].node * z.reward.shape[0] + a
+    for e in range(z.action[x].first, z.action[x].end):
+        follow[f].seen = z.edge[e].seen
+        follow[f].vector = z.belief[z.edge[e].belief].vector
         f += 1
-    v.follow_end[number] = f
+    vector[number].follow_end = f
     count[FOLLOWS] = f
     _fill_vector(z, number)
 
@@ -573,139 +623,76 @@ def _add_vector(z: State, n: int, x: int, a: int) -> None:
 @inner
 def _fill_vector(z: State, number: int) -> None:
     """Work out the value of a plan in every state of its class, from those that it goes on with."""
-    m, v, room, count = z.m, z.v, z.room, z.count
-    chosen, after, mark = room.chosen, room.after, room.mark
-    S = m.class_of.size
-    a = v.action[number]
-    cls = v.cls[number]
-    for f in range(v.follow[number], v.follow_end[number]):
-        chosen[v.after[f]] = v.then[f]
+    vector, follow, block, pool, chain = z.vector, z.follow, z.block, z.pool, z.chain
+    by_seen, after, t_start, t_state, t_prob = z.by_seen, z.after, z.t_start, z.t_state, z.t_prob
+    o_start, o_seen, o_prob, count = z.o_start, z.o_seen, z.o_prob, z.count
+    S = z.reward.shape[1]
+    a = vector[number].action
+    for f in range(vector[number].follow, vector[number].follow_end):
+        by_seen[follow[f].seen].chosen = follow[f].vector
     count[TICK] += 1
     tick = count[TICK]
-    at = v.block_at[number // LANES] + number % LANES
-    base = m.o_table[a] * S
-    work = 0
-    for s in range(m.class_start[cls], m.class_start[cls + 1]):
+    to = block[number // LANES].at + number % LANES
+    base = z.o_table[a] * S
+    first = chain[vector[number].cls].first_state
+    for s in range(first, first + chain[vector[number].cls].n_states):
         total = 0.0
-        for k in range(m.t_start[a * S + s], m.t_start[a * S + s + 1]):
-            s2 = m.t_state[k]
-            if mark[s2] != tick:
-                mark[s2] = tick
+        for k in range(t_start[a * S + s], t_start[a * S + s + 1]):
+            s2 = t_state[k]
+            if after[s2].tick != tick:
+                after[s2].tick = tick
                 value = 0.0
-                cls2 = m.class_of[s2]
-                local = (s2 - m.class_start[cls2]) * LANES
-                for j in range(m.o_start[base + s2], m.o_start[base + s2 + 1]):
-                    w = chosen[m.o_seen[j]]
+                cls = z.class_of[s2]
+                local = (s2 - chain[cls].first_state) * LANES
+                for j in range(o_start[base + s2], o_start[base + s2 + 1]):
+                    w = by_seen[o_seen[j]].chosen
                     if w < 0:
-                        w = v.default[cls2]
-                    value += m.o_prob[j] * v.pool[v.block_at[w // LANES] + local + w % LANES]
-                after[s2] = value
-                work += 2 * (m.o_start[base + s2 + 1] - m.o_start[base + s2])
-            total += m.t_prob[k] * after[s2]
-        v.pool[at] = m.reward[a, s] + m.discount * total
-        at += LANES
-    for f in range(v.follow[number], v.follow_end[number]):
-        chosen[v.after[f]] = -1
-    count[WORK] += work
+                        w = chain[cls].default
+                    value += o_prob[j] * pool[block[w // LANES].at + local + w % LANES]
+                after[s2].value = value
+                count[WORK] += 2
+            total += t_prob[k] * after[s2].value
+        pool[to] = z.reward[a, s] + z.number[DISCOUNT] * total
+        to += LANES
+    for f in range(vector[number].follow, vector[number].follow_end):
+        by_seen[follow[f].seen].chosen = -1
 
 
-@inner
-def _new_vector(z: State, cls: int) -> int:
-    """Number of a new vector of a class; the caller fills it."""
-    v, count = z.v, z.count
-    number = v.newest[cls] + 1
-    if number % LANES == 0:
-        block = count[BLOCKS]
-        count[BLOCKS] = block + 1
-        v.block_at[block] = count[POOL]
-        count[POOL] += (z.m.class_start[cls + 1] - z.m.class_start[cls]) * LANES
-        v.following[block] = -1
-        v.following[v.last[cls]] = block
-        v.last[cls] = block
-        number = block * LANES
-    v.newest[cls] = number
-    v.cls[number] = cls
-    v.made[count[VECTORS]] = number
-    count[VECTORS] += 1
-    return number
+# Trials ---------------------------------------------------------------------------------------------------------
 
 
-@inner
-def _backup(z: State, n: int) -> int:
-    """Improve both bounds at an expanded belief; the action with the highest upper bound."""
-    b = z.b
-    x = b.node[n]
-    A = z.m.reward.shape[0]
-    z.count[BACKUPS] += 1
-    _look_up(z, n)
-    greedy = _best_up(z, x)
-    up = b.action_up[x * A + greedy]
-    if up < b.up[n] - z.number[TIE]:
-        b.up[n] = up
-        z.count[CHANGES] += 1
-        _add_point(z, n)
-    _raise_low(z, n, False)
-    return greedy
-
-
-@inner
-def _raise_low(z: State, n: int, every: bool) -> bool:
-    """Add the vector of the action whose continuations promise most, if that is more than the belief has.
-
-    Actions that nobody looked into yet are tried only if `every` says so.
-    """
-    b = z.b
-    x = b.node[n]
-    A = z.m.reward.shape[0]
-    _look_low(z, n)
-    best = -1
-    most = b.low[n] + z.number[TIE]
-    for a in range(A):
-        if b.action_up[x * A + a] > most and (every or b.edges[x * A + a] >= 0):
-            if b.edges[x * A + a] < 0:
-                _expand_action(z, x, a)
-            value = _action_low(z, x, a)
-            if value > most:
-                most = value
-                best = a
-    if best >= 0:
-        _add_vector(z, n, x, best)
-        _look_low(z, n)
-        z.count[CHANGES] += 1
-    return best >= 0
-
-
-@inner
+@once
 def _next(z: State, n: int, a: int, target: float) -> int:
     """The belief after an action with the largest excess of its gap over the target, times its chance; -1: none."""
-    b = z.b
-    at = b.node[n] * z.m.reward.shape[0] + a
+    edge = z.edge
+    i = z.belief[n].node * z.reward.shape[0] + a
     most = 0.0
     found = -1
-    for e in range(b.edges[at], b.edges_end[at]):
-        c = b.child[e]
-        _look_low(z, c)
-        excess = b.weight[e] * (b.up[c] - b.low[c] - target)
+    for e in range(z.action[i].first, z.action[i].end):
+        low = _look_low(z, edge[e].belief)
+        excess = edge[e].weight * (z.belief[edge[e].belief].up - low - target)
         if excess > most:
             most = excess
-            found = c
+            found = edge[e].belief
     return found
 
 
-@inner
+@once
 def _step(z: State) -> None:
     """One step of a trial, down or back up."""
-    b, count, path = z.b, z.count, z.room.path
+    belief, count, path = z.belief, z.count, z.path
     depth = count[DEPTH]
     n = path[depth]
-    if b.node[n] < 0:
+    if belief[n].node < 0:
         _expand(z, n)
-    a = _backup(z, n)
+    a = _lower_up(z, n)
+    _raise_low(z, n, False)
+    count[BACKUPS] += 1
     if count[GOING_UP] == 0:
-        target = z.number[TARGET] * z.m.discount ** (-depth)
+        target = z.number[TARGET] * z.number[DISCOUNT] ** (-depth)
         on = -1
-        if b.up[n] - b.low[n] > target and depth + 1 < path.size:
-            on = _next(z, n, a, target / z.m.discount)
+        if belief[n].up - _look_low(z, n) > target and depth + 1 < path.size:
+            on = _next(z, n, a, target / z.number[DISCOUNT])
         if on >= 0:
             count[DEPTH] = depth + 1
             path[depth + 1] = on
@@ -718,37 +705,39 @@ def _step(z: State) -> None:
         count[TRIALS] += 1
 
 
-@inner
+@once
 def _start_trial(z: State) -> int:
     """Begin at the root whose gap weighs most; whether that makes sense."""
-    b, count = z.b, z.count
+    count = z.count
     gap = 0.0
     most = -1.0
+    aim = 0.0
     for r in range(z.root.size):
-        _look_low(z, r)
-        _look_up(z, r)
-        g = z.root[r] * (b.up[r] - b.low[r])
-        gap += g
-        if g > most:
-            most = g
-            z.room.path[0] = r
+        g = _look_up(z, r) - _look_low(z, r)
+        gap += z.root[r] * g
+        if z.root[r] * g > most:
+            most = z.root[r] * g
+            aim = z.number[SHRINK] * g
+            z.path[0] = r
     if gap <= z.number[PRECISION]:
         return CLOSED
     if count[TRIALS] > 0 and count[CHANGES] == count[CHANGES_BEFORE]:
         return STALLED
     count[CHANGES_BEFORE] = count[CHANGES]
-    r = z.room.path[0]
-    z.number[TARGET] = max(z.number[PRECISION], z.number[SHRINK] * (b.up[r] - b.low[r]))
+    z.number[TARGET] = max(z.number[PRECISION], aim)
     return BUDGET
 
 
-@inner
+@once
 def _full(z: State) -> bool:
     """Whether some array may be too short for one more step."""
     short = False
-    for kind in range(z.need.size):
+    for kind in range(KINDS):
         short |= z.count[kind] + z.need[kind] > z.capacity[kind]
     return short
+
+
+# What Python calls ----------------------------------------------------------------------------------------------
 
 
 @entry
@@ -772,144 +761,135 @@ def search(z: State, budget: int) -> int:
 def raise_each(z: State, beliefs: Ints, before: Floats, first: int, budget: int) -> int:
     """Raise the lower bound at beliefs that are still at `before`, one after the other; where it stopped.
 
-    Later beliefs may have been raised by what was done for earlier ones. `before` at -inf: whatever they are at.
+    Later beliefs may have been raised by what was done for earlier ones. `before` at inf: whatever they are at.
     """
-    b, count = z.b, z.count
-    stop = count[WORK] + budget
+    stop = z.count[WORK] + budget
     for i in range(first, beliefs.size):
-        if count[WORK] >= stop or _full(z):
+        if z.count[WORK] >= stop or _full(z):
             return i
         n = beliefs[i]
-        if b.node[n] < 0:
+        if z.belief[n].node < 0:
             _expand(z, n)
-        _look_low(z, n)
-        if b.low[n] <= before[i] + z.number[TIE] or before[i] == -np.inf:
+        if _look_low(z, n) <= before[i] + z.number[TIE]:
             _raise_low(z, n, True)
-        count[WORK] += 20
+            _look_low(z, n)
+        z.count[WORK] += 20
     return beliefs.size
 
 
 @entry
-def lower_each(z: State, beliefs: Ints, first: int, budget: int) -> int:
+def back_up_each(z: State, beliefs: Ints, first: int, budget: int) -> int:
     """Improve both bounds at expanded beliefs, one after the other; where it stopped."""
     stop = z.count[WORK] + budget
     for i in range(first, beliefs.size):
         if z.count[WORK] >= stop or _full(z):
             return i
-        _backup(z, beliefs[i])
+        _lower_up(z, beliefs[i])
+        _raise_low(z, beliefs[i], False)
     return beliefs.size
 
 
 @entry
-def walk(z: State, beliefs: Ints, uniform: Floats, out: Ints) -> int:
-    """From each belief, a random action and what follows it at random; how many were done: room may run out."""
-    b = z.b
-    A = z.m.reward.shape[0]
-    for i in range(beliefs.size):
+def walk(z: State, beliefs: Ints, uniform: Floats, out: Ints, first: int) -> int:
+    """From each belief, a random action and what follows it at random; where it stopped: room may run out.
+
+    `out` is -1 where all is over.
+    """
+    A = z.reward.shape[0]
+    for i in range(first, beliefs.size):
         if _full(z):
             return i
         n = beliefs[i]
-        if b.node[n] < 0:
+        if z.belief[n].node < 0:
             _expand(z, n)
-        x = b.node[n]
+        x = z.belief[n].node
         a = min(int(uniform[i, 0] * A), A - 1)
-        if b.edges[x * A + a] < 0:
-            _expand_action(z, x, a)
-        # What is missing to a sum of one, after the discount, ends in worthless states: the walk begins anew.
-        left = uniform[i, 1] * z.m.discount
+        _open(z, x, a)
+        left = uniform[i, 1] * z.number[DISCOUNT]
         out[i] = -1
-        for e in range(b.edges[x * A + a], b.edges_end[x * A + a]):
-            left -= b.weight[e]
+        for e in range(z.action[x * A + a].first, z.action[x * A + a].end):
+            left -= z.edge[e].weight
             if left < 0.0:
-                out[i] = b.child[e]
+                out[i] = z.edge[e].belief
                 break
     return beliefs.size
+
+
+@inner
+def _write(z: State, state: NDArray[np.int32], prob: Floats) -> None:
+    """Write a support behind the last belief."""
+    first = z.belief[z.count[BELIEFS]].first
+    for k in range(state.size):
+        z.state[first + k] = state[k]
+        z.prob[first + k] = prob[k]
+    z.belief[z.count[BELIEFS]].end = first + state.size
 
 
 @entry
 def add_belief(z: State, cls: int, state: NDArray[np.int32], prob: Floats) -> int:
     """Add a belief; its number."""
-    return _find(z, cls, state, prob, 0, state.size)
+    _write(z, state, prob)
+    return _add_belief(z, cls)
 
 
 @entry
 def bounds_at(z: State, cls: int, state: NDArray[np.int32], prob: Floats) -> tuple[float, float]:
-    """Both bounds at a belief on the states of a class, which is not kept; there must be room for one more."""
+    """Both bounds at a belief, which is not kept; there must be room for one more."""
+    _write(z, state, prob)
     n = z.count[BELIEFS]
-    b = z.b
-    at = b.start[n]
-    mask = np.uint64(0)
-    for k in range(state.size):
-        b.state[at + k] = state[k]
-        b.prob[at + k] = prob[k]
-        mask |= np.uint64(1) << np.uint64((state[k] - z.m.class_start[cls]) & 63)
-    b.start[n + 1] = at + state.size
-    b.cls[n] = cls
-    b.mask[n] = mask
+    z.belief[n].cls = cls
     _forget(z, n)
-    _look_low(z, n)
-    _look_up(z, n)
-    return b.low[n], b.up[n]
-
-
-@entry
-def needed(z: State, wanted: NDArray[np.bool_]) -> None:
-    """Among vectors (a flag each), want those too that the plans of wanted ones go on with."""
-    v = z.v
-    for c in range(v.default.size):
-        wanted[v.default[c]] = True
-    for i in range(z.count[VECTORS] - 1, -1, -1):
-        number = v.made[i]
-        if wanted[number]:
-            for f in range(max(v.follow[number], 0), v.follow_end[number]):
-                wanted[v.then[f]] = True
+    low = _look_low(z, n)
+    return low, _look_up(z, n)
 
 
 @entry
 def rehash(z: State) -> None:
     """Fill the table of beliefs anew."""
-    b = z.b
-    last = b.table.size - 1
+    last = z.table.size - 1
     for n in range(z.count[BELIEFS]):
-        slot = _hash(b.cls[n], b.state, b.prob, b.start[n], b.start[n + 1] - b.start[n]) & last
-        while b.table[slot] >= 0:
+        slot = _hash(z, n) & last
+        while z.table[slot] >= 0:
             slot = (slot + 1) & last
-        b.table[slot] = n
+        z.table[slot] = n
 
 
 @entry
-def reweigh(z: State) -> None:
-    """Start anew with the rewards, the bound q and the vectors of single actions that the state has now.
+def needed(z: State, wanted: NDArray[np.bool_]) -> None:
+    """Among vectors (a flag each), want those too that the plans of wanted ones go on with."""
+    for cls in range(z.chain.size):
+        wanted[z.chain[cls].default] = True
+    for i in range(z.count[VECTORS] - 1, -1, -1):
+        number = z.made[i]
+        if wanted[number]:
+            for f in range(z.vector[number].follow, z.vector[number].follow_end):
+                wanted[z.follow[f].vector] = True
 
-    The graph of beliefs stays, and so do all plans: a plan goes on with those that were made before it, so that one
-    pass in this order gives their values.
+
+@entry
+def refill(z: State) -> None:
+    """Work out all plans for the rewards, and the values of single actions, that the state has now.
+
+    A plan goes on with those that were made before it, so that one pass in this order gives their values.
     """
-    m, b, v, p, h, count = z.m, z.b, z.v, z.p, z.h, z.count
-    A = m.reward.shape[0]
-    for i in range(count[VECTORS]):
-        if v.follow[v.made[i]] >= 0:
-            _fill_vector(z, v.made[i])
-    for c in range(p.first.size):
-        p.first[c] = -1
-        p.last[c] = -1
-        p.changes[c] = 0
-        if h.first[c] >= 0:
-            h.first[c] = -1
-        h.last[c] = -1
-        h.newest[c] = -1
-    count[POINTS] = 0
-    count[HULL_BLOCKS] = 0
-    count[HULL_POOL] = 0
-    count[DEPTH] = 0
-    count[GOING_UP] = 0
-    count[TRIALS] = 0
+    for i in range(z.count[VECTORS]):
+        if z.vector[z.made[i]].follow_end > 0:
+            _fill_vector(z, z.made[i])
+
+
+@entry
+def restart(z: State) -> None:
+    """Forget all bounds, and keep the graph of beliefs, for the rewards and the vectors that the state has now."""
+    chain, count = z.chain, z.count
+    for cls in range(chain.size):
+        chain[cls].first_point = -1
+        chain[cls].last_point = -1
+        chain[cls].changes = 0
+        chain[cls].first_hull = min(chain[cls].first_hull, -1)
+        chain[cls].newest_place = -1
+    for kind in (POINTS, HULL_BLOCKS, HULL_POOL, DEPTH, GOING_UP, TRIALS):
+        count[kind] = 0
     for n in range(count[BELIEFS]):
         _forget(z, n)
-        x = b.node[n]
-        if x >= 0:
-            _promise(z, x)
-            for a in range(A):
-                gain = 0.0
-                for k in range(b.start[n], b.start[n + 1]):
-                    gain += b.prob[k] * m.reward[a, b.state[k]]
-                b.gain[x * A + a] = gain
+    for x in range(count[EXPANDED]):
+        _promise(z, x)

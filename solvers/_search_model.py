@@ -58,6 +58,7 @@ class SearchModel(NamedTuple):
     roots: tuple[Root, ...]  # one, or one for each value of a declared factor that the start holds possible
     n_original: int
     labels: Ints  # (n_original,) class of each state of the POMDP, -1: worthless
+    worth: NDArray[np.bool_]  # (n_original,)
 
     @property
     def n_states(self) -> int:
@@ -70,10 +71,14 @@ class SearchModel(NamedTuple):
         return self.table.class_start.size - 1
 
 
-def build(pomdp: "POMDP") -> SearchModel:
-    """Build the model of a POMDP, whose declared factor, if there is one, splits what is seen and the start."""
+def build(pomdp: "POMDP", valued: NDArray[np.bool_] | None = None) -> SearchModel:
+    """Build the model of a POMDP, whose declared factor, if there is one, splits what is seen and the start.
+
+    States in `valued` (S,) are of worth even if no action has a reward there.
+    """
     S = pomdp.n_states
-    worth = _worth(pomdp.transition, pomdp.reward)
+    rewarded = (pomdp.reward != 0.0).any(axis=0)
+    worth = _worth(pomdp.transition, rewarded if valued is None else rewarded | valued)
     tables, table_of = _distinct(pomdp.observation)
     supports = [np.flatnonzero((pomdp.start > 0.0) & worth)]
     if pomdp.observed is not None:
@@ -117,7 +122,7 @@ def build(pomdp: "POMDP") -> SearchModel:
         discount=pomdp.discount,
     )
     _, labels[original] = np.unique(labels[original], return_inverse=True)
-    return SearchModel(table=table, original=every, roots=tuple(roots), n_original=S, labels=labels)
+    return SearchModel(table=table, original=every, roots=tuple(roots), n_original=S, labels=labels, worth=worth)
 
 
 def find_classes(
@@ -179,12 +184,12 @@ def _pairs(transition: Any, worth: NDArray[np.bool_], supports: Sequence[Ints]) 
     return np.concatenate([s, *copies]), np.concatenate([s2, *(s2[f] for f in first)])
 
 
-def _worth(transition: Sequence[Any], reward: Floats) -> NDArray[np.bool_]:
-    """States from which a reward other than 0 can be reached; (S,)."""
+def _worth(transition: Sequence[Any], rewarded: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """States from which one with a reward other than 0 can be reached; (S,)."""
     from scipy.sparse import csr_array
 
     step = csr_array(sum((t != 0).astype(np.int8) for t in transition) > 0).astype(np.int8)
-    worth = (reward != 0.0).any(axis=0)
+    worth = rewarded
     while True:
         more = worth | (step @ worth.astype(np.int8) > 0)
         if (more == worth).all():

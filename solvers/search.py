@@ -24,6 +24,7 @@ greedy policy of the vectors attains V_low at least. After Kurniawati, Hsu and L
 builds and samples by the gap, and Pineau, Gordon and Thrun 2003.
 """
 
+import copy
 import time
 from collections.abc import Callable
 from functools import cache
@@ -35,9 +36,9 @@ from numpy.typing import ArrayLike, NDArray
 from solvers import _search_state as at
 from solvers._search_model import Floats, Ints, SearchModel, build, time_to_go
 from solvers._search_state import LANES, State, allocate, grown, size_after_growing
-from solvers.bounds import fast_bounds
+from solvers.bounds import blind_values, fast_bounds
 from solvers.epochs import check_beliefs
-from solvers.errors import ModelError, SolverError
+from solvers.errors import SolverError
 from solvers.policies import AlphaVectorPolicy
 from solvers.pomdp import POMDP
 from solvers.solution import Bounds, Solution
@@ -52,21 +53,71 @@ _MEMORY = 4_000_000_000
 class Searcher:
     """A graph of beliefs with both bounds, and what it takes to run kernels on it in slices."""
 
-    def __init__(self, pomdp: POMDP, precision: float, memory: int = _MEMORY) -> None:
+    def __init__(
+        self, pomdp: POMDP, precision: float, memory: int = _MEMORY, worth: NDArray[np.bool_] | None = None
+    ) -> None:
         self.pomdp = pomdp
-        self.model: SearchModel = build(pomdp)
+        self.model: SearchModel = build(pomdp, worth)
         self.memory = memory
         m = self.model.table
         self.time_to_go = time_to_go(m)
+        if not self.model.roots:
+            return
         q, blind = fast_bounds(self.model, self.time_to_go, 1e-4 * precision)
         self.state: State = allocate(self.model, q, blind)
+        self._set(precision)
+        for root in self.model.roots:
+            self.add(int(m.class_of[root.state[0]]), root.state, root.prob)
+
+    def _set(self, precision: float) -> None:
         number = self.state.number
         number[at.PRECISION] = precision
         # Improvements below this are forgone; all of them together lose 1 % of the precision.
         number[at.TIE] = 0.01 * precision / float(self.time_to_go.max())
         number[at.SHRINK] = _SHRINK
-        for root in self.model.roots:
-            self.add(int(m.class_of[root.state[0]]), root.state, root.prob)
+        number[at.TOP] = max(0.0, float(self.state.corner.max()))
+
+    def reweigh(self, reward: Floats, precision: float) -> None:
+        """Go over to other rewards (A, S) in place: beliefs and plans stay, bounds are worked out anew."""
+        from solvers import _search_kernels as kernels
+
+        table = self.model.table._replace(reward=np.ascontiguousarray(reward))
+        self.model = self.model._replace(table=table)
+        q, blind = fast_bounds(self.model, self.time_to_go, 1e-4 * precision)
+        z = self.state = self.state._replace(reward=table.reward, q=q, corner=q.max(axis=0))
+        self._set(precision)
+        self.write_blind(z, blind)
+        kernels.refill(z)
+        kernels.restart(z)
+        beliefs = z.expanded[: z.count[at.EXPANDED]][::-1].copy()
+        done = 0
+        while done < beliefs.size and self.make_room():
+            done = kernels.back_up_each(self.state, beliefs, done, 1 << 40)
+
+    def write_blind(self, z: State, blind: Floats) -> None:
+        """Put values (A, S) into the vectors of single actions."""
+        for v in z.made[: z.count[at.VECTORS]]:
+            described = z.vector[v]
+            if described["follow_end"] == 0:
+                link = z.chain[described["cls"]]
+                states = np.arange(link["n_states"])
+                first = z.block["at"][v // LANES] + v % LANES
+                z.pool[first + states * LANES] = blind[described["action"], link["first_state"] + states]
+
+    def plan_value(self, reward: Floats) -> float:
+        """What the plan of the lower bound is worth at the start for other rewards (A, S), exactly."""
+        from solvers import _search_kernels as kernels
+
+        z = self.state._replace(reward=np.ascontiguousarray(reward), pool=self.state.pool.copy())
+        self.write_blind(z, blind_values(self.model, self.time_to_go, reward))
+        kernels.refill(z)
+        total = 0.0
+        for n, weight in enumerate(z.root):
+            b = z.belief[n]
+            shares, v = slice(b["first"], b["end"]), b["vector"]
+            local = z.state[shares] - z.chain[b["cls"]]["first_state"]
+            total += weight * float(z.prob[shares] @ z.pool[z.block["at"][v // LANES] + v % LANES + local * LANES])
+        return total
 
     def add(self, cls: int, state: NDArray[np.int32], prob: Floats) -> int:
         """Add a belief on the states of a class."""
@@ -85,8 +136,8 @@ class Searcher:
             return True
         if size_after_growing(self.state) > self.memory:
             return False
-        state, moved = grown(self.state)
-        if moved:
+        state = grown(self.state)
+        if state.table is not self.state.table:
             kernels.rehash(state)
         self.state = state
         return True
@@ -94,12 +145,16 @@ class Searcher:
     @property
     def lower(self) -> float:
         """Lower bound at the start."""
-        return float(self.state.root @ self.state.b.low[: self.state.root.size])
+        if not self.model.roots:
+            return 0.0
+        return float(self.state.root @ self.state.belief["low"][: self.state.root.size])
 
     @property
     def upper(self) -> float:
         """Upper bound at the start."""
-        return float(self.state.root @ self.state.b.up[: self.state.root.size])
+        if not self.model.roots:
+            return 0.0
+        return float(self.state.root @ self.state.belief["up"][: self.state.root.size])
 
     def bounds(self, belief: ArrayLike) -> tuple[float, float]:
         """Both bounds at a belief over the states of the POMDP (S,); over several classes, with the class seen."""
@@ -107,6 +162,8 @@ class Searcher:
 
         row = np.asarray(belief, np.float64)
         model = self.model
+        if not model.roots:
+            return 0.0, 0.0
         self.make_room(model.n_states)
         low = up = 0.0
         for cls in np.unique(model.labels[(row > 0.0) & (model.labels >= 0)]).tolist():
@@ -269,7 +326,7 @@ def policy(searcher: Searcher) -> AlphaVectorPolicy:
     state, pomdp = searcher.state, searcher.pomdp
     if not searcher.model.roots:
         return AlphaVectorPolicy(pomdp, np.zeros((1, pomdp.n_states)), np.zeros(1, np.int64))
-    beliefs = np.concatenate([np.arange(state.root.size), state.b.expanded[: state.count[at.EXPANDED]]])
+    beliefs = np.concatenate([np.arange(state.root.size), state.expanded[: state.count[at.EXPANDED]]])
     kept = _kept(state, beliefs)
     if kept.size * pomdp.n_states > _MOST_CELLS:
         kept = _kept(state, beliefs[: state.root.size])
@@ -284,29 +341,30 @@ def policy(searcher: Searcher) -> AlphaVectorPolicy:
     rows = np.tile(floor, (kept.size, 1))
     for states, mine, block in _blocks(searcher, kept):
         rows[mine[:, None], states] = block
-    return AlphaVectorPolicy(pomdp, rows, state.v.action[kept].astype(np.int64))
+    return AlphaVectorPolicy(pomdp, rows, state.vector["action"][kept])
 
 
 def _kept(state: State, beliefs: Ints) -> Ints:
     """Vectors that are best at beliefs, with what their plans need, in the order in which they were made."""
     from solvers import _search_kernels as kernels
 
-    wanted = np.zeros(state.v.action.size, bool)
-    best = state.b.vector[beliefs]
+    wanted = np.zeros(state.vector.size, bool)
+    best = state.belief["vector"][beliefs]
     wanted[best[best >= 0]] = True
     kernels.needed(state, wanted)
-    made = state.v.made[: state.count[at.VECTORS]]
+    made = state.made[: state.count[at.VECTORS]]
     return made[wanted[made]]
 
 
 def _blocks(searcher: Searcher, kept: Ints) -> Any:
     """For each class: its states of the POMDP, which of the kept vectors are for it, and these (V, states)."""
-    v, start = searcher.state.v, searcher.model.table.class_start
-    for cls in np.unique(v.cls[kept]).tolist():
+    z, start = searcher.state, searcher.model.table.class_start
+    of_class = z.vector["cls"][kept]
+    for cls in np.unique(of_class).tolist():
         states = searcher.model.original[start[cls] : start[cls + 1]]
-        mine = np.flatnonzero(v.cls[kept] == cls)
-        first = v.block_at[kept[mine] // LANES] + kept[mine] % LANES
-        yield states, mine, v.pool[first[:, None] + np.arange(states.size) * LANES]
+        mine = np.flatnonzero(of_class == cls)
+        first = z.block["at"][kept[mine] // LANES] + kept[mine] % LANES
+        yield states, mine, z.pool[first[:, None] + np.arange(states.size) * LANES]
 
 
 def _floor(searcher: Searcher) -> Floats:
@@ -333,7 +391,7 @@ def _policy_by_value(searcher: Searcher, kept: Ints, pomdp: POMDP, value: Ints) 
         entries.append(np.hstack([block, np.tile(floor[others], (mine.size, 1))]).reshape(-1))
     cells = (np.concatenate(entries), (np.concatenate(rows), np.concatenate(columns)))
     vectors = csr_array(coo_array(cells, shape=(kept.size, pomdp.n_states)))
-    return AlphaVectorPolicy(pomdp, vectors, searcher.state.v.action[kept].astype(np.int64), observed)
+    return AlphaVectorPolicy(pomdp, vectors, searcher.state.vector["action"][kept], observed)
 
 
 def _with_factor(pomdp: POMDP, value: Ints) -> POMDP:
@@ -352,16 +410,25 @@ def _with_factor(pomdp: POMDP, value: Ints) -> POMDP:
     )
 
 
-# Warm starts ----------------------------------------------------------------------------------------------------
+# Other rewards --------------------------------------------------------------------------------------------------
 
 
 def _reused(solution: Solution, pomdp: POMDP, precision: float) -> Searcher:
-    """The search behind a solution, with the rewards of another POMDP."""
+    """A copy of the search behind a solution, for the rewards of another POMDP."""
     found = solution.upper_bound
     if not isinstance(found, UpperBound):
         raise SolverError(f"warm_start must be a solution by search, not by {solution.method!r}")
-    raise SolverError("not yet")
+    old = found.searcher
+    model = build(pomdp, old.model.worth | _has_reward(pomdp))
+    for name, array in old.model.table._asdict().items():
+        if name != "reward" and not np.array_equal(array, getattr(model.table, name)):
+            raise SolverError("warm_start is of a POMDP that differs in more than its rewards")
+    searcher = copy.copy(old)
+    searcher.pomdp, searcher.model = pomdp, model
+    searcher.state = State(*(array.copy() for array in old.state))
+    searcher.reweigh(model.table.reward, precision)
+    return searcher
 
 
-__all__ = ["Searcher", "UpperBound", "compile_kernels", "policy", "run_search", "sarsop", "solution"]
-_ = ModelError
+def _has_reward(pomdp: POMDP) -> NDArray[np.bool_]:
+    return np.asarray((pomdp.reward != 0.0).any(axis=0))
