@@ -8,7 +8,8 @@ vectors. Every bound holds at every moment, so a solve can be stopped at any: by
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -179,8 +180,33 @@ def _sarsop(pomdp: POMDP, options: Options) -> Solution:
     )
 
 
+def _sweeps(pomdp: POMDP, options: Options, method: str) -> Solution:
+    from solvers import sweeps
+
+    run = {"pbvi": sweeps.pbvi, "perseus": sweeps.perseus}[method]
+    return run(
+        pomdp,
+        precision=options.precision,
+        time_limit=options.time_limit,
+        progress=options.progress,
+        seed=options.seed,
+    )
+
+
+def _fast(pomdp: POMDP, options: Options, method: Literal["mdp", "qmdp", "fib", "blind"]) -> Solution:
+    from solvers.bounds import fast_bound
+
+    return fast_bound(pomdp, method, precision=options.precision)
+
+
 _METHODS: dict[str, tuple[bool, Callable[[POMDP, Options], Solution]]] = {
     "sarsop": (False, _sarsop),
+    "pbvi": (False, partial(_sweeps, method="pbvi")),
+    "perseus": (False, partial(_sweeps, method="perseus")),
+    "mdp": (False, partial(_fast, method="mdp")),
+    "qmdp": (False, partial(_fast, method="qmdp")),
+    "fib": (False, partial(_fast, method="fib")),
+    "blind": (False, partial(_fast, method="blind")),
     "epochs": (True, _epochs),
     "exact": (True, _exact),
 }
