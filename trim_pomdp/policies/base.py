@@ -14,7 +14,7 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from trim_pomdp.artifacts import Record, validate
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
+from trim_pomdp.model.actions.base import Author as Author
 from trim_pomdp.model.prices import Role as Role
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from trim_pomdp.model.process import RoutingModel
 
 FloatArray = NDArray[np.float64]
-Author = Literal["weak", "strong"]
 Belief = tuple[float, float, float]
 
 
@@ -56,12 +56,15 @@ class StepObservation:
         and the ``minimum`` of the scores of the steps before (1.0 at the first).
     true_class : int or None
         0, 1, 2 for S0, S1, S2, where truth is known.
+    draft : int
+        Which draft of the step it is, from 0; higher where the router had the weak model draft the step again.
     """
 
     step: int
     ended: bool
     features: Mapping[str, float]
     true_class: int | None = None
+    draft: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,29 +74,35 @@ class Decision:
     Attributes
     ----------
     action : int
-        `KEEP` or `REGENERATE`.
+        Code of an action (`trim_pomdp.model.actions`): keep 0, regenerate 1, redraft 2, takeover 3.
     q : float or None
         P(the prefix before the step is right).
-    after : tuple of (float, float) or None
-        What q becomes if the step is kept, and if it is regenerated, and the solution goes on.
-    over : tuple of (float, float) or None
-        P(the solution is right) if it is over then.
+    after : tuple of float or None, or None
+        By action code: what q becomes if it is taken and the solution goes on; None for actions that the rule does
+        not have.
+    over : tuple of float or None, or None
+        By action code: P(the solution is right) if it is over then.
     evidence : float or None
         The score that was decided on, where it is another one than the PRM's.
     belief : tuple of three floats or None
         Distribution over S0, S1, S2.
     gain, price : float or None
-        Gain of intervening and its price, in units of reward.
+        Gain of intervening and its price, in units of reward: of that action, other than keeping, which is worth most
+        at its price.
+    draft : int or None
+        The draft of the step that the action is about; None: the one that was seen last. A rule may keep an earlier
+        one.
     """
 
     action: int
     q: float | None = None
-    after: tuple[float, float] | None = None
-    over: tuple[float, float] | None = None
+    after: tuple[float | None, ...] | None = None
+    over: tuple[float | None, ...] | None = None
     evidence: float | None = None
     belief: Belief | None = None
     gain: float | None = None
     price: float | None = None
+    draft: int | None = None
 
     def believed_at_end(self, action: int, *, ended: bool) -> float | None:
         """P(the solution is right) after an action; `ended`: by its text, not by a limit."""
