@@ -34,9 +34,9 @@ def test_a_step_is_drafted_until_one_is_kept() -> None:
     item = drafting([REDRAFT, REDRAFT, KEEP], [KEEP])
     feed(item, ("weak", step("a", 3)), ("prm", scores(0.1)))
     assert item.pending is not None
-    assert item.pending.request == StepRequest(item.problem, (), 0, 512, draft=1)
+    assert item.pending.request == StepRequest(item.problem, (), 0, 512, drafts=("a",))
     feed(item, ("weak", step("b", 4)), ("prm", scores(0.2)))
-    assert item.pending.request == StepRequest(item.problem, (), 0, 512, draft=2)
+    assert item.pending.request == StepRequest(item.problem, (), 0, 512, drafts=("a", "b"))
     feed(item, ("weak", step("c", 5)))
     assert item.pending.request == ScoreRequest(item.problem, ("c",)), "discarded drafts are no part of the solution"
     feed(item, ("prm", scores(0.9)))
@@ -95,7 +95,7 @@ def test_a_redrafted_step_can_be_regenerated() -> None:
     item = drafting([REDRAFT, REGENERATE], [KEEP], oracle=lambda problem, steps: 2 if steps[-1] < "c" else 0)
     feed(item, ("weak", step("a", 3)), ("prm", scores(0.1)), ("weak", step("b", 4)), ("prm", scores(0.2)))
     assert item.pending is not None
-    assert item.pending.request == StepRequest(item.problem, (), 0, 512, draft=1)
+    assert item.pending.request == StepRequest(item.problem, (), 0, 512, drafts=("a",))
     feed(item, ("strong", step("c", 9)), ("weak", step(ANSWER, 1, "answer")), ("prm", scores(0.7, 0.9)))
     first = item.record.decisions[0]
     assert (first.action, first.author) == ("regenerate", "strong")
@@ -167,7 +167,7 @@ def test_what_is_foreseen_is_of_the_draft_in_question() -> None:
     assert kept is not None
     assert redone is not None
     assert kept.request == StepRequest(item.problem, ("b",), 0, 512)
-    assert (redone.role, redone.request) == ("strong", StepRequest(item.problem, (), 0, 512, draft=1))
+    assert (redone.role, redone.request) == ("strong", StepRequest(item.problem, (), 0, 512, drafts=("a",)))
 
 
 def test_usage_of_all_drafts_is_counted() -> None:
@@ -186,7 +186,7 @@ def test_usage_of_all_drafts_is_counted() -> None:
 def test_a_first_draft_is_drawn_as_ever() -> None:
     request = StepRequest(Problem("p", "?", "7"), ("a", "b"), 0, 10)
     assert request.key("weak") == ("p", 2, "weak")
-    keys = {replace(request, draft=draft).key(role) for draft in range(3) for role in ("weak", "strong")}
+    keys = {replace(request, drafts=("x",) * n).key(role) for n in range(3) for role in ("weak", "strong")}
     assert len(keys) == 6
 
 

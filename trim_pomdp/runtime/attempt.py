@@ -160,6 +160,8 @@ class Attempt:
         Whether an answer (first) is the reference (second).
     prefix : tuple of str
         Steps to start from. A planned policy takes them as right (q = 1).
+    discarded : tuple of str
+        What the weak model wrote before as the first step after those: it is drafted again.
 
     Raises
     ------
@@ -176,6 +178,7 @@ class Attempt:
     format: StepFormat = DEFAULT_FORMAT
     checker: AnswerChecker = same_answer
     prefix: tuple[str, ...] = ()
+    discarded: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.prefix) >= self.caps.max_steps:
@@ -215,7 +218,7 @@ class Attempt:
         if self._pending is None or self._pending.role != "prm" or step is None or step.action is not None:
             return None
         if (asked := action_by_code(action).asks) is not None:
-            return self._call(asked, tuple(self._texts), len(step.earlier))
+            return self._call(asked, tuple(self._texts), self._drafts(step))
         weak = step.draft.weak
         assert weak is not None
         is_last = len(self._texts) + 1 >= self.caps.max_steps or (
@@ -375,7 +378,7 @@ class Attempt:
         if role in self._given_up:
             raise _GivenUpError(role)
         steps = tuple(self._texts)
-        reply = yield self._call(role, steps, len(step.earlier))
+        reply = yield self._call(role, steps, self._drafts(step))
         try:
             found = _step_in(reply, role)
             written = Generation(
@@ -394,11 +397,16 @@ class Attempt:
             return written
         return written.model_copy(update={"true_class": self.oracle(self.problem, (*steps, found.text))})
 
-    def _call(self, role: Author, steps: tuple[str, ...], draft: int = 0) -> Call:
+    def _drafts(self, step: Step) -> tuple[str, ...]:
+        """What the weak model wrote in this place before."""
+        given = self.discarded if step is self._steps[0] else ()
+        return (*given, *step.discarded)
+
+    def _call(self, role: Author, steps: tuple[str, ...], drafts: tuple[str, ...] = ()) -> Call:
         limit = self.caps.max_step_tokens
         if role == "strong":
             limit = min(limit, self._strong_tokens_left)
-        return Call(role, StepRequest(self.problem, steps, self.seed, limit, self.format, draft))
+        return Call(role, StepRequest(self.problem, steps, self.seed, limit, self.format, drafts))
 
     def _score(self, steps: tuple[str, ...]) -> Generator[Call, _Reply, Scoring]:
         """Have the steps scored; those that stand and had no score yet get theirs."""

@@ -90,6 +90,11 @@ class Step:
         return None
 
     @property
+    def discarded(self) -> tuple[str, ...]:
+        """Texts of the earlier drafts."""
+        return tuple(draft.weak.text for draft in self.earlier if draft.weak is not None)
+
+    @property
     def author(self) -> Author | None:
         """Who wrote what stands; None as long as nothing does."""
         return None if self.action is None else action_by_code(self.action).asks or "weak"

@@ -32,9 +32,9 @@ class StepRequest:
         Tokens that the step may have.
     format : StepFormat
         What ends a step, and what stands between steps.
-    draft : int
-        How many weak drafts of this step were asked for again before: 0 at the first, and for the strong model that
-        many too.
+    drafts : tuple of str
+        What the weak model wrote in this place before, and was asked for again. Models see nothing of it: it is their
+        number that keys a draw of its own.
     """
 
     problem: Problem
@@ -42,12 +42,12 @@ class StepRequest:
     seed: int
     max_tokens: int
     format: StepFormat = DEFAULT_FORMAT
-    draft: int = 0
+    drafts: tuple[str, ...] = ()
 
     def key(self, role: str) -> tuple[str | int, ...]:
-        """What draws belong to beside the seed: problem, step, role, and the draft, where it is not the first."""
+        """What draws belong to beside the seed: problem, step, role, and which draft, where it is not the first."""
         first = (self.problem.id, len(self.steps), role)
-        return (*first, self.draft) if self.draft else first
+        return (*first, len(self.drafts)) if self.drafts else first
 
 
 @dataclass(frozen=True)

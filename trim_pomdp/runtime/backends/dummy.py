@@ -16,7 +16,7 @@ import asyncio
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, Self
@@ -136,9 +136,9 @@ class DummyWorld:
     def write(self, request: StepRequest, author: Author) -> GeneratedStep:
         """The step that the weak or the strong model writes."""
         t = min(len(request.steps), len(self.hazard) - 1)
-        draw = self._draws(request, request.draft)
+        draw = [float(u) for u in keyed_uniforms(5, request.seed, *request.key("dummy"))]
         derailed = any(" wrong " in step for step in request.steps)
-        weak_right = self._draft_is_right(request, request.draft, t)
+        weak_right = draw[0] < self._success(request, t)
         weak_class = 1 if derailed else (0 if weak_right else 2)
         if author == "weak":
             right, means = weak_right, self.weak_tokens
@@ -159,22 +159,14 @@ class DummyWorld:
             return GeneratedStep(text, logprobs[: request.max_tokens], "length")
         return GeneratedStep(text, logprobs, "answer" if ends else "separator")
 
-    def _draws(self, request: StepRequest, draft: int) -> list[float]:
-        """Five uniforms of a draft."""
-        key = replace(request, draft=draft).key("dummy")
-        return [float(u) for u in keyed_uniforms(5, request.seed, *key)]
-
-    def _draft_is_right(self, request: StepRequest, draft: int, t: int) -> bool:
-        """Whether a weak draft of step t is right after a right prefix, given the ones before it."""
-        draw = self._draws(request, draft)[0]
-        if draft == 0:
-            return draw < self.weak_success[t]
+    def _success(self, request: StepRequest, t: int) -> float:
+        """P(the weak draft of step t is right after a right prefix), given how the last one was, if there was one."""
+        if not request.drafts:
+            return self.weak_success[t]
         if self.redraft is None:
-            raise UnsetParameterError(
-                "the dummy's dynamics leave redraft_repair unset, so it cannot draft a step again"
-            )
+            raise UnsetParameterError("the dummy's dynamics leave redraft_repair unset: it cannot draft a step again")
         after_right, after_wrong = self.redraft[t]
-        return draw < (after_right if self._draft_is_right(request, draft - 1, t) else after_wrong)
+        return after_wrong if " wrong " in request.drafts[-1] else after_right
 
     def score(self, request: ScoreRequest) -> SolutionScores:
         """Scores of all steps; that of a step depends on its text and the ones before it, not on later ones."""

@@ -45,8 +45,9 @@ class ReplayGenerator:
 
     async def generate(self, request: StepRequest) -> GeneratedStep:
         """See `Generator.generate`."""
-        key, which = (request.problem.id, request.steps, request.draft), f"{self.name} step {len(request.steps)}"
-        return _recorded(self.steps, key, f"{which}, draft {request.draft + 1}" if request.draft else which)
+        before, which = len(request.drafts), f"{self.name} step {len(request.steps)}"
+        key = request.problem.id, request.steps, before
+        return _recorded(self.steps, key, f"{which}, draft {before + 1}" if before else which)
 
 
 @dataclass(frozen=True)
