@@ -32,6 +32,7 @@ from trim_pomdp.policies import (
     Rule,
     StrategyRule,
 )
+from trim_pomdp.policies.alpha_tables import upper_envelope
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -423,16 +424,14 @@ def rule_from_solution(
     """The executable rule of a solution: alpha-vectors of what follows each step, and the filter's parameters."""
     dynamics, observations = model.dynamics, model.observations
     assert dynamics.strong_tokens is not None  # RoutingModel sees to it
-    T = dynamics.max_steps
-    by_class = dynamics.hazards_differ
+    T, M = dynamics.max_steps, model.drafts
+    # Where hazards are alike, an end is no evidence; to write all that is left one has to know them all the same.
+    by_class = dynamics.hazards_differ or any(action.writes == "rest" for action in model.chosen)
     hazard, hazard_derailed, hazard_wrong = map(tuple, dynamics.end.T.tolist())
     return AlphaVectorRule(
         tradeoff=_token_price(model, price, over),
         reward=model.reward,
-        alpha_vectors=(
-            *(tuple((float(a), float(b)) for a, b in solution.vectors(t + 1)) for t in range(T - 1)),
-            (),
-        ),
+        alpha_vectors=(*(_of_prefix(solution.vectors(M * (t + 1))) for t in range(T - 1)), ()),
         weak_success=dynamics.weak_success,
         strong_success=model.strong_success,
         repair=model.repair,
@@ -447,7 +446,34 @@ def rule_from_solution(
         emission_wrong=tuple(model.emission[2].tolist()),
         strong_tokens=dynamics.strong_tokens,
         reading_price=(None if over == "strong_tokens" else tuple((price * model.costs.strong_read).tolist())),
+        actions=model.actions,
+        **_of_drafts(solution, model),
     )
+
+
+def _of_prefix(vectors: FloatArray) -> tuple[tuple[float, float], ...]:
+    """Alpha-vectors at the opening of a step, over its two hidden states; of more states those that lead somewhere."""
+    pairs = [(float(v[0]), float(v[1])) for v in vectors]
+    if vectors.shape[1] == 2:
+        return tuple(pairs)
+    return tuple((intercept + slope, intercept) for intercept, slope, _ in upper_envelope(pairs).tolist())
+
+
+def _of_drafts(solution: EpochSolution, model: RoutingModel) -> dict[str, Any]:
+    """What a rule needs that may ask for another draft."""
+    M = model.drafts
+    if M == 1:
+        return {}
+    by_node = [
+        [tuple(map(tuple, solution.vectors(M * t + draft).tolist())) for draft in range(1, M)]
+        for t in range(model.dynamics.max_steps)
+    ]
+    return {
+        "max_drafts": M,
+        "redraft_success": model.dynamics.redraft_success,
+        "redraft_repair": model.dynamics.redraft_repair,
+        "draft_vectors": tuple(map(tuple, by_node)),
+    }
 
 
 def _token_price(model: RoutingModel, price: float, over: Spending) -> float:

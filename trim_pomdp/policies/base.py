@@ -31,6 +31,7 @@ from trim_pomdp.model.prices import Role as Role
 if TYPE_CHECKING:
     from trim_pomdp.model.observations import ClassTable
     from trim_pomdp.model.process import RoutingModel
+    from trim_pomdp.model.propagation import Course, Drawn
 
 FloatArray = NDArray[np.float64]
 Belief = tuple[float, float, float]
@@ -209,6 +210,11 @@ class Rule(Shown, Record):
         return frozenset(("weak", "strong"))
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """The actions that it chooses from (`trim_pomdp.model.actions`), by code."""
+        return ("keep", "regenerate")
+
+    @property
     def planned_tradeoff(self) -> float | None:
         """The tradeoff λ that it was planned at, if it was."""
         return None
@@ -250,44 +256,29 @@ class Rule(Shown, Record):
         """
         raise NotImplementedError(f"{type(self).__name__} makes no routers")
 
-    def totals(self, model: RoutingModel) -> FloatArray:
-        """Exact expectations in a model: accuracy, then mean counts of (action, class); shape (7,).
+    def course(self, model: RoutingModel) -> Course:
+        """What is expected of it in a model, step by step, exactly.
 
         Raises
         ------
         InputError
             If the rule's decisions depend on more than the model has, or on other bins than the model's.
+        UnsetParameterError
+            If the model's dynamics leave a parameter unset that one of its actions needs.
         """
         raise InputError(f"a policy of the form {self.form!r} has no exact evaluation in a routing model; run it live")
 
-    def course(self, model: RoutingModel) -> FloatArray:
-        """What `totals` expects by step, and the length of solutions, which money needs; shape (T, 9).
-
-        The last two columns: expected tokens of the solution before kept, and before regenerated steps.
+    def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> Drawn:
+        """What `course` expects, drawn for n problems.
 
         Raises
         ------
-        InputError
-            As `totals`.
-        """
-        raise InputError(f"a policy of the form {self.form!r} has no exact evaluation in a routing model; run it live")
-
-    def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> FloatArray:
-        """What `totals` expects, drawn for n problems, and lengths of solutions so far; shape (n, 11).
-
-        Right or not (1, 0), counts of (action, class); and summed over kept, and over regenerated, steps: tokens of the
-        solution before the step (two columns), and number of steps before it (two more).
-
-        Raises
-        ------
-        InputError
-            As `totals`.
+        InputError, UnsetParameterError
+            As `course`.
         """
         raise InputError(f"a policy of the form {self.form!r} has no simulation in a routing model; run it live")
 
-    def simulated_parts(
-        self, model: RoutingModel, n: int, rng: np.random.Generator
-    ) -> tuple[tuple[Rule, FloatArray], ...]:
+    def simulated_parts(self, model: RoutingModel, n: int, rng: np.random.Generator) -> tuple[tuple[Rule, Drawn], ...]:
         """What is `simulated`, apart by the rule of `parts` that was drawn."""
         return ((self, self.simulated(model, n, rng)),)
 
