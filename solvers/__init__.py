@@ -7,24 +7,35 @@
 """
 
 from solvers.compilation import compilation_told
+from solvers.controllers import FiniteStateController, controller
 from solvers.epoch_policies import EpochPolicy, PolicyGraph
 from solvers.epoch_solver import EpochSolution, solve_epochs, solve_epochs_many
 from solvers.epochs import EpochModel
 from solvers.errors import ModelError, PomdpFormatError, SolverError
+from solvers.formats import read_pomdp, write_pomdp
+from solvers.policies import AlphaVectorPolicy, FiniteHorizonPolicy
 from solvers.pomdp import POMDP
-from solvers.pomdp_format import read_pomdp, write_pomdp
+from solvers.pruning import prune
+from solvers.simulation import Simulated, simulate
 
 __all__ = [
     "POMDP",
+    "AlphaVectorPolicy",
     "EpochModel",
     "EpochPolicy",
     "EpochSolution",
+    "FiniteHorizonPolicy",
+    "FiniteStateController",
     "ModelError",
     "PolicyGraph",
     "PomdpFormatError",
+    "Simulated",
     "SolverError",
     "compilation_told",
+    "controller",
+    "prune",
     "read_pomdp",
+    "simulate",
     "solve_epochs",
     "solve_epochs_many",
     "write_pomdp",

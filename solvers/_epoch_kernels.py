@@ -1,29 +1,30 @@
 """Compiled kernels of point-based value iteration; see `solvers.epoch_solver` for the mathematics.
 
 One backup (`_backup`) serves both bounds, every model and the execution of policies. The number of hidden
-states enters only where a bound is *looked up* at a belief (`_look_up`, `_slot`) and where a node's bounds are put
+states enters only where a bound is *looked up* at a belief (`_follow`, `_slot`) and where a node's bounds are put
 in order for that (`_order_vectors`, `_order_upper`): with two states both bounds are piecewise linear on [0, 1],
-and a lookup walks from where the last one ended; otherwise it scans.
+and a lookup walks from where the last one ended; with a few more it descends a tree of simplices
+(`solvers._simplices`); with many it scans.
 
 Numba counts references to arrays, atomically, wherever one is taken out of a tuple: inner loops use arrays that
 were taken out before.
 
-Arrays of all nodes lie behind each other; node n owns `offset[n]:offset[n + 1]`. Terminal nodes own one slot.
+The arrays are those of `solvers._epoch_arrays`.
 """
 # mypy: disallow-untyped-decorators=False
 # ruff: noqa: E741 (O is the number of observations)
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from solvers._epoch_arrays import Beliefs, Bounds, Cells, Epoch, Floats, Ints, Model
+
 # Each compiled version takes time at the first use: entries are few, take arrays in one layout, and get their room from
-# Python; inner functions take no literals (np.int64(0)), and two-state branches hang on the length of an argument
-# (`fixed`), by which Numba drops the other one before it compiles. Only entries can be called from Python.
+# Python; inner functions take no literals (np.int64(0)), and branches on the number of states hang on the length of an argument
+# (`fixed`), by which Numba drops the others before it compiles. Only entries can be called from Python.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 _INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}
 entry = numba.njit(cache=True, **_OPTIONS)
@@ -31,94 +32,40 @@ inner = numba.njit(**_INNER)
 inlined = numba.njit(forceinline=True, **_INNER)
 
 
-class Model(NamedTuple):
-    """An `EpochModel` for one weighting: N nodes, T tables, K signals, A actions, O observations, S states."""
-
-    joint: Floats  # (T, K, A, O, S, S)
-    reward: Floats  # (T, K, A, S), weighted
-    successor: Ints  # (T, K, A, O)
-    children: Ints  # (N, C)
-    table_of: Ints  # (N,), -1: terminal
-    terminal: Floats  # (N, S), weighted
-    discount: float
-    tie: float  # a later action must be better by more than this, per unit of probability
-    fixed: Any  # two states: a pair, whose length the compiler knows, so that it unrolls loops; otherwise ()
-
-
-class Bounds(NamedTuple):
-    """Both bounds at P belief points, and the plan behind each alpha-vector."""
-
-    offset: Ints  # (N + 1,)
-    points: Floats  # (P, S)
-    upper: Floats  # (P,) upper bound at the point
-    chord: Floats  # (P, S) two states: linear piece from this point to the next; else [0]: sawtooth drop
-    n_vectors: Ints  # (N,)
-    vectors: Floats  # (P, S)
-    left: Ints  # (P,) two states: vector that is best at the point
-    bend: Floats  # (P,) two states: share of state 1 above which, before the next point, the next one is; or 2
-    witness: Ints  # (P,) the point whose backup gave the vector
-    action: NDArray[np.int16]  # (P, K)
-    follow: NDArray[np.int32]  # (P, K, O) vector of the child
-    action_up: NDArray[np.int16]  # (P, K) greedy in the upper bound
-
-
-class Epoch(NamedTuple):
-    """The epoch of one node, laid out for loops over beliefs, with room for one backup.
-
-    An outcome is a signal, an action and an observation that lead to a node that is not terminal. Those of one
-    action and observation that lead to the same child, in the order of their signals, make up a *run*.
-    """
-
-    gain: Floats  # (S, A, K) reward, and what follows in terminal nodes, where both bounds are linear
-    run: Ints  # (R + 1,) run r is made up of the outcomes run[r]:run[r + 1]
-    action: Ints  # (R,)
-    seen: Ints  # (R,) observation
-    child: Ints  # (R,) node that follows
-    signal: Ints  # (L,) of each outcome
-    move: Floats  # (S, S, L) discounted probability
-    low: Floats  # (A, K) lower bound of each action after each signal
-    up: Floats  # (A, K)
-    plan: NDArray[np.int16]  # (1, K) room for greedy actions
-    plan_up: NDArray[np.int16]  # (1, K)
-
-
-class Beliefs(NamedTuple):
-    """Unnormalised beliefs, and what the bounds of their nodes are there."""
-
-    x: Floats  # (S, L)
-    mass: Floats  # (L,)
-    low: Floats  # (L,)
-    up: Floats  # (L,)
-    best: Ints  # (L,) best alpha-vector of the node
-    piece: Ints  # (L,) piece of the upper bound
-
-
-def room(m: Model) -> tuple[Epoch, Beliefs]:
-    """Room for one node's epoch, see `_open`, and for the beliefs that follow."""
-    K, A, O, S = m.joint.shape[1:5]
-    L = K * A * O
-    epoch = Epoch(
-        gain=np.empty((S, A, K)),
-        run=np.zeros(L + 1, np.int64),
-        action=np.empty(L, np.int64),
-        seen=np.empty(L, np.int64),
-        child=np.empty(L, np.int64),
-        signal=np.empty(L, np.int64),
-        move=np.empty((S, S, L)),
-        low=np.empty((A, K)),
-        up=np.empty((A, K)),
-        plan=np.zeros((1, K), np.int16),
-        plan_up=np.zeros((1, K), np.int16),
-    )
-    beliefs = Beliefs(
-        x=np.empty((S, L)),
-        mass=np.empty(L),
-        low=np.empty(L),
-        up=np.empty(L),
-        best=np.empty(L, np.int64),
-        piece=np.empty(L, np.int64),
-    )
-    return epoch, beliefs
+@inner
+def _best_at_points(z: Bounds, node: int) -> None:
+    """Find the vector that is best at each point, with a few states, and drop those that are nowhere best."""
+    first = z.offset[node]
+    n = z.n_vectors[node]
+    points, vectors, action, follow, left, witness = z.points, z.vectors, z.action, z.follow, z.left, z.witness
+    S = points.shape[1]
+    place = np.full(n, -1)
+    for p in range(first, z.offset[node + 1]):
+        highest = -np.inf
+        for i in range(n):
+            value = 0.0
+            for s in range(S):
+                value += points[p, s] * vectors[first + i, s]
+            if value > highest:
+                highest = value
+                left[p] = i
+        place[left[p]] = 0
+    kept = 0
+    for i in range(n):
+        if place[i] < 0:
+            continue
+        place[i] = kept
+        witness[first + kept] = witness[first + i]
+        for s in range(S):
+            vectors[first + kept, s] = vectors[first + i, s]
+        for signal in range(follow.shape[1]):
+            action[first + kept, signal] = action[first + i, signal]
+            for o in range(follow.shape[2]):
+                follow[first + kept, signal, o] = follow[first + i, signal, o]
+        kept += 1
+    for p in range(first, z.offset[node + 1]):
+        left[p] = place[left[p]]
+    z.n_vectors[node] = kept
 
 
 @inner
@@ -128,6 +75,9 @@ def _order_vectors(fixed: Any, tie: float, z: Bounds, node: int) -> None:
     n = z.n_vectors[node]
     points, vectors, action, follow = z.points, z.vectors, z.action, z.follow
     S = points.shape[1]
+    if len(fixed) > 2:
+        _best_at_points(z, node)
+        return
     kept = 0
     edge = np.empty(n)  # two states: where the next vector becomes better
     for i in range(first, first + n):
@@ -194,6 +144,8 @@ def _order_upper(fixed: Any, z: Bounds, node: int) -> None:
             chord[j, 0] = upper[j] - slope * points[j, 1]
             chord[j, 1] = chord[j, 0] + slope
         return
+    if len(fixed) > 2:
+        return
     S = points.shape[1]
     for j in range(first + S, last):
         base = 0.0
@@ -241,6 +193,47 @@ def _open(fixed: Any, m: Model, node: int, first: int, last: int, e: Epoch) -> i
     return runs
 
 
+@inner
+def _descend(fixed: Any, cells: Cells, node: int, here: Floats) -> int:
+    """Cell of `node` that has no children and holds a belief; `here` becomes its barycentric coordinates there.
+
+    It comes in as the belief itself: its coordinates in the first cell, whose corners are the hidden states.
+    """
+    S = len(fixed)
+    child, pair, share = cells.child, cells.pair, cells.share
+    q = cells.offset[node]
+    while child[q] >= 0:
+        i = pair[q, 0]
+        if i >= 0:  # the nearer corner is replaced by the middle, which is twice as far from the other one
+            j = pair[q, 1]
+            if here[i] <= here[j]:
+                here[j] -= here[i]
+                here[i] *= 2.0
+                q = child[q]
+            else:
+                here[i] -= here[j]
+                here[j] *= 2.0
+                q = child[q] + 1
+            continue
+        least = np.inf
+        i = 0
+        rank = 0
+        behind = 0
+        for s in range(S):
+            if share[q, s] > 0.0:
+                ratio = here[s] / share[q, s]
+                if ratio < least:
+                    least = ratio
+                    i = s
+                    behind = rank
+                rank += 1
+        for s in range(S):
+            here[s] = max(0.0, here[s] - least * share[q, s])
+        here[i] = least
+        q = child[q] + behind
+    return int(q)
+
+
 @inlined
 def _follow(
     fixed: Any, z: Bounds, e: Epoch, r: int, first: int, last: int, beliefs: Floats, i: int, b: Beliefs
@@ -278,6 +271,35 @@ def _follow(
             bests[l] = best
             lows[l] = x[0, l] * vectors[begin + best, 0] + x[1, l] * vectors[begin + best, 1]
             ups[l] = x[0, l] * chord[j, 0] + x[1, l] * chord[j, 1]
+        return
+    if len(fixed) > 2:
+        left, upper, corner, here, share = z.left, z.upper, z.cells.corner, b.here, b.share
+        last_used = 0
+        for l in range(first, last):
+            if mass[l] <= 0.0:  # impossible here, perhaps not in another model: the vector last used
+                bests[l] = last_used
+                lows[l] = 0.0
+                ups[l] = 0.0
+                continue
+            for s in range(S):
+                here[s] = x[s, l]
+            q = _descend(fixed, z.cells, e.child[r], here)
+            highest = -np.inf
+            above = 0.0
+            for i in range(S):
+                j = corner[q, i]
+                share[i, l] = here[i]
+                above += here[i] * upper[j]
+                value = 0.0
+                for s in range(S):
+                    value += x[s, l] * vectors[begin + left[j], s]
+                if value > highest:
+                    highest = value
+                    last_used = left[j]
+            pieces[l] = q
+            bests[l] = last_used
+            lows[l] = highest
+            ups[l] = above
         return
     n = z.n_vectors[e.child[r]]
     best = 0
@@ -435,9 +457,11 @@ def sweep(fixed: Any, m: Model, z: Bounds, e: Epoch, b: Beliefs, improve: bool) 
 
 @inner
 def _slot(fixed: Any, node: int, b: Beliefs, l: int, first: Ints, used: Ints, mass: Floats) -> int:
-    """Where beliefs like b.x[:, l] are gathered: two states: the interval between points; else equal beliefs."""
+    """Where beliefs like b.x[:, l] are gathered: the interval between points, the cell, or equal beliefs."""
     if len(fixed) == 2:
         return int(first[node] + b.piece[l])
+    if len(fixed) > 2:
+        return int(b.piece[l])
     x, total = b.x, b.mass[l]
     S = x.shape[0]
     nearest = -1
@@ -459,6 +483,26 @@ def _slot(fixed: Any, node: int, b: Beliefs, l: int, first: Ints, used: Ints, ma
     return nearest
 
 
+@inner
+def _gather(
+    fixed: Any, b: Beliefs, l: int, wide: float, mass: Floats, share: Floats, peak: Floats, widest: Floats, slot: int
+) -> None:
+    """Add the belief b.x[:, l] to those of a cell, and keep what is needed of it if its gap is the widest."""
+    S = len(fixed)
+    total = b.mass[l]
+    apart = 0.0
+    for s in range(S):
+        mass[s] += b.x[s, l]
+        share[s] += b.share[s, l]
+        apart += abs(b.share[s, l] / total - peak[s])
+    if apart < 1e-9:
+        widest[slot] += wide
+    elif wide > widest[slot]:
+        widest[slot] = wide
+        for s in range(S):
+            peak[s] = b.share[s, l] / total
+
+
 @entry
 def explore(
     fixed: Any,
@@ -475,13 +519,17 @@ def explore(
     gap: Floats,
     widest: Floats,
     excess: Floats,
+    share: Floats,
+    peak: Floats,
 ) -> None:
     """Follow the upper-greedy actions from the start belief and see where the bounds differ.
 
-    Beliefs are gathered in slots first[n]:first[n + 1], of which used[n] are taken. mass (Q, S), weighted by
-    discounted reach probability, is their sum with two states; otherwise all their weight lies on the one with the
-    largest weighted gap. gap (Q,) is the sum of the weighted gaps and widest (Q,) the largest; excess (Q,) is how much
-    does not come from the children, so that a point there would remove it. All come in as zeros.
+    Beliefs are gathered in slots first[n]:first[n + 1], of which used[n] are taken: intervals with two states, cells
+    with a few. mass (Q, S), weighted by discounted reach probability, is their sum there; with many states all their
+    weight lies on the one with the largest weighted gap. gap (Q,) is the sum of the weighted gaps and widest (Q,) the
+    largest; excess (Q,) is how much does not come from the children, so that a point there would remove it. With a
+    few states share (Q, S) is the sum of barycentric coordinates, and peak (Q, S) those of the belief whose gap is the
+    widest (Q,). All come in as zeros.
     """
     K = m.joint.shape[1]
     S = len(fixed) if len(fixed) > 0 else mass.shape[1]
@@ -491,6 +539,14 @@ def explore(
         while q < z.offset[1] - 2 and start[1] > z.points[q + 1, 1]:
             q += 1
     used[0] = 1
+    if len(fixed) > 2:
+        for s in range(S):
+            b.here[s] = start[s]
+        q = _descend(fixed, z.cells, np.int64(0), b.here)
+        widest[q] = gap_at_start
+        for s in range(S):
+            share[q, s] = b.here[s]
+            peak[q, s] = b.here[s]
     for s in range(S):
         mass[q, s] = start[s]
     gap[q] = gap_at_start
@@ -499,6 +555,8 @@ def explore(
             continue
         if len(fixed) == 2:
             used[node] = z.offset[node + 1] - z.offset[node] - 1
+        elif len(fixed) > 2:
+            used[node] = first[node + 1] - first[node]
         runs = _open(fixed, m, node, np.int64(0), K, e)
         for q in range(first[node], first[node] + used[node]):
             if gap[q] <= negligible:
@@ -508,6 +566,13 @@ def explore(
                 middle = 0.5 * (z.points[p, 1] + z.points[p + 1, 1])
                 greedy = z.action_up
                 row = p + 1 if mass[q, 1] > middle * (mass[q, 0] + mass[q, 1]) else p
+            elif len(fixed) > 2:  # of the nearest corner
+                greedy = z.action_up
+                nearest = 0
+                for s in range(1, S):
+                    if share[q, s] > share[q, nearest]:
+                        nearest = s
+                row = z.cells.corner[q, nearest]
             else:
                 greedy = action_up
                 row = np.int64(0)
@@ -517,7 +582,7 @@ def explore(
                 a = e.action[r]
                 begin = e.run[r]
                 end = e.run[r + 1]
-                if len(fixed) == 2:
+                if len(fixed) >= 2:
                     while begin < end and greedy[row, e.signal[begin]] != a:
                         begin += 1
                     while begin < end and greedy[row, e.signal[end - 1]] != a:
@@ -533,6 +598,9 @@ def explore(
                     if len(fixed) == 2:
                         mass[i, 0] += b.x[0, l]
                         mass[i, 1] += b.x[1, l]
+                        continue
+                    if len(fixed) > 2:
+                        _gather(fixed, b, l, wide, mass[i], share[i], peak[i], widest, i)
                         continue
                     # Off the points themselves sawtooth is loose: go on with a belief that is reached.
                     there = 0.0

@@ -1,6 +1,5 @@
-"""Playing a policy in a POMDP: one episode to read, or many to check a value by."""
+"""One episode of a policy in a POMDP, to read step by step; many of them are played by `solvers.simulation`."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from typing import NamedTuple
@@ -8,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.epoch_policies import EpochPolicy
 from solvers.errors import ModelError
 from solvers.pomdp import POMDP
+from solvers.simulation import BeliefFilter, Policy, horizon_of, simulate, walk
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,107 +80,48 @@ class PlayedValue(NamedTuple):
     episodes: int
 
 
-def play(pomdp: POMDP, policy: EpochPolicy, *, rng: np.random.Generator) -> Episode:
+def play(pomdp: POMDP, policy: Policy, *, rng: np.random.Generator, steps: int | None = None) -> Episode:
     """Follow a policy from the start to its horizon, with the belief filtered beside it.
 
     Parameters
     ----------
     pomdp : POMDP
         The world, with all of its states; beliefs are filtered in it.
-    policy : EpochPolicy
-        Planned for ``pomdp.finite_horizon(h)``, or for that of another POMDP with the same states, actions and
+    policy : AlphaVectorPolicy, FiniteHorizonPolicy, FiniteStateController, EpochPolicy, or anything with `action`
+        As for `solvers.simulation.simulate`; also one that was made for another POMDP with the same states, actions and
         observations.
     rng : numpy.random.Generator
+    steps : int, optional
+        Number of actions, for policies without a horizon.
 
     Raises
     ------
     ModelError
-        If the policy was planned for a model of another shape.
+        If the policy was planned for a model of another shape, or nothing says how long the episode is.
     """
-    states = _States.of(pomdp, policy)
-    world = np.einsum("ast,ato->asto", pomdp.transition, pomdp.observation)
-    belief = pomdp.start
-    state = int(rng.choice(belief.size, p=belief))
-    visited, beliefs, actions, seen, rewards = [state], [belief], [], [], []
-    for t in range(states.horizon):
-        action = policy.action(*states.hidden(t, state, belief))
-        outcome = int(rng.choice(world[action, state].size, p=world[action, state].reshape(-1)))
-        after, observation = divmod(outcome, pomdp.observation.shape[2])
-        rewards.append(_reward(pomdp, action, state, after, observation))
-        belief = states.known(belief @ world[action, :, :, observation], after)
-        state = after
-        visited.append(state)
-        beliefs.append(belief)
-        actions.append(action)
-        seen.append(observation)
-    return Episode(
-        pomdp, np.array(visited), np.array(beliefs), np.array(actions, np.int64), np.array(seen, np.int64),
-        np.array(rewards)
-    )  # fmt: skip
+    most = horizon_of(pomdp, policy) if steps is None else steps
+    if not 1 <= most < float("inf"):
+        raise ModelError("steps must be given, at least 1: neither the policy nor the POMDP has a horizon")
+    played = list(walk(pomdp, policy, rng=rng, episodes=1, steps=int(most), to_the_end=True))
+    state, action, after, observation = (np.concatenate(part) for part in list(zip(*played, strict=True))[1:5])
+    states = np.append(state, after[-1])
+    values = np.zeros_like(states) if pomdp.observed is None else pomdp.observed[states]
+    known = BeliefFilter(pomdp, values[:1])
+    beliefs = [known.array()[0]]
+    for t in range(action.size):
+        known.saw(action[[t]], observation[[t]], values[[t + 1]])
+        beliefs.append(known.array()[0])
+    reward = np.concatenate([step.reward for step in played])
+    return Episode(pomdp, states, np.array(beliefs), action, observation, reward)
 
 
-def played_value(pomdp: POMDP, policy: EpochPolicy, *, episodes: int, rng: np.random.Generator) -> PlayedValue:
-    """What a policy is worth in so many episodes; see `play`.
+def played_value(pomdp: POMDP, policy: Policy, *, episodes: int, rng: np.random.Generator) -> PlayedValue:
+    """What a policy with a horizon is worth in so many episodes; `solvers.simulation.simulate` says more.
 
     Raises
     ------
     ModelError
         If there are fewer than two episodes, or as for `play`.
     """
-    if episodes < 2:
-        raise ModelError(f"episodes must be at least 2, got {episodes}")
-    values = np.array([play(pomdp, policy, rng=rng).value for _ in range(episodes)])
-    return PlayedValue(float(values.mean()), float(values.std(ddof=1) / episodes**0.5), episodes)
-
-
-class _States(NamedTuple):
-    """How the states of a POMDP are those of a policy's model, an observed factor apart."""
-
-    pomdp: POMDP
-    horizon: int
-    groups: tuple[NDArray[np.int64], ...]
-    n_hidden: int
-
-    @classmethod
-    def of(cls, pomdp: POMDP, policy: EpochPolicy) -> "_States":
-        S, observed = len(pomdp.states), pomdp.observed
-        groups = _groups(np.zeros(S, np.int64) if observed is None else observed)
-        steps, rest = divmod(policy.model.n_nodes - 1, len(groups))
-        made = pomdp.finite_horizon(1)
-        here = (made.n_actions, made.n_observations, made.n_states)
-        there = (policy.model.n_actions, policy.model.n_observations, policy.model.n_states)
-        if rest or here != there or policy.model.n_signals != 1:
-            raise ModelError(
-                f"the policy is for another model: (actions, observations, hidden states) {there}, expected {here}"
-            )
-        return cls(pomdp, steps, groups, made.n_states)
-
-    def hidden(self, t: int, state: int, belief: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]:
-        """Node of the policy's model, and the belief over its hidden states."""
-        if self.pomdp.observed is None:
-            return t, belief
-        value = int(self.pomdp.observed[state])
-        group = self.groups[value]
-        inside = np.zeros(self.n_hidden)
-        inside[: group.size] = belief[group]
-        return (0 if t == 0 else 1 + (t - 1) * len(self.groups) + value), inside
-
-    def known(self, mass: NDArray[np.float64], state: int) -> NDArray[np.float64]:
-        """Normalised, with the observed factor seen."""
-        if self.pomdp.observed is not None:
-            mass = np.where(self.pomdp.observed == self.pomdp.observed[state], mass, 0.0)
-        return np.asarray(mass / mass.sum())
-
-
-def _groups(observed: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
-    def members() -> Iterator[NDArray[np.int64]]:
-        for value in range(int(observed.max()) + 1):
-            yield np.flatnonzero(observed == value)
-
-    return tuple(members())
-
-
-def _reward(pomdp: POMDP, action: int, state: int, after: int, observation: int) -> float:
-    if pomdp.outcome_reward is None:
-        return float(pomdp.reward[action, state])
-    return float(pomdp.outcome_reward[action, state, after, observation])
+    found = simulate(pomdp, policy, episodes=episodes, seed=rng)
+    return PlayedValue(found.mean, found.standard_error, found.episodes)

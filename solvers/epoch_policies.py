@@ -3,25 +3,23 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from solvers._epoch_arrays import Bounds, Model, room_for
 from solvers.epochs import EpochModel, check_belief, check_beliefs
 from solvers.errors import ModelError
 
-if TYPE_CHECKING:
-    from solvers import _epoch_kernels as _kernels
+MOST_STATES_WITH_CELLS = 6  # more are solved with a sawtooth upper bound
 
 
-def kernel_model(model: EpochModel, weights: NDArray[np.float64]) -> "_kernels.Model":
+def kernel_model(model: EpochModel, weights: NDArray[np.float64]) -> Model:
     """Model as the kernels take it, its components weighted into one value."""
-    from solvers import _epoch_kernels as _kernels
-
     reward = (model.reward.reshape(-1, weights.size) @ weights).reshape(model.reward.shape[:-1])
     terminal = model.terminal @ weights
-    return _kernels.Model(
+    return Model(
         joint=model.joint,
         reward=reward,
         successor=model.successor,
@@ -30,7 +28,7 @@ def kernel_model(model: EpochModel, weights: NDArray[np.float64]) -> "_kernels.M
         terminal=terminal,
         discount=model.discount,
         tie=1e-13 * max(float(np.abs(reward).max()), float(np.abs(terminal).max())),
-        fixed=(0, 0) if model.n_states == 2 else (),
+        fixed=(0,) * model.n_states if 2 <= model.n_states <= MOST_STATES_WITH_CELLS else (),
     )
 
 
@@ -223,11 +221,14 @@ class EpochPolicy:
     weights: NDArray[np.float64]
     vectors: list[NDArray[np.float64]] = field(repr=False)
     components: list[NDArray[np.float64]] = field(repr=False)
-    _bounds: "_kernels.Bounds" = field(repr=False)
+    _bounds: Bounds = field(repr=False)
 
     @cached_property
-    def _kernel_model(self) -> "_kernels.Model":
-        return kernel_model(self.model, self.weights)
+    def _kernel_model(self) -> Model:
+        m = kernel_model(self.model, self.weights)
+        # A solver may look at few vectors near a belief; acting, all of a node are compared, so that what is done is
+        # never worth less than the best of them.
+        return m if self.model.n_states == 2 else m._replace(fixed=())
 
     def value(self, node: int, belief: ArrayLike) -> NDArray[np.float64]:
         """Value of the lookahead at a belief (S,) or beliefs (B, S), which the policy attains; shape () or (B,).
@@ -272,7 +273,7 @@ class EpochPolicy:
             raise ModelError(f"signal must lie in 0 … {model.n_signals - 1}")
         out = np.empty((beliefs.shape[0], model.n_actions))
         m = self._kernel_model
-        _kernels.action_values(m.fixed, m, self._bounds, *_kernels.room(m), node, beliefs, signals, out)
+        _kernels.action_values(m.fixed, m, self._bounds, *room_for(m), node, beliefs, signals, out)
         return out if np.ndim(belief) == 2 else out[0]
 
     def action(self, node: int, belief: ArrayLike, signal: ArrayLike = 0) -> Any:

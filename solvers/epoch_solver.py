@@ -9,13 +9,16 @@ For a belief b of a node n, with V̲ and V̄ the bounds of the children, one bac
   bound everywhere: V̲_n = max over alpha-vectors. Each is the exact value of a policy graph, and carries the
   reward components of that policy beside the value.
 * **Upper bound.** V_n is convex, and so below the interpolation of upper bounds at points: linear between
-  neighbours with two hidden states, sawtooth otherwise (Hauskrecht 2000, JAIR 13). The corners of the belief
-  simplex are always among the points.
+  neighbours with two hidden states; with up to six in the cells of a mesh of simplices whose corners are points;
+  sawtooth otherwise (Hauskrecht 2000, JAIR 13). The corners of the belief simplex are always among the points. In a
+  cell the lower bound is that of the vectors that are best at its corners, so that both bounds are off by the square
+  of its diameter, and looking one up takes the depth of a tree, whatever the number of points.
 * **Points.** Following the actions greedy in V̄ from the start belief, gather the beliefs that are reached,
   weighted by reach probability × (V̄ - V̲). What a backup at the gathered belief would take off that gap, its
   *excess*, does not come from the children; the excesses of all nodes sum to the gap at the start belief.
   Points are added where the excess is largest (with two states, an interval is split into as many parts as its
-  excess asks for), then one sweep backs up all points from the last node to the first; repeat. Nothing is
+  excess asks for; a cell is halved, up to six times a round, along the edge between whose ends the best vector changes
+  most, or split at one belief to which most of its gap belongs), then one sweep backs up all points from the last node to the first; repeat. Nothing is
   sampled, and ties go to the lowest action index: results are deterministic.
 
 Guarantee: `EpochSolution.lower` ≤ V*(start) ≤ `EpochSolution.upper` however the solver ended, up to rounding (each
@@ -26,30 +29,27 @@ rounds and points are limited.
 
 import contextlib
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from solvers._epoch_arrays import Bounds, Mesh, Model, room_for, shares_at
 from solvers.compilation import compilation_told
 from solvers.epoch_policies import EpochPolicy, PolicyGraph, kernel_model, restrict_to_reachable
 from solvers.epochs import EpochModel, check_belief, check_beliefs
 from solvers.errors import ModelError, SolverError
 
-if TYPE_CHECKING:
-    from solvers import _epoch_kernels as _kernels
-
-Ended = Literal["gap reached", "sweep limit", "point limit", "stalled"]
+Ended = Literal["gap reached", "sweep limit", "point limit", "time limit", "interrupted", "stalled"]
 _log = logging.getLogger("solvers")
-_WORK = 4e6  # bounds the beliefs followed for each node, with other than two hidden states
 _NO_ACTION = np.zeros((0, 0), np.int16)
-_APART = 1e-10  # least distance of points, with two hidden states
-_MOST_PARTS = 8  # of an interval between points, in one round
 
 
 class Round(NamedTuple):
@@ -73,7 +73,8 @@ class EpochSolution:
     components : array, shape (D,)
         Expected reward components of the policy graph from the start: `components @ weights` is `lower`.
     ended : str
-        "gap reached", "sweep limit", "point limit", or "stalled" (no point would help any more).
+        "gap reached", "sweep limit", "point limit", "time limit", "interrupted", or "stalled" (no point would help any
+        more).
     sweeps : int
         Backward sweeps done.
     n_points, n_vectors : int
@@ -92,7 +93,7 @@ class EpochSolution:
     n_points: int
     n_vectors: int
     rounds: tuple[Round, ...] = field(repr=False)
-    _bounds: "_kernels.Bounds" = field(repr=False)
+    _bounds: Bounds = field(repr=False)
 
     @property
     def gap(self) -> float:
@@ -128,6 +129,11 @@ class EpochSolution:
     def vectors(self, node: int) -> NDArray[np.float64]:
         """Alpha-vectors of a node, shape (V_n, S)."""
         return self._bounds.vectors[self._rows(node)]
+
+    def first_actions(self, signal: int = 0) -> tuple[NDArray[np.int64], ...]:
+        """Action after a signal in the plan behind each alpha-vector, shape (V_n,) for each node."""
+        action = self._with_plans().action[:, signal].astype(np.int64)
+        return tuple(action[self._rows(node)] for node in range(self.model.n_nodes))
 
     def vector_components(self, node: int) -> NDArray[np.float64]:
         """Reward components of the alpha-vectors of a node, shape (V_n, S, D)."""
@@ -209,7 +215,7 @@ class EpochSolution:
         graph = restrict_to_reachable(self.model, z.offset, z.action, z.follow, start)
         return replace(graph, _optimal=self.value)
 
-    def _with_plans(self) -> "_kernels.Bounds":
+    def _with_plans(self) -> Bounds:
         """Bounds with the plan behind each alpha-vector, which are not kept: they are large."""
         from solvers import _epoch_kernels as _kernels
 
@@ -221,7 +227,7 @@ class EpochSolution:
             action_up=np.zeros((P, K), np.int16),
         )
         m = kernel_model(self.model, self.weights)
-        _kernels.sweep(m.fixed, m, z, *_kernels.room(m), False)
+        _kernels.sweep(m.fixed, m, z, *room_for(m), False)
         return z
 
     def _rows(self, node: int) -> slice:
@@ -236,6 +242,8 @@ def solve_epochs(
     gap: float = 1e-5,
     max_sweeps: int = 200,
     max_points: int = 200_000,
+    time_limit: float | None = None,
+    progress: Callable[[Round], None] | None = None,
     warm_start: EpochSolution | None = None,
     report: Callable[[str], None] | None = None,
 ) -> EpochSolution:
@@ -250,6 +258,10 @@ def solve_epochs(
         Stop when upper - lower is no larger, in units of the weighted value.
     max_sweeps, max_points : int
         Limits on sweeps, and on points of all nodes together.
+    time_limit : float, optional
+        Seconds. No sweep begins that would likely end later; the first one is always done, and compilation counts.
+    progress : callable, optional
+        Called after every sweep with the `Round`: bounds at the start, and the number of points.
     warm_start : EpochSolution, optional
         EpochSolution of a model with the same nodes and states, any weights: its points are used again. Bounds are
         computed afresh, so a bad start costs time, never correctness.
@@ -261,6 +273,10 @@ def solve_epochs(
     ------
     SolverError
         If an argument makes no sense, or the warm start belongs to another kind of model.
+
+    Notes
+    -----
+    Ctrl-C ends it with what the last sweep left, `ended` "interrupted"; before the first one it is raised.
 
     Examples
     --------
@@ -279,48 +295,83 @@ def solve_epochs(
     w = model.weigh(weights)
     if not gap >= 0.0 or max_sweeps < 1:
         raise SolverError(f"gap must be at least 0 and max_sweeps at least 1, got {gap} and {max_sweeps}")
+    if time_limit is not None and not time_limit > 0.0:
+        raise SolverError(f"time_limit must be a positive number of seconds, got {time_limit}")
     if report is None and _log.isEnabledFor(logging.INFO):
         report = _log.info
     with contextlib.nullcontext() if report is None else compilation_told(report):
-        return _solve(model, w, gap, max_sweeps, max_points, warm_start)
+        limits = _Limits(gap, max_sweeps, max_points, math.inf if time_limit is None else time_limit, progress)
+        return _solve(model, w, limits, warm_start)
+
+
+class _Limits(NamedTuple):
+    """When to stop, and who hears how it goes."""
+
+    gap: float
+    max_sweeps: int
+    max_points: int
+    time_limit: float
+    progress: Callable[[Round], None] | None
 
 
 def _solve(
-    model: EpochModel,
-    w: NDArray[np.float64],
-    gap: float,
-    max_sweeps: int,
-    max_points: int,
-    warm_start: EpochSolution | None,
+    model: EpochModel, w: NDArray[np.float64], limits: _Limits, warm_start: EpochSolution | None
 ) -> EpochSolution:
     from solvers import _epoch_kernels as _kernels
+    from solvers._epoch_points import first_mesh, more_points
 
+    begin = time.monotonic()
     m = kernel_model(model, w)
-    e, b = _kernels.room(m)
-    offset, points = _first_points(model) if warm_start is None else _points_of(warm_start, model)
+    e, b = room_for(m)
+    mesh = first_mesh(m, model) if warm_start is None else _mesh_of(warm_start, model)
     live = model.table_of >= 0
-    rounds: list[Round] = []
-    while True:
-        z = _bounds(offset, points, model)
-        _kernels.sweep(m.fixed, m, z, e, b, True)
-        low, up = _value_at(z, 0, model.start)
-        rounds.append(Round(low, max(low, up), int(np.diff(offset)[live].sum())))
-        sweeps = len(rounds)
-        if up - low <= gap:
-            ended: Ended = "gap reached"
-            break
-        if sweeps >= max_sweeps:
-            ended = "sweep limit"
-            break
-        node, belief, inflow = _new_points(m, z, e, b, model, up - low, gap, sweeps)
-        room = max_points - int(offset[-1])
-        if node.size == 0 or room <= 0:
-            ended = "stalled" if node.size == 0 else "point limit"
-            break
-        if warm_start is not None and sweeps == 1 and model.n_states == 2:
-            offset, points = _drop_idle(z, model, inflow, 0.1 * gap)
-        offset, points = _insert(offset, points, node[:room], belief[:room])
-    return _finish(model, w, m, z, ended, tuple(rounds))
+    z, rounds = None, ()
+    try:
+        while True:
+            at = time.monotonic()
+            new = _bounds(mesh, model)
+            _kernels.sweep(m.fixed, m, new, e, b, True)
+            took = time.monotonic() - at
+            low, up = _value_at(new, 0, model.start)
+            there = Round(low, max(low, up), int(np.diff(mesh.offset)[live].sum()))
+            z, rounds = new, (*rounds, there)
+            if limits.progress is not None:
+                limits.progress(there)
+            if up - low <= limits.gap:
+                ended: Ended = "gap reached"
+                break
+            if len(rounds) >= limits.max_sweeps:
+                ended = "sweep limit"
+                break
+            elapsed = time.monotonic() - begin
+            if elapsed >= limits.time_limit:
+                ended = "time limit"
+                break
+            before = len(mesh.points)
+            finer = more_points(
+                m,
+                z,
+                e,
+                b,
+                model,
+                gap=up - low,
+                target=limits.gap,
+                sweeps=len(rounds),
+                room=limits.max_points - before,
+                renew=warm_start is not None and len(rounds) == 1,
+            )
+            if isinstance(finer, str):
+                ended = finer
+                break
+            mesh = finer
+            if time.monotonic() - begin + took * len(mesh.points) / before > limits.time_limit:
+                ended = "time limit"
+                break
+    except KeyboardInterrupt:
+        if z is None:
+            raise
+        ended = "interrupted"
+    return _finish(model, w, m, z, ended, rounds)
 
 
 def solve_epochs_many(
@@ -363,14 +414,19 @@ def solve_epochs_many(
         return [solution for solutions in pool.map(chain, parts) for solution in solutions]
 
 
-def _bounds(offset: NDArray[np.int64], points: NDArray[np.float64], model: EpochModel) -> "_kernels.Bounds":
-    """Room for both bounds at the given points."""
-    from solvers import _epoch_kernels as _kernels
+def _mesh_of(solution: EpochSolution, model: EpochModel) -> Mesh:
+    other = solution.model
+    if other.n_states != model.n_states or not np.array_equal(other.table_of >= 0, model.table_of >= 0):
+        raise SolverError("the warm start belongs to a model with other nodes or states")
+    return Mesh(solution._bounds.offset, solution._bounds.points, solution._bounds.cells)
 
-    P, S = points.shape
-    return _kernels.Bounds(
-        offset=offset,
-        points=points,
+
+def _bounds(mesh: Mesh, model: EpochModel) -> Bounds:
+    """Room for both bounds at the given points."""
+    P, S = mesh.points.shape
+    return Bounds(
+        offset=mesh.offset,
+        points=mesh.points,
         upper=np.zeros(P),
         chord=np.zeros((P, S)),
         n_vectors=np.zeros(model.n_nodes, np.int64),
@@ -381,10 +437,11 @@ def _bounds(offset: NDArray[np.int64], points: NDArray[np.float64], model: Epoch
         action=np.empty((P, model.n_signals), np.int16),
         follow=np.empty((P, model.n_signals, model.n_observations), np.int32),
         action_up=np.empty((P, model.n_signals), np.int16),
+        cells=mesh.cells,
     )
 
 
-def _value_at(z: "_kernels.Bounds", node: int, b: NDArray[np.float64]) -> tuple[float, float]:
+def _value_at(z: Bounds, node: int, b: NDArray[np.float64]) -> tuple[float, float]:
     """Both bounds of a node that is not terminal at a belief (S,); as the kernels find them."""
     first, last = z.offset[node], z.offset[node + 1]
     low = float((z.vectors[first : first + z.n_vectors[node]] * b).sum(axis=1).max())
@@ -392,137 +449,19 @@ def _value_at(z: "_kernels.Bounds", node: int, b: NDArray[np.float64]) -> tuple[
     if b.size == 2:
         piece = first + min(max(int(np.searchsorted(points[:, 1], b[1])) - 1, 0), points.shape[0] - 2)
         return low, float((z.chord[piece] * b).sum())
+    if z.cells.child.size:
+        cell, here = shares_at(z.cells, node, b)
+        return low, float(here @ z.upper[z.cells.corner[cell]])
     shares = np.divide(b, points, out=np.full(points.shape, np.inf), where=points > 0.0)[b.size :].min(axis=1)
     drop = (shares * z.chord[first + b.size : last, 0]).min(initial=0.0)
     return low, float(b @ z.upper[first : first + b.size] + drop)
 
 
-def _first_points(model: EpochModel) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Corners of every node, and the start belief; one (unused) for a terminal node."""
-    S = model.n_states
-    corners = np.eye(S)
-    offset = np.concatenate([[0], np.cumsum(np.where(model.table_of >= 0, S, 1))])
-    points = np.concatenate([corners if t >= 0 else corners[:1] for t in model.table_of])
-    if model.start.max() == 1.0:
-        return offset, points
-    return _insert(offset, points, np.zeros(1, np.int64), model.start[None])
-
-
-def _points_of(solution: EpochSolution, model: EpochModel) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    other = solution.model
-    if other.n_states != model.n_states or not np.array_equal(other.table_of >= 0, model.table_of >= 0):
-        raise SolverError("the warm start belongs to a model with other nodes or states")
-    return solution._bounds.offset, solution._bounds.points
-
-
-def _insert(
-    offset: NDArray[np.int64],
-    points: NDArray[np.float64],
-    node: NDArray[np.int64],
-    belief: NDArray[np.float64],
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Points with new ones put in: sorted with two states, else behind the old ones."""
-    counts = np.diff(offset)
-    nodes = np.concatenate([np.repeat(np.arange(counts.size), counts), node])
-    points = np.concatenate([points, belief])
-    order = np.lexsort((points[:, 1], nodes)) if points.shape[1] == 2 else np.argsort(nodes, kind="stable")
-    offset = np.concatenate([[0], np.cumsum(counts + np.bincount(node, minlength=counts.size))])
-    return offset, np.ascontiguousarray(points[order])
-
-
-def _new_points(
-    m: "_kernels.Model",
-    z: "_kernels.Bounds",
-    e: "_kernels.Epoch",
-    b: "_kernels.Beliefs",
-    model: EpochModel,
-    gap: float,
-    target: float,
-    sweeps: int,
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Where to add points: nodes and beliefs, best first; and the gap that flows into each slot."""
-    from solvers import _epoch_kernels as _kernels
-
-    S = model.n_states
-    if S == 2:
-        first = z.offset
-    else:  # each belief has K·O successors, and each of those is compared to all beliefs of its node
-        slots_each = int(np.clip((_WORK / (model.n_signals * model.n_observations * S)) ** 0.5, 32, 512))
-        first = slots_each * np.arange(model.n_nodes + 1)
-    Q = int(first[-1])
-    used = np.zeros(model.n_nodes, np.int64)
-    mass, inflow, widest, excess = np.zeros((Q, S)), np.zeros(Q), np.zeros(Q), np.zeros(Q)
-    _kernels.explore(m.fixed, m, z, e, b, model.start, gap, 1e-4 * target, first, used, mass, inflow, widest, excess)
-    excess[excess <= max(1e-5 * target, 100 * m.tie)] = 0.0
-    if S == 2:
-        # Aim where the lower bound bends, or every third time at the mean belief: where few beliefs are
-        # reached, or the value function has few pieces, they are met exactly.
-        with np.errstate(invalid="ignore"):
-            aim = mass[:, 1] / mass.sum(axis=1)
-        if sweeps % 3 > 0:
-            aim = np.where(z.bend < 1.0, z.bend, aim)
-        slots, belief = _split(z, excess, aim, max(0.8 * target, 0.05 * gap))
-    else:
-        slots = np.flatnonzero(excess)
-        belief = mass[slots] / mass[slots].sum(axis=1, keepdims=True)
-    order = np.argsort(-excess[slots], kind="stable")
-    if S != 2:
-        remaining = excess[slots].sum() - np.cumsum(excess[slots[order]])
-        order = order[: int(np.searchsorted(-remaining, -max(0.5 * target, 0.1 * gap))) + 1]
-    return np.searchsorted(first, slots[order], side="right") - 1, belief[order], inflow
-
-
-def _split(
-    z: "_kernels.Bounds", excess: NDArray[np.float64], aim: NDArray[np.float64], target: float
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Beliefs that split intervals with two states, so that about `target` of their excess remains.
-
-    The excess of an interval falls with the square of its width, so n equal parts of each leave Σ excess / n².
-    With the fewest parts for that, n is proportional to the cube root of the excess. The cut that is nearest to the
-    share `aim` of state 1 is made right there.
-    """
-    root = np.cbrt(excess)
-    parts = root * np.sqrt(root.sum() / max(target, 1e-300))
-    cuts = np.ceil(np.clip(parts - 0.1, 1.0, _MOST_PARTS)).astype(np.int64) - 1
-    slots = np.repeat(np.arange(cuts.size), cuts)
-    cut = np.arange(slots.size) - np.repeat(np.cumsum(cuts) - cuts, cuts) + 1
-    parts_here = cuts[slots] + 1
-    left, right = z.points[slots, 1], z.points[slots + 1, 1]
-    share = left + (right - left) * cut / parts_here
-    nearest = np.clip(np.rint((aim[slots] - left) / (right - left) * parts_here), 1, parts_here - 1)
-    inside = (aim[slots] > left + _APART) & (aim[slots] < right - _APART)
-    share = np.where((cut == nearest) & inside, aim[slots], share)
-    apart = (share > left + _APART) & (share < right - _APART)
-    return slots[apart], np.stack([1.0 - share[apart], share[apart]], axis=1)
-
-
-def _drop_idle(
-    z: "_kernels.Bounds", model: EpochModel, inflow: NDArray[np.float64], allowance: float
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Points without those that a warm start no longer needs, with two states.
-
-    Without a point, its two intervals become one of about twice the width and four times the gap. Points are
-    dropped while that adds no more than `allowance` in all, and never two neighbours at once.
-    """
-    counts = np.diff(z.offset)
-    node = np.repeat(np.arange(counts.size), counts)
-    place = np.arange(node.size) - z.offset[node]
-    eligible = (place % 2 == 1) & (place < counts[node] - 1) & ~(z.points == model.start).all(axis=1)
-    candidates = np.flatnonzero(eligible)
-    cost = 3.0 * (inflow[candidates - 1] + inflow[candidates])
-    order = np.argsort(cost, kind="stable")
-    dropped = candidates[order[np.cumsum(cost[order]) <= allowance]]
-    keep = np.ones(node.size, bool)
-    keep[dropped] = False
-    offset = np.concatenate([[0], np.cumsum(np.bincount(node[keep], minlength=counts.size))])
-    return offset, z.points[keep]
-
-
 def _finish(
     model: EpochModel,
     weights: NDArray[np.float64],
-    m: "_kernels.Model",
-    z: "_kernels.Bounds",
+    m: Model,
+    z: Bounds,
     ended: Ended,
     rounds: tuple[Round, ...],
 ) -> EpochSolution:

@@ -15,11 +15,15 @@ turns components into one value.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from solvers.errors import ModelError
+
+if TYPE_CHECKING:
+    from solvers.pomdp import POMDP
 
 _TOLERANCE = 1e-9
 
@@ -201,6 +205,27 @@ class EpochModel:
                 f"node {node}: signal {signal} and observation {observation} cannot occur with action {action}"
             )
         return after / probability, probability
+
+    def as_pomdp(self, weights: ArrayLike | None = None) -> "POMDP":
+        """Return an ordinary POMDP of the same value at the start, in which all ways lead to terminal states.
+
+        Signals become what the action before them shows; with more than one, a first action that does nothing shows
+        the first. The node is a fully observed factor. See `solvers.unfolding`, which has the reward components and
+        what each state stands for.
+
+        Parameters
+        ----------
+        weights : array, shape (D,), optional
+            Value of each reward component; may be omitted if there is one.
+
+        Raises
+        ------
+        ModelError
+            If the weights are not D finite numbers.
+        """
+        from solvers.unfolding import unfold
+
+        return unfold(self).pomdp(weights)
 
     def weigh(self, weights: ArrayLike | None) -> NDArray[np.float64]:
         """Return weights, checked, shape (D,); None means one for a single component.

@@ -1,30 +1,41 @@
-"""Partially observable Markov decision processes in their usual form."""
+"""Partially observable Markov decision processes in their usual form, as sparse matrices."""
 # ruff: noqa: E741 (O is the number of observations)
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from solvers.epochs import EpochModel, _array, _expect, _names, check_belief
+from solvers.epochs import EpochModel, _array, _expect, _indices, _names, check_belief
 from solvers.errors import ModelError
+from solvers.reward_rules import RewardRules
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Tables = ArrayLike | Sequence[Any]
+"""An array with an action first, or a sequence of matrices, dense or of scipy.sparse, an action each."""
+_TOLERANCE = 1e-9
+_DENSE = 50_000_000  # cells of a table that is given out as a dense array
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, init=False, repr=False)
 class POMDP:
     """States, actions, observations and what connects them; A actions, S states, O observations.
 
+    Tables are kept sparse, so that ten thousand states with ten actions are no burden.
+
     Parameters
     ----------
-    transition : array, shape (A, S, S)
+    transition : array, shape (A, S, S), or sequence of A matrices (S, S), dense or sparse
         P(s' | s, a).
-    observation : array, shape (A, S, O)
+    observation : array, shape (A, S, O), or sequence of A matrices (S, O), dense or sparse
         P(o | a, s'), where s' is the state *after* the action.
-    reward : array, shape (A, S) or (A, S, S, O)
-        Expected reward of an action in a state, or the reward of each (a, s, s', o).
-    outcome_reward : array, shape (A, S, S, O), optional
-        Reward of each (a, s, s', o), where `reward` is (A, S) and its expectation; not copied, not checked against it.
+    reward : array, shape (A, S) or (A, S, S, O), or RewardRules
+        Expected reward of an action in a state, or the reward of each (a, s, s', o), or rules for it.
     start : array, shape (S,)
         Belief before the first action.
     discount : float
@@ -35,76 +46,170 @@ class POMDP:
         Names; numbers if omitted.
     observed : int array, shape (S,), optional
         Value of a fully observed factor of the state (values 0, 1, …, each of at least one state), seen
-        beside the observations. See `finite_horizon`.
+        beside the observations, before the first action too. See `finite_horizon`.
+    terminal : sequence of int, or bool array of shape (S,), optional
+        States in which the process is over: their rows of `transition` and `reward` are ignored, and become those of
+        a state that is never left and brings nothing.
 
     Attributes
     ----------
+    transition : tuple of A csr_array (S, S)
+    observation : tuple of A csr_array (S, O)
+        Actions that are alike share one.
     reward : array, shape (A, S)
         Expected reward, all that a solver needs.
-    outcome_reward : array, shape (A, S, S, O), or None
-        Reward of each outcome, for simulation; None if the reward does not depend on the outcome, or if it was not
-        given.
+    rewards : RewardRules or None
+        Reward of each outcome, for simulation; None if it does not depend on the outcome. Given beside an expected
+        `reward` it is not checked against it.
+    terminal : bool array, shape (S,)
+        States that are never left and bring nothing, declared or not.
 
     Raises
     ------
     ModelError
-        If shapes do not agree, numbers are not finite or probabilities do not sum to one within 1e-9.
+        If shapes do not agree, numbers are not finite or probabilities do not sum to one within 1e-9; the message names
+        action, state and sum.
     """
 
-    transition: NDArray[np.float64]
-    observation: NDArray[np.float64]
+    transition: tuple["csr_array", ...]
+    observation: tuple["csr_array", ...]
     reward: NDArray[np.float64]
     start: NDArray[np.float64]
     discount: float
-    horizon: int | None = None
-    states: tuple[str, ...] = ()
-    actions: tuple[str, ...] = ()
-    observations: tuple[str, ...] = ()
-    observed: NDArray[np.int64] | None = None
-    outcome_reward: NDArray[np.float64] | None = None
+    horizon: int | None
+    states: tuple[str, ...]
+    actions: tuple[str, ...]
+    observations: tuple[str, ...]
+    observed: NDArray[np.int64] | None
+    terminal: NDArray[np.bool_]
+    rewards: RewardRules | None
 
-    def __post_init__(self) -> None:
-        transition = _array("transition", self.transition, 3)
-        observation = _array("observation", self.observation, 3)
-        A, S, _ = transition.shape
-        O = observation.shape[2]
-        _expect("transition", transition.shape, (A, S, S))
-        _expect("observation", observation.shape, (A, S, O))
+    def __init__(
+        self,
+        *,
+        transition: Tables,
+        observation: Tables,
+        reward: ArrayLike | RewardRules,
+        start: ArrayLike,
+        discount: float,
+        horizon: int | None = None,
+        states: Sequence[str] = (),
+        actions: Sequence[str] = (),
+        observations: Sequence[str] = (),
+        observed: ArrayLike | None = None,
+        terminal: ArrayLike | None = None,
+        rewards: RewardRules | None = None,
+    ) -> None:
+        moves = _matrices("transition", transition)
+        seen = _matrices("observation", observation)
+        A, (S, O) = len(moves), seen[0].shape
+        _expect("transition", (A, *moves[0].shape), (A, S, S))
+        _expect("observation", (len(seen), S, O), (A, S, O))
         if min(A, S, O) == 0:
             raise ModelError("at least one state, action and observation are needed")
-        _check_rows("transition", transition)
-        _check_rows("observation", observation)
-        outcome = self.outcome_reward
-        reward = _array("reward", self.reward, 4 if np.ndim(self.reward) == 4 else 2)
-        if reward.ndim == 4:
-            _expect("reward", reward.shape, (A, S, S, O))
-            outcome = reward
-            reward = np.einsum("ast,ato,asto->as", transition, observation, outcome, optimize=True)
-        _expect("reward", reward.shape, (A, S))
-        if outcome is not None:
-            _expect("outcome_reward", np.shape(outcome), (A, S, S, O))
-            outcome = np.asarray(outcome, dtype=np.float64).view()
-        start = check_belief("start", self.start, S)
-        if not 0.0 < self.discount <= 1.0:
-            raise ModelError(f"discount must lie in (0, 1], got {self.discount}")
-        if self.horizon is not None and self.horizon < 1:
-            raise ModelError(f"horizon must be at least 1, got {self.horizon}")
-        observed = None if self.observed is None else _check_observed(self.observed, S)
-        for name, value in (
-            ("transition", transition),
-            ("observation", observation),
-            ("reward", reward),
-            ("start", start),
-            ("outcome_reward", outcome),
-            ("observed", observed),
-        ):
-            if value is not None:
-                value.flags.writeable = False
+        names = {
+            "states": _names("states", states, "state", S),
+            "actions": _names("actions", actions, "action", A),
+            "observations": _names("observations", observations, "observation", O),
+        }
+        declared = _flags("terminal", terminal, S)
+        if declared.any():
+            moves = tuple(_absorbing(matrix, declared) for matrix in moves)
+        _check_rows("transition", moves, names["actions"], names["states"])
+        _check_rows("observation", seen, names["actions"], names["states"])
+        expected, rules = _rewards(reward, rewards, moves, seen)
+        expected[:, declared] = 0.0
+        belief = check_belief("start", start, S)
+        if not 0.0 < discount <= 1.0:
+            raise ModelError(f"discount must lie in (0, 1], got {discount}")
+        if horizon is not None and horizon < 1:
+            raise ModelError(f"horizon must be at least 1, got {horizon}")
+        over = ~expected.any(axis=0)
+        for matrix in moves:
+            over &= matrix.diagonal() == 1.0
+        factor = None if observed is None else _check_observed(observed, S)
+        for array in (expected, belief, over, factor):
+            if array is not None:
+                array.flags.writeable = False
+        values: dict[str, Any] = {
+            "transition": moves,
+            "observation": seen,
+            "reward": expected,
+            "start": belief,
+            "discount": float(discount),
+            "horizon": horizon,
+            **names,
+            "observed": factor,
+            "terminal": over,
+            "rewards": rules,
+        }
+        for name, value in values.items():
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "discount", float(self.discount))
-        object.__setattr__(self, "states", _names("states", self.states, "state", S))
-        object.__setattr__(self, "actions", _names("actions", self.actions, "action", A))
-        object.__setattr__(self, "observations", _names("observations", self.observations, "observation", O))
+
+    def __repr__(self) -> str:
+        end = "" if self.horizon is None else f", horizon {self.horizon}"
+        seen = "" if self.observed is None else f" ({int(self.observed.max()) + 1} values of them seen)"
+        return (
+            f"POMDP({self.n_states} states{seen}, {self.n_actions} actions, {self.n_observations} observations, "
+            f"discount {self.discount:g}{end})"
+        )
+
+    @property
+    def n_states(self) -> int:
+        """Number of states S."""
+        return int(self.start.size)
+
+    @property
+    def n_actions(self) -> int:
+        """Number of actions A."""
+        return len(self.transition)
+
+    @property
+    def n_observations(self) -> int:
+        """Number of observations O."""
+        return len(self.observations)
+
+    @cached_property
+    def transition_array(self) -> NDArray[np.float64]:
+        """P(s' | s, a) as a dense array, shape (A, S, S).
+
+        Raises
+        ------
+        ModelError
+            If it had more than 50 million entries.
+        """
+        return _dense("transition", self.transition)
+
+    @cached_property
+    def observation_array(self) -> NDArray[np.float64]:
+        """P(o | a, s') as a dense array, shape (A, S, O); see `transition_array`."""
+        return _dense("observation", self.observation)
+
+    def update(self, belief: ArrayLike, action: int, observation: int) -> tuple[NDArray[np.float64], float]:
+        """Bayes filter over one action.
+
+        What is seen of an observed factor beside the observation is left to the caller.
+
+        Returns
+        -------
+        belief : array, shape (S,)
+            Belief after the action.
+        probability : float
+            Of the observation, given the action.
+
+        Raises
+        ------
+        ModelError
+            If the observation cannot occur, or the belief is none.
+        """
+        b = check_belief("belief", belief, self.n_states)
+        after = (b @ self.transition[action]) * self.observation[action][:, [observation]].toarray()[:, 0]
+        probability = float(after.sum())
+        if probability <= 0.0:
+            raise ModelError(
+                f"observation {self.observations[observation]!r} cannot occur after action {self.actions[action]!r}"
+            )
+        return after / probability, probability
 
     def finite_horizon(self, horizon: int | None = None, *, terminal: ArrayLike | None = None) -> EpochModel:
         """Return the epoch form for a number of actions.
@@ -137,7 +242,7 @@ class POMDP:
         last = np.zeros((h + 1, end.size, 1))
         last[h, :, 0] = end
         return EpochModel(
-            joint=np.einsum("ast,ato->aost", self.transition, self.observation)[None, None],
+            joint=np.einsum("ast,ato->aost", self.transition_array, self.observation_array)[None, None],
             reward=self.reward[None, None, :, :, None],
             children=np.minimum(np.arange(h + 1) + 1, h)[:, None],
             table_of=np.where(np.arange(h + 1) < h, 0, -1),
@@ -149,7 +254,7 @@ class POMDP:
         )
 
     def _factored(self, h: int, end: NDArray[np.float64], observed: NDArray[np.int64]) -> EpochModel:
-        A, _, O = self.observation.shape
+        A, O = self.n_actions, self.n_observations
         Y = int(observed.max()) + 1
         groups = [np.flatnonzero(observed == y) for y in range(Y)]
         H = max(group.size for group in groups)
@@ -158,7 +263,7 @@ class POMDP:
             raise ModelError("the start belief must agree on the value of the observed factor")
         joint = np.zeros((Y, 1, A, O * Y, H, H))
         reward = np.zeros((Y, 1, A, H, 1))
-        full = np.einsum("ast,ato->aost", self.transition, self.observation)
+        full = np.einsum("ast,ato->aost", self.transition_array, self.observation_array)
         for y, group in enumerate(groups):
             reward[y, 0, :, : group.size, 0] = self.reward[:, group]
             joint[y, 0, :, 0, group.size :, 0] = 1.0  # padding: a distribution like any other, never reached
@@ -190,17 +295,96 @@ class POMDP:
         )
 
 
-def _check_rows(name: str, rows: NDArray[np.float64]) -> None:
-    if (rows < 0).any():
-        raise ModelError(f"{name} has a negative probability: {rows.min()}")
-    total = rows.sum(axis=-1)
-    worst = np.unravel_index(np.abs(total - 1.0).argmax(), total.shape)
-    if abs(total[worst] - 1.0) > 1e-9:
-        a, s = map(int, worst)
-        raise ModelError(f"{name} must sum to 1: action {a}, state {s} sums to {total[worst]:.12g}")
+def _rewards(
+    given: ArrayLike | RewardRules,
+    rules: RewardRules | None,
+    transition: tuple["csr_array", ...],
+    observation: tuple["csr_array", ...],
+) -> tuple[NDArray[np.float64], RewardRules | None]:
+    """Expected rewards (A, S), and the rules for those of outcomes where they matter."""
+    A, (S, O) = len(transition), observation[0].shape
+    if not isinstance(given, RewardRules):
+        table = _array("reward", given, 2, 4)
+        if table.ndim == 2:
+            _expect("reward", table.shape, (A, S))
+            return table, rules
+        _expect("reward", table.shape, (A, S, S, O))
+        given = RewardRules.of(table)
+    _expect("reward", given.shape, (A, S, S, O))
+    return given.expected(transition, observation), None if given.by_action_and_state else given
 
 
-def _check_observed(value: Sequence[int] | NDArray[np.int64], size: int) -> NDArray[np.int64]:
+def _matrices(name: str, value: Any) -> tuple["csr_array", ...]:
+    """Matrices of one shape, an action each, without stored zeros; those that are one object stay one."""
+    from scipy.sparse import issparse
+
+    if not (isinstance(value, (tuple, list)) and any(map(issparse, value))):
+        return tuple(_sparse(name, matrix) for matrix in _array(name, value, 3))
+    made = {id(item): _sparse(name, item) for item in value}
+    found = tuple(made[id(item)] for item in value)
+    for matrix in found:
+        _expect(name, (len(found), *matrix.shape), (len(found), *found[0].shape))
+    return found
+
+
+def _sparse(name: str, value: Any) -> "csr_array":
+    """A read-only copy in canonical form."""
+    from scipy.sparse import csr_array
+
+    matrix = csr_array(value, dtype=np.float64, copy=True)
+    if matrix.ndim != 2:
+        raise ModelError(f"{name} must be made of matrices, got shape {matrix.shape}")
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    if not np.isfinite(matrix.data).all():
+        raise ModelError(f"{name} has an entry that is not finite")
+    for part in (matrix.data, matrix.indices, matrix.indptr):
+        part.flags.writeable = False
+    return matrix
+
+
+def _dense(name: str, matrices: tuple["csr_array", ...]) -> NDArray[np.float64]:
+    rows, columns = matrices[0].shape
+    if len(matrices) * rows * columns > _DENSE:
+        raise ModelError(f"{name} is too large for a dense array: {len(matrices)} × {rows} × {columns}")
+    array = np.stack([matrix.toarray() for matrix in matrices])
+    array.flags.writeable = False
+    return array
+
+
+def _absorbing(matrix: "csr_array", terminal: NDArray[np.bool_]) -> "csr_array":
+    from scipy.sparse import diags_array
+
+    return _sparse("transition", diags_array(1.0 * ~terminal) @ matrix + diags_array(1.0 * terminal))
+
+
+def _flags(name: str, value: Any, size: int) -> NDArray[np.bool_]:
+    flags = np.zeros(size, bool)
+    if value is None:
+        return flags
+    given = np.asarray(value)
+    if given.dtype == bool:
+        _expect(name, given.shape, (size,))
+        return given.copy()
+    flags[_indices(name, given, 1, 0, size)] = True
+    return flags
+
+
+def _check_rows(
+    name: str, matrices: tuple["csr_array", ...], actions: tuple[str, ...], states: tuple[str, ...]
+) -> None:
+    for action, matrix in zip(actions, matrices, strict=True):
+        if matrix.nnz and matrix.data.min() < 0:
+            raise ModelError(f"{name} has a negative probability: {matrix.data.min()} (action {action!r})")
+        total = matrix.sum(axis=1)
+        worst = int(np.abs(total - 1.0).argmax())
+        if abs(total[worst] - 1.0) > _TOLERANCE:
+            raise ModelError(
+                f"{name} must sum to 1: action {action!r}, state {states[worst]!r} sums to {total[worst]:.12g}"
+            )
+
+
+def _check_observed(value: ArrayLike, size: int) -> NDArray[np.int64]:
     observed = _array("observed", value, 1).astype(np.int64)
     _expect("observed", observed.shape, (size,))
     if set(observed.tolist()) != set(range(int(observed.max()) + 1)):

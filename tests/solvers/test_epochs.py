@@ -103,7 +103,7 @@ def pomdp_parts(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"transition": np.ones((1, 2, 2))}, "transition must sum to 1: action 0, state 0 sums to"),
+        ({"transition": np.ones((1, 2, 2))}, "transition must sum to 1: action 'action 0', state 'state 0' sums to"),
         ({"observation": np.full((1, 2, 3), 0.3)}, "observation must sum to 1"),
         ({"observation": np.full((2, 2, 3), 1 / 3)}, "observation must have shape (1, 2, 3)"),
         ({"reward": np.ones((2, 1))}, "reward must have shape (1, 2)"),
@@ -133,7 +133,8 @@ def test_outcome_rewards_become_expected_ones() -> None:
     pomdp = POMDP(**pomdp_parts(observation=observation, reward=outcome))
     expected = [sum(observation[0, s, o] * outcome[0, s, s, o] for o in range(3)) for s in range(2)]
     np.testing.assert_allclose(pomdp.reward[0], expected)
-    np.testing.assert_array_equal(pomdp.outcome_reward, outcome)
+    assert pomdp.rewards is not None
+    np.testing.assert_array_equal(pomdp.rewards.array(), outcome)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -159,3 +160,42 @@ def test_a_fully_observed_factor_gives_the_same_value_with_shorter_vectors(seed:
 def test_the_observed_factor_must_be_known_at_the_start() -> None:
     with pytest.raises(ModelError, match="start belief must agree"):
         POMDP(**pomdp_parts(observed=[0, 1])).finite_horizon(2)
+
+
+def test_tables_are_sparse_and_alike_ones_are_one() -> None:
+    from scipy.sparse import csr_array
+
+    seen = csr_array(np.full((2, 3), 1 / 3))
+    pomdp = POMDP(**{**pomdp_parts(), "transition": [csr_array(np.eye(2))], "observation": [seen]})
+    np.testing.assert_array_equal(pomdp.transition_array, [np.eye(2)])
+    two = POMDP(
+        transition=[np.eye(2), csr_array(np.eye(2)[::-1])], observation=[seen, seen], reward=np.zeros((2, 2)),
+        start=[0.5, 0.5], discount=0.9,
+    )  # fmt: skip
+    assert two.observation[0] is two.observation[1]
+    np.testing.assert_array_equal(two.transition_array, [np.eye(2), np.eye(2)[::-1]])
+    assert not two.terminal.any()
+
+
+def test_a_terminal_state_is_never_left_and_brings_nothing() -> None:
+    pomdp = POMDP(
+        transition=[[[0.5, 0.5], [1.0, 0.0]]], observation=[[[1.0], [1.0]]], reward=[[1.0, 7.0]], start=[1.0, 0.0],
+        discount=1.0, terminal=[1],
+    )  # fmt: skip
+    assert pomdp.terminal.tolist() == [False, True]
+    assert pomdp.transition_array.tolist() == [[[0.5, 0.5], [0.0, 1.0]]]
+    assert pomdp.reward.tolist() == [[1.0, 0.0]]
+    with pytest.raises(ModelError, match="terminal must lie in 0"):
+        POMDP(**{**pomdp_parts(), "terminal": [2]})
+
+
+def test_the_filter_of_a_pomdp() -> None:
+    pomdp = POMDP(
+        transition=[[[0.9, 0.1], [0.2, 0.8]]], observation=[[[0.7, 0.3, 0.0], [0.4, 0.6, 0.0]]], reward=[[0.0, 0.0]],
+        start=[0.5, 0.5], discount=1.0, observations=["x", "y", "z"],
+    )  # fmt: skip
+    belief, probability = pomdp.update([0.5, 0.5], 0, 1)
+    assert probability == pytest.approx(0.55 * 0.3 + 0.45 * 0.6)
+    np.testing.assert_allclose(belief, np.array([0.55 * 0.3, 0.45 * 0.6]) / probability)
+    with pytest.raises(ModelError, match="observation 'z' cannot occur after action 'action 0'"):
+        pomdp.update([0.5, 0.5], 0, 2)

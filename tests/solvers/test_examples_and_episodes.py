@@ -45,10 +45,10 @@ def test_a_maze_solved_by_hand() -> None:
 def test_the_place_may_as_well_be_told_by_the_observation() -> None:
     """The same maze without an observed factor: each observation then says the place too."""
     small = maze(["A?SB"])
-    seen, n = small.observation.shape[2], len(small.states) // 2
-    told = np.zeros((*small.observation.shape[:2], seen * n))
+    seen, n = small.n_observations, len(small.states) // 2
+    told = np.zeros((*small.observation_array.shape[:2], seen * n))
     for state, place in enumerate(np.tile(np.arange(n), 2)):
-        told[:, state, place * seen : (place + 1) * seen] = small.observation[:, state]
+        told[:, state, place * seen : (place + 1) * seen] = small.observation_array[:, state]
     plain = replace(small, observation=told, observations=(), observed=None)
     values = [solve_epochs(model.finite_horizon(6), gap=1e-8).lower for model in (small, plain)]
     assert values[0] == pytest.approx(values[1], abs=1e-6)

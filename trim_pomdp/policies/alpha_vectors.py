@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from trim_pomdp.model.process import RoutingModel
 
 BELIEF_CELLS = 1024
-DRAFT_CELLS = (256, 64)
+DRAFT_CELLS = (64, 32)
 Cells = Annotated[int, Field(ge=4, le=1 << 16)]
 
 

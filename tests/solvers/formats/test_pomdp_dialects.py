@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from solvers import POMDP, PomdpFormatError, read_pomdp, write_pomdp
+from solvers.reward_rules import RewardRules
 
-CASES = Path(__file__).resolve().parents[1] / "cases" / "pomdp"
+CASES = Path(__file__).resolve().parents[2] / "cases" / "pomdp"
 HEAD = "discount: 0.9\nvalues: reward\nstates: a b c\nactions: go stay\nobservations: x y z w\n"
 BODY = "T: *\nidentity\nO: *\nuniform\n"
 MDP = "discount: 0.9\nvalues: reward\nstates: a b\nactions: go\nT: go\nuniform\n"
@@ -31,7 +32,7 @@ def parse(tmp_path: Path, text: str | bytes) -> POMDP:
 def test_a_byte_order_mark_is_no_text() -> None:
     pomdp = read_pomdp(CASES / "bom.pomdp")
     assert pomdp.states == ("wet", "dry")
-    assert pomdp.transition[1].tolist() == [[1, 0], [0, 1]]
+    assert pomdp.transition_array[1].tolist() == [[1, 0], [0, 1]]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_byte_order_marks(tmp_path: Path, mark: bytes, encoding: str) -> None:
 
 def test_colon_before_number() -> None:
     pomdp = read_pomdp(CASES / "colon_before_number.pomdp")
-    assert pomdp.transition.tolist() == [[[1, 0], [0, 1]], [[0, 1], [0, 1]]]
+    assert pomdp.transition_array.tolist() == [[[1, 0], [0, 1]], [[0, 1], [0, 1]]]
     assert pomdp.reward.tolist() == [[0, 0], [2, 0]]
 
 
@@ -74,10 +75,12 @@ def test_colon_before_number() -> None:
 @pytest.mark.parametrize("after", ["", "\nR: stay : * : * : y 3"])
 def test_a_colon_may_stand_before_numbers(tmp_path: Path, plain: str, with_colons: str, after: str) -> None:
     one, other = (parse(tmp_path, HEAD + BODY + text + after) for text in (plain, with_colons))
-    for table in ("transition", "observation", "reward"):
+    for table in ("transition_array", "observation_array", "reward"):
         np.testing.assert_array_equal(getattr(one, table), getattr(other, table))
     before = parse(tmp_path, HEAD + BODY + after)
-    changed = any((getattr(one, t) != getattr(before, t)).any() for t in ("transition", "observation", "reward"))
+    changed = any(
+        (getattr(one, t) != getattr(before, t)).any() for t in ("transition_array", "observation_array", "reward")
+    )
     assert changed or "uniform" not in plain or "identity" in plain
 
 
@@ -109,7 +112,7 @@ def test_values_rewards_and_mdp_with_star() -> None:
 def test_rewards_of_an_mdp(tmp_path: Path, rules: str, reward: list[float]) -> None:
     pomdp = parse(tmp_path, MDP + rules)
     assert pomdp.reward.tolist() == [reward]
-    assert pomdp.outcome_reward is None or pomdp.outcome_reward.shape == (1, 2, 2, 2)
+    assert pomdp.rewards is None or pomdp.rewards.shape == (1, 2, 2, 2)
 
 
 def test_an_mdp_has_no_observation_to_name(tmp_path: Path) -> None:
@@ -194,15 +197,16 @@ def test_rewards_of_a_large_file_are_not_expanded() -> None:
     tracemalloc.stop()
     assert np.argwhere(pomdp.reward).tolist() == [[a, 7] for a in range(4)]
     assert (pomdp.reward[:, 7] == 5).all()
-    assert pomdp.outcome_reward is not None
-    assert (pomdp.outcome_reward[3, 299, 7, 149], pomdp.outcome_reward[3, 7, 299, 149]) == (5, 0)
+    assert pomdp.rewards is not None
+    places = np.array([[3, 299, 7, 149], [3, 7, 299, 149]]).T
+    assert pomdp.rewards.at(*places).tolist() == [5, 0]
     assert peak < 200e6  # 54 million outcomes would take 432 MB
     assert seconds < 60
 
 
 def brute_force(pomdp: POMDP, rules: list[tuple[tuple[int | None, ...], float]]) -> np.ndarray:
     """Expected reward by looking at every outcome."""
-    A, S, O = pomdp.observation.shape
+    A, S, O = pomdp.observation_array.shape
     reward = np.zeros((A, S))
     for outcome in itertools.product(range(A), range(S), range(S), range(O)):
         a, s, s2, o = outcome
@@ -210,7 +214,7 @@ def brute_force(pomdp: POMDP, rules: list[tuple[tuple[int | None, ...], float]])
         for where, v in rules:
             if all(i is None or i == j for i, j in zip(where, outcome, strict=True)):
                 value = v
-        reward[a, s] += pomdp.transition[a, s, s2] * pomdp.observation[a, s2, o] * value
+        reward[a, s] += pomdp.transition_array[a, s, s2] * pomdp.observation_array[a, s2, o] * value
     return reward
 
 
@@ -219,7 +223,7 @@ def brute_force(pomdp: POMDP, rules: list[tuple[tuple[int | None, ...], float]])
 def test_expected_rewards_against_all_outcomes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, little: bool
 ) -> None:
-    """Random rules with wildcards; `little`: in the smallest blocks, and no outcomes kept."""
+    """Random rules with wildcards; `little`: in the smallest blocks."""
     rng = np.random.default_rng(seed)
     A, S, O = rng.integers(1, 5, 3)
     lines = [f"discount: 0.9 values: cost states: {S} actions: {A} observations: {O}"]
@@ -246,35 +250,19 @@ def test_expected_rewards_against_all_outcomes(
             rules.append((tuple(where), -float(values[0])))
         lines.append("R: " + " : ".join(text) + " " + " ".join(f"{v:.3f}" for v in values.ravel()))
     if little:
-        monkeypatch.setattr("solvers._reward_rules._KEPT", 0)
-        monkeypatch.setattr("solvers._reward_rules._BLOCK", 1)
+        monkeypatch.setattr("solvers.reward_rules._BLOCK", 1)
     path = tmp_path / "model.pomdp"
     path.write_text("\n".join(lines))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pomdp = read_pomdp(path)
     np.testing.assert_allclose(pomdp.reward, brute_force(pomdp, rules), atol=1e-12)
-    if pomdp.outcome_reward is not None:
+    if pomdp.rewards is not None:
         full = POMDP(
-            transition=pomdp.transition, observation=pomdp.observation, reward=pomdp.outcome_reward,
+            transition=pomdp.transition_array, observation=pomdp.observation_array, reward=pomdp.rewards.array(),
             start=pomdp.start, discount=0.9,
         )  # fmt: skip
         np.testing.assert_allclose(full.reward, pomdp.reward, atol=1e-12)
-
-
-def test_rewards_that_are_too_many_to_keep_are_said(tmp_path: Path) -> None:
-    n = 60
-    head = f"discount: 0.9 values: reward states: {n} actions: 1 observations: {n}\nT: * identity\nO: * uniform\n"
-    rules = [f"R: 0 : {i} : {i} : {i} {i}" for i in range(n)]
-    path = tmp_path / "model.pomdp"
-    path.write_text(head + "\n".join(rules))
-    assert read_pomdp(path).outcome_reward is not None
-    n = 150
-    path.write_text(head.replace("60", "150") + "\n".join(f"R: 0 : {i} : {i} : {i} {i}" for i in range(n)))
-    with pytest.warns(UserWarning, match=r"expectation r\(s, a\) is exact"):
-        pomdp = read_pomdp(path)
-    assert pomdp.outcome_reward is None
-    np.testing.assert_allclose(pomdp.reward[0], np.arange(n) / n)
 
 
 def test_many_rules_in_every_place(tmp_path: Path) -> None:
@@ -287,8 +275,7 @@ def test_many_rules_in_every_place(tmp_path: Path) -> None:
     path = tmp_path / "model.pomdp"
     path.write_text("\n".join(lines))
     tracemalloc.start()
-    with pytest.warns(UserWarning, match="expectation"):
-        pomdp = read_pomdp(path)
+    pomdp = read_pomdp(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     count = np.zeros((4, 300))
@@ -300,9 +287,11 @@ def test_many_rules_in_every_place(tmp_path: Path) -> None:
 
 def test_rewards_alike_everywhere_are_written_with_wildcards(tmp_path: Path) -> None:
     pomdp = read_pomdp(CASES / "reward_by_end_state_big.pomdp")
+    rules = RewardRules((1, 9, 9, 2))
+    rules.add((None, None, 7, None), np.array(5.0))
     small = POMDP(
-        transition=pomdp.transition[:1, :9, :9], observation=np.full((1, 9, 2), 0.5), reward=pomdp.reward[:1, :9],
-        outcome_reward=pomdp.outcome_reward[:1, :9, :9, :2], start=np.full(9, 1 / 9), discount=0.9,
+        transition=pomdp.transition_array[:1, :9, :9], observation=np.full((1, 9, 2), 0.5), reward=rules,
+        start=np.full(9, 1 / 9), discount=0.9,
     )  # fmt: skip
     write_pomdp(small, tmp_path / "model.pomdp")
     assert [line for line in (tmp_path / "model.pomdp").read_text().splitlines() if line.startswith("R")] == [
@@ -321,5 +310,5 @@ def test_layout_of_published_files_does_not_matter(shared: Path, tmp_path: Path,
     lines = [line.partition("#")[0] for line in text.splitlines()]
     for other in ("\r\n".join(lines), "\t".join(lines), "\ufeff" + text):
         again = parse(tmp_path, other)
-        for table in ("transition", "observation", "reward", "start"):
+        for table in ("transition_array", "observation_array", "reward", "start"):
             np.testing.assert_array_equal(getattr(one, table), getattr(again, table))

@@ -50,7 +50,7 @@ def test_light_maze_warns_about_its_start(shared: Path) -> None:
         pomdp = read_pomdp(shared / "pomdp_files" / "light_maze.pomdp")
     np.testing.assert_array_equal(pomdp.start, [0.5, 0.5] + [0.0] * 7)
     # an explicit zero took the diagonal of `identity` back
-    assert pomdp.transition[0, 0].tolist() == [0, 0, 1] + [0] * 6
+    assert pomdp.transition_array[0, 0].tolist() == [0, 0, 1] + [0] * 6
 
 
 def test_layout_does_not_matter(tmp_path: Path) -> None:
@@ -64,11 +64,11 @@ def test_layout_does_not_matter(tmp_path: Path) -> None:
         text.replace(":", " : "),
     ):
         two = parse(tmp_path, other)
-        for field in ("transition", "observation", "reward", "outcome_reward", "start"):
+        for field in ("transition_array", "observation_array", "reward", "start"):
             np.testing.assert_array_equal(getattr(one, field), getattr(two, field))
-    assert one.outcome_reward is not None
-    assert one.outcome_reward[0, 0, 1, 0] == -1
-    assert (one.outcome_reward[1] == 2.5).all()
+    assert one.rewards is not None
+    assert one.rewards.array()[0, 0, 1, 0] == -1
+    assert (one.rewards.array()[1] == 2.5).all()
 
 
 @pytest.mark.parametrize("number", [".5", "0.5", "5e-1", "5.E-1", "+.5"])
@@ -84,27 +84,27 @@ def test_the_last_rule_wins_even_if_more_general(tmp_path: Path) -> None:
     R: go : a : * : * 5  R: go : * : * : * 1  R: stay : b : a : y 7
     """
     pomdp = parse(tmp_path, HEAD + BODY + rules)
-    assert pomdp.transition[0].tolist() == [[0, 1], [0, 1]]
-    assert pomdp.observation[0].tolist() == [[1, 0, 0], [1, 0, 0]]
-    assert pomdp.observation[1, 1].tolist() == [0.2, 0.3, 0.5]
+    assert pomdp.transition_array[0].tolist() == [[0, 1], [0, 1]]
+    assert pomdp.observation_array[0].tolist() == [[1, 0, 0], [1, 0, 0]]
+    assert pomdp.observation_array[1, 1].tolist() == [0.2, 0.3, 0.5]
     assert pomdp.reward[0].tolist() == [1, 1]
-    assert pomdp.outcome_reward is not None
-    assert pomdp.outcome_reward[1, 1, 0].tolist() == [0, 7, 0]
+    assert pomdp.rewards is not None
+    assert pomdp.rewards.array()[1, 1, 0].tolist() == [0, 7, 0]
 
 
 def test_reward_rows_and_matrices(tmp_path: Path) -> None:
     pomdp = parse(tmp_path, HEAD + BODY + "R: go : a 1 2 3 4 - 5 6\nR: stay : b : * 7 8 9\nR: 0 : 1 : 0 : 2 -.5")
-    assert pomdp.outcome_reward is not None
-    assert pomdp.outcome_reward[0, 0].tolist() == [[1, 2, 3], [4, -5, 6]]
-    assert pomdp.outcome_reward[1, 1].tolist() == [[7, 8, 9], [7, 8, 9]]
-    assert pomdp.outcome_reward[0, 1].tolist() == [[0, 0, -0.5], [0, 0, 0]]
+    assert pomdp.rewards is not None
+    assert pomdp.rewards.array()[0, 0].tolist() == [[1, 2, 3], [4, -5, 6]]
+    assert pomdp.rewards.array()[1, 1].tolist() == [[7, 8, 9], [7, 8, 9]]
+    assert pomdp.rewards.array()[0, 1].tolist() == [[0, 0, -0.5], [0, 0, 0]]
     assert pomdp.reward[0, 0] == pytest.approx((1 + 2 + 3) / 3)  # identity, uniform
 
 
 def test_costs_become_negative_rewards(tmp_path: Path) -> None:
     pomdp = parse(tmp_path, HEAD.replace("reward", "cost") + BODY + "R: go : a : * : * 3")
     assert pomdp.reward.tolist() == [[-3, 0], [0, 0]]
-    assert pomdp.outcome_reward is None
+    assert pomdp.rewards is None
 
 
 @pytest.mark.parametrize(
@@ -134,26 +134,26 @@ def test_a_single_state_has_probability_one(tmp_path: Path) -> None:
 
 def test_reset_goes_to_the_start_belief(tmp_path: Path) -> None:
     pomdp = parse(tmp_path, HEAD + "start: 0.2 0.8\n" + BODY + "T: go : * reset\n")
-    assert pomdp.transition[0].tolist() == [[0.2, 0.8], [0.2, 0.8]]
+    assert pomdp.transition_array[0].tolist() == [[0.2, 0.8], [0.2, 0.8]]
 
 
 def test_an_mdp_file_observes_its_state(tmp_path: Path) -> None:
     text = "discount: 0.9 values: reward states: a b actions: go T: go uniform R: go : a : b 4 R: go : b 1 2"
     pomdp = parse(tmp_path, text)
     assert pomdp.observations == ("a", "b")
-    assert pomdp.observation[0].tolist() == [[1, 0], [0, 1]]
+    assert pomdp.observation_array[0].tolist() == [[1, 0], [0, 1]]
     assert pomdp.reward.tolist() == [[2, 1.5]]
 
 
 def test_names_and_indices_may_mix(tmp_path: Path) -> None:
     pomdp = parse(tmp_path, HEAD.replace("a b", "1st _b.c") + BODY + "T: go : 1st : _b.c 1 T: 0 : 0 : 0 0")
-    assert pomdp.transition[0, 0].tolist() == [0, 1]
+    assert pomdp.transition_array[0, 0].tolist() == [0, 1]
     assert pomdp.states == ("1st", "_b.c")
 
 
 def test_rows_are_renormalised(tmp_path: Path) -> None:
     pomdp = parse(tmp_path, HEAD + BODY + "O: go : a 0.333333 0.333333 0.333333")
-    np.testing.assert_allclose(pomdp.observation[0, 0], 1 / 3, rtol=1e-15)
+    np.testing.assert_allclose(pomdp.observation_array[0, 0], 1 / 3, rtol=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -240,11 +240,12 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, pomdp: POMDP) -> N
         pomdp.observations,
     )
     assert again.discount == pomdp.discount
-    for field in ("transition", "observation", "start"):
+    for field in ("transition_array", "observation_array", "start"):
         np.testing.assert_allclose(getattr(again, field), getattr(pomdp, field), rtol=1e-14, atol=0)
     np.testing.assert_allclose(again.reward, pomdp.reward, rtol=1e-12, atol=1e-25)
-    if pomdp.outcome_reward is not None:
-        np.testing.assert_array_equal(again.outcome_reward, pomdp.outcome_reward)
+    if pomdp.rewards is not None:
+        assert again.rewards is not None
+        np.testing.assert_array_equal(again.rewards.array(), pomdp.rewards.array())
 
 
 @pytest.mark.parametrize("name", ["start", "T", "1st", "two words", "é"])

@@ -1,0 +1,171 @@
+"""The front door: `solve` bounds the optimal value of a POMDP, by whichever method.
+
+With a discount below 1 and no horizon the default is heuristic search between two bounds (`solvers.search`); with a
+horizon it is point-based backups between two bounds at the start (`solvers.epoch_solver`), and "exact" finds all
+vectors. Every bound holds at every moment, so a solve can be stopped at any: by its time limit, or by Ctrl-C.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from solvers.errors import SolverError
+from solvers.policies import AlphaVectorPolicy, FiniteHorizonPolicy
+from solvers.pomdp import POMDP
+from solvers.solution import Bounds, Solution
+
+if TYPE_CHECKING:
+    from solvers.epoch_solver import EpochSolution
+
+Progress = Callable[[float, float, float], object]
+"""Called with the seconds so far and both bounds."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked of a method; see `solve`."""
+
+    precision: float
+    time_limit: float | None
+    horizon: int | None
+    progress: Progress | None
+    warm_start: Solution | None
+    seed: int
+
+
+def solve(
+    pomdp: POMDP,
+    method: str = "auto",
+    *,
+    precision: float = 1e-3,
+    time_limit: float | None = None,
+    horizon: int | None = None,
+    progress: Progress | None = None,
+    warm_start: Solution | None = None,
+    seed: int = 0,
+) -> Solution:
+    """Bound the optimal value at the start belief, and find a policy that attains the lower bound.
+
+    Parameters
+    ----------
+    pomdp : POMDP
+    method : str
+        "auto"; "sarsop" (heuristic search between two bounds), "pbvi", "perseus" (a lower bound by sweeps over sampled
+        beliefs); "mdp", "qmdp", "fib" (fast upper bounds), "blind" (a fast lower bound); and with a horizon "epochs"
+        (both bounds at the start) and "exact" (all vectors).
+    precision : float
+        Stop when upper - lower is no larger, in units of the value.
+    time_limit : float, optional
+        Seconds of wall time, compilation apart; the result says if it was reached.
+    horizon : int, optional
+        Number of actions; by default the model's own.
+    progress : callable, optional
+        Called now and then with the seconds so far, the lower and the upper bound.
+    warm_start : Solution, optional
+        Of a POMDP with the same states, actions and observations, any rewards: its beliefs and vectors are used again.
+    seed : int
+        Of all chance.
+
+    Raises
+    ------
+    SolverError
+        If the method is unknown or cannot solve this model, or an argument makes no sense.
+
+    Examples
+    --------
+    >>> from solvers.examples import tiger
+    >>> solution = solve(tiger(), horizon=3)
+    >>> print(solution.ended_by, round(solution.lower, 4))
+    precision 2.3098
+    """
+    steps = pomdp.horizon if horizon is None else horizon
+    if not precision > 0.0 or (time_limit is not None and not time_limit > 0.0):
+        raise SolverError(f"precision and time_limit must be above 0, got {precision} and {time_limit}")
+    if steps is not None and steps < 1:
+        raise SolverError(f"horizon must be at least 1, got {steps}")
+    chosen = ("sarsop" if steps is None else "epochs") if method == "auto" else method
+    if chosen not in _METHODS:
+        raise SolverError(f"no method {method!r} (there are auto, {', '.join(_METHODS)})")
+    of_horizon, run = _METHODS[chosen]
+    if of_horizon and steps is None:
+        raise SolverError(f"method {chosen!r} needs a horizon")
+    if not of_horizon and steps is not None:
+        raise SolverError(f"method {chosen!r} knows no horizon; epochs and exact do")
+    return run(pomdp, Options(precision, time_limit, steps, progress, warm_start, seed))
+
+
+# Finite horizons ------------------------------------------------------------------------------------------------
+
+
+def _exact(pomdp: POMDP, options: Options) -> Solution:
+    from solvers.exact import ExactEpoch, exact
+
+    def told(epoch: ExactEpoch) -> None:
+        if options.progress is not None:
+            options.progress(epoch.elapsed_s, epoch.lower, epoch.upper)
+
+    found = exact(pomdp, options.horizon, time_limit=options.time_limit, progress=told)
+    done = "" if found.horizon == options.horizon else f" (of {options.horizon} that were asked for)"
+    return Solution(
+        pomdp=pomdp,
+        method="exact",
+        lower=found.lower,
+        upper=found.upper,
+        policy=found.policy,
+        guarantee=f"both bounds hold for {found.horizon} steps{done}; the policy is optimal to within them everywhere",
+        ended_by=found.ended_by,
+        horizon=found.horizon,
+        elapsed_s=found.elapsed_s,
+        history=tuple(Bounds(epoch.elapsed_s, epoch.lower, epoch.upper) for epoch in found.history[-1:]),
+    )
+
+
+def _epochs(pomdp: POMDP, options: Options) -> Solution:
+    from solvers.epoch_solver import solve_epochs
+
+    model = pomdp.finite_horizon(options.horizon)
+    began = time.monotonic()
+    found = solve_epochs(model, gap=options.precision)
+    return Solution(
+        pomdp=pomdp,
+        method="epochs",
+        lower=found.lower,
+        upper=found.upper,
+        policy=_by_steps_to_go(pomdp, found),
+        guarantee=f"both bounds hold for {options.horizon} steps, and the policy attains the lower one",
+        ended_by={"gap reached": "precision"}.get(found.ended, found.ended),
+        horizon=options.horizon,
+        elapsed_s=time.monotonic() - began,
+    )
+
+
+def _by_steps_to_go(pomdp: POMDP, found: "EpochSolution") -> FiniteHorizonPolicy:
+    """Vectors of every node as a policy for each number of steps to go; nodes are as in `POMDP.finite_horizon`."""
+    factor = pomdp.observed
+    Y = 1 if factor is None else int(factor.max()) + 1
+    h = (found.model.n_nodes - 1) // Y
+    start = None if factor is None else int(factor[pomdp.start.argmax()])
+    actions_of, policies = found.first_actions(), []
+    for t in reversed(range(h)):
+        values = range(Y) if t or start is None else (start,)
+        parts = []
+        for y in values:
+            node = t if factor is None else (1 + (t - 1) * Y + y if t else 0)
+            states = np.arange(pomdp.n_states) if factor is None else np.flatnonzero(factor == y)
+            vectors = found.vectors(node)
+            spread = np.zeros((len(vectors), pomdp.n_states))
+            spread[:, states] = vectors[:, : states.size]
+            parts.append((spread, actions_of[node], np.full(len(vectors), y)))
+        vectors, actions, seen = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        policies.append(AlphaVectorPolicy(pomdp, vectors, actions, None if factor is None else seen))
+    return FiniteHorizonPolicy(tuple(policies))
+
+
+_METHODS: dict[str, tuple[bool, Callable[[POMDP, Options], Solution]]] = {
+    "epochs": (True, _epochs),
+    "exact": (True, _exact),
+}
+"""Whether a method is for finite horizons, and what runs it."""
