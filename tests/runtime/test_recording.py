@@ -154,13 +154,13 @@ def test_the_verb_records_all_modes_without_a_prm(no_prm: Path, tmp_path: Path, 
     code, told, errors = run_cli(*models, "--no-scores", "--repairs", 7, "--out", tmp_path / "verb")
     assert code == 0, errors
     assert [line.split("/: ")[0] for line in told.splitlines() if line.startswith("wrote ")] == [
-        f"wrote {tmp_path / 'verb' / mode}" for mode in ("weak", "strong", "repair")
+        f"wrote {tmp_path / 'verb' / mode}" for mode in ("weak", "strong", "repair", "redraft")
     ]
     tp.record_rollouts(asked(), tp.model_source(str(no_prm)), tmp_path / "python", scores=False, repairs=7)
-    for name in ("weak", "strong", "repair"):
+    for name in ("weak", "strong", "repair", "redraft"):
         mine, verbs = ((tmp_path / by / name / f"{name}.jsonl").read_text() for by in ("python", "verb"))
         assert sorted(mine.splitlines()) == sorted(verbs.splitlines())
-        assert len(mine.splitlines()) == (7 if name == "repair" else COUNT)
+        assert len(mine.splitlines()) == (7 if name.startswith("re") else COUNT)
 
 
 @pytest.mark.parametrize("repairs", [0, -3])
