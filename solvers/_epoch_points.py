@@ -18,7 +18,7 @@ _MOST_PARTS = 8  # of an interval between points, in one round
 def first_mesh(m: Model, model: EpochModel) -> Mesh:
     """Corners of every node, and the start belief; one (unused) for a terminal node."""
     S, live = model.n_states, model.table_of >= 0
-    if len(m.fixed) > 2:
+    if len(m.fixed) == 3:
         return simplices.whole(live, model.start)
     corners = np.eye(S)
     offset = np.concatenate([[0], np.cumsum(np.where(live, S, 1))])
@@ -57,7 +57,7 @@ def more_points(
     renew : bool
         Whether points that came with a warm start are left out where they are idle.
     """
-    if len(m.fixed) > 2:
+    if len(m.fixed) == 3:
         return _finer_mesh(m, z, e, b, model, gap=gap, target=target, room=room, renew=renew)
     node, belief, inflow = _new_points(m, z, e, b, model, gap, target, sweeps)
     if node.size == 0:
@@ -83,32 +83,19 @@ def _finer_mesh(
     renew: bool,
 ) -> Mesh | Literal["stalled", "point limit"]:
     """As `more_points`, with cells."""
-    S, Q = model.n_states, z.cells.child.size
-    mass, share, peak = np.zeros((Q, S)), np.zeros((Q, S)), np.zeros((Q, S))
+    S, first = model.n_states, z.cells.offset + z.offset
+    Q = int(first[-1])
+    mass, peak = np.zeros((Q, S)), np.zeros((Q, S))
     inflow, widest, excess = np.zeros(Q), np.zeros(Q), np.zeros(Q)
     used = np.zeros(model.n_nodes, np.int64)
     _kernels.explore(
-        m.fixed,
-        m,
-        z,
-        e,
-        b,
-        model.start,
-        gap,
-        1e-5 * target,
-        z.cells.offset,
-        used,
-        mass,
-        inflow,
-        widest,
-        excess,
-        share,
-        peak,
+        m.fixed, m, z, e, b, model.start, gap, 1e-5 * target, first, used, mass, inflow, widest, excess, peak
     )
+    slot = np.arange(z.cells.child.size) + np.repeat(z.offset[:-1], np.diff(z.cells.offset))
+    inflow, widest, excess, peak = inflow[slot], widest[slot], excess[slot], peak[slot]
     excess[excess <= max(1e-6 * target, 100 * m.tie)] = 0.0
-    # Where one belief has most of the gap, it becomes a point, unless it is one.
-    peak[(widest <= 0.5 * inflow) | (peak.max(axis=1) > 1.0 - 1e-9)] = 0.0
-    peak[peak < 1e-9] = 0.0
+    peak[widest <= 0.5 * inflow] = 0.0  # where one belief has most of the gap, it becomes a point
+    peak[peak < 1e-12] = 0.0
     chosen = np.flatnonzero(excess)
     if chosen.size == 0:
         return "stalled"
@@ -161,7 +148,7 @@ def _new_points(
     mass, inflow, widest, excess = np.zeros((Q, S)), np.zeros(Q), np.zeros(Q), np.zeros(Q)
     none = np.zeros((0, S))
     _kernels.explore(
-        m.fixed, m, z, e, b, model.start, gap, 1e-4 * target, first, used, mass, inflow, widest, excess, none, none
+        m.fixed, m, z, e, b, model.start, gap, 1e-4 * target, first, used, mass, inflow, widest, excess, none
     )
     excess[excess <= max(1e-5 * target, 100 * m.tie)] = 0.0
     if S == 2:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from trim_pomdp.model.process import RoutingModel
     from trim_pomdp.model.sequences import SequenceBatch
     from trim_pomdp.planning.evaluation import evaluate, evaluate_money
+    from trim_pomdp.planning.export import routing_pomdp
     from trim_pomdp.planning.frontier import Frontier, policy_for_budget, policy_for_tradeoff, solve_frontier
     from trim_pomdp.planning.money import policy_for_cost
     from trim_pomdp.planning.plots import (
@@ -182,6 +183,7 @@ _MODULE_OF = {
     "record_rollouts": "runtime.recording",
     "report_document": "inspection.report",
     "rival_rules": "inspection.rivals",
+    "routing_pomdp": "planning.export",
     "run_live": "runtime.live",
     "run_money": "runtime.money",
     "same_answer": "text.answers",
@@ -293,6 +295,7 @@ __all__ = [
     "record_rollouts",
     "report_document",
     "rival_rules",
+    "routing_pomdp",
     "run_live",
     "run_money",
     "same_answer",
