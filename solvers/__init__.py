@@ -12,10 +12,11 @@ from solvers.epoch_policies import EpochPolicy, PolicyGraph
 from solvers.epoch_solver import EpochSolution, solve_epochs, solve_epochs_many
 from solvers.epochs import EpochModel
 from solvers.errors import ModelError, PomdpFormatError, SolverError
-from solvers.formats import read_pomdp, write_pomdp
+from solvers.formats import read, read_pomdp, read_pomdpx, write, write_pomdp, write_pomdpx
 from solvers.policies import AlphaVectorPolicy, FiniteHorizonPolicy
 from solvers.pomdp import POMDP
 from solvers.pruning import prune
+from solvers.reward_rules import RewardRules
 from solvers.simulation import Simulated, simulate
 
 __all__ = [
@@ -29,14 +30,19 @@ __all__ = [
     "ModelError",
     "PolicyGraph",
     "PomdpFormatError",
+    "RewardRules",
     "Simulated",
     "SolverError",
     "compilation_told",
     "controller",
     "prune",
+    "read",
     "read_pomdp",
+    "read_pomdpx",
     "simulate",
     "solve_epochs",
     "solve_epochs_many",
+    "write",
     "write_pomdp",
+    "write_pomdpx",
 ]
