@@ -16,7 +16,7 @@ from solvers.epoch_solver import EpochSolution, solve_epochs, solve_epochs_many
 from solvers.epochs import EpochModel
 from solvers.errors import ModelError, PomdpFormatError, SolverError
 from solvers.families import Family, solve_family
-from solvers.formats import read, read_pomdp, write, write_pomdp
+from solvers.formats import read, read_pomdp, read_pomdpx, write, write_pomdp, write_pomdpx
 from solvers.policies import AlphaVectorPolicy, FiniteHorizonPolicy
 from solvers.policy_files import read_policy, write_policy
 from solvers.pomdp import POMDP
@@ -49,6 +49,7 @@ __all__ = [
     "read",
     "read_policy",
     "read_pomdp",
+    "read_pomdpx",
     "simulate",
     "solve",
     "solve_epochs",
@@ -57,4 +58,5 @@ __all__ = [
     "write",
     "write_policy",
     "write_pomdp",
+    "write_pomdpx",
 ]
