@@ -9,7 +9,7 @@ Vectors and points only ever come at the end of the chains of their classes. So 
 Numba counts references to arrays, atomically, wherever one is taken out of a tuple, and compiles that: fields that
 belong together are records of one array, and loops use arrays that were taken out before.
 """
-# mypy: disallow-untyped-decorators=False
+# mypy: disallow-untyped-decorators=False, warn-return-any=False
 
 from typing import Any
 
@@ -171,7 +171,7 @@ def _open(z: State, x: int, a: int) -> None:
     if z.action[x * A + a].first >= 0:
         return
     n = z.expanded[x]
-    n_touched = np.int64(0)
+    n_touched: Any = np.int64(0)
     for k in range(z.belief[n].first, z.belief[n].end):
         row = a * S + z.state[k]
         for j in range(z.t_start[row], z.t_start[row + 1]):
@@ -207,7 +207,7 @@ def _open(z: State, x: int, a: int) -> None:
     count[WORK] += 4 * end
     z.action[x * A + a].first = count[EDGES]
     z.action[x * A + a].lost = 0.0
-    first = np.int64(0)
+    first: Any = np.int64(0)
     for i in range(n_seen):
         o = by_seen[i].order
         end = by_seen[o].size
@@ -465,7 +465,7 @@ def _best_action(z: State, x: int) -> int:
     action, edge = z.action, z.edge
     A = z.reward.shape[0]
     while True:
-        best = np.int64(0)
+        best: Any = np.int64(0)
         for a in range(1, A):
             if action[x * A + a].up > action[x * A + best].up:
                 best = a
@@ -571,7 +571,7 @@ def _raise_low(z: State, n: int, every: bool) -> None:
     x = z.belief[n].node
     A = z.reward.shape[0]
     most = _look_low(z, n) + z.number[TIE]
-    best = np.int64(-1)
+    best: Any = np.int64(-1)
     for a in range(A):
         i = x * A + a
         if action[i].up > most and (every or action[i].first >= 0):

@@ -231,10 +231,7 @@ def sarsop(
     """
     compile_s = compile_kernels()
     began = time.monotonic()
-    if warm_start is None:
-        searcher = Searcher(pomdp, precision, memory)
-    else:
-        searcher = _reused(warm_start, pomdp, precision)
+    searcher = Searcher(pomdp, precision, memory) if warm_start is None else _reused(warm_start, pomdp, precision)
     history: list[Bounds] = []
     ended = "precision" if not searcher.model.roots else run_search(searcher, began, time_limit, progress, history)
     return solution(searcher, "sarsop", ended, began, compile_s, history)
@@ -295,27 +292,38 @@ def solution(
     )
 
 
+def _coin() -> POMDP:
+    """The model that kernels are compiled with."""
+    half = np.full((2, 2, 2), 0.5)
+    return POMDP(transition=half, observation=half, reward=np.eye(2), start=[0.5, 0.5], discount=0.5)
+
+
+def compiling(run: Callable[[POMDP], object]) -> float:
+    """Run something once in a process, so that Numba compiles its kernels or loads them; seconds that it took now."""
+    before = _first_run.cache_info().misses
+    seconds = _first_run(run)
+    return seconds if _first_run.cache_info().misses > before else 0.0
+
+
 @cache
-def _compiled(*_: str) -> float:
+def _first_run(run: Callable[[POMDP], object]) -> float:
+    began = time.monotonic()
+    run(_coin())
+    return time.monotonic() - began
+
+
+def _search_once(pomdp: POMDP) -> None:
     from solvers import _search_kernels as kernels
 
-    began = time.monotonic()
-    coin = POMDP(
-        transition=np.full((2, 2, 2), 0.5), observation=np.full((2, 2, 2), 0.5), reward=np.eye(2), start=[0.5, 0.5],
-        discount=0.5,
-    )  # fmt: skip
-    searcher = Searcher(coin, 1e-2)
+    searcher = Searcher(pomdp, 1e-2)
     kernels.search(searcher.state, 100)
     kernels.rehash(searcher.state)
     policy(searcher)
-    return time.monotonic() - began
 
 
 def compile_kernels() -> float:
     """Compile what a search needs, or load it from Numba's cache, once in a process; seconds that it took now."""
-    before = _compiled.cache_info().misses
-    seconds = _compiled()
-    return seconds if _compiled.cache_info().misses > before else 0.0
+    return compiling(_search_once)
 
 
 # Policies -------------------------------------------------------------------------------------------------------
@@ -425,7 +433,7 @@ def _reused(solution: Solution, pomdp: POMDP, precision: float) -> Searcher:
             raise SolverError("warm_start is of a POMDP that differs in more than its rewards")
     searcher = copy.copy(old)
     searcher.pomdp, searcher.model = pomdp, model
-    searcher.state = State(*(array.copy() for array in old.state))
+    searcher.state = old.state._replace(**{name: array.copy() for name, array in old.state._asdict().items()})
     searcher.reweigh(model.table.reward, precision)
     return searcher
 

@@ -11,7 +11,6 @@ if no vector of the same sweep has raised it already.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +18,7 @@ import numpy as np
 from solvers._search_model import Floats, Ints
 from solvers.policies import AlphaVectorPolicy
 from solvers.pomdp import POMDP
-from solvers.search import Progress, Searcher, compile_kernels, policy
+from solvers.search import Progress, Searcher, compile_kernels, compiling, policy
 from solvers.solution import Bounds, Solution
 
 _SLICE = 2_000_000  # work between looks at the clock
@@ -64,7 +63,7 @@ def pbvi(
     points = run.roots()
     try:
         while True:
-            ended = run.sweep_until_still(lambda: points, every=True)
+            ended = run.sweep_until_still(points)
             if ended is None:
                 more = run.farthest(points, beliefs, rng)
                 ended = "converged" if more.size == points.size else None
@@ -91,7 +90,7 @@ def perseus(
     rng = np.random.default_rng(seed)
     try:
         points = run.walk(beliefs, rng)
-        ended = run.sweep_until_still(lambda: rng.permutation(points), every=False)
+        ended = run.sweep_until_still(points, rng)
         return run.solution("perseus", ended or "converged")
     except KeyboardInterrupt:
         return run.solution("perseus", "interrupted")
@@ -112,7 +111,7 @@ class _Sweeps:
 
     @classmethod
     def begin(cls, pomdp: POMDP, precision: float, time_limit: float | None, progress: Progress | None) -> "_Sweeps":
-        compile_s = compile_kernels()
+        compile_s = compile_kernels() + compiling(_sweep_once)
         began = time.monotonic()
         run = cls(Searcher(pomdp, precision), precision, time_limit, progress, compile_s, began)
         for root in run.searcher.model.roots:
@@ -147,13 +146,13 @@ class _Sweeps:
                 return "time limit"
         return None
 
-    def sweep_until_still(self, order: Callable[[], Ints], every: bool) -> str | None:
-        """Sweep until no belief gains; why all ends, if it does."""
+    def sweep_until_still(self, points: Ints, rng: np.random.Generator | None = None) -> str | None:
+        """Sweep until no belief gains; why all ends, if it does. With `rng`: in random order, sparing the raised."""
         still = self.precision / float(self.searcher.time_to_go.max())
         while True:
-            points = order()
+            points = points if rng is None else rng.permutation(points)
             before = self.searcher.state.belief["low"][points]
-            ended = self.raise_low(points, np.full(points.size, np.inf) if every else before) or self.note()
+            ended = self.raise_low(points, np.full(points.size, np.inf) if rng is None else before) or self.note()
             gain = self.searcher.state.belief["low"][points] - before
             if ended is not None or not (gain > still).any():
                 return ended
@@ -235,3 +234,8 @@ class _Sweeps:
             compile_s=self.compile_s,
             history=tuple(self.history),
         )
+
+
+def _sweep_once(pomdp: POMDP) -> None:
+    run = _Sweeps(Searcher(pomdp, 1e-2), 1e-2, None, None, 0.0, time.monotonic())
+    run.raise_low(run.walk(2, np.random.default_rng(0)), np.full(2, np.inf))
