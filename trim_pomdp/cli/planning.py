@@ -51,7 +51,7 @@ _SPENDINGS: dict[str, Spending] = {"tokens": "strong_tokens", "money": "money"}
 _COLUMNS = ("budget", "accuracy", "strong_tokens", "regenerations", "redrafts", "kept_tokens", "discarded_tokens")
 # Rounding errors of the value bounds are of this order.
 _SMALLEST_GAP = 1e-9
-_GAP_HELP = "Certified gap at the start, as a share of the reward."
+_GAP_HELP = "Certified gap at the start, as a share of the reward (default: 1e-5; with redrafts 1e-4)."
 
 
 def frontier(
@@ -61,7 +61,7 @@ def frontier(
     actions: ActionsOption = None,
     max_drafts: MaxDraftsOption = None,
     tradeoffs: Annotated[int, typer.Option(min=1, help="How many tradeoffs, budgets evenly covered.")] = 200,
-    gap: Annotated[float, typer.Option(help=_GAP_HELP)] = 1e-5,
+    gap: Annotated[float | None, typer.Option(help=_GAP_HELP)] = None,
     threads: Annotated[int, typer.Option(min=1, help="Solver threads.")] = 2,
     over: Annotated[str, typer.Option(help="What is spent: tokens (of the strong model), or money.")] = "tokens",
     prices: PricesOption = None,
@@ -195,7 +195,7 @@ def policy(
     prompt_tokens: PromptTokensOption = None,
     cached: CachedOption = None,
     reading: ReadingOption = None,
-    gap: Annotated[float, typer.Option(help=_GAP_HELP)] = 1e-5,
+    gap: Annotated[float | None, typer.Option(help=_GAP_HELP)] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Policy file (JSON) to write.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -269,8 +269,8 @@ def _money_document(artifact: PolicyArtifact, model: RoutingModel) -> dict[str, 
     return {"currency": currency, "planned": artifact.money.document, **only, "asked_once": asked_once(model)}
 
 
-def _check_gap(gap: float) -> None:
-    if not _SMALLEST_GAP <= gap <= 1.0:
+def _check_gap(gap: float | None) -> None:
+    if gap is not None and not _SMALLEST_GAP <= gap <= 1.0:
         raise InputError(f"--gap is {gap:g}; expected a share of the reward from {_SMALLEST_GAP:g} to 1")
 
 
