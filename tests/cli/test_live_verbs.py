@@ -399,6 +399,7 @@ def test_rollouts_of_dummies_say_what_the_dummies_do(
         assert drafted.scores == original.scores[: drafted.n_steps]
         assert drafted.redrafted.scores is not None
         assert drafted.redrafted_right or not drafted.correct
+        assert drafted.repeated is False, "no two texts of the dummies are alike"
         assert drafted.n_steps - 1 + drafted.redrafted.n_steps <= 6
     written = sum(sum(drafted.redrafted.tokens or ()) for drafted in redrafts)
     assert written == again["tokens"]["weak_kept"]

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,8 +21,9 @@ from trim_pomdp.planning.evaluation import evaluate, evaluate_money
 from trim_pomdp.planning.frontier import policy_for_budget, policy_for_tradeoff, rule_from_solution, solve_frontier
 from trim_pomdp.planning.money import policy_for_cost
 from trim_pomdp.planning.simulation import simulate
-from trim_pomdp.policies import AlphaVectorRule, MixedRule, PolicyArtifact, StepObservation
+from trim_pomdp.policies import AlphaVectorRule, MixedRule, PolicyArtifact, StepObservation, ThresholdRule
 from trim_pomdp.policies.alpha_vectors import AlphaVectorRouter, decide
+from trim_pomdp.policies.redraft import RedraftRule
 
 REDRAFT, TAKEOVER = action_named("redraft").code, action_named("takeover").code
 ALL = ("keep", "regenerate", "redraft", "takeover")
@@ -297,3 +299,44 @@ def test_money_of_drafts_by_hand() -> None:
     # P(right) is .25, .7 and .94 in the three bins, and a new draft is likelier to be right below .7: in the lowest.
     assert point.redrafts == pytest.approx(0.28)
     assert point.accuracy == pytest.approx(0.14 + 0.49 + 0.07 * (1.0 - 0.3 * 0.4 / 0.7) + 0.21 * 0.4)
+
+
+@pytest.mark.parametrize("keeps", ["latest", "better"])
+@pytest.mark.parametrize(
+    ("redraft", "regenerate", "drafts"), [(0.9, 0.3, 4), (0.5, 0.5, 3), (1.0, 0.0, 2), (0.4, 0.4, 1)]
+)
+def test_best_of_a_few_drafts_is_what_draws_say(
+    keeps: Literal["latest", "better"], redraft: float, regenerate: float, drafts: int
+) -> None:
+    """Thresholds cut bins, classes end solutions unalike, derailed ones recover."""
+    tariff = Tariff.of(PRICES, 40.0)
+    other = replace(
+        model_of(
+            recovery=0.1, hazard_derailed=(0.1, 0.1, 0.3, 0.1, 1.0), hazard_wrong=(0.3, 0.1, 0.1, 0.1, 1.0),
+            emission=((0.1, 0.2, 0.5, 0.2), (0.4, 0.2, 0.2, 0.2), (0.6, 0.2, 0.1, 0.1)),
+        ),
+        tariff=tariff,
+    )  # fmt: skip
+    best = RedraftRule(redraft_below=redraft, regenerate_below=regenerate, max_drafts=drafts, keeps=keeps)
+    course = best.course(other)
+    assert course.counts[0].sum() - course.counts[0, REDRAFT].sum() == pytest.approx(1.0)
+    assert course.counts.min() >= -1e-12
+    exact, drawn = evaluate(best, other), simulate(best, other, 200_000, 8)
+    assert all(abs(z) < 4.0 for z in drawn.z_scores(exact).values()), drawn.z_scores(exact)
+    if drafts == 1:
+        threshold = evaluate(ThresholdRule(threshold=regenerate), other)
+        assert threshold.accuracy == pytest.approx(exact.accuracy)
+        assert threshold.money == pytest.approx(exact.money)
+
+
+def test_no_best_of_a_few_drafts_beats_the_plan() -> None:
+    """Of those that keep the latest draft, since plans cannot come back to an earlier one."""
+    planned = model_of(drafts=4)
+    for redraft in (0.3, 0.6, 1.0):
+        for regenerate in (0.0, 0.3):
+            best = RedraftRule(redraft_below=redraft, regenerate_below=regenerate, keeps="latest")
+            point = evaluate(best, planned)
+            for price in (0.05, 0.6, 3.0):
+                value = planned.reward * point.accuracy - price * point.strong_tokens
+                solution = solve_epochs(planned.epoch_model, planned.weights(price), gap=1e-2)
+                assert value <= solution.upper + 1e-9

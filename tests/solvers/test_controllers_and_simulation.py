@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from solvers import POMDP, ModelError, simulation, solve_epochs
+from solvers import POMDP, ModelError, read_pomdp, simulation, solve_epochs
 from solvers.controllers import FiniteStateController, controller
 from solvers.exact import Exact, exact
 from solvers.examples import maze, tiger
 from solvers.policies import AlphaVectorPolicy
 from solvers.policy_iteration import ImprovementRound, improve
 from solvers.simulation import simulate
+from solvers.solving import solve
 
 MAP = ["A?SB", "#..#"]
 
@@ -271,3 +273,14 @@ def test_what_a_node_knows_nothing_of_is_taken_at_its_worst() -> None:
     assert lost.vectors[0] == pytest.approx((-1.0 + after) / (1.0 - 0.95 * rest), rel=1e-8)
     with pytest.raises(ModelError, match="what was seen leads nowhere"):
         simulate(p, lost)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hallway", "tiger-grid"])
+def test_what_a_search_found_is_lifted_and_stays_below_its_upper_bound(shared: Path, name: str) -> None:
+    solution = solve(read_pomdp(shared / "pomdp_files" / f"{name}.pomdp"), time_limit=3.0)
+    found = improve(solution.policy, rounds=3)
+    assert solution.lower <= found.lower <= solution.upper
+    assert found.controller.lower > solution.lower - 0.1
+    played = simulate(solution.pomdp, found.controller, episodes=4000)
+    assert abs(played.mean - found.controller.lower) < 4.0 * played.standard_error + played.truncation

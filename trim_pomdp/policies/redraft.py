@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from trim_pomdp.data.problems import Problem
@@ -13,6 +14,10 @@ from trim_pomdp.model.dynamics import Probability
 from trim_pomdp.model.evidence import EvidenceMap, evidence_score
 from trim_pomdp.model.observations import ClassTable
 from trim_pomdp.policies.base import Author, Decision, Rule, RuleRouter, StepObservation
+
+if TYPE_CHECKING:
+    from trim_pomdp.model.process import RoutingModel
+    from trim_pomdp.model.propagation import Course, Drawn
 
 
 class RedraftRule(Rule):
@@ -62,9 +67,26 @@ class RedraftRule(Rule):
         """See `Rule`."""
         return frozenset(("weak", "strong")) if self.regenerate_below > 0.0 else frozenset(("weak",))
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """See `Rule`."""
+        return ("keep", "regenerate", "redraft")
+
     def router(self, problem: Problem, *, seed: int = 0, class_table: ClassTable | None = None) -> RedraftRouter:
         """See `Rule`."""
         return RedraftRouter(self)
+
+    def course(self, model: RoutingModel) -> Course:
+        """See `Rule` (`trim_pomdp.policies.redrafts_in_model`)."""
+        from trim_pomdp.policies.redrafts_in_model import redraft_course
+
+        return redraft_course(self, model)
+
+    def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> Drawn:
+        """See `Rule`."""
+        from trim_pomdp.policies.redrafts_in_model import redraft_draws
+
+        return redraft_draws(self, model, n, rng)
 
 
 class RedraftRouter(RuleRouter):

@@ -81,8 +81,8 @@ class Action:
         As in policies, traces and on the command line.
     code : int
         Its place in tables and in `trim_pomdp.policies.Decision.action`; never changed once traces hold it.
-    done : str
-        What became of the step, for people: "kept", "regenerated", …
+    verb, does, done : str
+        For people: what to do, what a policy does, and what became of the step ("keep", "keeps", "kept").
     asks : {"weak", "strong"} or None
         The model that the engine asks.
     writes : {"nothing", "step", "rest"}
@@ -95,6 +95,8 @@ class Action:
 
     name: ClassVar[str]
     code: ClassVar[int]
+    verb: ClassVar[str]
+    does: ClassVar[str]
     done: ClassVar[str]
     asks: ClassVar[Author | None]
     writes: ClassVar[Literal["nothing", "step", "rest"]]

@@ -12,7 +12,7 @@ class Keep(Action):
 
     name = "keep"
     code = 0
-    done = "kept"
+    verb, does, done = "keep", "keeps", "kept"
     asks = None
     writes = "nothing"
 

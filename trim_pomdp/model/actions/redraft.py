@@ -14,7 +14,7 @@ class Redraft(Action):
 
     name = "redraft"
     code = 2
-    done = "redrafted"
+    verb, does, done = "redraft", "redrafts", "redrafted"
     asks = "weak"
     writes = "step"
     is_judged_again = True

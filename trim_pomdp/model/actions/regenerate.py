@@ -17,7 +17,7 @@ class Regenerate(Action):
 
     name = "regenerate"
     code = 1
-    done = "regenerated"
+    verb, does, done = "regenerate", "regenerates", "regenerated"
     asks = "strong"
     writes = "step"
 

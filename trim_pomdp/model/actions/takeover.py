@@ -23,7 +23,7 @@ class TakeOver(Action):
 
     name = "takeover"
     code = 3
-    done = "taken over"
+    verb, does, done = "take over", "takes over", "taken over"
     asks = "strong"
     writes = "rest"
 
