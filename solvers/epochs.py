@@ -207,10 +207,11 @@ class EpochModel:
         return after / probability, probability
 
     def as_pomdp(self, weights: ArrayLike | None = None) -> "POMDP":
-        """Return an ordinary POMDP of the same value at the start, with the node as a fully observed factor.
+        """Return an ordinary POMDP of the same value at the start, in which all ways lead to terminal states.
 
         Signals become what the action before them shows; with more than one, a first action that does nothing shows
-        the first. See `solvers.unfolding`, which has the reward components and what each state stands for.
+        the first. The node is a fully observed factor. See `solvers.unfolding`, which has the reward components and
+        what each state stands for.
 
         Parameters
         ----------

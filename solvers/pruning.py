@@ -160,10 +160,12 @@ def prune_sums(
 
 
 def _in_order(rows: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """Different rows, shifted by the mean of each column, in descending lexicographic order; and where they stood."""
-    rows, index = np.unique(rows, axis=0, return_index=True)
-    shifted = rows - (rows.max(axis=0) + rows.min(axis=0)) / 2.0
-    return np.ascontiguousarray(shifted[::-1]), index[::-1]
+    """Different rows, each column shifted to lie around 0, in descending lexicographic order; and where they stood."""
+    order = np.lexsort(-rows.T[::-1])
+    sorted_rows = rows[order]
+    new = np.ones(len(rows), bool)
+    new[1:] = (sorted_rows[1:] != sorted_rows[:-1]).any(axis=1)
+    return sorted_rows[new] - (rows.max(axis=0) + rows.min(axis=0)) / 2.0, order[new]
 
 
 def _filter(

@@ -226,15 +226,11 @@ class BeliefFilter:
 
         self.pomdp = pomdp
         self.dense = pomdp.n_states <= _DENSE
-        self._seen = tuple(table.T.tocsr() for table in pomdp.observation)
-        count = int(values.max(initial=0)) + 1
-        inside = np.ones((count, pomdp.n_states))
-        if pomdp.observed is not None:
-            values_all = np.arange(int(pomdp.observed.max()) + 1)
-            inside = 1.0 * (pomdp.observed == values_all[:, None])
-        self._inside: Any = inside if self.dense else csr_array(inside)
-        prior = pomdp.start * inside[values] if self.dense else csr_array(pomdp.start[None] * inside)[values]
-        self.rows: Any = self._normal(prior)
+        self.rows: Any = np.tile(pomdp.start, (values.size, 1))
+        if not self.dense:
+            self.rows = csr_array(pomdp.start[None])[np.zeros(values.size, np.int64)]
+        nothing = np.zeros(0, np.int64)
+        self._learn(nothing, nothing, values)
 
     def keep(self, which: NDArray[np.bool_]) -> None:
         """Go on with some of the episodes."""
@@ -244,29 +240,45 @@ class BeliefFilter:
         """Filter by what was done and seen in each episode."""
         from scipy.sparse import vstack
 
-        parts, order = [], []
+        moved, order = [], []
         for a in np.unique(action):
             here = np.flatnonzero(action == a)
-            moved = self.rows[here] @ self.pomdp.transition[a]
-            likely = self._seen[a][observation[here]]
-            moved = moved * likely.toarray() if self.dense else moved.multiply(likely).tocsr()
-            if self.pomdp.observed is not None:
-                inside = self._inside[values[here]]
-                moved = moved * inside if self.dense else moved.multiply(inside).tocsr()
-            parts.append(moved)
+            moved.append(self.rows[here] @ self.pomdp.transition[a])
             order.append(here)
-        joined = np.concatenate(parts) if self.dense else vstack(parts, format="csr")
-        self.rows = self._normal(joined[np.argsort(np.concatenate(order), kind="stable")])
+        back = np.argsort(np.concatenate(order), kind="stable")
+        self.rows = (np.concatenate(moved) if self.dense else vstack(moved, format="csr"))[back]
+        self._learn(action, observation, values)
+
+    def _learn(self, action: Ints, observation: Ints, values: Ints) -> None:
+        """Weigh the states of each row by what was seen there, and normalise."""
+        factor = self.pomdp.observed
+        if self.dense:
+            for a in np.unique(action):
+                here = np.flatnonzero(action == a)
+                self.rows[here] *= self.pomdp.observation[a][:, observation[here]].toarray().T
+            if factor is not None:
+                self.rows *= factor == values[:, None]
+            total = self.rows.sum(axis=1)
+        else:
+            row = np.repeat(np.arange(values.size), np.diff(self.rows.indptr))
+            state, data = self.rows.indices, self.rows.data
+            for a in np.unique(action):
+                here = np.flatnonzero(action[row] == a)
+                data[here] *= self.pomdp.observation[a][state[here], observation[row[here]]]
+            if factor is not None:
+                data *= factor[state] == values[row]
+            total = np.bincount(row, data, values.size)
+        if not (total > 0.0).all():
+            raise ModelError("what was seen cannot occur in this model")
+        if self.dense:
+            self.rows /= total[:, None]
+        else:
+            data /= total[row]
+            self.rows.eliminate_zeros()
 
     def array(self) -> Floats:
         """Beliefs as a dense array (N, S)."""
         return _as_array(self.rows)
-
-    def _normal(self, mass: Any) -> Any:
-        total = np.asarray(mass.sum(axis=1)).reshape(-1, 1)
-        if not (total > 0.0).all():
-            raise ModelError("what was seen cannot occur in this model")
-        return mass / total if self.dense else mass.multiply(1.0 / total).tocsr()
 
 
 class _Actor(Protocol):
@@ -304,6 +316,8 @@ class _OnNodes:
         self.controller, self.node = controller, np.full(episodes, controller.start)
 
     def actions(self, t: int) -> Any:
+        if (self.node < 0).any():
+            raise ModelError("what was seen leads nowhere: the controller knows no successor for it")
         return self.controller.actions[self.node]
 
     def saw(self, action: Ints, observation: Ints, values: Ints) -> None:

@@ -19,6 +19,7 @@ PRINTED: Mapping[str, tuple[str, ...]] = {
     "inspect_a_run.py": ("strong tokens a problem", "believed", "first errors", "flips at evidence", "became"),
     "plan_for_a_budget.py": ("best threshold", "both exact for this model", "as repair is"),
     "route_the_lab.py": ("accuracy", "budget"),
+    "routing_in_pomdp_py.py": ("POMDP(92 states", "no policy more than 71.85", "planned: ", "searched: "),
     "solve_a_pomdp.py": ("11.87957 to  11.87957", "heard left once, P(left) = 0.850: listen", "open right"),
 }
 pytestmark = pytest.mark.slow
@@ -88,6 +89,16 @@ def made_up_scores(folder: Path) -> Path:
     path = folder / "scores.jsonl"
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def test_routing_in_pomdp_py(folder: Path) -> None:
+    """The plan gets what it promised, the search no more, up to four standard errors."""
+    pytest.importorskip("pomdp_py")
+    printed = run_example("routing_in_pomdp_py.py", folder)
+    promised = float(re.search(r"worth ([\d.]+),", printed)[1])
+    (planned, error), (searched, wider) = (map(float, found) for found in re.findall(r"ed: (\S+) ± (\S+)", printed))
+    assert abs(planned - promised) < 4 * error
+    assert promised - 40 < searched < promised + 4 * wider
 
 
 def test_solve_a_pomdp(folder: Path) -> None:

@@ -201,7 +201,7 @@ class Tables:
         """Rewards of outcomes, if there are any."""
         rules = RewardRules((len(self.actions), len(self.states), len(self.states), len(self.observations)))
         for a, s, after, reward in outcomes:
-            rules.add((a, s, after, None), np.array(reward))
+            rules.add((a, s, after, None), reward)
         return rules if outcomes else None
 
     def over(self, reward: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -225,11 +225,15 @@ class Tables:
                 state = self.states[s]
                 row = asked.row(lambda: f"observation of action {action}, state {state}", state, action)  # noqa: B023
                 for sight, p in sorted(row.items(), key=lambda item: str(item[0])):
+                    if self.seen is not None and sight not in number:
+                        raise ModelError(
+                            f"{sight} is seen, but is not among the {len(number)} observations that are listed"
+                        )
                     rows[s][number.setdefault(sight, len(number))] = p
                 self._tell("observations", a * len(self.states) + s)
             shows.append(rows)
-        self.observations = list(number)
-        anything = dict.fromkeys(range(len(number)), 1.0 / len(number))
+        self.observations = list(number) or [None]  # where all is over from the start, nothing is ever seen
+        anything = dict.fromkeys(range(len(self.observations)), 1.0 / len(self.observations))
         return [[row or anything for row in rows] for rows in shows]
 
     def matrices(self, tables: list[list[dict[int, float]]], columns: int) -> list[Any]:

@@ -135,4 +135,4 @@ class PomdpEnvironment(gymnasium.Env[Any, Any]):
         return np.asarray(there / there.sum())
 
     def _info(self) -> dict[str, Any]:
-        return {"state": self._state, **({"belief": self._belief} if self.beliefs else {})}
+        return {"state": self._state, **({"belief": self._belief.copy()} if self.beliefs else {})}

@@ -25,6 +25,7 @@ from solvers.bridges.pomdp_py_models import (
     UniformPolicy,
 )
 from solvers.errors import ModelError
+from solvers.policies import FiniteHorizonPolicy
 from solvers.pomdp import POMDP
 
 
@@ -131,7 +132,8 @@ class PolicyPlanner(pomdp_py.Planner):
     ----------
     twin : Twin
     policy : object
-        Anything with ``action(belief)``, such as `solvers.AlphaVectorPolicy`, or a solution that has a ``policy``.
+        Anything with ``action(belief)``, such as an alpha-vector policy, or a solution that has a ``policy``. One for a
+        finite horizon counts the steps, as many as `update` is told of.
     belief : {"agent", "own"}
         What it looks at: the agent's belief, a histogram or particles, which whoever runs the loop keeps up to date, as
         for `pomdp_py.POUCT` (`Twin.update` does it by Bayes' rule); or its own, filtered by Bayes' rule in `update`
@@ -152,6 +154,7 @@ class PolicyPlanner(pomdp_py.Planner):
         self.twin = twin
         self.policy: Acting = acting
         self._own = belief == "own"
+        self._steps = 0
         self._belief: NDArray[np.float64] | None = None
 
     def plan(self, agent: Any) -> Any:
@@ -159,16 +162,20 @@ class PolicyPlanner(pomdp_py.Planner):
         belief = self.twin.belief(agent.belief) if self._belief is None else self._belief
         if self._own:
             self._belief = belief
-        return self.twin.actions[int(self.policy.action(belief))]
+        policy = self.policy
+        if isinstance(policy, FiniteHorizonPolicy):
+            return self.twin.actions[policy.action(belief, policy.horizon - self._steps)]
+        return self.twin.actions[int(policy.action(belief))]
 
     def update(self, agent: Any, real_action: Any, real_observation: Any) -> None:
-        """Filter the own belief, if there is one; the agent's is left as it is.
+        """Count the step, and filter the own belief, if there is one; the agent's is left as it is.
 
         Raises
         ------
         ModelError
             If the observation cannot occur.
         """
+        self._steps += 1
         if self._own:
             before = self.twin.belief(agent.belief) if self._belief is None else self._belief
             numbers = self.twin.numbers(real_action, real_observation)

@@ -5,7 +5,7 @@ All draws come from Python's `random`, as everywhere in pomdp-py.
 
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pomdp_py
@@ -29,6 +29,12 @@ class _Numbered:
 
     def __hash__(self) -> int:
         return self.index
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.index, self.name)
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self  # never changed, and planners copy whole beliefs
 
     def __str__(self) -> str:
         return self.name

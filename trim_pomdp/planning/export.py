@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from trim_pomdp.model.belief import DERAILED, RIGHT
+from trim_pomdp.model.belief import DERAILED, OVER, RIGHT
 from trim_pomdp.model.process import RoutingModel, Spending
 
 if TYPE_CHECKING:
     from solvers import POMDP
     from solvers.unfolding import Sight, Unfolded
 
-_HIDDEN = {RIGHT: "right", DERAILED: "derailed"}
+_HIDDEN = {RIGHT: "right", DERAILED: "derailed", 2: "draft-wrong"}  # the last: of a step that is drafted again
 
 
 def routing_pomdp(
@@ -41,10 +41,10 @@ def routing_pomdp(
     Returns
     -------
     POMDP
-        Discount 1, horizon ``max_steps + 1`` (the first look is an action). States are named ``before``,
-        ``step-3_right_goes-on-0`` (step 3, prefix right; the last part says whether the weak step ends the solution,
-        and numbers kinds of steps that differ in how likely they are right), and ``over_right``, ``over_derailed``;
-        observations ``bin-7``, ``bin-7_ends`` and ``over``.
+        Discount 1 and no horizon: all is over after ``max_steps + 1`` actions (the first look is one). States are named
+        ``before``, ``step-3_right_goes-on-0`` (step 3, prefix right; the last part says whether the weak step ends the
+        solution, and numbers kinds of steps that differ in how likely they are right), and ``over_right``,
+        ``over_derailed``; observations ``bin-7``, ``bin-7_ends`` and ``over``.
 
     Raises
     ------
@@ -55,20 +55,23 @@ def routing_pomdp(
     --------
     >>> from trim_pomdp.presets.store import load_preset
     >>> routing_pomdp(load_preset("qwen2.5-1.5b-7b-math").routing_model(), 0.1)
-    POMDP(178 states (61 values of them seen), 2 actions, 263 observations, discount 1, horizon 31)
+    POMDP(178 states (61 values of them seen), 2 actions, 263 observations, discount 1)
     """
     from solvers.unfolding import unfold
 
     weights = model.weights(price, over)
     unfolded = unfold(model.epoch_model)
     bins = model.emission.shape[1]
-    observations = [_sight_name(sight, bins) for sight in unfolded.sights]
     return unfolded.pomdp(
-        weights, observed=observed, states=list(_place_names(unfolded, bins)), observations=observations
+        weights,
+        observed=observed,
+        states=list(_place_names(unfolded, model.dynamics.max_steps, bins)),
+        observations=[_sight_name(sight, bins) for sight in unfolded.sights],
     )
 
 
-def _place_names(unfolded: Unfolded, bins: int) -> Iterator[str]:
+def _place_names(unfolded: Unfolded, steps: int, bins: int) -> Iterator[str]:
+    drafts = (unfolded.model.n_nodes - 1) // steps  # of a step: nodes are by step, then draft
     count: dict[str, int] = {}
     for state, place in enumerate(unfolded.places):
         if place.node < 0:
@@ -76,18 +79,21 @@ def _place_names(unfolded: Unfolded, bins: int) -> Iterator[str]:
         elif place.kind < 0:
             yield f"over_{_HIDDEN[place.hidden]}"
         else:
-            name = f"step-{place.node + 1}_{_HIDDEN[place.hidden]}_{_end(unfolded, state, bins)}"
+            step, draft = divmod(place.node, drafts)
+            where = f"step-{step + 1}" + (f"_draft-{draft + 1}" if drafts > 1 else "")
+            name = f"{where}_{_HIDDEN[place.hidden]}_{_end(unfolded, state, bins)}"
             count[name] = count.get(name, -1) + 1
             yield f"{name}-{count[name]}"
 
 
 def _end(unfolded: Unfolded, state: int, bins: int) -> str:
     """Whether the weak step of a state ends the solution, which its signals tell."""
-    endings = {sight.signal >= bins for sight in unfolded.shown[state]}
-    return {frozenset({True}): "ends", frozenset({False}): "goes-on"}.get(frozenset(endings), "either")
+    ends = {sight.signal >= bins for sight in unfolded.shown[state]}
+    return "either" if len(ends) > 1 else "ends" if True in ends else "goes-on"
 
 
 def _sight_name(sight: Sight, bins: int) -> str:
     if sight.signal < 0:
         return "over"
-    return f"bin-{sight.signal % bins}" + ("_ends" if sight.signal >= bins else "")
+    again = "again_" if sight.seen > OVER else ""
+    return f"{again}bin-{sight.signal % bins}" + ("_ends" if sight.signal >= bins else "")
