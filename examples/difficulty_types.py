@@ -1,7 +1,7 @@
 """Easy and hard problems that look alike at first: planned with the type hidden, and what knowing it would be worth.
 
-The types are made up, loosely after what is measured: with one model 15 % of the problems of MATH-500 are never solved,
-and a repaired solution comes out right in .61 of GSM8K, but .27 of MATH-500. Evidence, lengths and tokens are the lab's.
+The types are made up, loosely after what is measured: 15 % of the problems of MATH-500 are never solved by one
+model, and repaired solutions come out right in .61 on GSM8K, but .27 on MATH-500. All else is the lab's.
 """
 
 import trim_pomdp as tp

@@ -55,10 +55,10 @@ def more_points(
     room : int
         How many points may come.
     renew : bool
-        Whether points that came with a warm start are left out where they are idle.
+        Whether points that came with a warm start are left out where they are idle; two states only.
     """
     if len(m.fixed) == 3:
-        return _finer_mesh(m, z, e, b, model, gap=gap, target=target, room=room, renew=renew)
+        return _finer_mesh(m, z, e, b, model, gap=gap, target=target, room=room)
     node, belief, inflow = _new_points(m, z, e, b, model, gap, target, sweeps)
     if node.size == 0:
         return "stalled"
@@ -80,7 +80,6 @@ def _finer_mesh(
     gap: float,
     target: float,
     room: int,
-    renew: bool,
 ) -> Mesh | Literal["stalled", "point limit"]:
     """As `more_points`, with cells."""
     S, first = model.n_states, z.cells.offset + z.offset
@@ -99,16 +98,17 @@ def _finer_mesh(
     chosen = np.flatnonzero(excess)
     if chosen.size == 0:
         return "stalled"
-    levels = simplices.wanted_levels(excess[chosen], max(0.5 * target, 0.1 * gap), S)
+    levels = simplices.wanted_levels(excess[chosen], max(0.65 * target, 0.1 * gap), S)
     cost = np.where(peak[chosen].any(axis=1), 1, 2**levels - 1)
     order = np.argsort(-excess[chosen], kind="stable")
     order = order[levels[order] > 0]
     order = order[np.cumsum(cost[order]) <= room]
     if order.size == 0:
         return "point limit"
+    chosen, levels = chosen[order], levels[order]
     tangent = z.vectors[np.repeat(z.offset[:-1], np.diff(z.offset)) + z.left]
-    mesh = Mesh(z.offset, z.points, z.cells)
-    return simplices.split(mesh, tangent, chosen[order], levels[order], peak[chosen[order]])
+    mesh, peak = Mesh(z.offset, z.points, z.cells), peak[chosen]
+    return simplices.split(mesh, tangent, chosen, levels, peak)
 
 
 def _insert(

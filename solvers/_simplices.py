@@ -124,34 +124,6 @@ def _sorted(node: Ints, n_nodes: int) -> tuple[Ints, Ints, Ints]:
     return np.concatenate([[0], np.cumsum(np.bincount(node, minlength=n_nodes))]), order, place
 
 
-def coarser(mesh: Mesh, inflow: Floats, allowance: float) -> Mesh:
-    """Mesh without cells that a warm start no longer needs.
-
-    Where the children of a cell have no children, the cell without them has the gaps that flow into them (C,), grown
-    by what a halving takes off. Children go while that adds no more than `allowance` in all. Points go when no cell
-    has them as a corner.
-    """
-    N, S = mesh.offset.size - 1, mesh.points.shape[1]
-    cells = mesh.cells
-    child, inside = cells.child.copy(), np.ones(cells.child.size, np.bool_)
-    _merge(child, cells.pair, cells.share, inflow.copy(), inside, 4.0 ** (1.0 / (S - 1)), allowance / child.size)
-    used = np.zeros(len(mesh.points), np.bool_)
-    used[cells.corner[inside]] = True
-    new_cell, new_point = np.cumsum(inside) - 1, np.cumsum(used) - 1
-    child = child[inside]
-    node = np.repeat(np.arange(N), np.diff(cells.offset))[inside]
-    node_of_point = np.repeat(np.arange(N), np.diff(mesh.offset))[used]
-    split_here = (child >= 0)[:, None]
-    kept = Cells(
-        offset=np.searchsorted(node, np.arange(N + 1)),
-        corner=new_point[cells.corner[inside]],
-        child=np.where(child >= 0, new_cell[child], -1),
-        pair=np.where(split_here, cells.pair[inside], -1),
-        share=np.where(split_here, cells.share[inside], 0.0),
-    )
-    return Mesh(np.searchsorted(node_of_point, np.arange(N + 1)), mesh.points[used], kept)
-
-
 @inner
 def _place(keys: Ints, key: int) -> int:
     """Where a key stands in an open-addressed table, or may be put."""
@@ -292,27 +264,3 @@ def _split(
                 cell[waiting] = child[q] + part
                 level[waiting] = rest
                 waiting += 1
-
-
-@entry
-def _merge(
-    child: Ints, pair: Ints, share: Floats, inflow: Floats, inside: NDArray[np.bool_], growth: float, allowance: float
-) -> None:
-    """Take children away where that adds no more than `allowance` each; from the last cell to the first."""
-    for q in range(child.size - 1, -1, -1):
-        if child[q] < 0:
-            continue
-        n = 2 if pair[q, 0] >= 0 else 0
-        if n == 0:
-            for s in range(share.shape[1]):
-                n += share[q, s] > 0.0
-        ends = True
-        total = 0.0
-        for c in range(child[q], child[q] + n):
-            ends = ends and child[c] < 0
-            total += inflow[c]
-        if ends and (growth - 1.0) * total <= allowance:
-            inflow[q] = growth * total
-            for c in range(child[q], child[q] + n):
-                inside[c] = False
-            child[q] = -1

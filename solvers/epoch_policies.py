@@ -94,11 +94,11 @@ class PolicyGraph:
         ModelError
             If the model has other nodes, signals, actions or observations, or leads to a node with no plan.
         """
-        from solvers import _epoch_kernels as _kernels
+        from solvers import _epoch_evaluation as _evaluation
 
         self._check(model)
         out = np.empty((self.action.shape[0], model.n_states, model.n_components))
-        _kernels.evaluate(
+        _evaluation.evaluate(
             kernel_model(model, np.ones(model.n_components)),
             model.reward,
             model.terminal,

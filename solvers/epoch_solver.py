@@ -142,12 +142,12 @@ class EpochSolution:
     @cached_property
     def _components(self) -> NDArray[np.float64]:
         """Reward components of all alpha-vectors, shape (P, S, D)."""
-        from solvers import _epoch_kernels as _kernels
+        from solvers import _epoch_evaluation as _evaluation
 
         z = self._with_plans()
         out = np.zeros((*z.points.shape, self.model.n_components))
         m = kernel_model(self.model, self.weights)
-        _kernels.evaluate(m, self.model.reward, self.model.terminal, z.offset, z.n_vectors, z.action, z.follow, out)
+        _evaluation.evaluate(m, self.model.reward, self.model.terminal, z.offset, z.n_vectors, z.action, z.follow, out)
         return out
 
     def value(self, belief: ArrayLike, node: int = 0) -> Any:
@@ -465,14 +465,14 @@ def _finish(
     ended: Ended,
     rounds: tuple[Round, ...],
 ) -> EpochSolution:
-    from solvers import _epoch_kernels as _kernels
+    from solvers import _epoch_evaluation as _evaluation
 
     plan = int((z.vectors[: z.n_vectors[0]] @ model.start).argmax())
     components = np.zeros(model.n_components)
     mass = np.zeros(z.points.shape)
     mass[plan] = model.start
     taken = np.empty((model.n_signals, model.n_actions, model.n_states))
-    _kernels.start_components(m.fixed, m, z, mass, taken, model.reward, model.terminal, components)
+    _evaluation.start_components(m.fixed, m, z, mass, taken, model.reward, model.terminal, components)
     live = model.table_of >= 0
     return EpochSolution(
         model=model,

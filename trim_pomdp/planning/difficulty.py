@@ -1,5 +1,4 @@
-"""Types of problems, easy and hard, that nobody tells the router: planned with the type hidden, and what knowing it is
-worth.
+"""Types of problems that nobody tells the router, easy and hard: the best plan, and what knowing would be worth.
 
 A type is a routing model of its own, with its own p_w, p_s, p_r, … All types are seen through the same observation bins
 and take the same actions. The hidden states of the model with the type hidden are the direct sum of theirs: a solution
