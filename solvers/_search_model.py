@@ -91,7 +91,8 @@ def build(pomdp: "POMDP", valued: NDArray[np.bool_] | None = None) -> SearchMode
     original = original[np.argsort(labels[original], kind="stable")]
     place = np.full(S, -1)
     place[original] = np.arange(original.size)
-    states, classes, roots = [original], [labels[original]], []
+    states, classes = [original], [labels[original]]
+    roots: list[Root] = []
     size = original.size
     for support in supports:
         here = np.sort(place[support])
@@ -200,7 +201,7 @@ def _worth(transition: Sequence[Any], rewarded: NDArray[np.bool_]) -> NDArray[np
 def _distinct(tables: Sequence[Any]) -> tuple[list[Any], Ints]:
     """Tables without those that are the same object, and which of them each action has."""
     number: dict[int, int] = {}
-    kept = []
+    kept: list[Any] = []
     for table in tables:
         if id(table) not in number:
             number[id(table)] = len(kept)

@@ -89,10 +89,6 @@ class Searcher:
         self.write_blind(z, blind)
         kernels.refill(z)
         kernels.restart(z)
-        beliefs = z.expanded[: z.count[at.EXPANDED]][::-1].copy()
-        done = 0
-        while done < beliefs.size and self.make_room():
-            done = kernels.back_up_each(self.state, beliefs, done, 1 << 40)
 
     def write_blind(self, z: State, blind: Floats) -> None:
         """Put values (A, S) into the vectors of single actions."""
@@ -331,9 +327,10 @@ def compile_kernels() -> float:
 
 def policy(searcher: Searcher) -> AlphaVectorPolicy:
     """The vectors that are best at some belief of the search, and those that their plans go on with."""
-    state, pomdp = searcher.state, searcher.pomdp
+    pomdp = searcher.pomdp
     if not searcher.model.roots:
         return AlphaVectorPolicy(pomdp, np.zeros((1, pomdp.n_states)), np.zeros(1, np.int64))
+    state = searcher.state
     beliefs = np.concatenate([np.arange(state.root.size), state.expanded[: state.count[at.EXPANDED]]])
     kept = _kept(state, beliefs)
     if kept.size * pomdp.n_states > _MOST_CELLS:
