@@ -20,7 +20,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers._epoch_arrays import Beliefs, Bounds, Cells, Epoch, Floats, Ints, Model
+from solvers._epoch_arrays import TIE, Beliefs, Bounds, Cells, Epoch, Floats, Ints, Model
 
 # Each compiled version takes time at the first use: entries are few, take arrays in one layout, and get their room from
 # Python; inner functions take no literals (np.int64(0)), and branches hang on the length of an argument (`fixed`: 2
@@ -195,20 +195,23 @@ def _open(fixed: Any, m: Model, node: int, first: int, last: int, e: Epoch) -> i
 
 
 @inner
-def _descend(fixed: Any, cells: Cells, node: int, here: Floats) -> int:
+def _descend(cells: Cells, node: int, here: Floats, mass: float) -> int:
     """Cell of `node` that has no children and holds a belief; `here` becomes its barycentric coordinates there.
 
-    It comes in as the belief itself: its coordinates in the first cell, whose corners are the hidden states.
+    It comes in as the belief itself, with this mass: its coordinates in the first cell, whose corners are the hidden
+    states. Beliefs between two cells, up to rounding, always go to the first, since in the other one, which may have
+    other points, bounds may differ.
     """
     S = here.size
     child, pair, share = cells.child, cells.pair, cells.share
+    tie = TIE * mass
     q = cells.offset[node]
     while child[q] >= 0:
         i = pair[q, 0]
         if i >= 0:  # the nearer corner is replaced by the middle, which is twice as far from the other one
             j = pair[q, 1]
-            if here[i] <= here[j]:
-                here[j] -= here[i]
+            if here[i] <= here[j] + tie:
+                here[j] = max(0.0, here[j] - here[i])
                 here[i] *= 2.0
                 q = child[q]
             else:
@@ -223,7 +226,7 @@ def _descend(fixed: Any, cells: Cells, node: int, here: Floats) -> int:
         for s in range(S):
             if share[q, s] > 0.0:
                 ratio = here[s] / share[q, s]
-                if ratio < least:
+                if ratio < least - tie:
                     least = ratio
                     i = s
                     behind = rank
@@ -284,7 +287,7 @@ def _follow(
                 continue
             for s in range(S):
                 here[s] = x[s, l]
-            q = _descend(fixed, z.cells, e.child[r], here)
+            q = _descend(z.cells, e.child[r], here, mass[l])
             highest = -np.inf
             above = 0.0
             for i in range(S):
@@ -457,12 +460,16 @@ def sweep(fixed: Any, m: Model, z: Bounds, e: Epoch, b: Beliefs, improve: bool) 
 
 
 @inner
-def _slot(fixed: Any, node: int, b: Beliefs, l: int, first: Ints, used: Ints, mass: Floats) -> int:
-    """Where beliefs like b.x[:, l] are gathered: the interval between points, the cell, or equal beliefs."""
+def _slot(fixed: Any, z: Bounds, node: int, b: Beliefs, l: int, first: Ints, used: Ints, mass: Floats) -> int:
+    """Where beliefs like b.x[:, l] are gathered: the interval between points, the cell or its corner, equal beliefs."""
     if len(fixed) == 2:
         return int(first[node] + b.piece[l])
-    if len(fixed) == 3:
-        return int(b.piece[l])
+    if len(fixed) == 3:  # a slot for each cell of the node, then one for each point
+        q = b.piece[l]
+        for i in range(z.points.shape[1]):
+            if b.share[i, l] > (1.0 - 1e-9) * b.mass[l]:
+                return int(z.cells.offset[node + 1] + z.cells.corner[q, i])
+        return int(z.offset[node] + q)
     x, total = b.x, b.mass[l]
     S = x.shape[0]
     nearest = -1
@@ -485,14 +492,18 @@ def _slot(fixed: Any, node: int, b: Beliefs, l: int, first: Ints, used: Ints, ma
 
 
 @inner
-def _gather(b: Beliefs, l: int, q: int, wide: float, mass: Floats, peak: Floats, widest: Floats) -> None:
-    """Add the belief b.x[:, l] to those of cell q; it becomes the peak there if its gap is the widest."""
+def _gather(
+    z: Bounds, b: Beliefs, l: int, node: int, q: int, wide: float, mass: Floats, peak: Floats, widest: Floats
+) -> None:
+    """Add the belief b.x[:, l] to those of slot q of a node with cells; the one with the widest gap is the peak."""
     S = b.x.shape[0]
     total = b.mass[l]
     apart = 0.0
     for s in range(S):
         mass[q, s] += b.x[s, l]
         apart += abs(b.share[s, l] / total - peak[q, s])
+    if q >= z.offset[node] + z.cells.offset[node + 1]:
+        return  # a point: there is nothing to choose
     if apart < 1e-9:
         widest[q] += wide
     elif wide > widest[q]:
@@ -502,8 +513,8 @@ def _gather(b: Beliefs, l: int, q: int, wide: float, mass: Floats, peak: Floats,
 
 
 @inner
-def _concentrate(z: Bounds, q: int, peak: Floats, mass: Floats) -> None:
-    """Put all mass of cell q on its peak."""
+def _concentrate(z: Bounds, node: int, q: int, peak: Floats, mass: Floats) -> None:
+    """Put all mass of slot q, a cell, on its peak."""
     S = mass.shape[1]
     total = 0.0
     for s in range(S):
@@ -511,7 +522,7 @@ def _concentrate(z: Bounds, q: int, peak: Floats, mass: Floats) -> None:
         mass[q, s] = 0.0
     for i in range(S):
         for s in range(S):
-            mass[q, s] += total * peak[q, i] * z.points[z.cells.corner[q, i], s]
+            mass[q, s] += total * peak[q, i] * z.points[z.cells.corner[q - z.offset[node], i], s]
 
 
 @entry
@@ -534,11 +545,12 @@ def explore(
 ) -> None:
     """Follow the upper-greedy actions from the start belief and see where the bounds differ.
 
-    Beliefs are gathered in slots first[n]:first[n + 1], of which used[n] are taken: intervals with two states, cells
-    with a few. mass (Q, S), weighted by discounted reach probability, is their sum there; with many states all their
-    weight lies on the one with the largest weighted gap. gap (Q,) is the sum of the weighted gaps and widest (Q,) the
-    largest; excess (Q,) is how much does not come from the children, so that a point there would remove it. In
-    cells, peak (Q, S) has the barycentric coordinates of the belief whose gap is the widest. All come in as zeros.
+    Beliefs are gathered in slots first[n]:first[n + 1], of which used[n] are taken. mass (Q, S), weighted by
+    discounted reach probability, is their sum with two states; with many all their weight lies on the one with the
+    largest weighted gap. gap (Q,) is the sum of the weighted gaps and widest (Q,) the largest; excess (Q,) is how much
+    does not come from the children, so that a point there would remove it. In cells, mass is the sum unless one
+    belief, its barycentric coordinates in peak (Q, S), has most of the gap; beliefs that are points already are
+    gathered apart from the others, since no point would help them. All come in as zeros.
     """
     K = m.joint.shape[1]
     S = len(fixed) if len(fixed) == 2 else mass.shape[1]
@@ -551,12 +563,16 @@ def explore(
     if len(fixed) == 3:
         for s in range(S):
             b.here[s] = start[s]
-        q = _descend(fixed, z.cells, np.int64(0), b.here)
-        widest[q] = gap_at_start
+        b.mass[0] = 1.0
+        b.piece[0] = _descend(z.cells, np.int64(0), b.here, 1.0)
         for s in range(S):
-            peak[q, s] = b.here[s]
-    for s in range(S):
-        mass[q, s] = start[s]
+            b.x[s, 0] = start[s]
+            b.share[s, 0] = b.here[s]
+        q = _slot(fixed, z, np.int64(0), b, np.int64(0), first, used, mass)
+        _gather(z, b, np.int64(0), np.int64(0), q, gap_at_start, mass, peak, widest)
+    else:
+        for s in range(S):
+            mass[q, s] = start[s]
     gap[q] = gap_at_start
     for node in range(m.table_of.size):
         if m.table_of[node] < 0:
@@ -576,7 +592,7 @@ def explore(
                 row = p + 1 if mass[q, 1] > middle * (mass[q, 0] + mass[q, 1]) else p
             else:
                 if len(fixed) == 3 and widest[q] > 0.5 * gap[q]:
-                    _concentrate(z, q, peak, mass)
+                    _concentrate(z, node, q, peak, mass)
                 greedy = action_up
                 row = np.int64(0)
                 _backup(fixed, m, z, e, runs, K, mass, q, b, action, action_up, row)
@@ -596,14 +612,14 @@ def explore(
                     if greedy[row, e.signal[l]] != a or wide <= 0.0:
                         continue
                     excess[q] -= wide
-                    i = _slot(fixed, e.child[r], b, l, first, used, mass)
+                    i = _slot(fixed, z, e.child[r], b, l, first, used, mass)
                     gap[i] += wide
                     if len(fixed) == 2:
                         mass[i, 0] += b.x[0, l]
                         mass[i, 1] += b.x[1, l]
                         continue
                     if len(fixed) == 3:
-                        _gather(b, l, i, wide, mass, peak, widest)
+                        _gather(z, b, l, e.child[r], i, wide, mass, peak, widest)
                         continue
                     # Off the points themselves sawtooth is loose: go on with a belief that is reached.
                     there = 0.0

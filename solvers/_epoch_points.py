@@ -83,31 +83,19 @@ def _finer_mesh(
     renew: bool,
 ) -> Mesh | Literal["stalled", "point limit"]:
     """As `more_points`, with cells."""
-    S, Q = model.n_states, z.cells.child.size
+    S, first = model.n_states, z.cells.offset + z.offset
+    Q = int(first[-1])
     mass, peak = np.zeros((Q, S)), np.zeros((Q, S))
     inflow, widest, excess = np.zeros(Q), np.zeros(Q), np.zeros(Q)
     used = np.zeros(model.n_nodes, np.int64)
     _kernels.explore(
-        m.fixed,
-        m,
-        z,
-        e,
-        b,
-        model.start,
-        gap,
-        1e-5 * target,
-        z.cells.offset,
-        used,
-        mass,
-        inflow,
-        widest,
-        excess,
-        peak,
+        m.fixed, m, z, e, b, model.start, gap, 1e-5 * target, first, used, mass, inflow, widest, excess, peak
     )
+    slot = np.arange(z.cells.child.size) + np.repeat(z.offset[:-1], np.diff(z.cells.offset))
+    inflow, widest, excess, peak = inflow[slot], widest[slot], excess[slot], peak[slot]
     excess[excess <= max(1e-6 * target, 100 * m.tie)] = 0.0
-    # Where one belief has most of the gap, it becomes a point, unless it is one.
-    peak[(widest <= 0.5 * inflow) | (peak.max(axis=1) > 1.0 - 1e-9)] = 0.0
-    peak[peak < 1e-9] = 0.0
+    peak[widest <= 0.5 * inflow] = 0.0  # where one belief has most of the gap, it becomes a point
+    peak[peak < 1e-12] = 0.0
     chosen = np.flatnonzero(excess)
     if chosen.size == 0:
         return "stalled"

@@ -27,7 +27,10 @@ from solvers.solution import Bounds, Solution
 _MOST_SWEEPS = 100_000
 
 
-def fast_bound(pomdp: POMDP, method: Literal["mdp", "qmdp", "fib", "blind"], *, precision: float = 1e-3) -> Solution:
+FastMethod = Literal["mdp", "qmdp", "fib", "blind"]
+
+
+def fast_bound(pomdp: POMDP, method: FastMethod, *, precision: float = 1e-3) -> Solution:
     """Bound the optimal value from one side, fast; see the module for what the methods are.
 
     Parameters

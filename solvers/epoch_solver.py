@@ -22,9 +22,9 @@ For a belief b of a node n, with V̲ and V̄ the bounds of the children, one bac
   has most of the cell's gap. Nothing is sampled, and ties go to the lowest action index: results are deterministic.
 
 Guarantee: `EpochSolution.lower` ≤ V*(start) ≤ `EpochSolution.upper` however the solver ended, up to rounding (each
-bound is computed in double precision without directed rounding: about 1e-13 of the largest reward for each epoch).
-`ended` says "gap reached" only if upper - lower ≤ gap. The loop ends: each round adds a point or stops, and
-rounds and points are limited.
+bound is computed in double precision without directed rounding: about 1e-13 of the largest reward for each epoch, and
+1e-12 with cells). `ended` says "gap reached" only if upper - lower ≤ gap. The loop ends: each round adds a point or
+stops, and rounds and points are limited.
 """
 
 import contextlib

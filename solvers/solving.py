@@ -5,14 +5,16 @@ horizon it is point-based backups between two bounds at the start (`solvers.epoc
 vectors. Every bound holds at every moment, so a solve can be stopped at any: by its time limit, or by Ctrl-C.
 """
 
+import contextlib
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from solvers.compilation import compilation_told
 from solvers.errors import SolverError
 from solvers.policies import AlphaVectorPolicy, FiniteHorizonPolicy
 from solvers.pomdp import POMDP
@@ -21,6 +23,7 @@ from solvers.solution import Bounds, Solution
 if TYPE_CHECKING:
     from solvers.epoch_solver import EpochSolution
 
+_log = logging.getLogger("solvers")
 Progress = Callable[[float, float, float], object]
 """Called with the seconds so far and both bounds."""
 
@@ -29,6 +32,7 @@ Progress = Callable[[float, float, float], object]
 class Options:
     """What was asked of a method; see `solve`."""
 
+    method: str
     precision: float
     time_limit: float | None
     horizon: int | None
@@ -47,6 +51,7 @@ def solve(
     progress: Progress | None = None,
     warm_start: Solution | None = None,
     seed: int = 0,
+    report: Callable[[str], None] | None = None,
 ) -> Solution:
     """Bound the optimal value at the start belief, and find a policy that attains the lower bound.
 
@@ -69,6 +74,9 @@ def solve(
         Of a POMDP with the same states, actions and observations, any rewards: its beliefs and vectors are used again.
     seed : int
         Of all chance.
+    report : callable, optional
+        Called with a line when kernels have to be compiled, once per installation; by default the line goes to the
+        logger "solvers", as information.
 
     Raises
     ------
@@ -91,11 +99,14 @@ def solve(
     if chosen not in _METHODS:
         raise SolverError(f"no method {method!r} (there are auto, {', '.join(_METHODS)})")
     of_horizon, run = _METHODS[chosen]
+    if report is None and _log.isEnabledFor(logging.INFO):
+        report = _log.info
     if of_horizon and steps is None:
         raise SolverError(f"method {chosen!r} needs a horizon")
     if not of_horizon and steps is not None:
         raise SolverError(f"method {chosen!r} knows no horizon; epochs and exact do")
-    return run(pomdp, Options(precision, time_limit, steps, progress, warm_start, seed))
+    with contextlib.nullcontext() if report is None else compilation_told(report):
+        return run(pomdp, Options(chosen, precision, time_limit, steps, progress, warm_start, seed))
 
 
 # Finite horizons ------------------------------------------------------------------------------------------------
@@ -125,11 +136,18 @@ def _exact(pomdp: POMDP, options: Options) -> Solution:
 
 
 def _epochs(pomdp: POMDP, options: Options) -> Solution:
-    from solvers.epoch_solver import solve_epochs
+    from solvers.epoch_solver import Round, solve_epochs
 
     model = pomdp.finite_horizon(options.horizon)
+    history: list[Bounds] = []
     began = time.monotonic()
-    found = solve_epochs(model, gap=options.precision)
+
+    def told(sweep: Round) -> None:
+        history.append(Bounds(time.monotonic() - began, sweep.lower, sweep.upper))
+        if options.progress is not None:
+            options.progress(*history[-1])
+
+    found = solve_epochs(model, gap=options.precision, time_limit=options.time_limit, progress=told)
     return Solution(
         pomdp=pomdp,
         method="epochs",
@@ -137,9 +155,10 @@ def _epochs(pomdp: POMDP, options: Options) -> Solution:
         upper=found.upper,
         policy=_by_steps_to_go(pomdp, found),
         guarantee=f"both bounds hold for {options.horizon} steps, and the policy attains the lower one",
-        ended_by={"gap reached": "precision"}.get(found.ended, found.ended),
+        ended_by="precision" if found.ended == "gap reached" else found.ended,
         horizon=options.horizon,
         elapsed_s=time.monotonic() - began,
+        history=tuple(history),
     )
 
 
@@ -180,11 +199,10 @@ def _sarsop(pomdp: POMDP, options: Options) -> Solution:
     )
 
 
-def _sweeps(pomdp: POMDP, options: Options, method: str) -> Solution:
-    from solvers import sweeps
+def _sweeps(pomdp: POMDP, options: Options) -> Solution:
+    from solvers.sweeps import pbvi, perseus
 
-    run = {"pbvi": sweeps.pbvi, "perseus": sweeps.perseus}[method]
-    return run(
+    return {"pbvi": pbvi, "perseus": perseus}[options.method](
         pomdp,
         precision=options.precision,
         time_limit=options.time_limit,
@@ -193,20 +211,21 @@ def _sweeps(pomdp: POMDP, options: Options, method: str) -> Solution:
     )
 
 
-def _fast(pomdp: POMDP, options: Options, method: Literal["mdp", "qmdp", "fib", "blind"]) -> Solution:
-    from solvers.bounds import fast_bound
+def _fast(pomdp: POMDP, options: Options) -> Solution:
+    from solvers.bounds import FastMethod, fast_bound
 
+    method: FastMethod = options.method  # type: ignore[assignment]  # the table below names these four
     return fast_bound(pomdp, method, precision=options.precision)
 
 
 _METHODS: dict[str, tuple[bool, Callable[[POMDP, Options], Solution]]] = {
     "sarsop": (False, _sarsop),
-    "pbvi": (False, partial(_sweeps, method="pbvi")),
-    "perseus": (False, partial(_sweeps, method="perseus")),
-    "mdp": (False, partial(_fast, method="mdp")),
-    "qmdp": (False, partial(_fast, method="qmdp")),
-    "fib": (False, partial(_fast, method="fib")),
-    "blind": (False, partial(_fast, method="blind")),
+    "pbvi": (False, _sweeps),
+    "perseus": (False, _sweeps),
+    "mdp": (False, _fast),
+    "qmdp": (False, _fast),
+    "fib": (False, _fast),
+    "blind": (False, _fast),
     "epochs": (True, _epochs),
     "exact": (True, _exact),
 }

@@ -102,6 +102,25 @@ class ToldRouter:
         return Decision(action, q, after, belief=(q, 1 - q, 0))
 
 
+@dataclass
+class DraftingRouter:
+    """Does as told of each draft of each step, and remembers what it saw."""
+
+    decisions: Sequence[Sequence[int | Decision]]  # of every step those of its drafts, in order
+    needs_score: bool = True
+    policy_hash: str = "drafting"
+    seen: list[StepObservation] = field(default_factory=list)
+    q: float | None = None
+
+    def writer(self, index: int) -> None:
+        return None
+
+    def decide(self, seen: StepObservation) -> Decision:
+        self.seen.append(seen)
+        told = self.decisions[seen.step][seen.draft]
+        return told if isinstance(told, Decision) else Decision(told)
+
+
 def solution(actions: str = "k" * 99, *, answer: str | None = "7", caps: Caps | None = None, **options) -> Attempt:  # type: ignore[no-untyped-def]
     needs_score = options.pop("needs_score", True)
     router = ToldRouter(actions, needs_score=needs_score)
@@ -118,7 +137,8 @@ def feed(item: Attempt, *replies: tuple[str, GeneratedStep | SolutionScores]) ->
 
 def timeless(record: SolutionRecord) -> tuple[object, ...]:
     """A record without its times."""
-    exclude = {"weak": {"seconds"}, "strong": {"seconds"}, "scoring": {"seconds"}}
+    times = {"weak": {"seconds"}, "strong": {"seconds"}, "scoring": {"seconds"}}
+    exclude = {**times, "drafts": {"__all__": times}}
     terminal = record.terminal.model_dump(
         exclude={"session": True, "elapsed_s": True, "models_s": True, "scoring": {"seconds"}}
     )

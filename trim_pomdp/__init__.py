@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from trim_pomdp.data.outcomes import read_pilot, read_step_counts
     from trim_pomdp.data.problems import Problem, read_problems
     from trim_pomdp.data.processbench import read_solutions, read_step_scores
-    from trim_pomdp.data.rollouts import Rollouts, read_repair_rollouts, read_strong_rollouts, read_weak_rollouts
+    from trim_pomdp.data.rollouts import (
+        Rollouts,
+        read_redraft_rollouts,
+        read_repair_rollouts,
+        read_strong_rollouts,
+        read_weak_rollouts,
+    )
     from trim_pomdp.data.sequences import read_sequences
     from trim_pomdp.errors import InputError, TrimError, UnsetParameterError
     from trim_pomdp.fitting.assessment import assess
@@ -67,6 +73,7 @@ if TYPE_CHECKING:
         PlannedPoint,
         PolicyArtifact,
         PosteriorRule,
+        RedraftRule,
         Router,
         Rule,
         ScheduleRule,
@@ -108,6 +115,7 @@ _MODULE_OF = {
     "PlannedPoint": "policies",
     "PolicyArtifact": "policies",
     "PosteriorRule": "policies",
+    "RedraftRule": "policies",
     "Preset": "presets.store",
     "Price": "model.prices",
     "Prices": "model.prices",
@@ -170,6 +178,7 @@ _MODULE_OF = {
     "read_pilot": "data.outcomes",
     "read_prices": "model.prices",
     "read_problems": "data.problems",
+    "read_redraft_rollouts": "data.rollouts",
     "read_repair_rollouts": "data.rollouts",
     "read_rollouts": "runtime.recorded",
     "read_run": "inspection.runs",
@@ -228,6 +237,7 @@ __all__ = [
     "Reading",
     "RecordedRollouts",
     "RecordedRun",
+    "RedraftRule",
     "Rollouts",
     "Router",
     "RoutingModel",
@@ -282,6 +292,7 @@ __all__ = [
     "read_pilot",
     "read_prices",
     "read_problems",
+    "read_redraft_rollouts",
     "read_repair_rollouts",
     "read_rollouts",
     "read_run",

@@ -4,8 +4,10 @@ They stand in one module because Numba's on-disk cache follows the file that a f
 that it calls: a kernel that calls into another file would go on running that file's old code after an update.
 Their Python callers document what goes in and out.
 
-Throughout, actions are 0 (keep) and 1 (regenerate), classes 0, 1, 2 are S0 (right), S1 (derailed), S2 (first error),
-hidden states 0 and 1 are a right and a derailed prefix.
+Throughout, actions are codes of the catalogue (0 is keep), classes 0, 1, 2 are S0 (right), S1 (derailed), S2 (first
+error), exits 0, 1, 2 are next step, over, and another draft of the step; hidden states 0 and 1 are a right and a
+derailed prefix, 2 is a right prefix whose last draft was wrong (`trim_pomdp.model.actions.base`). Tables of what
+follows an action, `after`, have the axes step, end of the draft, action, class, exit, hidden state.
 """
 
 from typing import Any
@@ -91,34 +93,52 @@ def _propagate_memoryless(regenerate, p_w, end, after, state, accuracy, steps, k
 
 
 @helper
-def end_evidence(end, step, ended, out):
-    """Likelihood by class of an end, or of none. Writes `out` (3,)."""
-    for c in range(3):
-        out[c] = end[step, c] if ended else 1.0 - end[step, c]
+def end_evidence(end, step, ended):
+    """Likelihood by class of an end, or of none."""
+    if ended:
+        return end[step, 0], end[step, 1], end[step, 2]
+    return 1.0 - end[step, 0], 1.0 - end[step, 1], 1.0 - end[step, 2]
 
 
 @helper
-def filtered(q, success, likelihood, end, out):
-    """Belief over S0, S1, S2 after a score; `likelihood` and `end` are by class. Writes `out` (3,).
+def opening(q, success):
+    """Prior over S0, S1, S2 of a first draft."""
+    return q * success, 1.0 - q, q * (1.0 - success)
+
+
+@helper
+def reopening(held, table, step):
+    """Prior over S0, S1, S2 of another draft, of the hidden state after the last."""
+    return (
+        held[0] * table[step, 0, 0] + held[1] * table[step, 1, 0] + held[2] * table[step, 2, 0],
+        held[0] * table[step, 0, 1] + held[1] * table[step, 1, 1] + held[2] * table[step, 2, 1],
+        held[0] * table[step, 0, 2] + held[1] * table[step, 1, 2] + held[2] * table[step, 2, 2],
+    )
+
+
+@helper
+def by_class(emission, j):
+    """Likelihood by class of a bin, of a table (3, J)."""
+    return emission[0, j], emission[1, j], emission[2, j]
+
+
+@helper
+def weighed(prior, likelihood, end):
+    """Belief over S0, S1, S2 after a score; all by class.
 
     An end (or none) that no class can explain is no evidence, and neither is such a score.
     """
-    b0 = q * success * likelihood[0]
-    b1 = (1.0 - q) * likelihood[1]
-    b2 = q * (1.0 - success) * likelihood[2]
+    b0 = prior[0] * likelihood[0]
+    b1 = prior[1] * likelihood[1]
+    b2 = prior[2] * likelihood[2]
     if b0 * end[0] + b1 * end[1] + b2 * end[2] > 0.0:
         b0 *= end[0]
         b1 *= end[1]
         b2 *= end[2]
     total = b0 + b1 + b2
     if total > 0.0:
-        out[0] = b0 / total
-        out[1] = b1 / total
-        out[2] = b2 / total
-    else:
-        out[0] = q * success
-        out[1] = 1.0 - q
-        out[2] = q * (1.0 - success)
+        return b0 / total, b1 / total, b2 / total
+    return prior
 
 
 @helper
@@ -135,35 +155,84 @@ def value_of(vectors, first, last, q):
 
 
 @helper
-def value_and_q(b, ended, action, step, vectors, offset, after, reward):
-    """Value of an action, and q after it: where the solution goes on, or, where it cannot, where it is over."""
-    over_right = 0.0
-    over = 0.0
-    on_right = 0.0
-    on = 0.0
-    for c in range(3):
-        over_right += b[c] * after[step, ended, action, c, 1, 0]
-        over += b[c] * after[step, ended, action, c, 1, 1]
-        on_right += b[c] * after[step, ended, action, c, 0, 0]
-        on += b[c] * after[step, ended, action, c, 0, 1]
-    over += over_right
-    on += on_right
-    value = reward * over_right
-    if on > 0.0:
-        q = on_right / on
-        value += on * value_of(vectors, offset[step], offset[step + 1], q)
-    else:
-        q = over_right / over
-    return value, q
+def value_again(vectors, first, last, held):
+    """Largest alpha-vector (V, 3) at the hidden state of another draft, which may be unnormalised."""
+    best = -np.inf
+    for v in range(first, last):
+        best = max(best, held[0] * vectors[v, 0] + held[1] * vectors[v, 1] + held[2] * vectors[v, 2])
+    return best
 
 
 @helper
-def gain_and_price(b, ended, step, vectors, offset, after, price, reward):
-    """Gain of intervening, its price, and q after keeping and after regenerating."""
-    cost = b[0] * price[step, 0] + b[1] * price[step, 1] + b[2] * price[step, 2]
+def follows(b, after, step, ended, action, leaving, hidden):
+    """P(exit, hidden state) after an action."""
+    return (
+        b[0] * after[step, ended, action, 0, leaving, hidden]
+        + b[1] * after[step, ended, action, 1, leaving, hidden]
+        + b[2] * after[step, ended, action, 2, leaving, hidden]
+    )
+
+
+@helper
+def hidden_again(b, after, step, ended, action):
+    """Hidden state if another draft comes, unnormalised."""
+    return (
+        follows(b, after, step, ended, action, 2, 0),
+        follows(b, after, step, ended, action, 2, 1),
+        follows(b, after, step, ended, action, 2, 2),
+    )
+
+
+@helper
+def value_and_q(b, ended, action, step, vectors, offset, after, reward):
+    """Value of an action, and q after it: where the solution goes on, or, where it cannot, where it is over."""
+    over_right = follows(b, after, step, ended, action, 1, 0)
+    over = follows(b, after, step, ended, action, 1, 1) + over_right
+    on_right = follows(b, after, step, ended, action, 0, 0)
+    on = follows(b, after, step, ended, action, 0, 1) + on_right
+    value = reward * over_right
+    if on > 0.0:
+        q = on_right / on
+        return value + on * value_of(vectors, offset[step], offset[step + 1], q), q
+    return value, over_right / over
+
+
+@helper
+def best_other(
+    b, ended, step, vectors, offset, after, price, reward, codes, again, draft, drafts, draft_vectors, draft_offset
+):
+    """The action other than keeping that is worth most at its price: code, gain, price, q after it; and q of keeping.
+
+    Of equals the first. Where another draft comes, q after it is of no use.
+    """
     kept, keep = value_and_q(b, ended, 0, step, vectors, offset, after, reward)
-    redone, redo = value_and_q(b, ended, 1, step, vectors, offset, after, reward)
-    return redone - kept, cost, keep, redo
+    best = 0
+    best_gain = 0.0
+    best_cost = np.inf
+    best_q = keep
+    for i in range(1, len(codes)):
+        action = codes[i]
+        if again[action]:
+            if draft + 1 >= drafts:
+                continue
+            row = step * (drafts - 1) + draft
+            held = hidden_again(b, after, step, ended, action)
+            value = value_again(draft_vectors, draft_offset[row], draft_offset[row + 1], held)
+            q = keep
+        else:
+            value, q = value_and_q(b, ended, action, step, vectors, offset, after, reward)
+        gain = value - kept
+        cost = (
+            b[0] * price[action, step, ended, 0]
+            + b[1] * price[action, step, ended, 1]
+            + b[2] * price[action, step, ended, 2]
+        )
+        if gain - cost > best_gain - best_cost:
+            best = action
+            best_gain = gain
+            best_cost = cost
+            best_q = q
+    return best, best_gain, best_cost, best_q, keep
 
 
 @helper
@@ -176,16 +245,17 @@ def rule_step(t, n_steps, ended):
 
 @compiled
 def filter_beliefs(bins, lengths, ended, by_bin, success, end, recovery, out):
-    e = np.empty(3)
     n_steps = len(success)
     for i in range(len(lengths)):
         q = 1.0
         for t in range(lengths[i]):
             ends = ended[i] and t == lengths[i] - 1
             step = rule_step(t, n_steps, ends)
-            end_evidence(end, step, ends, e)
-            filtered(q, success[step], by_bin[bins[i, t]], e, out[i, t])
-            q = out[i, t, 0] + recovery[step] * out[i, t, 1]
+            e = end_evidence(end, step, ends)
+            j = bins[i, t]
+            b = weighed(opening(q, success[step]), (by_bin[j, 0], by_bin[j, 1], by_bin[j, 2]), e)
+            out[i, t, 0], out[i, t, 1], out[i, t, 2] = b
+            q = b[0] + recovery[step] * b[1]
 
 
 @helper
@@ -194,109 +264,162 @@ def cell_of(q, cells):
     return int(q * cells + 0.5)
 
 
+@helper
+def draft_cell(held, cells, shares):
+    """Cell of the hidden state of another draft, unnormalised: by P(prefix right), and P(draft right | that)."""
+    right = held[0] + held[2]
+    q = right / (right + held[1])
+    share = held[0] / right if right > 0.0 else 0.0
+    return cell_of(q, cells) * (shares + 1) + cell_of(share, shares)
+
+
+@helper
+def of_draft_cell(cell, cells, shares):
+    """The hidden state that a cell stands for."""
+    q = (cell // (shares + 1)) / cells
+    share = (cell % (shares + 1)) / shares
+    return q * share, 1.0 - q, q * (1.0 - share)
+
+
 @compiled
-def decide(q, bins, ended, steps, rule, out):
-    success, end, emission, vectors, offset, after, price, reward, _ = rule
-    b = np.empty(3)
-    e = np.empty(3)
+def decide(q, held, draft, bins, ended, steps, rule, out):
+    """Action for every problem; `held` (n, 3) is the hidden state after the last draft, looked at where `draft` > 0."""
+    success, end, emission, vectors, offset, after, price, reward, _, codes, again, redraft_class = rule[:12]
+    drafts, _, _, draft_vectors, draft_offset = rule[12:]
     n_steps = len(success)
     for i in range(len(q)):
         t = rule_step(steps[i], n_steps, ended[i])
-        end_evidence(end, t, ended[i], e)
-        filtered(q[i], success[t], emission[:, bins[i]], e, b)
-        gain, cost, _, _ = gain_and_price(b, int(ended[i]), t, vectors, offset, after, price, reward)
-        out[i] = gain > cost
+        if draft == 0:
+            prior = opening(q[i], success[t])
+        else:
+            prior = reopening((held[i, 0], held[i, 1], held[i, 2]), redraft_class, t)
+        b = weighed(prior, by_class(emission, bins[i]), end_evidence(end, t, ended[i]))
+        action, gain, cost, _, _ = best_other(
+            b, int(ended[i]), t, vectors, offset, after, price, reward, codes, again, draft, drafts,
+            draft_vectors, draft_offset,
+        )  # fmt: skip
+        out[i] = action if gain > cost else 0
 
 
-def propagate_alpha(
-    rule: Any, true_success: Any, true_end: Any, true_emission: Any, true_after: Any, tokens: Any = None
-) -> Any:
-    totals = np.zeros((len(true_success), 9))
-    mass = np.zeros((2, 2, rule[-1] + 1))
-    mass[0, 0, -1] = 1.0
-    length = None if tokens is None else np.zeros_like(mass)
-    by_bin = np.ascontiguousarray(rule[2].T)
-    room = np.empty((4, 3))
-    true = (true_success, true_end, true_emission, true_after)
-    _propagate_alpha(rule, by_bin, true, tokens, mass, length, room, totals)
-    return totals
+def propagate_alpha(rule: Any, true: Any, tokens: Any) -> Any:
+    """Accuracy by step, counts (T, 2, A, 3) and tokens of solutions before decisions (T, A).
+
+    `true` is what is so: p_w by step, classes of further drafts (T, 3, 3), hazards, emission (3, J), what follows
+    actions; `tokens` (A, 3) what an action adds to a solution that goes on.
+    """
+    T, A = len(true[0]), len(tokens)
+    cells, drafts, draft_cells, shares = rule[8], rule[12], rule[13], rule[14]
+    mass = np.zeros((2, 2, 2, cells + 1))
+    mass[0, 0, 0, -1] = 1.0
+    # Cells of further drafts, now and of the next one; there are none where nothing is drafted again.
+    held = np.zeros((2, 2, 3, (draft_cells + 1) * (shares + 1) if drafts > 1 else 0))
+    accuracy, counts, before = np.zeros(T), np.zeros((T, 2, A, 3)), np.zeros((T, A))
+    _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before)
+    return accuracy, counts, before
 
 
 @compiled
-def _propagate_alpha(rule, by_bin, true, tokens, mass, length, room, totals):
-    """Add to `totals` (T, 9) where it falls: accuracy, counts, and tokens of the solution before kept, redone steps.
+def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_total):
+    """Add to the results.
 
-    `mass` (2, 2, cells + 1): now and after the step, prefix right or derailed, by belief cell; `length` is E[tokens of
-    the solution so far] on it, to which a step adds `tokens` (2, 3), by action and class. Both may be None, for which
-    Numba compiles loops without lengths.
+    `mass` (2, 2, 2, cells + 1): now and after the step; probability, and E[tokens of the solution so far] on it; prefix
+    right or derailed; belief cell. `held` (2, 2, 3, draft cells) is the same within a step, by hidden state.
     """
-    true_success, true_end, true_emission, true_after = true
-    success, end, _, vectors, offset, after, price, reward, cells = rule
-    T, J = len(true_success), len(by_bin)
+    true_success, true_redraft, true_end, true_emission, true_after = true
+    success, end, emission, vectors, offset, after, price, reward, cells, codes, again, redraft_class = rule[:12]
+    drafts, draft_cells, shares, draft_vectors, draft_offset = rule[12:]
+    T, J = len(true_success), emission.shape[1]
     n_steps = len(success)
-    b, e, flow, before = room[0], room[1], room[2], room[3]
     now = 0
     for t in range(T):
         new = 1 - now
-        for s in range(2):
-            for g in range(cells + 1):
-                mass[new, s, g] = 0.0
-                if length is not None:
-                    length[new, s, g] = 0.0
-        for g in range(cells + 1):
-            right_mass, derailed_mass = mass[now, 0, g], mass[now, 1, g]
-            if right_mass + derailed_mass < 1e-14:
-                continue
-            q = g / cells
-            prior0 = right_mass * true_success[t]
-            prior2 = right_mass - prior0
-            if length is not None:
-                before[0] = length[now, 0, g] / right_mass if right_mass > 0.0 else 0.0
-                before[1] = length[now, 1, g] / derailed_mass if derailed_mass > 0.0 else 0.0
-                before[2] = before[0]
-            for j in range(J):
-                flow0 = prior0 * true_emission[0, j]
-                flow1 = derailed_mass * true_emission[1, j]
-                flow2 = prior2 * true_emission[2, j]
-                if flow0 + flow1 + flow2 == 0.0:
+        mass[new] = 0.0
+        here = 0
+        for draft in range(drafts):
+            there = 1 - here
+            for g in range(cells + 1 if draft == 0 else held.shape[3]):
+                # How likely the draft is of each class, in truth, and E[tokens before it] on that.
+                if draft == 0:
+                    right, derailed, wrong = mass[now, 0, 0, g], mass[now, 0, 1, g], 0.0
+                else:
+                    right, derailed, wrong = held[here, 0, 0, g], held[here, 0, 1, g], held[here, 0, 2, g]
+                if right + derailed + wrong < 1e-14:
                     continue
-                known_step = -1
-                for ended in range(2):
-                    ends = ended == 1
-                    end_evidence(true_end, t, ends, flow)
-                    flow[0] *= flow0
-                    flow[1] *= flow1
-                    flow[2] *= flow2
-                    if flow[0] + flow[1] + flow[2] == 0.0:
+                q = g / cells
+                if draft == 0:
+                    believed = (q, 1.0 - q, 0.0)
+                    class0 = right * true_success[t]
+                    classes = (class0, derailed, right - class0)
+                    sums = opening(mass[now, 1, 0, g], true_success[t])
+                    sums = (sums[0], mass[now, 1, 1, g], sums[2])
+                else:
+                    believed = of_draft_cell(g, draft_cells, shares)
+                    classes = reopening((right, derailed, wrong), true_redraft, t)
+                    sums = reopening((held[here, 1, 0, g], held[here, 1, 1, g], held[here, 1, 2, g]), true_redraft, t)
+                before = (
+                    sums[0] / classes[0] if classes[0] > 0.0 else 0.0,
+                    sums[1] / classes[1] if classes[1] > 0.0 else 0.0,
+                    sums[2] / classes[2] if classes[2] > 0.0 else 0.0,
+                )
+                for j in range(J):
+                    drawn0 = classes[0] * true_emission[0, j]
+                    drawn1 = classes[1] * true_emission[1, j]
+                    drawn2 = classes[2] * true_emission[2, j]
+                    if drawn0 + drawn1 + drawn2 == 0.0:
                         continue
-                    step = rule_step(t, n_steps, ends)
-                    # Equal hazards say nothing, so the belief is the same whether the step ends or not.
-                    if step != known_step or end[step, 0] != end[step, 1] or end[step, 0] != end[step, 2]:
-                        known_step = step
-                        end_evidence(end, step, ends, e)
-                        filtered(q, success[step], by_bin[j], e, b)
-                    gain, cost, keep, redo = gain_and_price(b, ended, step, vectors, offset, after, price, reward)
-                    action = 1 if gain > cost else 0
-                    cell = cell_of(redo if action == 1 else keep, cells)
-                    for c in range(3):
-                        totals[t, 1 + 3 * action + c] += flow[c]
-                        totals[t, 0] += flow[c] * true_after[t, ended, action, c, 1, 0]
-                        right = flow[c] * true_after[t, ended, action, c, 0, 0]
-                        derailed = flow[c] * true_after[t, ended, action, c, 0, 1]
-                        mass[new, 0, cell] += right
-                        mass[new, 1, cell] += derailed
-                        if length is not None:
-                            totals[t, 7 + action] += flow[c] * before[c]
-                            written = before[c] + tokens[action, c]
-                            length[new, 0, cell] += right * written
-                            length[new, 1, cell] += derailed * written
+                    b = believed
+                    known_step = -1
+                    for ended in range(2):
+                        ends = ended == 1
+                        happens = end_evidence(true_end, t, ends)
+                        flow = (drawn0 * happens[0], drawn1 * happens[1], drawn2 * happens[2])
+                        if flow[0] + flow[1] + flow[2] == 0.0:
+                            continue
+                        step = rule_step(t, n_steps, ends)
+                        # Equal hazards say nothing, so the belief is the same whether the step ends or not.
+                        if step != known_step or end[step, 0] != end[step, 1] or end[step, 0] != end[step, 2]:
+                            known_step = step
+                            if draft == 0:
+                                prior = opening(q, success[step])
+                            else:
+                                prior = reopening(believed, redraft_class, step)
+                            b = weighed(prior, by_class(emission, j), end_evidence(end, step, ends))
+                        action, gain, cost, moved, kept = best_other(
+                            b, ended, step, vectors, offset, after, price, reward, codes, again, draft, drafts,
+                            draft_vectors, draft_offset,
+                        )  # fmt: skip
+                        if not gain > cost:
+                            action = 0
+                            moved = kept
+                        for c in range(3):
+                            counts[t, ended, action, c] += flow[c]
+                            before_total[t, action] += flow[c] * before[c]
+                            accuracy[t] += flow[c] * true_after[t, ended, action, c, 1, 0]
+                        if again[action]:
+                            # The belief over classes is what is held of a draft that is discarded.
+                            cell = draft_cell(hidden_again(b, after, step, ended, action), draft_cells, shares)
+                            for c in range(3):
+                                for s in range(3):
+                                    onward = flow[c] * true_after[t, ended, action, c, 2, s]
+                                    held[there, 0, s, cell] += onward
+                                    held[there, 1, s, cell] += onward * before[c]
+                        else:
+                            cell = cell_of(moved, cells)
+                            for c in range(3):
+                                written = before[c] + tokens[action, c]
+                                for s in range(2):
+                                    onward = flow[c] * true_after[t, ended, action, c, 0, s]
+                                    mass[new, 0, s, cell] += onward
+                                    mass[new, 1, s, cell] += onward * written
+            held[here] = 0.0
+            here = there
         now = new
 
 
 @compiled
 def propagate_posterior(act, success, end, emission, after, tokens):
-    T, J = len(success), emission.shape[1]
-    totals = np.zeros((T, 9))
+    T, J, A = len(success), emission.shape[1], len(tokens)
+    accuracy, counts, before_total = np.zeros(T), np.zeros((T, 2, A, 3)), np.zeros((T, A))
     # Mass by the prefix (right, derailed) and the running minimum, and E[tokens of the solution so far] on it.
     mass, length = np.zeros((2, J + 1)), np.zeros((2, J + 1))
     mass[0, J] = 1.0
@@ -325,9 +448,9 @@ def propagate_posterior(act, success, end, emission, after, tokens):
                         if flow == 0.0:
                             continue
                         action = act[m, j]
-                        totals[t, 1 + 3 * action + c] += flow
-                        totals[t, 0] += flow * after[t, ended, action, c, 1, 0]
-                        totals[t, 7 + action] += flow * before
+                        counts[t, ended, action, c] += flow
+                        accuracy[t] += flow * after[t, ended, action, c, 1, 0]
+                        before_total[t, action] += flow * before
                         written = before + tokens[action, c]
                         right = flow * after[t, ended, action, c, 0, 0]
                         derailed = flow * after[t, ended, action, c, 0, 1]
@@ -354,54 +477,78 @@ def propagate_posterior(act, success, end, emission, after, tokens):
                     new[s, j] += redone[c, m] * emission[c, j]
                     longer[s, j] += redone_longer[c, m] * emission[c, j]
         mass, length = new, longer
-    return totals
+    return accuracy, counts, before_total
 
 
 @compiled
-def simulate(rng, out, kind, table, act, rule, true_success, true_end, cumulative, true_after, tokens):
-    """Fill `out` (n, 11); `tokens` (2, 3) is what a step adds to the solution, by action and class."""
-    success, end, emission, vectors, offset, after, price, reward, cells = rule
+def simulate(rng, out, kind, table, act, rule, true, tokens):
+    """Fill `out`, the arrays of `trim_pomdp.model.propagation.Drawn`."""
+    rights, counts, strong_steps, before, steps_before = out
+    true_success, true_redraft, true_end, cumulative, true_after, true_strong = true
+    success, end, emission, vectors, offset, after, price, reward, cells, codes, again, redraft_class = rule[:12]
+    drafts, draft_cells, shares, draft_vectors, draft_offset = rule[12:]
     T, J = len(true_success), cumulative.shape[1]
     n_steps = len(success)
-    b = np.empty(3)
-    e = np.empty(3)
-    for i in range(len(out)):
+    for i in range(len(rights)):
         right = True
         cell = cells
         minimum = J
         length = 0.0
-        for t in range(T):
+        t = 0
+        draft = 0
+        hidden = 0
+        b = (0.0, 0.0, 0.0)
+        step = 0
+        while t < T:
             c = 1
             if right:
-                c = 0 if rng.random() < true_success[t] else 2
+                share = true_success[t] if draft == 0 else true_redraft[t, hidden, 0]
+                c = 0 if rng.random() < share else 2
             j = np.searchsorted(cumulative[c], rng.random(), side="right")
             ends = rng.random() < true_end[t, c]
             ended = 1 if ends else 0
-            keep = redo = 0.0
+            moved = 0.0
             if kind == ALPHA:
                 step = rule_step(t, n_steps, ends)
-                end_evidence(end, step, ends, e)
-                filtered(cell / cells, success[step], emission[:, j], e, b)
-                gain, cost, keep, redo = gain_and_price(b, ended, step, vectors, offset, after, price, reward)
-                action = 1 if gain > cost else 0
+                if draft == 0:
+                    prior = opening(cell / cells, success[step])
+                else:
+                    prior = reopening(of_draft_cell(cell, draft_cells, shares), redraft_class, step)
+                b = weighed(prior, by_class(emission, j), end_evidence(end, step, ends))
+                action, gain, cost, moved, kept = best_other(
+                    b, ended, step, vectors, offset, after, price, reward, codes, again, draft, drafts,
+                    draft_vectors, draft_offset,
+                )  # fmt: skip
+                if not gain > cost:
+                    action = 0
+                    moved = kept
             elif kind == POSTERIOR:
                 action = act[minimum, j]
             else:
                 action = 1 if rng.random() < table[c, j] else 0
-            out[i, 1 + 3 * action + c] += 1.0
-            out[i, 7 + action] += length
-            out[i, 9 + action] += t
-            length += tokens[action, c]
+            counts[i, action, c] += 1.0
+            for k in range(3):
+                strong_steps[i, k] += true_strong[action, t, ended, c, k]
+            before[i, action] += length
+            steps_before[i, action] += t
             row = true_after[t, ended, action, c]
             u = rng.random()
+            if again[action]:
+                hidden = 0 if u < row[2, 0] else (1 if u < row[2, 0] + row[2, 1] else 2)
+                cell = draft_cell(hidden_again(b, after, step, ended, action), draft_cells, shares)
+                draft += 1
+                continue
+            length += tokens[action, c]
             right = u < row[0, 0] + row[1, 0]
             if u < row[1, 0] or u >= 1.0 - row[1, 1]:
                 break
             if kind == ALPHA:
-                cell = cell_of(redo if action == 1 else keep, cells)
+                cell = cell_of(moved, cells)
             elif kind == POSTERIOR:
                 if action == 1:
                     came_out = 0 if right else (1 if c == 1 else 2)
                     j = np.searchsorted(cumulative[came_out], rng.random(), side="right")
                 minimum = min(minimum, j)
-        out[i, 0] = 1.0 if right else 0.0
+            t += 1
+            draft = 0
+        rights[i] = 1.0 if right else 0.0

@@ -74,9 +74,9 @@ def test_spending_by_step_is_that_of_the_policy(frontier, view, budget):
     for name in ("strong_tokens", "regenerations", "steps"):
         assert sum(by_step[name]) == pytest.approx(chosen[name], abs=1e-9)
     course = view.rule(budget).course(frontier.model)
-    tokens = course[:, 4:7] @ frontier.model.strong_tokens
+    tokens = course.strong_steps @ frontier.model.strong_tokens
     assert by_step["strong_tokens"] == pytest.approx(tokens, abs=0.02 * max(tokens))
-    assert by_step["regenerations"] == pytest.approx(course[:, 4:7].sum(axis=1), abs=0.01)
+    assert by_step["regenerations"] == pytest.approx(course.strong_steps.sum(axis=1), abs=0.01)
     assert by_step["share"][0] == pytest.approx(by_step["regenerations"][0])  # all solutions have a first step
     assert by_step["steps"][by_step["shown"] - 1] >= 0.02
 

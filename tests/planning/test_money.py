@@ -115,13 +115,16 @@ def test_money_agrees_with_simulated_problems(rule: Rule | None, where: str, req
 
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["small", "fitted", "paper"])
-def test_a_course_adds_up_to_the_totals(where: str, request: pytest.FixtureRequest) -> None:
+def test_a_course_adds_up(where: str, request: pytest.FixtureRequest) -> None:
+    """Decisions are kept or regenerated steps, solutions are over once, and nothing stands before the first step."""
     model = request.getfixturevalue(where)
     for rule in (*RULES, planned(model, 1e4)):
         course = rule.course(model)
-        assert np.allclose(course[:, :7].sum(axis=0), rule.totals(model), atol=1e-12)
-        assert (course >= 0).all()
-        assert course[0, 7:].sum() == 0.0, "nothing stands before the first step"
+        assert course.strong_steps == pytest.approx(course.counts[:, REGENERATE], abs=1e-12)
+        assert min(course.counts.min(), course.before.min(), course.accuracy.min()) >= 0.0
+        assert course.counts[0].sum() == pytest.approx(1.0, abs=1e-9)
+        assert course.counts[:, 2:].sum() == 0.0, "no other action is among the rule's"
+        assert course.before[0].sum() == 0.0
 
 
 # Optimal over money ------------------------------------------------------------------------------------------

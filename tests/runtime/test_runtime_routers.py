@@ -90,12 +90,15 @@ def test_alpha_vector_decisions_are_those_that_are_evaluated(which: str, fitted:
             assert got.action == (REGENERATE if wanted else KEEP)
 
             row = _kernels.rule_step(t, rule.max_steps, ended)
-            h = tables.end[row] if ended else 1.0 - tables.end[row]
-            b = np.empty(3)
-            _kernels.filtered(q, tables.success[row], tables.emission[:, j], h, b)
-            gain, price, keep, redo = _kernels.gain_and_price(
-                b, int(ended), row, tables.vectors, tables.offset, tables.after, tables.price, tables.reward
-            )
+            ends = _kernels.end_evidence(tables.end, row, ended)
+            prior = _kernels.opening(q, tables.success[row])
+            b = _kernels.weighed(prior, _kernels.by_class(tables.emission, j), ends)
+            t_ = tables
+            best, gain, price, redo, keep = _kernels.best_other(
+                b, int(ended), row, t_.vectors, t_.offset, t_.after, t_.price, t_.reward, t_.codes, t_.again, 0,
+                t_.drafts, t_.draft_vectors, t_.draft_offset,
+            )  # fmt: skip
+            assert best == REGENERATE
             assert got.belief == tuple(b)
             assert (got.gain, got.price) == (gain, price)
             after = tuple(_kernels.cell_of(value, tables.cells) / tables.cells for value in (keep, redo))

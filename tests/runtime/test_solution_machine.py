@@ -564,7 +564,7 @@ def test_invariants(
     calls = 0
     kept_call: Call | None = None
     while (call := item.pending) is not None:
-        if kept_call is not None and item._steps[-1].weak is None:  # the step that was scored was kept
+        if kept_call is not None and item._steps[-1].draft.weak is None:  # the step that was scored was kept
             assert call == kept_call, "what was foreseen came true"
         kept_call = item.foreseen(KEEP)
         if calls == fail_after:

@@ -179,6 +179,7 @@ def fit_dynamics(
         typer.Option(help="Folder of rollout --mode all, or weak-only rollouts (JSONL); stand alone."),
     ] = None,
     repair: Annotated[Path | None, typer.Option(help="Weak steps that the strong model redid (JSONL).")] = None,
+    redraft: Annotated[Path | None, typer.Option(help="Weak steps that were drafted again (JSONL).")] = None,
     labels: Annotated[
         bool, typer.Option("--labels", help="Use the truth that rollouts hold, in place of outcomes.")
     ] = False,
@@ -204,7 +205,7 @@ def fit_dynamics(
 ) -> None:
     """Fit what the two models do: from live rollouts; or step counts, a pilot sweep, sequences, labelled solutions.
 
-    Live rollouts are --rollouts, --strong and --repair, and stand alone; the others can be combined.
+    Live rollouts are --rollouts, --strong, --repair, --redraft, and stand alone; the others can be combined.
     """
     from trim_pomdp.fitting import dynamics as fitting
     from trim_pomdp.runtime.recorded import read_rollouts
@@ -217,12 +218,14 @@ def fit_dynamics(
     model = read_observations(observations)
     if layout is not None and labelled is None:
         raise InputError("--layout is of a --labelled file, and none is given")
-    if rollouts is None and (repair is not None or labels):
-        raise InputError("--repair and --labels go with --rollouts, and none are given")
+    if rollouts is None and (repair is not None or redraft is not None or labels):
+        raise InputError("--repair, --redraft and --labels go with --rollouts, and none are given")
     if rollouts is not None:
         if any(item is not None for item in (step_counts, weak, pilot, sequences, labelled, generator)):
-            raise InputError("--rollouts stand alone, with --strong and --repair; give no other data beside them")
-        recorded = read_rollouts(rollouts, strong=strong, repair=repair)
+            raise InputError(
+                "--rollouts stand alone, with --strong, --repair, --redraft; give no other data beside them"
+            )
+        recorded = read_rollouts(rollouts, strong=strong, repair=repair, redraft=redraft)
         conditions, sources = recorded.conditions, recorded.sources
     else:
         conditions = None
@@ -313,6 +316,7 @@ def show_dynamics(dynamics: StepDynamics) -> None:
             key: getattr(dynamics, key)
             for key in ("strong_success", "repair", "look_right", "false_alarms", "misses", "recovery")
         },
+        **({} if dynamics.redraft_repair is None else {"redraft_repair": dynamics.redraft_repair}),
     }
     for kind in ("weak_tokens", "strong_tokens"):
         tokens = getattr(dynamics, kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,17 @@ PresetOption = Annotated[str | None, typer.Option("--preset", help="Name of a pr
 OBSERVATIONS_HELP = "Observation model (JSON), or the name of a preset that has it."
 ObservationsOption = Annotated[Path | None, typer.Option("--observations", help=OBSERVATIONS_HELP)]
 DynamicsOption = Annotated[Path | None, typer.Option("--dynamics", help="Step dynamics (JSON).")]
+ActionsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--actions",
+        metavar="A,B,…",
+        help="What a plan may do with a weak step, such as keep,redraft,regenerate (default: keep,regenerate).",
+    ),
+]
+MaxDraftsOption = Annotated[
+    int | None, typer.Option("--max-drafts", min=1, help="Drafts of one step at most, where redraft is an action.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Source of chance.")]
 LayoutOption = Annotated[
     str | None,
@@ -61,8 +72,32 @@ def read_observations(source: Path) -> ObservationModel:
     return ObservationModel.read(source)
 
 
-def read_model(preset: str | None, observations: Path | None, dynamics: Path | None) -> RoutingModel:
-    """The routing model named by the options; see `read_parts`."""
+def read_model(
+    preset: str | None,
+    observations: Path | None,
+    dynamics: Path | None,
+    actions: str | None = None,
+    max_drafts: int | None = None,
+) -> RoutingModel:
+    """Routing model named by the options; see `read_parts`.
+
+    Parameters
+    ----------
+    actions : str or None
+        What plans may do with a weak step, separated by commas; None: keep, regenerate.
+    max_drafts : int or None
+        Drafts of one step at most; None: as models have it.
+
+    Raises
+    ------
+    InputError, UnsetParameterError
+        If an option is wrong, or the dynamics do not know what an action needs.
+    """
     from trim_pomdp.model.process import RoutingModel
 
-    return RoutingModel(*read_parts(preset, observations, dynamics))
+    more: dict[str, Any] = {}
+    if actions is not None:
+        more["actions"] = tuple(name.strip() for name in actions.split(","))
+    if max_drafts is not None:
+        more["max_drafts"] = max_drafts
+    return RoutingModel(*read_parts(preset, observations, dynamics), **more)

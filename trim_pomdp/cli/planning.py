@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trim_pomdp.cli.budgets import BudgetOption
-from trim_pomdp.cli.models import DynamicsOption, JsonOption, ObservationsOption, PresetOption, SeedOption, read_model
+from trim_pomdp.cli.models import (
+    ActionsOption,
+    DynamicsOption,
+    JsonOption,
+    MaxDraftsOption,
+    ObservationsOption,
+    PresetOption,
+    SeedOption,
+    read_model,
+)
 from trim_pomdp.cli.output import claim, emit_json, progress, say, show_table
 from trim_pomdp.cli.prices import (
     CachedOption,
@@ -39,18 +48,20 @@ if TYPE_CHECKING:
     from trim_pomdp.policies import PlannedPoint, PolicyArtifact
 
 _SPENDINGS: dict[str, Spending] = {"tokens": "strong_tokens", "money": "money"}
-_COLUMNS = ("budget", "accuracy", "strong_tokens", "regenerations", "kept_tokens", "discarded_tokens")
+_COLUMNS = ("budget", "accuracy", "strong_tokens", "regenerations", "redrafts", "kept_tokens", "discarded_tokens")
 # Rounding errors of the value bounds are of this order.
 _SMALLEST_GAP = 1e-9
-_GAP_HELP = "Certified gap at the start, as a share of the reward."
+_GAP_HELP = "Certified gap at the start, as a share of the reward (default: 1e-5; with redrafts 1e-4)."
 
 
 def frontier(
     preset: PresetOption = None,
     observations: ObservationsOption = None,
     dynamics: DynamicsOption = None,
+    actions: ActionsOption = None,
+    max_drafts: MaxDraftsOption = None,
     tradeoffs: Annotated[int, typer.Option(min=1, help="How many tradeoffs, budgets evenly covered.")] = 200,
-    gap: Annotated[float, typer.Option(help=_GAP_HELP)] = 1e-5,
+    gap: Annotated[float | None, typer.Option(help=_GAP_HELP)] = None,
     threads: Annotated[int, typer.Option(min=1, help="Solver threads.")] = 2,
     over: Annotated[str, typer.Option(help="What is spent: tokens (of the strong model), or money.")] = "tokens",
     prices: PricesOption = None,
@@ -80,7 +91,7 @@ def frontier(
     for path in (out, plot):
         if path is not None:
             claim(path)
-    model = priced(read_model(preset, observations, dynamics), tariff)
+    model = priced(read_model(preset, observations, dynamics, actions, max_drafts), tariff)
     with progress("planning", compiles=True):
         planned = solve_frontier(model, tradeoffs, gap=gap, threads=threads, over=_SPENDINGS[over])
         thresholds = predicted_threshold_curve(model)
@@ -173,6 +184,8 @@ def policy(
     preset: PresetOption = None,
     observations: ObservationsOption = None,
     dynamics: DynamicsOption = None,
+    actions: ActionsOption = None,
+    max_drafts: MaxDraftsOption = None,
     budget: BudgetOption = None,
     tradeoff: Annotated[float | None, typer.Option(help="Price of one strong token, at least 0.")] = None,
     max_cost: Annotated[
@@ -182,7 +195,7 @@ def policy(
     prompt_tokens: PromptTokensOption = None,
     cached: CachedOption = None,
     reading: ReadingOption = None,
-    gap: Annotated[float, typer.Option(help=_GAP_HELP)] = 1e-5,
+    gap: Annotated[float | None, typer.Option(help=_GAP_HELP)] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Policy file (JSON) to write.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -204,7 +217,7 @@ def policy(
     _check_gap(gap)
     if out is not None:
         claim(out)
-    model = priced(read_model(preset, observations, dynamics), tariff)
+    model = priced(read_model(preset, observations, dynamics, actions, max_drafts), tariff)
     with progress("planning", compiles=True):
         if budget is not None:
             artifact = policy_for_budget(model, budget, gap=gap)
@@ -256,17 +269,19 @@ def _money_document(artifact: PolicyArtifact, model: RoutingModel) -> dict[str, 
     return {"currency": currency, "planned": artifact.money.document, **only, "asked_once": asked_once(model)}
 
 
-def _check_gap(gap: float) -> None:
-    if not _SMALLEST_GAP <= gap <= 1.0:
+def _check_gap(gap: float | None) -> None:
+    if gap is not None and not _SMALLEST_GAP <= gap <= 1.0:
         raise InputError(f"--gap is {gap:g}; expected a share of the reward from {_SMALLEST_GAP:g} to 1")
 
 
 def show_points(title: str, points: Sequence[tuple[str, PlannedPoint | None]]) -> None:
-    """Table of expected values per problem, without those that nobody knows."""
+    """Table of expected values per problem, without those that nobody knows, or that no action of the plan has."""
+    rows = [(name, point) for name, point in points if point is not None]
+    columns = [name for name in _COLUMNS if name != "redrafts" or any(point.redrafts is not None for _, point in rows)]
     show_table(
         title,
-        ["", *(column.replace("_", " ") for column in _COLUMNS), "money"],
-        [[name, *(getattr(p, column) for column in _COLUMNS), amount(p.money)] for name, p in points if p is not None],
+        ["", *(column.replace("_", " ") for column in columns), "money"],
+        [[name, *(getattr(point, column) for column in columns), amount(point.money)] for name, point in rows],
     )
 
 

@@ -36,15 +36,16 @@ if TYPE_CHECKING:
 
 
 def rollout(
-    mode: Annotated[str, typer.Option("--mode", help="weak, strong, repair, or all of them, a folder each in --out.")],
+    mode: Annotated[str, typer.Option("--mode", help="weak, strong, repair, redraft, or all: a folder each in --out.")],
     out: FolderOption,
     models: ModelsOption = LAB,
     family: FamilyOption = None,
     problems: ProblemsOption = None,
     layout: LayoutOption = None,
-    weak: Annotated[Path | None, typer.Option("--from", help="Repairs: folder of a finished weak rollout.")] = None,
+    weak: Annotated[Path | None, typer.Option("--from", help="Repairs, redrafts: a finished weak rollout.")] = None,
     repairs: Annotated[
-        int | None, typer.Option("--repairs", min=1, help="How many weak steps to redo (default: one a solution).")
+        int | None,
+        typer.Option("--repairs", min=1, help="How many weak steps to redo (default: one a solution)."),
     ] = None,
     no_scores: Annotated[bool, typer.Option("--no-scores", help="Weak: no PRM, log-probabilities alone.")] = False,
     labels: Annotated[
@@ -57,7 +58,7 @@ def rollout(
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record solutions of the weak or strong model alone, or weak steps that the strong model redoes."""
+    """Record solutions of the weak or strong model alone, or weak steps that the strong or the weak model redoes."""
     from trim_pomdp.lab.source import model_source
     from trim_pomdp.runtime.recording import MODES, repair_job, require_truth, rollout_jobs, solo_job
     from trim_pomdp.runtime.traces import check_folder
@@ -77,7 +78,7 @@ def rollout(
     source = model_source(models, cores=threads)
     require_truth(source, labels=labels)
     asked, lab_family = [], None  # repairs have those of the weak rollout
-    if chosen != "repair":
+    if chosen not in _AGAIN:
         lab_family = read_family(models, family)
         asked = lab_or_file_problems(lab_family, problems, "fit", seed, layout)
     how: dict[str, Any] = {"labels": labels, "resume": resume, "in_flight": in_flight, "shard": part}
@@ -89,9 +90,9 @@ def rollout(
             _show(job.mode, *_record(job, out / job.mode, **how), out / job.mode)
         say(f"next: trim-pomdp fit-dynamics --rollouts {out} --observations FILE|PRESET --out dynamics.json")
         return
-    if chosen == "repair":
+    if chosen == "repair" or chosen == "redraft":
         assert weak is not None  # options are checked
-        job = repair_job(weak, source, n=repairs, seed=seed)
+        job = repair_job(weak, source, mode=chosen, n=repairs, seed=seed)
     else:
         scores = chosen == "weak" and not no_scores
         job = solo_job(chosen, asked, source, family=lab_family, seed=seed, scores=scores)
@@ -110,12 +111,12 @@ def _record(job: RolloutJob, out: Path, *, shard: Shard | None, **options: Any) 
         return job.record(out, progress=tell, shard=shard, **options)
 
 
-_ALL = "all"
+_ALL, _AGAIN = "all", ("repair", "redraft")
 
 
 def _check_all(weak: Path | None, shard: str | None, as_json: bool) -> None:
     if weak is not None:
-        raise InputError("--from goes with --mode repair; --mode all redoes steps of its own weak rollout")
+        raise InputError("--from goes with --mode repair and redraft; --mode all redoes steps of its own weak rollout")
     if shard is not None:
         raise InputError("--shard goes with one mode at a time: repairs are chosen from all weak rollouts")
     if as_json:
@@ -130,12 +131,13 @@ def _check_options(
     problems: str | None,
     family: str | None,
 ) -> None:
-    if (mode == "repair") != (weak is not None):
-        raise InputError("--mode repair and --from FOLDER go together: repairs redo steps of a weak rollout")
-    if mode != "repair" and repairs is not None:
-        raise InputError("--repairs goes with --mode repair")
-    if mode == "repair" and (problems is not None or family is not None):
-        raise InputError("repairs have the problems of the weak rollout; leave out --problems and --family")
+    again = mode in _AGAIN
+    if again != (weak is not None):
+        raise InputError("--mode repair (or redraft) and --from FOLDER go together: steps of a weak rollout are redone")
+    if not again and repairs is not None:
+        raise InputError("--repairs goes with --mode repair and redraft")
+    if again and (problems is not None or family is not None):
+        raise InputError(f"{mode}s have the problems of the weak rollout; leave out --problems and --family")
     if mode != "weak" and no_scores:
         raise InputError("--no-scores goes with --mode weak; the other modes ask no PRM")
 

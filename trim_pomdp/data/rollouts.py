@@ -1,6 +1,6 @@
-"""Live rollouts: what the models did on their own, and what became of single weak steps that the strong model redid.
+"""Live rollouts: what the models did on their own, and what became of single weak steps that were written again.
 
-Three kinds, one JSON object a line:
+Four kinds, one JSON object a line:
 
 * *weak*: solutions of the weak model alone, with scores or features of every step (`ScoredSequence`).
 * *strong*: solutions of the strong model alone (`StrongRollout`).
@@ -8,6 +8,7 @@ Three kinds, one JSON object a line:
   alone (`RepairRollout`). Outcomes of repairs are judged given what was seen before, so the step to redo may be chosen
   by its index, at random or by its score, but not by the truth, and not by anything that comes after it, such as the
   length of a finished solution.
+* *redraft*: the same, but it is the weak model that drafts the step again, and goes on alone (`RedraftRollout`).
 """
 
 from __future__ import annotations
@@ -115,6 +116,49 @@ class RepairRollout(ScoredSteps):
         return len(self.strong_tokens) == 1 if self.ended is None else self.ended
 
 
+class RedraftRollout(ScoredSteps):
+    """A weak prefix whose last step the weak model drafted again before it went on alone.
+
+    Scores and features are of the weak steps that were kept, and last of the draft that was discarded.
+
+    Attributes
+    ----------
+    weak_tokens : tuple of int
+        Tokens of the same steps.
+    redrafted : ScoredSequence
+        The new draft, and all steps that followed it.
+    ended : bool
+        Whether the discarded draft held the answer.
+    repeated : bool or None
+        Whether the new draft is the discarded one word for word; None where nobody knows.
+    true_class : 0, 1, 2 or None
+        ``class`` in the file: S0, S1 or S2, of the discarded draft, where truth is known.
+    redrafted_right : bool or None
+        Whether the new draft is right, where truth is known.
+    """
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    weak_tokens: StepTokens
+    redrafted: ScoredSequence
+    ended: bool
+    repeated: bool | None = None
+    true_class: Literal[0, 1, 2] | None = Field(default=None, alias="class")
+    redrafted_right: bool | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> RedraftRollout:
+        if len(self.weak_tokens) != self.n_steps:
+            raise ValueError(f"weak_tokens has {len(self.weak_tokens)} values; expected one for each of {self.n_steps}")
+        if self.redrafted.correct != self.correct or self.redrafted.group != self.group:
+            raise ValueError("redrafted is of another problem, or has another outcome")
+        if (self.true_class is None) != (self.redrafted_right is None):
+            raise ValueError("class and redrafted_right go together")
+        if self.true_class == 1 and self.redrafted_right:
+            raise ValueError("class is 1 (derailed), where no draft is right, but redrafted_right is true")
+        return self
+
+
 @dataclass(frozen=True)
 class Rollouts:
     """Rollouts of one model pair; weak ones are needed, the others as far as there are.
@@ -127,11 +171,14 @@ class Rollouts:
         Solutions of the strong model alone.
     repairs : sequence of RepairRollout
         Weak steps that the strong model redid.
+    redrafts : sequence of RedraftRollout
+        Weak steps that the weak model drafted again.
     """
 
     weak: Sequence[ScoredSequence]
     strong: Sequence[StrongRollout] = ()
     repairs: Sequence[RepairRollout] = ()
+    redrafts: Sequence[RedraftRollout] = ()
 
 
 def read_weak_rollouts(
@@ -177,3 +224,14 @@ def read_repair_rollouts(path: str | Path) -> list[RepairRollout]:
         Naming file, line, field and reason.
     """
     return read_records(path, RepairRollout)
+
+
+def read_redraft_rollouts(path: str | Path) -> list[RedraftRollout]:
+    """Read redrafts of single weak steps.
+
+    Raises
+    ------
+    InputError
+        Naming file, line, field and reason.
+    """
+    return read_records(path, RedraftRollout)

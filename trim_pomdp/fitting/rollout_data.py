@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trim_pomdp.data.rollouts import RepairRollout, Rollouts, StrongRollout
+from trim_pomdp.data.rollouts import RedraftRollout, RepairRollout, Rollouts, StrongRollout
 from trim_pomdp.data.sequences import ScoredSequence
 from trim_pomdp.fitting.lengths import UNKNOWN
 from trim_pomdp.model.evidence import EvidenceMap
@@ -18,7 +18,7 @@ from trim_pomdp.model.sequences import SequenceBatch
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-_Rows = TypeVar("_Rows", "WeakRows", "StrongRows", "RepairRows")
+_Rows = TypeVar("_Rows", "WeakRows", "StrongRows", "RepairRows", "RedraftRows")
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,41 @@ class RepairRows:
 
 
 @dataclass(frozen=True)
+class RedraftRows:
+    """Redrafts: weak steps up to the discarded draft, the new draft and what followed it, truth."""
+
+    batch: SequenceBatch
+    ended: BoolArray
+    then: SequenceBatch
+    true_class: IntArray
+    redrafted_right: BoolArray
+
+    @classmethod
+    def of(cls, items: Sequence[RedraftRollout], evidence: EvidenceMap | None, *, labelled: bool) -> RedraftRows:
+        """Take the truth only where it is wanted; else its class is `UNKNOWN`."""
+        truth = [UNKNOWN if item.true_class is None or not labelled else item.true_class for item in items]
+        return cls(
+            batch=SequenceBatch.of(items, evidence),
+            ended=np.array([item.ended for item in items], dtype=np.bool_),
+            then=SequenceBatch.of([item.redrafted for item in items], evidence),
+            true_class=np.array(truth, dtype=np.int64),
+            redrafted_right=np.array([bool(item.redrafted_right) for item in items], dtype=np.bool_),
+        )
+
+    @property
+    def groups(self) -> NDArray[np.str_]:
+        """Problem of each."""
+        return self.batch.groups
+
+
+@dataclass(frozen=True)
 class RolloutRows:
     """All rollouts of a model pair."""
 
     weak: WeakRows
     strong: StrongRows | None
     repairs: RepairRows | None
+    redrafts: RedraftRows | None = None
 
     @classmethod
     def of(cls, rollouts: Rollouts, evidence: EvidenceMap | None, *, labelled: bool) -> RolloutRows:
@@ -137,11 +166,12 @@ class RolloutRows:
             WeakRows.of(rollouts.weak, evidence, labelled=labelled),
             StrongRows.of(rollouts.strong, labelled=labelled) if rollouts.strong else None,
             RepairRows.of(rollouts.repairs, evidence, labelled=labelled) if rollouts.repairs else None,
+            RedraftRows.of(rollouts.redrafts, evidence, labelled=labelled) if rollouts.redrafts else None,
         )
 
     @property
     def size(self) -> int:
-        """Number of rollouts."""
+        """Number of rollouts that decide what to fit, which redrafts do not."""
         return sum(len(part.groups) for part in (self.weak, self.strong, self.repairs) if part is not None)
 
     def split(self, problems: NDArray[np.str_]) -> tuple[RolloutRows, RolloutRows]:
@@ -150,8 +180,7 @@ class RolloutRows:
 
     def resample(self, rng: np.random.Generator) -> RolloutRows:
         """A bootstrap sample of whole problems, with all rollouts of each."""
-        parts = [part for part in (self.weak, self.strong, self.repairs) if part is not None]
-        problems = np.unique(np.concatenate([part.groups for part in parts]))
+        problems = np.unique(np.concatenate([part.groups for part in self._parts]))
         times = np.bincount(rng.integers(len(problems), size=len(problems)), minlength=len(problems))
         return self._at(lambda groups: np.repeat(np.arange(len(groups)), times[np.searchsorted(problems, groups)]))
 
@@ -161,7 +190,12 @@ class RolloutRows:
             take(self.weak, index(self.weak.groups)),
             None if self.strong is None else take(self.strong, index(self.strong.groups)),
             None if self.repairs is None else take(self.repairs, index(self.repairs.groups)),
+            None if self.redrafts is None else take(self.redrafts, index(self.redrafts.groups)),
         )
+
+    @property
+    def _parts(self) -> list[WeakRows | StrongRows | RepairRows | RedraftRows]:
+        return [part for part in (self.weak, self.strong, self.repairs, self.redrafts) if part is not None]
 
 
 def take(rows: _Rows, index: IntArray | BoolArray) -> _Rows:

@@ -4,7 +4,8 @@
 2. Outcomes given scores, lengths, strong-only outcomes and repairs make one likelihood for p_w, p_d, e, d, p_s, p_r and
    ρ (`trim_pomdp.fitting.rollout_terms`); with hazards by class, 1 and 2 take turns.
 3. Steps per observation bin give the weights of f_right, given 2; then 1 and 2 again (`Fitter.weighted`).
-4. Tokens by class are regressed on the belief that the filter has at each step: a step costs Σ_class b_class·tokens.
+4. Redrafts give how drafts of a step depend on each other, given all of that (`trim_pomdp.fitting.redrafts`).
+5. Tokens by class are regressed on the belief that the filter has at each step: a step costs Σ_class b_class·tokens.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from trim_pomdp.fitting.estimation import ROUGH, Estimate, fit
 from trim_pomdp.fitting.lengths import UNKNOWN, Ends, Hazards, LengthCounts, LengthFit, fit_lengths, reached
 from trim_pomdp.fitting.likelihood import Parameters, weak_success_curve
 from trim_pomdp.fitting.parameters import DEFAULTS, PARAMETERS, Explanation
+from trim_pomdp.fitting.redrafts import Redrafts
 from trim_pomdp.fitting.rollout_data import RepairRows, RolloutRows, StrongRows, WeakRows, take
 from trim_pomdp.fitting.rollout_terms import (
     LabelledStepScores,
@@ -84,6 +86,8 @@ class Fitted:
         Mean tokens of a weak step, and of the strong one that replaces it, by class S0, S1, S2.
     strong_only_tokens : float or None
         Mean strong tokens of a strong-only solution.
+    redraft_repair : float or None
+        P(next draft right | this one wrong).
     """
 
     estimate: Estimate
@@ -91,6 +95,7 @@ class Fitted:
     weak_tokens: FloatArray | None
     strong_tokens: FloatArray | None
     strong_only_tokens: float | None
+    redraft_repair: float | None = None
 
     @property
     def values(self) -> dict[str, float]:
@@ -115,6 +120,8 @@ class Fitted:
                 out |= {f"{kind}.{name}": float(value) for name, value in zip(CLASSES, tokens, strict=True)}
         if self.strong_only_tokens is not None:
             out["strong_only_tokens"] = self.strong_only_tokens
+        if self.redraft_repair is not None:
+            out["redraft_repair"] = self.redraft_repair
         return out
 
 
@@ -182,12 +189,14 @@ class Fitter:
     def fit(self, rows: RolloutRows, plan: Plan, **options: Any) -> Fitted:
         """Fit everything; the options are those of `estimate`."""
         estimate, hazards = self.estimate(rows, plan.explanation, plan.ends, **options)
+        redrafts = self.redrafts(rows, estimate.parameters, hazards)
         return Fitted(
             estimate,
             hazards,
             self._weak_tokens(rows, estimate, hazards),
             self._strong_tokens(rows, estimate, hazards),
             None if rows.strong is None else float(rows.strong.tokens.mean()),
+            None if redrafts is None else redrafts.fit(),
         )
 
     def fit_roughly(self, rows: RolloutRows, explanation: Explanation, *, ends: Ends) -> tuple[Estimate, Hazards]:
@@ -268,6 +277,15 @@ class Fitter:
         ended = repairs.ended | (repairs.batch.lengths >= self.max_steps)  # the cap ends all
         steps = SeenSteps.of(repairs.batch, self.observations, self.weights, ended)
         return Repairs(steps, repairs.batch.correct, repairs.further, hazards)
+
+    def redrafts(self, rows: RolloutRows, parameters: Parameters, hazards: Hazards) -> Redrafts | None:
+        """Likelihood of redrafts, given all other parameters; None where there are none."""
+        if rows.redrafts is None:
+            return None
+        ended = rows.redrafts.ended | (rows.redrafts.batch.lengths >= self.max_steps)  # the cap ends all
+        before = SeenSteps.of(rows.redrafts.batch, self.observations, self.weights, ended)
+        then = SeenSteps.of(rows.redrafts.then, self.observations, self.weights)
+        return Redrafts.of(rows.redrafts, before, then, parameters, hazards)
 
     def _weak_tokens(self, rows: RolloutRows, estimate: Estimate, hazards: Hazards) -> FloatArray | None:
         weak = rows.weak

@@ -22,6 +22,7 @@ from trim_pomdp.fitting.estimation import ROUGH, bootstrap_intervals, is_identif
 from trim_pomdp.fitting.lengths import UNKNOWN, LengthCounts, OutcomeChain, reached
 from trim_pomdp.fitting.likelihood import step_dynamics, weak_success_curve
 from trim_pomdp.fitting.parameters import PARAMETERS
+from trim_pomdp.fitting.redrafts import Redrafts
 from trim_pomdp.fitting.rollout_choice import choose_plan
 from trim_pomdp.fitting.rollout_data import RepairRows, RolloutRows
 from trim_pomdp.fitting.rollout_estimation import CLASSES, Fitted, Fitter, Plan
@@ -61,7 +62,8 @@ def fit_rollouts(
     name : str
         Name of the artifact.
     rollouts : Rollouts
-        Weak-only solutions; strong-only ones and repairs as far as there are. Without repairs p_s and p_r stay unset.
+        Weak-only solutions; strong-only ones, repairs and redrafts as far as there are. Without repairs p_s and p_r
+        stay unset, without redrafts how drafts of a step depend on each other.
     observations : ObservationModel
         Score densities, before transfer; its evidence map is applied to the rollouts.
     labels : bool
@@ -101,6 +103,7 @@ def fit_rollouts(
     fitted = fitter.fit(rows, plan, n_starts=3, seed=seed)
     fitter = fitter.weighted(rows, fitted.estimate.parameters, fitted.hazards)
     fitted = fitter.fit(rows, plan, start=fitted.estimate.free)
+    redrafts = fitter.redrafts(rows, fitted.estimate.parameters, fitted.hazards)
     ranges: dict[str, Interval] = {}
     stuck: list[str] = []
     if intervals:
@@ -111,14 +114,14 @@ def fit_rollouts(
             lambda rng: _refit(alone, rows, plan, fitted, rng, stuck), fitted.values, n=draws, seed=seed
         )
         ranges = _with_few_trials(ranges, fitted, fitter.counts(rows.weak))
-    checks = tuple(_checks(fitter, rows, fitted))
+    checks = (*_checks(fitter, rows, fitted), *_redraft_checks(rows, fitted, redrafts))
     return _dynamics(name, fitted).replace(
         right_weights=tuple(fitter.weights.tolist()),
         provenance=provenance,
         running_minimum=calibrate_minimum(rows.weak.batch, fitted_on="outcomes of the weak rollouts"),
         fit=FitReport(
             explanation=f"rollouts: {plan.explanation.description}",
-            sources=tuple(term.name for term in fitted.estimate.terms),
+            sources=tuple(term.name for term in (*fitted.estimate.terms, *((redrafts,) if redrafts else ()))),
             log_likelihood=fitted.estimate.log_likelihood,
             intervals=ranges,
             unidentified=_unidentified(rows, ranges),
@@ -137,6 +140,8 @@ def _known(rows: RolloutRows) -> dict[str, NDArray[np.bool_]]:
         out["strong"] = rows.strong.labels != UNKNOWN
     if rows.repairs is not None:
         out["repair"] = rows.repairs.true_class != UNKNOWN
+    if rows.redrafts is not None:
+        out["redraft"] = rows.redrafts.true_class != UNKNOWN
     return out
 
 
@@ -144,6 +149,8 @@ def _check_cap(rows: RolloutRows, max_steps: int) -> None:
     lengths = [part.lengths for part in (rows.weak, rows.strong) if part is not None]
     if rows.repairs is not None:
         lengths.append(rows.repairs.batch.lengths + rows.repairs.further)
+    if rows.redrafts is not None:
+        lengths.append(rows.redrafts.batch.lengths - 1 + rows.redrafts.then.lengths)
     longest = max(int(part.max()) for part in lengths)
     if longest > max_steps:
         raise InputError(
@@ -218,6 +225,7 @@ def _dynamics(name: str, fitted: Fitted) -> StepDynamics:
         weak_tokens=_per_class(fitted.weak_tokens),
         strong_tokens=_per_class(fitted.strong_tokens),
         strong_only_tokens=fitted.strong_only_tokens,
+        redraft_repair=fitted.redraft_repair,
     )
 
 
@@ -306,6 +314,17 @@ def _repair_checks(fitter: Fitter, repairs: RepairRows, fitted: Fitted) -> Itera
             yield _check(
                 quantity, implied[where].mean(), repairs.batch.correct[where], repairs.groups[where], used=used
             )
+
+
+def _redraft_checks(rows: RolloutRows, fitted: Fitted, redrafts: Redrafts | None) -> Iterator[Check]:
+    """Outcomes of solutions with a step drafted again, of those that count by their outcomes."""
+    if rows.redrafts is None or redrafts is None or fitted.redraft_repair is None:
+        return
+    unknown = rows.redrafts.true_class == UNKNOWN
+    if unknown.any():
+        implied = float(redrafts.probability_right(fitted.redraft_repair)[unknown].mean())
+        observed, groups = rows.redrafts.batch.correct[unknown], rows.redrafts.groups[unknown]
+        yield _check("share of right redrafted solutions", implied, observed, groups)
 
 
 def _moments(fitter: Fitter, fitted: Fitted, regenerate: float) -> RoutingMoments:

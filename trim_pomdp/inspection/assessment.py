@@ -199,7 +199,7 @@ def spending_by_class(run: RecordedRun, prices: Prices | None = None) -> Spendin
             undecided += item.tokens.strong
             undecided_money += 0.0 if prices is None else _strong_money(item, prices)
             continue
-        redone = item.action == "regenerate"
+        redone = item.author == "strong"
         money = 0.0 if prices is None or not redone else _strong_money(item, prices)
         sums += np.outer([1.0, float(redone), item.tokens.strong, money], weights)
     first, second, third = (
@@ -283,4 +283,4 @@ def step_outcome(item: DecisionRecord) -> StepOutcome:
         return "alone"
     if item.capped:
         return "capped"
-    return "regenerated" if item.action == "regenerate" else "kept"
+    return "regenerated" if item.author == "strong" else "kept"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from numbers import Real
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from trim_pomdp.data.features import LOGPROBS
 from trim_pomdp.data.scored_texts import ScoredText
@@ -75,6 +75,8 @@ class CourseStep:
         Why there was no decision, or not that of the policy.
     asked : bool
         Whether the policy was asked in spite of the note.
+    earlier : tuple of (StepObservation, str)
+        Drafts of the step before this one: what was seen of each, and its text.
     """
 
     step: int
@@ -89,6 +91,18 @@ class CourseStep:
     strong_class: StepClass | None = None
     note: Note | None = None
     asked: bool = True
+    earlier: tuple[tuple[StepObservation, str], ...] = ()
+
+    def as_of(self, draft: int) -> CourseStep:
+        """The step as it was when one of its earlier drafts was decided on."""
+        seen, text = self.earlier[draft]
+        return replace(
+            self,
+            seen=seen,
+            weak=text,
+            true_class=cast("StepClass | None", seen.true_class),
+            earlier=self.earlier[:draft],
+        )
 
 
 @dataclass(frozen=True)
@@ -194,13 +208,17 @@ def _ends(item: DecisionRecord, before: Sequence[str], step_format: StepFormat) 
 
 
 def _recorded(item: DecisionRecord, own_score: float | None, ended: bool) -> CourseStep:
-    weak, strong = item.weak, item.strong
+    weak, strong, standing = item.weak, item.strong, item.standing.weak
+    seen = None
+    if weak is not None:
+        features = _seen(item, own_score)
+        seen = StepObservation(item.step, ended, features, weak.true_class, len(item.drafts))
     return CourseStep(
         step=item.step,
-        seen=None if weak is None else StepObservation(item.step, ended, _seen(item, own_score), weak.true_class),
-        weak=None if weak is None else weak.text,
+        seen=seen,
+        weak=None if standing is None else standing.text,
         strong=None if strong is None else strong.text,
-        strong_score=own_score if item.action == "regenerate" else None,
+        strong_score=own_score if item.author == "strong" else None,
         weak_tokens=None if weak is None else weak.tokens,
         strong_tokens=None if strong is None else strong.tokens,
         recorded=item.action,
@@ -208,7 +226,15 @@ def _recorded(item: DecisionRecord, own_score: float | None, ended: bool) -> Cou
         strong_class=None if strong is None else strong.true_class,
         note=note_of(item),
         asked=bool(item.features),
+        earlier=tuple(_drafted(item, index) for index in range(len(item.drafts))),
     )
+
+
+def _drafted(item: DecisionRecord, index: int) -> tuple[StepObservation, str]:
+    """What the router saw of an earlier draft, and its text."""
+    draft = item.drafts[index]
+    features = {**draft.features, **({} if draft.scoring is None else {"score": draft.scoring.scores[-1]})}
+    return StepObservation(item.step, draft.ended, features, draft.weak.true_class, index), draft.weak.text
 
 
 def note_of(item: DecisionRecord) -> Note | None:

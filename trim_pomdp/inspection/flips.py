@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.model.belief import REGENERATE
+from trim_pomdp.model.actions import KEEP
 from trim_pomdp.model.evidence import EvidenceMap, evidence_score
 from trim_pomdp.model.observations import ClassTable
 from trim_pomdp.policies import AlphaVectorRule, Decision, Router, Rule, StepObservation, WeighingRouter
@@ -44,7 +44,7 @@ class EvidenceCurve:
     x : tuple of float
         Ascending from 0; what is said of one holds up to the next, the next itself left out.
     regenerate : tuple of bool
-        The decision.
+        Whether the decision is another one than to keep the step.
     belief : tuple of (float, float, float) or None
         Over S0, S1, S2.
     gain, price : tuple of float or None
@@ -139,7 +139,8 @@ class Probe:
         """A router that takes an evidence score as the score."""
         if not isinstance(self.rule, AlphaVectorRule) or self.rule.evidence is None:
             return self.router
-        return AlphaVectorRouter(self.rule.on_evidence_scores, self.class_table, q=believed(self.router))
+        held = self.router.held if isinstance(self.router, AlphaVectorRouter) else None
+        return AlphaVectorRouter(self.rule.on_evidence_scores, self.class_table, believed(self.router), held)
 
     @cached_property
     def points(self) -> tuple[float, ...]:
@@ -178,14 +179,17 @@ class Probe:
         if not isinstance(self.rule, AlphaVectorRule) or not self.points:
             return tuple(item.action for item in self.decisions)
         size = len(self.points)
-        redone = decide(
+        held = self.router.held if isinstance(self.router, AlphaVectorRouter) and self.seen.draft > 0 else None
+        found = decide(
             self.rule,
             np.full(size, believed(self.router)),
             self._bins(self.rule),
             np.full(size, self.seen.ended),
             np.full(size, self.seen.step),
+            held=None if held is None else np.tile(held, (size, 1)),
+            draft=self.seen.draft,
         )
-        return tuple(redone.astype(np.int64).tolist())
+        return tuple(found.tolist())
 
     def _bins(self, rule: AlphaVectorRule) -> NDArray[np.int64]:
         """Observation bin of every point."""
@@ -267,7 +271,7 @@ class Probe:
             step=self.seen.step,
             axis=axis,
             x=tuple(x),
-            regenerate=tuple(item.action == REGENERATE for item in decisions),
+            regenerate=tuple(item.action != KEEP for item in decisions),
             belief=tuple(item.belief for item in decisions),
             gain=tuple(item.gain for item in decisions),
             price=tuple(item.price for item in decisions),

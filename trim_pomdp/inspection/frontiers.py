@@ -379,7 +379,7 @@ class FrontierView:
     def _threshold_by_step(self, k: float) -> list[float]:
         assert self.model is not None
         course = ThresholdRule(threshold=k).course(self.model)
-        return list((course[:, 4:7] @ self.model.strong_tokens).tolist())
+        return list((course.strong_steps @ self.model.strong_tokens).tolist())
 
     def _axis(self) -> str:
         if self.over == "strong_tokens":

@@ -21,7 +21,7 @@ from trim_pomdp.inspection.packing import compact
 from trim_pomdp.inspection.runs import RecordedRun
 from trim_pomdp.inspection.solutions import Inspection
 from trim_pomdp.inspection.walk import SeenStep
-from trim_pomdp.model.belief import REGENERATE
+from trim_pomdp.model.actions import KEEP
 from trim_pomdp.policies import PolicyArtifact
 from trim_pomdp.runtime.records import DecisionRecord, SolutionRecord
 
@@ -156,7 +156,7 @@ def thinned_curve(probe: Probe | None, points: int) -> dict[str, Any] | None:
         "step": probe.seen.step,
         "axis": probe.axis,
         "x": x,
-        "regenerate": [item.action == REGENERATE for item in decisions],
+        "regenerate": [item.action != KEEP for item in decisions],
         # Drawn as a strip of colours, of which a thousandth cannot be seen.
         "belief": [item.belief and [round(share, 3) for share in item.belief] for item in decisions],
         "gain": [item.gain for item in decisions],
@@ -184,7 +184,7 @@ def recorded_state(record: SolutionRecord, prompt: str | None) -> dict[str, Any]
 
 def _recorded_step(item: DecisionRecord, own_score: float | None) -> SeenStep:
     weak, strong, accepted = item.weak, item.strong, item.accepted
-    replaced = item.action == "regenerate" and weak is not None
+    replaced = item.author == "strong" and weak is not None
     return SeenStep(
         item.step,
         text=None if accepted is None else accepted.text,

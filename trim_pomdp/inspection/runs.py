@@ -322,7 +322,7 @@ def _is_judged(item: DecisionRecord) -> bool:
 
 def is_lost_cause(item: DecisionRecord) -> bool:
     """Whether the strong model wrote a step of a solution that was derailed before, in truth or else in the belief."""
-    if item.action != "regenerate" or item.weak is None:
+    if item.author != "strong" or item.weak is None:
         return False
     if item.weak.true_class is not None:
         return item.weak.true_class == 1
@@ -427,7 +427,7 @@ def _problem_row(record: SolutionRecord, run: RecordedRun) -> tuple[Any, ...]:
 
 def _decision_row(item: DecisionRecord, own_score: float | None, record: SolutionRecord) -> tuple[Any, ...]:
     weak, strong, accepted = item.weak, item.strong, item.accepted
-    redone = item.action == "regenerate"
+    redone = item.author == "strong"
     return (
         record.terminal.problem,
         item.step,

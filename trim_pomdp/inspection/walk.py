@@ -14,7 +14,7 @@ from typing import Any, Literal
 from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.course import Course, CourseStep, Features, Note
 from trim_pomdp.inspection.flips import Probe, believed
-from trim_pomdp.model.belief import KEEP, REGENERATE
+from trim_pomdp.model.actions import action_named, action_of
 from trim_pomdp.model.dynamics import PerClass
 from trim_pomdp.model.observations import ClassTable
 from trim_pomdp.policies import AlphaVectorRule, Decision, Router, Rule, StepObservation
@@ -54,11 +54,11 @@ class SeenStep:
         What it becomes by either action.
     gain, price : float or None
         Of intervening, in units of reward.
-    action : {"keep", "regenerate"} or None
-        What is done.
-    decided : {"keep", "regenerate"} or None
+    action : str or None
+        What is done (`trim_pomdp.model.actions`).
+    decided : str or None
         What the policy decided, which is not done where `note` says why; None where it was not asked.
-    recorded_action : {"keep", "regenerate"} or None
+    recorded_action : str or None
         What was done, if the solution was routed.
     flip_score, flip_evidence : float or None
         The nearest PRM score, and value of what is decided on, at which the policy's own decision changes.
@@ -168,7 +168,8 @@ def walked(
     steps: list[SeenStep] = []
     probes: list[Probe | None] = []
     last: Decision | None = None
-    for item in course.steps:
+    for happened in course.steps:
+        item = mind.drafted(happened) if _is_asked(happened) else happened
         change = changes.get(item.step, Change())
         seen = None if item.seen is None else standing.seen(item.seen, change)
         action = _without_decision(item, seen, mind.router)
@@ -182,9 +183,6 @@ def walked(
         if action == "keep" and seen is not None and seen.ended:
             break
     return Walked(tuple(steps), tuple(probes), _believed_right(course, steps, last))
-
-
-_ACTIONS: Mapping[int, Action] = {KEEP: "keep", REGENERATE: "regenerate"}
 
 
 def _is_asked(item: CourseStep) -> bool:
@@ -206,11 +204,13 @@ def _believed_right(course: Course, steps: list[SeenStep], last: Decision | None
         return None
     as_recorded = end is not None and len(steps) == len(course.steps) and not step.hypothetical
     if end is not None and as_recorded and step.action == step.recorded_action:
-        return None if end.reason == "error" else last.believed_at_end(_CODES[step.action], ended=end.reason in ENDED)
-    return last.believed_at_end(_CODES[step.action], ended=step.ended)
+        return None if end.reason == "error" else last.believed_at_end(_code(step), ended=end.reason in ENDED)
+    return last.believed_at_end(_code(step), ended=step.ended)
 
 
-_CODES: Mapping[Action, int] = {action: code for code, action in _ACTIONS.items()}
+def _code(step: SeenStep) -> int:
+    assert step.action is not None
+    return action_named(step.action).code
 
 
 class _Mind:
@@ -241,7 +241,7 @@ class _Mind:
         """The decision of a probe, which the router takes too."""
         try:
             decision, after = probe.decided()
-            keep, redo = decision.after or (None, None)
+            keep, redo = (*(decision.after or ()), None, None)[:2]
             found = SeenStep(
                 step=probe.seen.step,
                 evidence=decision.evidence if probe.given is None else probe.given,
@@ -253,15 +253,27 @@ class _Mind:
                 q_regenerate=redo,
                 gain=decision.gain,
                 price=decision.price,
-                decided=_ACTIONS[decision.action],
+                decided=action_of(decision.action).name,
                 **_flips(probe),
             )
         except (KeyError, InputError) as error:
             lacks = f"has no {error}, which the policy looks at" if isinstance(error, KeyError) else str(error)
             raise InputError(f"steps[{probe.seen.step}]: {lacks}") from None
         # The probe's router may be of another rule, at this step alone.
-        self.router = self._of(self._rule, believed(after)) if isinstance(after, AlphaVectorRouter) else after
+        if isinstance(after, AlphaVectorRouter):
+            assert isinstance(self._rule, AlphaVectorRule)
+            after = AlphaVectorRouter(self._rule, self._class_table, after.q, after.held)
+        self.router = after
         return decision, found
+
+    def drafted(self, item: CourseStep) -> CourseStep:
+        """The step as of the draft that the router makes up its mind on, led through those before."""
+        for index, (seen, _) in enumerate(item.earlier):
+            before = copy.deepcopy(self.router)
+            if not action_of(self.router.decide(seen).action).is_judged_again:
+                self.router = before
+                return item.as_of(index)
+        return item
 
     def _planned(self, what: str) -> AlphaVectorRule:
         if not isinstance(self._rule, AlphaVectorRule):
@@ -271,7 +283,10 @@ class _Mind:
     def _of(self, rule: Rule, q: float | None = None) -> AlphaVectorRouter:
         """A router of a planned rule that believes what this one does, or q."""
         assert isinstance(rule, AlphaVectorRule)
-        return AlphaVectorRouter(rule, self._class_table, q=believed(self.router) if q is None else q)
+        if q is not None:
+            return AlphaVectorRouter(rule, self._class_table, q)
+        held = self.router.held if isinstance(self.router, AlphaVectorRouter) else None
+        return AlphaVectorRouter(rule, self._class_table, believed(self.router), held)
 
 
 def _flips(probe: Probe) -> dict[str, Any]:
@@ -308,7 +323,7 @@ class _Standing:
         self, item: CourseStep, seen: StepObservation | None, action: Action | None, found: SeenStep, *, is_edited: bool
     ) -> SeenStep:
         """The whole of a step, which stands from now on."""
-        author: StepAuthor | None = "given" if item.note == "given" else _AUTHORS.get(action)
+        author: StepAuthor | None = "given" if item.note == "given" else _author(action)
         replaced = author in ("strong", None)
         score = None if seen is None else seen.features.get("score")
         step = replace(
@@ -339,4 +354,8 @@ class _Standing:
         return step
 
 
-_AUTHORS: Mapping[Action | None, StepAuthor] = {"keep": "weak", "regenerate": "strong"}
+def _author(action: Action | None) -> StepAuthor | None:
+    """Who wrote what stands after an action; nobody did where another draft was wanted that there is none of."""
+    if action is None or (done := action_named(action)).is_judged_again:
+        return None
+    return done.asks or "weak"

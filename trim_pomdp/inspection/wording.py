@@ -7,12 +7,9 @@ from dataclasses import dataclass
 
 from trim_pomdp.inspection.flips import Probe
 from trim_pomdp.inspection.walk import SeenStep
+from trim_pomdp.model.actions import action_named, action_of
 from trim_pomdp.runtime.records import Action
 
-_DONE: dict[Action, str] = {"keep": "kept", "regenerate": "regenerated"}
-_DOES: dict[Action, str] = {"keep": "Keeps", "regenerate": "Regenerates"}
-_OTHER: dict[Action, Action] = {"keep": "regenerate", "regenerate": "keep"}
-_WRITER: dict[Action, str] = {"keep": "weak", "regenerate": "strong"}
 _NEAR_CERTAIN = 0.01  # scores so close to 0 or 1 are told apart by more digits
 
 
@@ -29,12 +26,15 @@ class Flip:
         Whether the other decision is taken from there on; if False, below.
     several : bool
         Whether that side has more changes.
+    other : str or None
+        The action that is taken there; None: regenerate in place of keep, else keep.
     """
 
     name: str
     value: float
     above: bool
     several: bool = False
+    other: Action | None = None
 
 
 def done_in_words(step: SeenStep, given_up: str | None = None) -> str:
@@ -60,11 +60,13 @@ def done_in_words(step: SeenStep, given_up: str | None = None) -> str:
     if step.action is None or step.note == "failed":
         return ""
     if step.note == "capped":
-        return f"{_DONE[step.action]}: no strong tokens left"
+        return f"{action_named(step.action).done}: no strong tokens left"
     if step.note == "fallback":
         lost = "a model" if given_up is None else "the PRM" if given_up == "prm" else f"the {given_up} model"
-        return f"{_DONE[step.action]}: {lost} had been given up"
-    return f"written by the {_WRITER[step.action]} model alone" if step.decided is None else step.decided
+        return f"{action_named(step.action).done}: {lost} had been given up"
+    if step.decided is not None:
+        return action_named(step.decided).verb
+    return f"written by the {action_named(step.action).asks or 'weak'} model alone"
 
 
 def flips_of(step: SeenStep, probe: Probe) -> tuple[Flip, ...]:
@@ -77,9 +79,12 @@ def flips_of(step: SeenStep, probe: Probe) -> tuple[Flip, ...]:
     at, above = probe.at, step.flip_evidence_above
     beyond = [x for x in probe.flips if at is not None and (x > at) == above]
     axis = "score" if probe.axis == "score" else "evidence score"
-    found = [Flip(axis, step.flip_evidence, above, len(beyond) > 1)]
+    other = None
+    if step.flip_evidence in probe.points:  # what is said of a point holds from there on, so below it the one before
+        other = action_of(probe.actions[probe.points.index(step.flip_evidence) - (not above)]).name
+    found = [Flip(axis, step.flip_evidence, above, len(beyond) > 1, other)]
     if probe.axis == "evidence" and probe.given is None and step.flip_score is not None:
-        found.append(Flip("PRM score", step.flip_score, bool(step.flip_score_above)))
+        found.append(Flip("PRM score", step.flip_score, bool(step.flip_score_above), other=other))
     return tuple(found)
 
 
@@ -108,10 +113,12 @@ def decision_in_words(step: SeenStep, flips: Sequence[Flip], axis: str | None = 
     if step.decided is None:
         return ()
     forced = step.note is not None
-    start = f"The policy itself {_DOES[step.decided].lower()}" if forced else _DOES[step.decided]
+    does = action_named(step.decided).does
+    start = f"The policy itself {does}" if forced else does.capitalize()
     if not flips:
         return (f"{start}.",) if axis is None else (f"{start}; no other {axis} would change that here.",)
-    said = [f"{start}; {'it ' if forced else ''}would {_OTHER[step.decided]} at "]
+    other = flips[0].other or ("regenerate" if step.decided == "keep" else "keep")
+    said = [f"{start}; {'it ' if forced else ''}would {action_named(other).verb} at "]
     for index, flip in enumerate(flips):
         last = index + 1 == len(flips)
         said[-1] += f"{_some(flip)} {'of' if flip.above else 'below'} "

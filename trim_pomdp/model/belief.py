@@ -16,15 +16,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from trim_pomdp.data.features import LOGPROBS, running_minimum
 from trim_pomdp.errors import InputError, UnsetParameterError
+from trim_pomdp.model.actions.base import KEEP as KEEP
+from trim_pomdp.model.actions.base import NEXT, StepLaw
+from trim_pomdp.model.actions.base import OVER as OVER
+from trim_pomdp.model.actions.base import REGENERATE as REGENERATE
+from trim_pomdp.model.actions.keep import Keep
+from trim_pomdp.model.actions.regenerate import Regenerate
 from trim_pomdp.model.dynamics import MinimumCalibration, StepDynamics
 from trim_pomdp.model.evidence import evidence_scores, probability
 from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.model.sequences import SequenceBatch
 
 FloatArray = NDArray[np.float64]
-KEEP, REGENERATE = 0, 1
 RIGHT, DERAILED = 0, 1
-GOES_ON, OVER = 0, 1
+GOES_ON = NEXT
 
 
 def class_prior(q: float | FloatArray, weak_success: float | FloatArray) -> FloatArray:
@@ -56,16 +61,7 @@ def update(prior: FloatArray, likelihood: FloatArray) -> FloatArray:
 
 
 def outcome_table(strong_success: float, repair: float, recovery: FloatArray, end: FloatArray) -> FloatArray:
-    r"""P(solution over, prefix right or derailed | step t, whether the weak step ended it, action, class).
-
-    A step that is kept ends the solution or not, as was seen. So does one that is regenerated, but where that makes a
-    wrong prefix right, or a right one wrong: then it is over with the hazard of a right step, or of a first error. The
-    two ends are coupled as far as they can be: a step whose hazard was h and is now g ends the solution with
-
-    .. math::
-        \min(1, g / h) \text{ if the weak one did, } \max\left(0, \frac{g - h}{1 - h}\right) \text{ if not,}
-
-    which is g over both. Equal hazards thus leave an end as it was.
+    """What follows keeping and regenerating, out of the tables of these two actions (`trim_pomdp.model.actions`).
 
     Parameters
     ----------
@@ -79,33 +75,12 @@ def outcome_table(strong_success: float, repair: float, recovery: FloatArray, en
     Returns
     -------
     ndarray of shape (T, 2, 2, 3, 2, 2)
-        The last two axes: the solution goes on or is over, the prefix is right or derailed.
+        By step, whether the weak step ended the solution, action and class; the last two axes: the solution goes on
+        or is over, the prefix is right or derailed.
     """
-    out = np.zeros((len(recovery), 2, 2, 3, 2, 2))
-    h, _, h_wrong = end.T
-    for ended in (GOES_ON, OVER):
-        redone = out[:, ended, REGENERATE]
-        for action in (KEEP, REGENERATE):
-            out[:, ended, action, 1, ended] = np.stack([recovery, 1.0 - recovery], axis=1)
-        out[:, ended, KEEP, 0, ended, RIGHT] = 1.0
-        out[:, ended, KEEP, 2, ended, DERAILED] = 1.0
-        redone[:, 0, ended, RIGHT] = strong_success
-        redone[:, 2, ended, DERAILED] = 1.0 - repair
-        for over, share in enumerate(_over(h, h_wrong, ended)):
-            redone[:, 0, over, DERAILED] += (1.0 - strong_success) * share
-        for over, share in enumerate(_over(h_wrong, h, ended)):
-            redone[:, 2, over, RIGHT] += repair * share
-    return out
-
-
-def _over(before: FloatArray, now: FloatArray, ended: int) -> tuple[FloatArray, FloatArray]:
-    """P(goes on), P(over) at a hazard `now`, given whether the step ended the solution at a hazard `before`."""
-    share = np.full(len(before), float(ended))
-    if ended:
-        np.divide(now, before, out=share, where=now < before)
-    else:
-        np.divide(now - before, 1.0 - before, out=share, where=now > before)
-    return 1.0 - share, share
+    law = StepLaw(np.ones(len(recovery)), strong_success, repair, recovery, end)
+    tables = [action.outcomes(law)[:, :, :, :2, :2] for action in (Keep(), Regenerate())]
+    return np.stack(tables, axis=2)
 
 
 def kept_q(belief: FloatArray, recovery: float | FloatArray) -> FloatArray:

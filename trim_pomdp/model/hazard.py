@@ -85,6 +85,31 @@ def recovery_by_step(recovery: float, hazard: FloatArray, hazard_derailed: Float
     return recovery * on_its_way
 
 
+def coupled_end(before: FloatArray, now: FloatArray, ended: int) -> tuple[FloatArray, FloatArray]:
+    r"""P(goes on), P(over) of a rewritten step, given whether the draft in whose place it stands ended the solution.
+
+    The two ends are coupled as far as they can be: a step whose hazard was h and is now g ends the solution with
+
+    .. math::
+        \min(1, g / h) \text{ if the draft did, } \max\left(0, \frac{g - h}{1 - h}\right) \text{ if not,}
+
+    which is g over both. Equal hazards thus leave an end as it was.
+
+    Parameters
+    ----------
+    before, now : ndarray of shape (T,)
+        Hazards h and g.
+    ended : {0, 1}
+        Whether the draft ended the solution.
+    """
+    share = np.full(len(before), float(ended))
+    if ended:
+        np.divide(now, before, out=share, where=now < before)
+    else:
+        np.divide(now - before, 1.0 - before, out=share, where=now > before)
+    return 1.0 - share, share
+
+
 def derailed_hazard(hazard: FloatArray, factor: float) -> FloatArray:
     """h' = factor · h, at most 1, and 1 at the cap; shape (T,)."""
     out = np.minimum(hazard * factor, 1.0)

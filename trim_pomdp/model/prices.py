@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,12 +31,14 @@ from trim_pomdp.artifacts import Record, validate
 from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
 from trim_pomdp.files import read_text
+from trim_pomdp.model.actions.tables import ActionTables
+from trim_pomdp.model.propagation import Course
 
 FloatArray = NDArray[np.float64]
 Role = Literal["weak", "strong", "prm"]
 ROLES: tuple[Role, ...] = ("weak", "strong", "prm")
 _MILLION = 1e6
-_KEEP, _REGENERATE = 0, 1
+_WEAK, _STRONG = 0, 1
 
 
 class Price(Record):
@@ -271,13 +273,17 @@ class Tariff(Record):
         return self.prices.of(role).reading(1.0, self.reading(role).cached)
 
 
-def money(tariff: Tariff, course: FloatArray, tokens: FloatArray, *, drafted: bool, scored: bool) -> Money:
-    """Expected money per problem.
+def money(
+    tariff: Tariff, course: Course, tables: ActionTables, tokens: FloatArray, *, drafted: bool, scored: bool
+) -> Money:
+    """Expected money per problem: every decision has a draft, and some actions ask the strong model once.
 
     Parameters
     ----------
-    course : ndarray of shape (T, 9)
+    course : Course
         What becomes of a policy step by step: `trim_pomdp.policies.Rule.course`.
+    tables : ActionTables
+        Of the model.
     tokens : ndarray of shape (2, 3)
         Mean tokens of a step by who wrote it (weak, strong) and class of the weak step.
     drafted : bool
@@ -286,47 +292,47 @@ def money(tariff: Tariff, course: FloatArray, tokens: FloatArray, *, drafted: bo
         Whether the PRM is asked.
     """
     weak, strong = tariff.prices.of("weak"), tariff.prices.of("strong")
-    counts, before = course[:, 1:7].reshape(-1, 2, 3), course[:, 7:]
-    requests, (kept, redone) = counts.sum(axis=2), counts.sum(axis=0)
+    requests, drafts = course.counts.sum(axis=2), course.decisions
+    asked = tables.asks_strong
     out = {
-        "strong_read": tariff.read("strong", requests[:, _REGENERATE], before[:, _REGENERATE]).sum(),
-        "strong": strong.writing(redone @ tokens[_REGENERATE]),
+        "strong_read": tariff.read("strong", requests[:, asked], course.before[:, asked]).sum(),
+        "strong": strong.writing(course.strong_steps.sum(axis=0) @ tokens[_STRONG]),
     }
     if drafted:
-        out["weak_read"] = tariff.read("weak", requests, before).sum()
-        out["weak_kept"] = weak.writing(kept @ tokens[_KEEP])
-        out["weak_discarded"] = weak.writing(redone @ tokens[_KEEP])
+        kept = drafts[tables.keeps].sum(axis=0)
+        out["weak_read"] = tariff.read("weak", requests, course.before).sum()
+        out["weak_kept"] = weak.writing(kept @ tokens[_WEAK])
+        out["weak_discarded"] = weak.writing(drafts[~tables.keeps].sum(axis=0) @ tokens[_WEAK])
     if drafted and scored:
-        drafts = (kept + redone) @ tokens[_KEEP]
-        out["scored"] = tariff.read("prm", requests, before).sum() + tariff.token("prm") * drafts
+        written = drafts.sum(axis=0) @ tokens[_WEAK]
+        out["scored"] = tariff.read("prm", requests, course.before).sum() + tariff.token("prm") * written
     return Money(**{name: float(value) for name, value in out.items()})
 
 
-def mean_step_tokens(course: FloatArray) -> float:
+def mean_step_tokens(course: Course) -> float:
     """Mean tokens that a step adds to solutions, such that they explain all lengths of solutions so far."""
-    steps = (course[:, 1:7].sum(axis=1) * np.arange(len(course))).sum()
-    return float(course[:, 7:].sum() / steps) if steps > 0 else 0.0
+    steps = (course.counts.sum(axis=(1, 2)) * np.arange(len(course.counts))).sum()
+    return float(course.before.sum() / steps) if steps > 0 else 0.0
 
 
-def at_mean_length(course: FloatArray, step_tokens: float) -> FloatArray:
+def at_mean_length(course: Course, step_tokens: float) -> Course:
     """The same course, with as many tokens for every earlier step, as plans over money have it."""
-    requests = course[:, 1:7].reshape(-1, 2, 3).sum(axis=2)
-    before = requests * (step_tokens * np.arange(len(course)))[:, None]
-    return np.concatenate([course[:, :7], before], axis=1)
+    requests = course.counts.sum(axis=2)
+    return replace(course, before=requests * (step_tokens * np.arange(len(requests)))[:, None])
 
 
 @dataclass(frozen=True, eq=False)
 class StepCosts:
-    """Money of one step by step index, action and class of the weak step, where drafts are made at every step.
+    """Money of one decision by action, step, end and class of the draft, where drafts are made at every step.
 
     Attributes
     ----------
-    total : ndarray of shape (T, 2, 3)
-        Of all purposes.
+    total : ndarray of shape (A, T, 2, 3)
+        Of all purposes, the draft's among them.
     strong_read : ndarray of shape (T,)
         Of the strong model's reading, if it is asked.
     strong : ndarray of shape (3,)
-        Of its writing, by class.
+        Of its writing a step, by class.
     """
 
     total: FloatArray
@@ -334,27 +340,29 @@ class StepCosts:
     strong: FloatArray
 
     @classmethod
-    def of(cls, tariff: Tariff, tokens: FloatArray, step_tokens: float, steps: int, scored: bool) -> StepCosts:
+    def of(
+        cls, tariff: Tariff, tables: ActionTables, tokens: FloatArray, step_tokens: float, scored: bool
+    ) -> StepCosts:
         """Costs where the solution so far has its mean length at every step.
 
         Parameters
         ----------
+        tables : ActionTables
         tokens : ndarray of shape (2, 3)
             As in `money`.
         step_tokens : float
             Mean tokens that a step adds to the solution.
-        steps : int
-            Step cap.
         scored : bool
             Whether every step is scored.
         """
+        steps = len(tables.outcomes)
         once, before = np.ones(steps), step_tokens * np.arange(steps, dtype=np.float64)
         strong_read = tariff.read("strong", once, before)
-        strong = tariff.prices.of("strong").writing(1.0) * tokens[_REGENERATE]
-        total = np.zeros((steps, 2, 3))
+        strong = tariff.prices.of("strong").writing(1.0) * tokens[_STRONG]
+        total = np.zeros((len(tables.keeps), steps, 2, 3))
         total += tariff.read("weak", once, before)[:, None, None]
-        total += tariff.prices.of("weak").writing(1.0) * tokens[_KEEP]
+        total += tariff.prices.of("weak").writing(1.0) * tokens[_WEAK]
         if scored:
-            total += tariff.read("prm", once, before)[:, None, None] + tariff.token("prm") * tokens[_KEEP]
-        total[:, _REGENERATE] += strong_read[:, None] + strong
+            total += tariff.read("prm", once, before)[:, None, None] + tariff.token("prm") * tokens[_WEAK]
+        total[tables.asks_strong] += strong_read[:, None, None] + tables.strong(strong)[tables.asks_strong]
         return cls(total, strong_read, strong)

@@ -34,17 +34,21 @@ from solvers import EpochModel
 from trim_pomdp.artifacts import Provenance
 from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError, UnsetParameterError
-from trim_pomdp.model.belief import GOES_ON, KEEP, OVER, REGENERATE, RIGHT, outcome_table
+from trim_pomdp.model.actions.base import AGAIN, KEEP, NEXT, REGENERATE, Action, StepLaw, actions_of, names_of
+from trim_pomdp.model.actions.tables import ActionTables
+from trim_pomdp.model.belief import RIGHT
 from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.model.prices import Money, StepCosts, Tariff, mean_step_tokens, money
+from trim_pomdp.model.propagation import Course, memoryless_course, routing_moments
 
 Spending = Literal["strong_tokens", "money"]
 """What a plan spends: the reward component that has a price."""
 
 FloatArray = NDArray[np.float64]
-_COMPONENTS = ("accuracy", "strong_tokens", "regenerations", "kept_tokens", "discarded_tokens", "steps")
+DEFAULT_ACTIONS = ("keep", "regenerate")
+MAX_DRAFTS = 4
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,22 +65,34 @@ class RoutingModel(Shown):
         Reward of a right answer; the tradeoff λ prices one strong token in the same units.
     tariff : Tariff or None
         Prices of the models and what they read; with it, what a policy costs in money is known too.
+    actions : tuple of str
+        What plans may do with a weak step (`trim_pomdp.model.actions`); sorted by their codes.
+    max_drafts : int
+        Drafts of one step at most, the first among them, in plans that may ask for another.
 
     Raises
     ------
     UnsetParameterError
         If the dynamics leave a parameter unset that planning needs.
     InputError
-        If the tariff lacks the price of a model.
+        If the tariff lacks the price of a model, or the actions are no set to choose from.
     """
 
     observations: ObservationModel
     dynamics: StepDynamics
     reward: float = 100.0
     tariff: Tariff | None = None
+    actions: tuple[str, ...] = DEFAULT_ACTIONS
+    max_drafts: int = MAX_DRAFTS
 
     def __post_init__(self) -> None:
+        chosen = actions_of(self.actions)
+        object.__setattr__(self, "actions", names_of(chosen))
+        needs = [name for action in chosen for name in action.needs]
         self.dynamics.require("strong_success", "repair", "strong_tokens")
+        self.dynamics.require(*needs)
+        if self.max_drafts < 1:
+            raise InputError(f"max_drafts is {self.max_drafts}; expected at least 1")
         if not (np.isfinite(self.reward) and self.reward > 0):
             raise InputError(f"reward is {self.reward}; expected a positive number")
         if not (self.strong_tokens.max() > 0 and self.strong_only_tokens > 0):
@@ -101,6 +117,7 @@ class RoutingModel(Shown):
             "max_steps": self.dynamics.max_steps,
             "bins": self.observations.n_bins,
             "strong-only tokens": self.strong_only_tokens,
+            "actions": None if self.actions == DEFAULT_ACTIONS else ", ".join(self.actions),
         }
 
     @property
@@ -114,11 +131,24 @@ class RoutingModel(Shown):
         return (self.dynamics.conditions or Conditions()) | Conditions(max_steps=self.dynamics.max_steps)
 
     @property
+    def chosen(self) -> tuple[Action, ...]:
+        """The actions themselves, by code."""
+        return actions_of(self.actions)
+
+    @property
+    def drafts(self) -> int:
+        """Drafts of one step at most: `max_drafts` where plans may ask for another, else 1."""
+        return self.max_drafts if any(action.is_judged_again for action in self.chosen) else 1
+
+    @property
     def components(self) -> tuple[str, ...]:
         """Names of the reward components; token kinds that the dynamics do not know are left out."""
-        if self.dynamics.weak_tokens is None:
-            return tuple(name for name in _COMPONENTS if name not in ("kept_tokens", "discarded_tokens"))
-        return _COMPONENTS if self.tariff is None else (*_COMPONENTS, "money")
+        names = ["accuracy", "strong_tokens", "regenerations"]
+        names += ["redrafts"] * (self.drafts > 1)
+        names += ["kept_tokens", "discarded_tokens"] * (self.dynamics.weak_tokens is not None)
+        names += ["steps"]
+        names += ["money"] * (self.dynamics.weak_tokens is not None and self.tariff is not None)
+        return tuple(names)
 
     @property
     def strong_success(self) -> float:
@@ -147,17 +177,28 @@ class RoutingModel(Shown):
         return None if self.dynamics.weak_tokens is None else self.dynamics.weak_tokens.array
 
     @cached_property
+    def law(self) -> StepLaw:
+        """What the two models do, as arrays."""
+        dynamics = self.dynamics
+        return StepLaw(
+            dynamics.weak_success_by_step, self.strong_success, self.repair, dynamics.recovery_by_step, dynamics.end
+        )
+
+    @cached_property
+    def tables(self) -> ActionTables:
+        """What every action of the catalogue does here, whether plans may take it or not."""
+        return ActionTables.of(self.law)
+
+    @property
     def outcomes(self) -> FloatArray:
-        """What follows an action, shape (T, 2, 2, 3, 2, 2), of `trim_pomdp.model.belief.outcome_table`."""
-        return outcome_table(self.strong_success, self.repair, self.dynamics.recovery_by_step, self.dynamics.end)
+        """P(exit, hidden state | step, end, action, class), of `trim_pomdp.model.actions.tables.ActionTables`."""
+        return self.tables.outcomes
 
     @cached_property
     def strong_only_tokens(self) -> float:
         """Strong tokens per problem of always regenerating, the unit of the budget."""
         if self.dynamics.strong_only_tokens is not None:
             return self.dynamics.strong_only_tokens
-        from trim_pomdp.model.propagation import routing_moments
-
         moments = routing_moments(
             np.ones((1, 3)),
             self.dynamics.weak_success_by_step,
@@ -173,9 +214,15 @@ class RoutingModel(Shown):
         return evidence is None or evidence.needs_score
 
     @cached_property
-    def accepted_tokens(self) -> FloatArray:
-        """Mean tokens that a step adds to the solution, by action and class, shape (2, 3); 0 where not known."""
+    def writer_tokens(self) -> FloatArray:
+        """Mean tokens of a step by who writes it (weak, strong) and class, shape (2, 3); 0 where not known."""
         return np.stack([np.zeros(3) if self.weak_tokens is None else self.weak_tokens, self.strong_tokens])
+
+    @cached_property
+    def accepted_tokens(self) -> FloatArray:
+        """Mean tokens that a step adds to a solution that goes on, by action and class, shape (A, 3)."""
+        weak, strong = self.writer_tokens
+        return self.tables.added(weak, strong)
 
     @cached_property
     def step_tokens(self) -> float:
@@ -186,17 +233,13 @@ class RoutingModel(Shown):
         assert self.tariff is not None
         if self.tariff.step_tokens is not None:
             return self.tariff.step_tokens
-        from trim_pomdp.model.propagation import course
-
-        dynamics = self.dynamics
-        first_errors = np.array([0.0, 0.0, 1.0])
-        tokens = self.accepted_tokens
-        by_step = course(first_errors, dynamics.weak_success_by_step, dynamics.end, self.outcomes, tokens)
-        return mean_step_tokens(by_step)
+        acts = np.zeros((len(self.tables.keeps), 3))
+        acts[KEEP], acts[REGENERATE] = (1.0, 1.0, 0.0), (0.0, 0.0, 1.0)
+        return mean_step_tokens(memoryless_course(acts, self.law, self.tables, self.accepted_tokens))
 
     @cached_property
     def costs(self) -> StepCosts:
-        """Money of a step by step, action and class, for every purpose, as plans over money have it.
+        """Money of a decision by action, step, end and class, for every purpose, as plans over money have it.
 
         Raises
         ------
@@ -206,11 +249,9 @@ class RoutingModel(Shown):
         if self.tariff is None:
             raise InputError(f"no prices are given, so what {self.name} costs in money is not known")
         self.dynamics.require("weak_tokens")
-        return StepCosts.of(
-            self.tariff, self.accepted_tokens, self.step_tokens, self.dynamics.max_steps, self.needs_score
-        )
+        return StepCosts.of(self.tariff, self.tables, self.writer_tokens, self.step_tokens, self.needs_score)
 
-    def money(self, course: FloatArray, *, drafted: bool, scored: bool) -> Money:
+    def money(self, course: Course, *, drafted: bool, scored: bool) -> Money:
         """Expected money of what `trim_pomdp.policies.Rule.course` says of a policy (`trim_pomdp.model.prices.money`).
 
         Raises
@@ -220,7 +261,7 @@ class RoutingModel(Shown):
         """
         self.costs  # noqa: B018  # raises where money is not known
         assert self.tariff is not None
-        return money(self.tariff, course, self.accepted_tokens, drafted=drafted, scored=scored)
+        return money(self.tariff, course, self.tables, self.writer_tokens, drafted=drafted, scored=scored)
 
     def weights(self, price: float, over: Spending = "strong_tokens") -> FloatArray:
         """Weights of the reward components where a strong token, or a unit of money, has a price; shape (D,).
@@ -241,61 +282,100 @@ class RoutingModel(Shown):
 
     @cached_property
     def epoch_model(self) -> EpochModel:
-        """The POMDP, with one node a step and a terminal one; signals j (goes on) and J + j (ends), j by score.
+        """The POMDP: a node for every step and draft, by step, and a terminal one.
 
-        Whether the solution then goes on is the observation.
+        Signals are j (the draft goes on) and J + j (it ends the solution), j by score; the observation is the exit.
+        Without further drafts there are two hidden states, else three (`trim_pomdp.model.actions.base`).
         """
-        T, J = self.dynamics.max_steps, self.emission.shape[1]
-        names = self.components
-        joint = np.zeros((T, 2 * J, 2, 2, 2, 2))
-        reward = np.zeros((T, 2 * J, 2, 2, len(names)))
-        successor = np.ones((T, 2 * J, 2, 2), dtype=np.int64)
+        T, J, M = self.dynamics.max_steps, self.emission.shape[1], self.drafts
+        kinds = _draft_kinds(M)
+        H, X = (2, 2) if M == 1 else (3, 3)
+        names, K = self.components, max(kinds) + 1
+        joint = np.zeros((T, K, 2 * J, len(self.chosen), X, H, H))
+        reward = np.zeros((T, K, 2 * J, len(self.chosen), H, len(names)))
+        successor = np.ones((T, K, 2 * J, len(self.chosen), X), dtype=np.int64)
+        effects = [self.effect(name) for name in names]
         for t in range(T):
-            by_class = self._signal_probabilities(t)
-            for action in (KEEP, REGENERATE):
-                for ended, signals in ((GOES_ON, slice(J)), (OVER, slice(J, None))):
-                    outcomes = self.outcomes[t, ended, action]
-                    joint[t, signals, action] = np.einsum("sjc,cop->josp", by_class[:, signals], outcomes)
-                    if outcomes[:, GOES_ON].any():
-                        successor[t, signals, action, GOES_ON] = 0
-                for d, name in enumerate(names):
-                    of_class = self.costs.total[t, action] if name == "money" else self._class_reward(name, action)
-                    reward[t, :, action, :, d] = (by_class @ of_class).T
-        terminal = np.zeros((T + 1, 2, len(names)))
-        terminal[T, RIGHT, 0] = 1.0
+            for kind in range(K):
+                by_class = self._signal_probabilities(self.draft_class[t, min(kind, 1), :H], t)
+                for i, action in enumerate(self.chosen):
+                    # At the last draft there is no other: what would ask for one is what keeping is.
+                    code = KEEP if action.is_judged_again and kind == K - 1 else action.code
+                    for ended, signals in enumerate((slice(J), slice(J, None))):
+                        outcomes = self.outcomes[t, ended, code, :, :X, :H]
+                        joint[t, kind, signals, i] = np.einsum("sjc,cop->josp", by_class[:, signals], outcomes)
+                        for exit_ in (NEXT, AGAIN)[: X - 1]:
+                            if outcomes[:, exit_].any():
+                                successor[t, kind, signals, i, exit_] = exit_
+                        for d, effect in enumerate(effects):
+                            reward[t, kind, signals, i, :, d] = (by_class[:, signals] @ effect[code, t, ended]).T
+        node = M * np.arange(T)[:, None] + np.arange(M)  # by step and draft
+        end = np.full((T, M), T * M)
+        children = [
+            np.minimum(node[:, :1] + M, T * M) + np.zeros((1, M), dtype=np.int64),
+            end,
+            np.minimum(node + 1, T * M),
+        ]
+        terminal = np.zeros((T * M + 1, H, len(names)))
+        terminal[-1, RIGHT, 0] = 1.0
         return EpochModel(
-            joint=joint,
-            reward=reward,
-            successor=successor,
-            children=np.array([[min(t + 1, T), T] for t in range(T + 1)]),
-            table_of=np.append(np.arange(T), -1),
+            joint=joint.reshape(T * K, *joint.shape[2:]),
+            reward=reward.reshape(T * K, *reward.shape[2:]),
+            successor=successor.reshape(T * K, *successor.shape[2:]),
+            children=np.append(np.stack(children[:X], axis=-1).reshape(T * M, X), [[T * M] * X], axis=0),
+            table_of=np.append((K * np.arange(T)[:, None] + kinds).ravel(), -1),
             terminal=terminal,
-            start=np.array([1.0, 0.0]),
+            start=np.eye(H)[RIGHT],
             component_names=names,
-            actions=("keep", "regenerate"),
+            actions=self.actions,
         )
 
-    def _signal_probabilities(self, t: int) -> FloatArray:
-        """P(signal, class | hidden state) at step index t, shape (2, 2J, 3)."""
-        success = self.dynamics.weak_success_by_step[t]
-        prior = np.array([[success, 0.0, 1.0 - success], [0.0, 1.0, 0.0]])
+    @cached_property
+    def draft_class(self) -> FloatArray:
+        """P(class | step, first or later draft, hidden state), shape (T, 2, 3, 3), or (T, 1, 3, 3) without redrafts.
+
+        Of a first draft the hidden state is the prefix, right (0, and 2, in which no step begins) or derailed (1).
+        """
+        first = self.law.class_given_prefix[:, [0, 1, 0]]
+        if self.drafts == 1:
+            return np.asarray(first[:, None])
+        return np.stack([first, self.dynamics.redraft_class], axis=1)
+
+    def _signal_probabilities(self, classes: FloatArray, t: int) -> FloatArray:
+        """P(signal, class | hidden state) at step index t, of P(class | hidden state) (H, 3); shape (H, 2J, 3)."""
         end = self.dynamics.end[t]
-        by_bin = prior[:, None, :] * self.emission.T[None]
+        by_bin = classes[:, None, :] * self.emission.T[None]
         return np.concatenate([by_bin * (1.0 - end), by_bin * end], axis=1)
 
-    def _class_reward(self, name: str, action: int) -> FloatArray:
-        """Immediate reward of an action in one component, by class, shape (3,)."""
-        regenerates = float(action == REGENERATE)
-        if name == "strong_tokens":
-            return regenerates * self.strong_tokens
-        if name == "regenerations":
-            return np.full(3, regenerates)
-        if name == "steps":
-            return np.ones(3)
-        if name == "accuracy":
-            return np.zeros(3)
+    def effect(self, component: str) -> FloatArray:
+        """What a decision comes to in one reward component, by action, step, end and class; shape (A, T, 2, 3).
+
+        Accuracy falls due when a solution is over, not here.
+        """
+        tables = self.tables
+        keeps = np.broadcast_to(tables.keeps[:, None, None, None], tables.strong_steps.shape[:-1]).astype(np.float64)
+        if component == "accuracy":
+            return np.zeros(keeps.shape)
+        if component == "strong_tokens":
+            return tables.strong(self.strong_tokens)
+        if component == "regenerations":
+            return tables.strong(np.ones(3))
+        if component == "redrafts":
+            return np.broadcast_to(tables.again[:, None, None, None], keeps.shape).astype(np.float64)
+        if component == "steps":
+            return np.asarray(keeps + tables.strong(np.ones(3)))
+        if component == "money":
+            return self.costs.total
         assert self.weak_tokens is not None
-        return (regenerates if name == "discarded_tokens" else 1.0 - regenerates) * self.weak_tokens
+        return np.asarray((keeps if component == "kept_tokens" else 1.0 - keeps) * self.weak_tokens)
+
+
+def _draft_kinds(drafts: int) -> NDArray[np.int64]:
+    """Which table the drafts of a step share: the first (0), those between (1), the last (2, or 1 of two)."""
+    kinds = np.minimum(np.arange(drafts), 1)
+    if drafts > 2:
+        kinds[-1] = 2
+    return kinds
 
 
 def _known(value: float | None) -> float:

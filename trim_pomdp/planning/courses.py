@@ -45,14 +45,16 @@ def planned_course(frontier: Frontier, item: FrontierPoint) -> PlannedCourse:
     solution = item.solution
     if solution is None:
         solution = solve_epochs(model.epoch_model, model.weights(price, over), gap=frontier.gap * model.reward)
-    by_node = solution.graph.components_by_node(model.epoch_model)[: model.dynamics.max_steps]
+    by_node = solution.graph.components_by_node(model.epoch_model)[:-1]
+    by_step = by_node.reshape(model.dynamics.max_steps, model.drafts, -1).sum(axis=1)
     names = ("strong_tokens", "regenerations", "steps")
-    columns = {name: by_node[:, model.components.index(name)] for name in names}
+    columns = {name: by_step[:, model.components.index(name)] for name in names}
     return PlannedCourse(rule_from_solution(solution, model, price, over), **columns)
 
 
 def course_of(rule: StrategyRule, model: RoutingModel) -> PlannedCourse:
     """Course of weak-only or strong-only, which remember nothing and so need no graph."""
     course = rule.course(model)
-    regenerated = course[:, 4:7]
-    return PlannedCourse(rule, regenerated @ model.strong_tokens, regenerated.sum(axis=1), course[:, 1:7].sum(axis=1))
+    strong = course.strong_steps
+    steps = course.counts[:, model.tables.keeps].sum(axis=(1, 2)) + strong.sum(axis=1)
+    return PlannedCourse(rule, strong @ model.strong_tokens, strong.sum(axis=1), steps)

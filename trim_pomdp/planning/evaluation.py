@@ -8,7 +8,7 @@
   another.
 * A regenerated step is scored with the next step; its score enters the running minimum, by the class it came out.
 
-Each rule does it for itself (`Rule.totals`). Memory states of probability below 1e-14 are dropped, which costs at most
+Each rule does it for itself (`Rule.course`). Memory states of probability below 1e-14 are dropped, which costs at most
 about 1e-9 in every quantity.
 """
 
@@ -16,14 +16,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from trim_pomdp.model.prices import Money, Role, at_mean_length
 from trim_pomdp.model.process import RoutingModel
+from trim_pomdp.model.propagation import Course
 from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule, StrategyRule, rule_of
-
-FloatArray = NDArray[np.float64]
 
 
 def evaluate(policy: Rule | PolicyArtifact, model: RoutingModel) -> PlannedPoint:
@@ -48,7 +44,7 @@ def evaluate(policy: Rule | PolicyArtifact, model: RoutingModel) -> PlannedPoint
     if model.tariff is not None:
         return evaluate_money(policy, model).point
     rule = rule_of(policy)
-    return point_of(rule.totals(model), model, rule.planned_tradeoff)
+    return point_of(rule.course(model), model, rule.planned_tradeoff)
 
 
 @dataclass(frozen=True)
@@ -94,9 +90,7 @@ def _evaluation(rule: Rule, model: RoutingModel) -> Evaluation:
     asked = {"drafted": "weak" in rule.authors, "scored": rule.needs_score}
     money = model.money(course, **asked)
     return Evaluation(
-        point=point_of(course[:, :7].sum(axis=0), model, rule.planned_tradeoff).model_copy(
-            update={"money": money.total}
-        ),
+        point=point_of(course, model, rule.planned_tradeoff).model_copy(update={"money": money.total}),
         money=money,
         planned_money=model.money(at_mean_length(course, model.step_tokens), **asked).total,
     )
@@ -140,18 +134,22 @@ def mix(first: PlannedPoint, second: PlannedPoint, probability: float) -> Planne
     return PlannedPoint.model_validate({**mixed, "tradeoff": None, "rate": None})
 
 
-def point_of(totals: FloatArray, model: RoutingModel, tradeoff: float | None = None) -> PlannedPoint:
-    """Expectations from accuracy and mean counts of (action, class), shape (1 + 6,), as `Rule.totals` has them."""
-    kept, regenerated = totals[1:].reshape(2, 3)
-    strong_tokens = float(regenerated @ model.strong_tokens)
+def point_of(course: Course, model: RoutingModel, tradeoff: float | None = None) -> PlannedPoint:
+    """Expectations per problem of what `Rule.course` says of a policy."""
+    tables, decisions = model.tables, course.decisions
+    kept, discarded = decisions[tables.keeps].sum(axis=0), decisions[~tables.keeps].sum(axis=0)
+    strong_steps = course.strong_steps.sum(axis=0)
+    strong_tokens = float(strong_steps @ model.strong_tokens)
+    redrafts = float(decisions[tables.again].sum())
     weak = model.weak_tokens
     return PlannedPoint(
         tradeoff=tradeoff,
-        accuracy=float(totals[0]),
+        accuracy=float(course.accuracy.sum()),
         strong_tokens=strong_tokens,
-        regenerations=float(regenerated.sum()),
+        regenerations=float(strong_steps.sum()),
+        redrafts=redrafts if redrafts > 0.0 or model.drafts > 1 else None,
         budget=strong_tokens / model.strong_only_tokens,
         kept_tokens=None if weak is None else float(kept @ weak),
-        discarded_tokens=None if weak is None else float(regenerated @ weak),
-        steps=float(kept.sum() + regenerated.sum()),
+        discarded_tokens=None if weak is None else float(discarded @ weak),
+        steps=float(kept.sum() + strong_steps.sum()),
     )

@@ -32,6 +32,7 @@ from trim_pomdp.policies import (
     Rule,
     StrategyRule,
 )
+from trim_pomdp.policies.alpha_tables import upper_envelope
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 PlannedRule = tuple[AlphaVectorRule, PlannedPoint]
 DEFAULT_GAP = 1e-5  # of the reward
+DRAFT_GAP = 1e-4  # with redrafts: what their belief's cells cost is no less
 THREADS = 2
 _SCOUTS = 25
 _SCOUT_ROUNDS = 6
@@ -230,7 +232,7 @@ def solve_frontier(
     model: RoutingModel,
     tradeoffs: int | Sequence[float] = 200,
     *,
-    gap: float = DEFAULT_GAP,
+    gap: float | None = None,
     threads: int = THREADS,
     over: Spending = "strong_tokens",
 ) -> Frontier:
@@ -242,8 +244,9 @@ def solve_frontier(
         What to plan in.
     tradeoffs : int or sequence of float
         How many tradeoffs, chosen so that budgets are evenly covered from 0 to that of λ = 0; or the tradeoffs.
-    gap : float
-        Largest difference of the value bounds at the start, as a share of the reward.
+    gap : float or None
+        Largest difference of the value bounds at the start, as a share of the reward; None: `DEFAULT_GAP`, or for
+        models that redraft `DRAFT_GAP`.
     threads : int
         Solver threads.
     over : {"strong_tokens", "money"}
@@ -257,6 +260,7 @@ def solve_frontier(
     count = int(tradeoffs) if isinstance(tradeoffs, (int, np.integer)) else len(tradeoffs)
     if count < 1:
         raise InputError(f"{count} tradeoffs; expected at least 1")
+    gap = gap_for(model, gap)
     compile_s = compile_kernels(model)
     begin = time.perf_counter()
     chosen = (
@@ -423,16 +427,14 @@ def rule_from_solution(
     """The executable rule of a solution: alpha-vectors of what follows each step, and the filter's parameters."""
     dynamics, observations = model.dynamics, model.observations
     assert dynamics.strong_tokens is not None  # RoutingModel sees to it
-    T = dynamics.max_steps
-    by_class = dynamics.hazards_differ
+    T, M = dynamics.max_steps, model.drafts
+    # Where hazards are alike, an end is no evidence; to write all that is left one has to know them all the same.
+    by_class = dynamics.hazards_differ or any(action.writes == "rest" for action in model.chosen)
     hazard, hazard_derailed, hazard_wrong = map(tuple, dynamics.end.T.tolist())
     return AlphaVectorRule(
         tradeoff=_token_price(model, price, over),
         reward=model.reward,
-        alpha_vectors=(
-            *(tuple((float(a), float(b)) for a, b in solution.vectors(t + 1)) for t in range(T - 1)),
-            (),
-        ),
+        alpha_vectors=(*(_of_prefix(solution.vectors(M * (t + 1))) for t in range(T - 1)), ()),
         weak_success=dynamics.weak_success,
         strong_success=model.strong_success,
         repair=model.repair,
@@ -447,7 +449,34 @@ def rule_from_solution(
         emission_wrong=tuple(model.emission[2].tolist()),
         strong_tokens=dynamics.strong_tokens,
         reading_price=(None if over == "strong_tokens" else tuple((price * model.costs.strong_read).tolist())),
+        actions=model.actions,
+        **_of_drafts(solution, model),
     )
+
+
+def _of_prefix(vectors: FloatArray) -> tuple[tuple[float, float], ...]:
+    """Alpha-vectors at the opening of a step, over its two hidden states; of more states those that lead somewhere."""
+    pairs = [(float(v[0]), float(v[1])) for v in vectors]
+    if vectors.shape[1] == 2:
+        return tuple(pairs)
+    return tuple((intercept + slope, intercept) for intercept, slope, _ in upper_envelope(pairs).tolist())
+
+
+def _of_drafts(solution: EpochSolution, model: RoutingModel) -> dict[str, Any]:
+    """What a rule needs that may ask for another draft."""
+    M = model.drafts
+    if M == 1:
+        return {}
+    by_node = [
+        [tuple(map(tuple, solution.vectors(M * t + draft).tolist())) for draft in range(1, M)]
+        for t in range(model.dynamics.max_steps)
+    ]
+    return {
+        "max_drafts": M,
+        "redraft_success": model.dynamics.redraft_success,
+        "redraft_repair": model.dynamics.redraft_repair,
+        "draft_vectors": tuple(map(tuple, by_node)),
+    }
 
 
 def _token_price(model: RoutingModel, price: float, over: Spending) -> float:
@@ -458,15 +487,22 @@ def _token_price(model: RoutingModel, price: float, over: Spending) -> float:
     return price * model.tariff.prices.of("strong").writing(1.0)
 
 
-def policy_for_tradeoff(model: RoutingModel, tradeoff: float, *, gap: float = DEFAULT_GAP) -> PolicyArtifact:
-    """Plan for one price of a strong token.
+def gap_for(model: RoutingModel, gap: float | None) -> float:
+    """The gap that is asked for, or what is sensible for a model; a share of the reward."""
+    if gap is not None:
+        return gap
+    return DEFAULT_GAP if model.drafts == 1 else DRAFT_GAP
+
+
+def policy_for_tradeoff(model: RoutingModel, tradeoff: float, *, gap: float | None = None) -> PolicyArtifact:
+    """Plan for one price of a strong token; `gap` as in `solve_frontier`.
 
     Raises
     ------
     InputError
         If the tradeoff is negative.
     """
-    solution = solve_epochs(model.epoch_model, model.weights(tradeoff), gap=gap * model.reward)
+    solution = solve_epochs(model.epoch_model, model.weights(tradeoff), gap=gap_for(model, gap) * model.reward)
     rule = rule_from_solution(solution, model, tradeoff)
     planned = evaluate(rule, model)
     return planned_artifact(
@@ -480,14 +516,14 @@ def policy_for_tradeoff(model: RoutingModel, tradeoff: float, *, gap: float = DE
     )
 
 
-def policy_for_budget(model: RoutingModel, budget: float, *, gap: float = DEFAULT_GAP) -> PolicyArtifact:
+def policy_for_budget(model: RoutingModel, budget: float, *, gap: float | None = None) -> PolicyArtifact:
     """Plan for an expected share of strong-only's tokens: one policy, or a draw between two neighbouring ones.
 
     Parameters
     ----------
     budget : float
         In [0, 1].
-    gap : float
+    gap : float or None
         As in `solve_frontier`.
 
     Raises
@@ -506,7 +542,7 @@ def policy_for_budget(model: RoutingModel, budget: float, *, gap: float = DEFAUL
             asked_budget=0.0,
             notes=(note,),
         )
-    wanted = budget * model.strong_only_tokens
+    wanted, gap = budget * model.strong_only_tokens, gap_for(model, gap)
     free = solve_epochs(model.epoch_model, model.weights(0.0), gap=gap * model.reward)
     most = evaluate(rule_from_solution(free, model, 0.0), model)
     if most.strong_tokens <= wanted:

@@ -9,7 +9,7 @@ from pydantic import NonNegativeFloat
 
 from trim_pomdp.artifacts import Artifact
 from trim_pomdp.model.prices import Tariff
-from trim_pomdp.model.process import Spending
+from trim_pomdp.model.process import DEFAULT_ACTIONS, Spending
 from trim_pomdp.planning.frontier import Frontier, FrontierPoint, frontier_facts, points_table
 from trim_pomdp.policies import PlannedPoint
 
@@ -48,6 +48,8 @@ class FrontierArtifact(Artifact):
         Largest difference of the value bounds, as a share of the reward.
     over : {"strong_tokens", "money"}
         What is spent, and evenly covered.
+    actions : tuple of str
+        What its policies may do with a weak step.
     tariff : Tariff or None
         What money is reckoned by.
     notes : tuple of str
@@ -65,6 +67,7 @@ class FrontierArtifact(Artifact):
     compile_s: NonNegativeFloat
     gap: NonNegativeFloat
     over: Spending = "strong_tokens"
+    actions: tuple[str, ...] = DEFAULT_ACTIONS
     tariff: Tariff | None = None
     notes: tuple[str, ...] = ()
 
@@ -91,6 +94,7 @@ class FrontierArtifact(Artifact):
             compile_s=frontier.compile_s,
             gap=frontier.gap,
             over=frontier.over,
+            actions=frontier.model.actions,
             tariff=frontier.model.tariff,
             notes=frontier.model.dynamics.warnings,
         )

@@ -25,7 +25,7 @@ from solvers import EpochSolution, solve_epochs
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.evaluation import Evaluation, evaluate_money, mix_evaluations
-from trim_pomdp.planning.frontier import DEFAULT_GAP, largest_tradeoff, planned_artifact, rule_from_solution
+from trim_pomdp.planning.frontier import gap_for, largest_tradeoff, planned_artifact, rule_from_solution
 from trim_pomdp.policies import MixedRule, PolicyArtifact, Rule, StrategyRule
 
 _RESOLUTION = 5e-4  # of the dearer end's money
@@ -123,7 +123,7 @@ def _end(model: RoutingModel, strategy: Literal["weak", "strong"]) -> _Choice:
     return _Choice(math.inf, f"{strategy}-only", exact.planned_money, exact.point.accuracy, lambda: rule, model)
 
 
-def policy_for_cost(model: RoutingModel, max_cost: float, *, gap: float = DEFAULT_GAP) -> PolicyArtifact:
+def policy_for_cost(model: RoutingModel, max_cost: float, *, gap: float | None = None) -> PolicyArtifact:
     """Plan for expected money per problem: one policy, or a draw between two.
 
     Parameters
@@ -132,7 +132,7 @@ def policy_for_cost(model: RoutingModel, max_cost: float, *, gap: float = DEFAUL
         With a tariff.
     max_cost : float
         Money per problem, in the currency of the prices.
-    gap : float
+    gap : float or None
         As in `trim_pomdp.planning.frontier.solve_frontier`.
 
     Raises
@@ -143,7 +143,7 @@ def policy_for_cost(model: RoutingModel, max_cost: float, *, gap: float = DEFAUL
     if not (math.isfinite(max_cost) and max_cost >= 0):
         raise InputError(f"the largest cost is {max_cost}; expected money per problem, at least 0")
     model.costs  # noqa: B018  # raises where money is not known
-    search = _Search(model, gap)
+    search = _Search(model, gap_for(model, gap))
     free = search.best(0.0)
     if free.money <= max_cost:
         return _all_it_can(search, free, max_cost)

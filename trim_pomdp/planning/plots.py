@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from trim_pomdp.artifacts import write_bytes
 from trim_pomdp.errors import InputError
+from trim_pomdp.model.actions.base import AGAIN, KEEP
 from trim_pomdp.model.belief import GOES_ON, OVER, RIGHT, class_prior, next_q, update
 from trim_pomdp.planning.evaluation import asked_once
 from trim_pomdp.policies import AlphaVectorRule, PlannedPoint, PolicyArtifact, Rule, rule_of
@@ -385,7 +386,9 @@ def score_name(evidence: EvidenceMap | None) -> str:
 
 
 def gains(rule: AlphaVectorRule, step: int, q: FloatArray, *, ended: bool = False) -> tuple[FloatArray, FloatArray]:
-    """Gain of intervening and its price, for beliefs q and every observation bin.
+    """Gain of intervening and its price, for beliefs q and every observation bin of a first draft.
+
+    Of several actions other than keeping the one that is worth most at its price.
 
     Parameters
     ----------
@@ -404,13 +407,22 @@ def gains(rule: AlphaVectorRule, step: int, q: FloatArray, *, ended: bool = Fals
     belief = update(belief, end if ended else 1.0 - end)
     vectors = tables.vectors[tables.offset[step] : tables.offset[step + 1]]
 
-    def value(outcomes: FloatArray) -> FloatArray:
+    def value(code: int) -> FloatArray:
+        outcomes = tables.after[step, int(ended), code, :, :2, :2]
+        if tables.again[code]:
+            row = step * (tables.drafts - 1)
+            again = tables.draft_vectors[tables.draft_offset[row] : tables.draft_offset[row + 1]]
+            return np.asarray((belief @ tables.after[step, int(ended), code, :, AGAIN] @ again.T).max(axis=-1))
         prefix = np.tensordot(belief, outcomes, axes=1)  # over, right or derailed
         follows = (vectors[:, 0] + next_q(belief, outcomes, over=False)[..., None] * vectors[:, 1]).max(axis=-1)
         return np.asarray(rule.reward * prefix[..., OVER, RIGHT] + prefix[..., GOES_ON, :].sum(axis=-1) * follows)
 
-    kept, redone = map(value, tables.after[step, int(ended)])
-    return redone - kept, belief @ tables.price[step]
+    others = tables.codes[1:]
+    kept = value(KEEP)
+    gain = np.stack([value(code) - kept for code in others])
+    price = np.stack([belief @ tables.price[code, step, int(ended)] for code in others])
+    best = (gain - price).argmax(axis=0)[None]
+    return np.take_along_axis(gain, best, axis=0)[0], np.take_along_axis(price, best, axis=0)[0]
 
 
 def has_policy_map(policy: Rule | PolicyArtifact) -> bool:

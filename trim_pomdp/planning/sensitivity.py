@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 THREADS = 2
-_NUMBERS = ("strong_success", "repair", "look_right", "false_alarms", "misses", "recovery")
+_NUMBERS = (
+    "strong_success",
+    "repair",
+    "look_right",
+    "false_alarms",
+    "misses",
+    "recovery",
+    "redraft_success",
+    "redraft_repair",
+)
 
 
 @dataclass(frozen=True)
@@ -132,19 +141,19 @@ def sensitivity(policy: Rule | PolicyArtifact, model: RoutingModel, *, threads: 
             f"dynamics {model.dynamics.name!r} tell no intervals of their parameters; fit them with intervals "
             "(fit-dynamics --intervals)"
         )
-    totals = rule.totals(model)
+    course = rule.course(model)
 
     def at(end: tuple[_Parameter, dict[str, Any]]) -> PlannedPoint:
         parameter, changes = end
         moved = _with(model, changes)
-        return point_of(totals if parameter.costs_only else rule.totals(moved), moved, rule.planned_tradeoff)
+        return point_of(course if parameter.costs_only else rule.course(moved), moved, rule.planned_tradeoff)
 
     ends = [(item, changes) for item in parameters for changes in (item.low, item.high)]
     with ThreadPoolExecutor(threads) as pool:
         points = list(pool.map(at, ends))
     found = [Moved(item.name, item.interval, *points[2 * i : 2 * i + 2]) for i, item in enumerate(parameters)]
     found.sort(key=lambda item: (_width(item.accuracies), _width(item.budgets)), reverse=True)
-    return Sensitivity(point_of(totals, model, rule.planned_tradeoff), tuple(found))
+    return Sensitivity(point_of(course, model, rule.planned_tradeoff), tuple(found))
 
 
 def _width(ends: tuple[float, float]) -> float:
@@ -201,4 +210,4 @@ def _weak_success(dynamics: StepDynamics, known: Mapping[str, Interval]) -> Iter
 def _with(model: RoutingModel, changes: dict[str, Any]) -> RoutingModel:
     """The model with a parameter changed; the unit of the budget stays what it was."""
     dynamics = model.dynamics.replace(**{**changes, "strong_only_tokens": model.strong_only_tokens})
-    return RoutingModel(model.observations, dynamics, model.reward)
+    return replace(model, dynamics=dynamics, tariff=None)

@@ -1,7 +1,8 @@
 """Monte Carlo in the routing model: a cross-check of the exact evaluation, with standard errors.
 
 Problems are drawn one by one from the model: class, score bin, end, action, what follows. Tokens are class means, so
-their standard errors are those of what is regenerated, not of how long single steps are. Where the model has a tariff,
+their standard errors are those of what is regenerated, not of how long single steps are, nor of how many follow a
+takeover. Where the model has a tariff,
 what is read is the solution of the problem at hand.
 """
 
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 from trim_pomdp.artifacts import Record
 from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
-from trim_pomdp.model.belief import KEEP, REGENERATE
 from trim_pomdp.model.prices import Role
 from trim_pomdp.model.process import RoutingModel
+from trim_pomdp.model.propagation import Drawn
 from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule, rule_of
 
 FloatArray = NDArray[np.float64]
@@ -35,6 +36,8 @@ class SimulatedPoint(Shown, Record):
     strong_tokens_se: float
     regenerations: float
     regenerations_se: float
+    redrafts: float | None = None
+    redrafts_se: float | None = None
     budget: float
     budget_se: float
     kept_tokens: float | None = None
@@ -90,55 +93,58 @@ def simulate(
     generator = np.random.default_rng(rng)
     rule = rule_of(policy)
     parts = rule.simulated_parts(model, n, generator)
-    counts = np.concatenate([drawn for _, drawn in parts])
+    drawn = Drawn.joined([part for _, part in parts])
     money = None if model.tariff is None else np.concatenate([_money(part, drawn, model) for part, drawn in parts])
-    return _summary(counts, money, model, rule.planned_tradeoff)
+    return _summary(drawn, money, model, rule.planned_tradeoff)
 
 
-def _money(rule: Rule, counts: FloatArray, model: RoutingModel) -> FloatArray:
+def _money(rule: Rule, drawn: Drawn, model: RoutingModel) -> FloatArray:
     """Money of every problem, shape (n,)."""
     assert model.tariff is not None
-    tariff, prices, weak_tokens = model.tariff, model.tariff.prices, model.accepted_tokens[KEEP]
-    kept, redone = counts[:, 1:4], counts[:, 4:7]
+    tariff, prices, tables = model.tariff, model.tariff.prices, model.tables
+    weak_tokens, strong_tokens = model.writer_tokens
+    requests = drawn.counts.sum(axis=2)  # by action
 
-    def read(role: Role, *actions: int) -> FloatArray:
+    def read(role: Role, asked: NDArray[np.bool_]) -> FloatArray:
         """Reading of the requests of these actions."""
         reading = tariff.reading(role)
-        tokens = np.zeros(len(counts))
-        for action in actions:
-            requests = (kept, redone)[action].sum(axis=1)
-            tokens += reading.prompt_tokens * requests + counts[:, 7 + action]
-            tokens += reading.step_overhead * counts[:, 9 + action]
-        return tokens * tariff.token(role)
+        tokens = reading.prompt_tokens * requests[:, asked] + drawn.before[:, asked]
+        tokens = tokens + reading.step_overhead * drawn.steps_before[:, asked]
+        return np.asarray(tokens.sum(axis=1) * tariff.token(role))
 
-    money = read("strong", REGENERATE) + (redone @ model.strong_tokens) * prices.of("strong").writing(1.0)
+    every = np.ones_like(tables.asks_strong)
+    money: FloatArray = read("strong", tables.asks_strong) + (drawn.strong_steps @ strong_tokens) * prices.of(
+        "strong"
+    ).writing(1.0)
     if "weak" in rule.authors:
-        drafts = (kept + redone) @ weak_tokens
-        money += read("weak", KEEP, REGENERATE) + drafts * prices.of("weak").writing(1.0)
+        drafts = drawn.counts.sum(axis=1) @ weak_tokens
+        money += read("weak", every) + drafts * prices.of("weak").writing(1.0)
         if rule.needs_score:
-            money += read("prm", KEEP, REGENERATE) + drafts * tariff.token("prm")
+            money += read("prm", every) + drafts * tariff.token("prm")
     return money
 
 
-def _summary(
-    counts: FloatArray, money: FloatArray | None, model: RoutingModel, tradeoff: float | None
-) -> SimulatedPoint:
-    kept, regenerated = counts[:, 1:4], counts[:, 4:7]
-    strong = regenerated @ model.strong_tokens
+def _summary(drawn: Drawn, money: FloatArray | None, model: RoutingModel, tradeoff: float | None) -> SimulatedPoint:
+    tables = model.tables
+    kept, discarded = drawn.counts[:, tables.keeps].sum(axis=1), drawn.counts[:, ~tables.keeps].sum(axis=1)
+    strong = drawn.strong_steps @ model.strong_tokens
+    redrafts = drawn.counts[:, tables.again].sum(axis=(1, 2))
     columns = {
-        "accuracy": counts[:, 0],
+        "accuracy": drawn.right,
         "strong_tokens": strong,
-        "regenerations": regenerated.sum(axis=1),
+        "regenerations": drawn.strong_steps.sum(axis=1),
         "budget": strong / model.strong_only_tokens,
-        "steps": counts[:, 1:7].sum(axis=1),
+        "steps": kept.sum(axis=1) + drawn.strong_steps.sum(axis=1),
     }
+    if redrafts.any() or model.drafts > 1:
+        columns["redrafts"] = redrafts
     if money is not None:
         columns["money"] = money
     if model.weak_tokens is not None:
         columns["kept_tokens"] = kept @ model.weak_tokens
-        columns["discarded_tokens"] = regenerated @ model.weak_tokens
+        columns["discarded_tokens"] = discarded @ model.weak_tokens
     values: dict[str, float] = {}
     for name, column in columns.items():
         values[name] = float(column.mean())
         values[f"{name}_se"] = float(column.std(ddof=1) / math.sqrt(len(column)))
-    return SimulatedPoint.model_validate({"tradeoff": tradeoff, "problems": len(counts), **values})
+    return SimulatedPoint.model_validate({"tradeoff": tradeoff, "problems": len(drawn.right), **values})

@@ -12,12 +12,9 @@ it regenerates iff the gain of that exceeds the price.
 
 from __future__ import annotations
 
-import copy
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,14 +28,17 @@ from pydantic import (
 )
 
 from trim_pomdp.data.problems import Problem
-from trim_pomdp.equality import ByContent
 from trim_pomdp.errors import InputError
-from trim_pomdp.model.belief import KEEP, REGENERATE, outcome_table
+from trim_pomdp.model.actions.base import actions_of, names_of
 from trim_pomdp.model.dynamics import PerClass, Probability
-from trim_pomdp.model.evidence import EvidenceMap, evidence_score
+from trim_pomdp.model.evidence import EvidenceMap
 from trim_pomdp.model.hazard import HAZARDS
 from trim_pomdp.model.observations import ClassTable, check_distribution, check_edges
-from trim_pomdp.policies.base import Belief, Decision, FloatArray, Rule, RuleRouter, StepObservation
+from trim_pomdp.model.propagation import Course, Drawn
+from trim_pomdp.policies.alpha_router import AlphaVectorRouter as AlphaVectorRouter
+from trim_pomdp.policies.alpha_router import RuleLists
+from trim_pomdp.policies.alpha_tables import RuleTables as RuleTables
+from trim_pomdp.policies.base import FloatArray, Rule
 from trim_pomdp.policies.in_model import simulate_counts
 from trim_pomdp.policies.posterior import required
 
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from trim_pomdp.model.process import RoutingModel
 
 BELIEF_CELLS = 1024
+DRAFT_CELLS = (64, 32)
+Cells = Annotated[int, Field(ge=4, le=1 << 16)]
 
 
 class AlphaVectorRule(Rule):
@@ -87,6 +89,17 @@ class AlphaVectorRule(Rule):
         Price of what the strong model reads for a regenerated step, by step, in units of reward; None: nothing.
     belief_cells : int
         The belief is kept as a multiple of 1 / belief_cells.
+    actions : tuple of str
+        What it chooses from (`trim_pomdp.model.actions`), by code.
+    max_drafts : int
+        Drafts of a step at most; 1 for rules that ask for no other.
+    redraft_success, redraft_repair : float or None
+        As in `trim_pomdp.model.dynamics.StepDynamics`; for rules that ask for other drafts.
+    draft_vectors : tuple of tuples of tuples of (float, float, float)
+        For each step and each draft after the first, vectors of the value before that draft, over the hidden states:
+        prefix and last draft right, derailed, prefix right and last draft wrong.
+    draft_cells : tuple of (int, int)
+        Between drafts P(prefix right), and P(last draft right) given that, are kept as multiples of one over these.
     """
 
     form: Literal["alpha_vectors"] = "alpha_vectors"
@@ -108,6 +121,12 @@ class AlphaVectorRule(Rule):
     strong_tokens: PerClass
     reading_price: tuple[NonNegativeFloat, ...] | None = None
     belief_cells: Annotated[int, Field(ge=16, le=1 << 16)] = BELIEF_CELLS
+    actions: tuple[str, ...] = ("keep", "regenerate")
+    max_drafts: Annotated[int, Field(ge=1, le=16)] = 1
+    redraft_success: Probability | None = None
+    redraft_repair: Probability | None = None
+    draft_vectors: tuple[tuple[tuple[tuple[float, float, float], ...], ...], ...] = ()
+    draft_cells: tuple[Cells, Cells] = DRAFT_CELLS
 
     @model_validator(mode="after")
     def _shapes_agree(self) -> AlphaVectorRule:
@@ -134,12 +153,34 @@ class AlphaVectorRule(Rule):
             raise ValueError("every step but the last needs at least one alpha-vector")
         return self
 
+    @model_validator(mode="after")
+    def _drafts_agree(self) -> AlphaVectorRule:
+        chosen = actions_of(self.actions)
+        if names_of(chosen) != self.actions:
+            raise ValueError(f"actions are {', '.join(self.actions)}; expected in the order of their codes")
+        drafts_again = any(action.is_judged_again for action in chosen)
+        if drafts_again != (self.max_drafts > 1) or drafts_again != (self.redraft_repair is not None):
+            raise ValueError("max_drafts above 1 and redraft_repair go with an action that asks for another draft")
+        shape = [len(step) for step in self.draft_vectors]
+        if shape != [self.max_drafts - 1] * (len(self.alpha_vectors) if drafts_again else 0):
+            raise ValueError(f"draft_vectors need {self.max_drafts - 1} sets of vectors for each step")
+        if self.hazard is None and any(action.writes == "rest" for action in chosen):
+            raise ValueError("hazards must be known where the strong model may write all that is left")
+        if not all(vectors for step in self.draft_vectors for vectors in step):
+            raise ValueError("every draft after the first needs at least one alpha-vector")
+        return self
+
     @model_serializer(mode="wrap")
-    def _without_reading_price(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Rules planned over strong tokens say, and hash, as before there was money."""
+    def _without_what_is_not_used(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Rules planned over strong tokens, and rules of two actions, say, and hash, as before there was more."""
         document: dict[str, Any] = serialise(self)
         if self.reading_price is None:
             document.pop("reading_price", None)
+        if self.actions == type(self).model_fields["actions"].default:
+            document.pop("actions", None)
+        if self.max_drafts == 1:
+            for name in ("max_drafts", "redraft_success", "redraft_repair", "draft_vectors", "draft_cells"):
+                document.pop(name, None)
         return document
 
     @property
@@ -156,6 +197,7 @@ class AlphaVectorRule(Rule):
             "alpha-vectors": sum(map(len, self.alpha_vectors)),
             "evidence": "prm" if self.evidence is None else self.evidence.kind,
             "bins": len(self.emission_right),
+            "actions": None if self.actions == type(self).model_fields["actions"].default else ", ".join(self.actions),
         }
 
     @cached_property
@@ -169,9 +211,9 @@ class AlphaVectorRule(Rule):
         return RuleTables.of(self)
 
     @cached_property
-    def lists(self) -> _RuleLists:
+    def lists(self) -> RuleLists:
         """The rule as Python floats, for routers."""
-        return _RuleLists.of(self)
+        return RuleLists.of(self)
 
     @cached_property
     def on_evidence_scores(self) -> AlphaVectorRule:
@@ -187,6 +229,11 @@ class AlphaVectorRule(Rule):
     def judges_prm_scores(self) -> bool:
         """See `Rule`."""
         return self.evidence is None
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """See `Rule`."""
+        return self.actions
 
     @property
     def horizon(self) -> int:
@@ -217,138 +264,24 @@ class AlphaVectorRule(Rule):
         """See `Rule`."""
         return AlphaVectorRouter(self, class_table)
 
-    def totals(self, model: RoutingModel) -> FloatArray:
+    def course(self, model: RoutingModel) -> Course:
         """See `Rule`: the belief is the *rule's*, the truth is the *model's*, and both are propagated."""
-        return np.asarray(self._propagated(model, None)[:, :7].sum(axis=0))
-
-    def course(self, model: RoutingModel) -> FloatArray:
-        """See `Rule`."""
-        return self._propagated(model, model.accepted_tokens)
-
-    def _propagated(self, model: RoutingModel, tokens: FloatArray | None) -> FloatArray:
         from trim_pomdp import _kernels
 
         check_bins(self, model)
-        dynamics = model.dynamics
-        by_step: FloatArray = _kernels.propagate_alpha(
+        law = model.law
+        redraft_class = model.dynamics.redraft_class if self.max_drafts > 1 else np.zeros((law.steps, 3, 3))
+        accuracy, by_end, before = _kernels.propagate_alpha(
             self.tables.arguments,
-            dynamics.weak_success_by_step,
-            dynamics.end,
-            np.ascontiguousarray(model.emission),
-            model.outcomes,
-            tokens,
+            (law.weak_success, redraft_class, law.end, np.ascontiguousarray(model.emission), model.outcomes),
+            model.accepted_tokens,
         )
-        return by_step
+        return Course.of(accuracy, by_end, before, model.tables)
 
-    def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> FloatArray:
+    def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> Drawn:
         """See `Rule`."""
         check_bins(self, model)
         return simulate_counts(model, n, rng, tables=self.tables)
-
-
-@dataclass(frozen=True, eq=False)
-class RuleTables(ByContent):
-    """An alpha-vector rule as plain arrays.
-
-    Attributes
-    ----------
-    vectors : ndarray of shape (V, 3)
-        Upper envelope of each step's alpha-vectors, by rising slope: value if derailed, slope in q, and the q from
-        which the vector is the largest.
-    offset : ndarray of shape (T + 1,)
-        Where each step's vectors begin; the last step has the reward itself.
-    success : ndarray of shape (T,)
-        p_w.
-    end : ndarray of shape (T, 3)
-        Hazards by class if they are evidence, else all 1/2, which cancel.
-    emission : ndarray of shape (3, J)
-    after : ndarray of shape (T, 2, 2, 3, 2, 2)
-        What follows an action: `trim_pomdp.model.belief.outcome_table`.
-    price : ndarray of shape (T, 3)
-        λ × strong tokens by class, plus the price of the strong model's reading, by step.
-    reward : float
-    cells : int
-        Number of belief cells.
-    """
-
-    success: FloatArray
-    end: FloatArray
-    emission: FloatArray
-    vectors: FloatArray
-    offset: NDArray[np.int64]
-    after: FloatArray
-    price: FloatArray
-    reward: float
-    cells: int
-
-    @property
-    def arguments(self) -> tuple[object, ...]:
-        """What the kernels take, in their order."""
-        return (
-            self.success, self.end, self.emission, self.vectors, self.offset, self.after, self.price, self.reward,
-            self.cells,
-        )  # fmt: skip
-
-    @classmethod
-    def none(cls) -> RuleTables:
-        """Stand-in for kernels that also serve rules without tables."""
-        empty = np.zeros((1, 3))
-        return cls(
-            np.zeros(1), np.zeros((1, 3)), np.zeros((3, 1)), empty, np.zeros(2, dtype=np.int64),
-            np.zeros((1, 2, 2, 3, 2, 2)), np.zeros((1, 3)), 0.0, 1,
-        )  # fmt: skip
-
-    @classmethod
-    def of(cls, rule: AlphaVectorRule) -> RuleTables:
-        """Arrays of a rule."""
-        T = rule.max_steps
-        by_step = [upper_envelope(vectors or ((rule.reward, 0.0),)) for vectors in rule.alpha_vectors]
-        end = np.full((T, 3), 0.5)
-        if rule.hazard is not None:
-            end = np.array([rule.hazard, rule.hazard_derailed, rule.hazard_wrong or rule.hazard]).T
-        return cls(
-            vectors=np.concatenate(by_step),
-            offset=np.concatenate([[0], np.cumsum([len(item) for item in by_step])]),
-            success=np.broadcast_to(np.array(rule.weak_success), (T,)).copy(),
-            end=end,
-            emission=rule.emission,
-            after=outcome_table(rule.strong_success, rule.repair, np.broadcast_to(np.array(rule.recovery), (T,)), end),
-            price=rule.tradeoff * rule.strong_tokens.array + np.array(rule.reading_price or (0.0,) * T)[:, None],
-            reward=rule.reward,
-            cells=rule.belief_cells,
-        )
-
-
-def upper_envelope(vectors: Sequence[tuple[float, float]]) -> FloatArray:
-    """Vectors that are the largest somewhere on q in [0, 1], as rows (intercept, slope, q from which it leads).
-
-    Parameters
-    ----------
-    vectors : sequence of (float, float)
-        Values if the prefix is right, and if it is derailed.
-
-    Examples
-    --------
-    >>> upper_envelope([(1.0, 0.0), (0.4, 0.4), (0.3, 0.3)]).tolist()
-    [[0.4, 0.0, 0.0], [0.0, 1.0, 0.4]]
-    """
-    lines = sorted((right - derailed, derailed) for right, derailed in vectors)
-    hull: list[tuple[float, float, float]] = []
-    for slope, intercept in lines:
-        start = 0.0
-        while hull:
-            above, other, since = hull[-1]
-            if slope == other:
-                start = np.inf if intercept <= above else since
-            else:
-                start = max((above - intercept) / (slope - other), 0.0)
-            if start > since:
-                break
-            hull.pop()
-            start = 0.0 if not hull else start
-        if start < 1.0:
-            hull.append((intercept, slope, start))
-    return np.array(hull)
 
 
 def check_bins(rule: AlphaVectorRule, model: RoutingModel) -> None:
@@ -376,8 +309,11 @@ def decide(
     bins: NDArray[np.int64],
     ended: NDArray[np.bool_],
     steps: NDArray[np.int64],
-) -> NDArray[np.bool_]:
-    """Whether to regenerate, for many problems at once.
+    *,
+    held: FloatArray | None = None,
+    draft: int = 0,
+) -> NDArray[np.int64]:
+    """The action, by code, for many problems at once.
 
     Parameters
     ----------
@@ -389,160 +325,14 @@ def decide(
         Whether the current step ends the solution.
     steps : ndarray of shape (n,)
         Step index from 0; beyond the cap the last step before it stands in.
+    held : ndarray of shape (n, 3), optional
+        Where a draft was discarded, what is believed of it in place of q (`AlphaVectorRouter`).
+    draft : int
+        Which draft of the step it is, from 0.
     """
     from trim_pomdp import _kernels
 
-    out = np.empty(len(q), dtype=np.bool_)
-    _kernels.decide(q, bins, ended, steps, rule.tables.arguments, out)
+    out = np.empty(len(q), dtype=np.int64)
+    state = np.zeros((len(q), 3)) if held is None else held
+    _kernels.decide(q, state, 0 if held is None else draft, bins, ended, steps, rule.tables.arguments, out)
     return out
-
-
-@dataclass(frozen=True)
-class _Envelope:
-    """Alpha-vectors of one step: the largest at q is the last one that leads from a q below."""
-
-    starts: list[float]
-    lines: list[tuple[float, float]]
-
-    def __call__(self, q: float) -> float:
-        intercept, slope = self.lines[bisect_right(self.starts, q) - 1]
-        return intercept + q * slope
-
-
-@dataclass(frozen=True)
-class _RuleLists:
-    """What `AlphaVectorRouter` looks at, made once a rule."""
-
-    edges: list[float]
-    emission: list[list[float]]
-    success: list[float]
-    end: list[list[float]]
-    values: list[_Envelope]
-    after: list[Any]
-    price: list[list[float]]
-
-    @classmethod
-    def of(cls, rule: AlphaVectorRule) -> _RuleLists:
-        tables = rule.tables
-        return cls(
-            edges=list(rule.score_edges or ()),
-            emission=tables.emission.T.tolist(),
-            success=tables.success.tolist(),
-            end=tables.end.tolist(),
-            values=[
-                _Envelope(rows[:, 2].tolist(), [(intercept, slope) for intercept, slope, _ in rows.tolist()])
-                for rows in np.split(tables.vectors, tables.offset[1:-1])
-            ],
-            after=tables.after.tolist(),
-            price=tables.price.tolist(),
-        )
-
-
-class AlphaVectorRouter(RuleRouter):
-    """A planned policy on one problem (a `Router`), on Python floats: the kernels' arithmetic, not compiled.
-
-    Parameters
-    ----------
-    rule : AlphaVectorRule
-    class_table : ClassTable or None
-        For rules on bins of (min, current).
-    q : float
-        P(the prefix is right) to start from.
-    """
-
-    q: float
-
-    def __init__(self, rule: AlphaVectorRule, class_table: ClassTable | None = None, q: float = 1.0) -> None:
-        rule.require(class_table)
-        super().__init__(rule)
-        self._rule, self._class_table, self._lists = rule, class_table, rule.lists
-        self.q = q
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """All that it remembers is a number: copies, of which a drawing asks thousands, share the rest."""
-        return copy.copy(self)
-
-    def decide(self, seen: StepObservation) -> Decision:
-        """See `Router`."""
-        rule, q = self._rule, self.q
-        evidence = evidence_score(rule.evidence, seen.features)
-        step = self._table_step(seen.step, seen.ended)
-        b0, b1, b2 = self._belief(q, step, self._bin(evidence, seen.features), seen.ended)
-        (kept, keep, keep_over), (redone, redo, redo_over) = (
-            self._value_and_q((b0, b1, b2), step, outcomes) for outcomes in self._lists.after[step][int(seen.ended)]
-        )
-        gain = redone - kept
-        right_price, derailed_price, wrong_price = self._lists.price[step]
-        price = b0 * right_price + b1 * derailed_price + b2 * wrong_price
-        after = (self._rounded(keep), self._rounded(redo))
-        action = REGENERATE if gain > price else KEEP
-        self.q = after[action]
-        return Decision(
-            action=action,
-            q=q,
-            after=after,
-            over=(keep_over, redo_over),
-            evidence=None if rule.evidence is None else evidence,
-            belief=(b0, b1, b2),
-            gain=gain,
-            price=price,
-        )
-
-    def prior(self, seen: StepObservation) -> Belief:
-        """See `WeighingRouter`."""
-        success = self._lists.success[self._table_step(seen.step, seen.ended)]
-        return self.q * success, 1.0 - self.q, self.q * (1.0 - success)
-
-    def likelihood(self, seen: StepObservation) -> Belief:
-        """See `WeighingRouter`: of its evidence, times that of its end, or none, where ends are evidence."""
-        step = self._table_step(seen.step, seen.ended)
-        bin_ = self._bin(evidence_score(self._rule.evidence, seen.features), seen.features)
-        ends = (h if seen.ended else 1.0 - h for h in self._lists.end[step])
-        e0, e1, e2 = (e * end for e, end in zip(self._lists.emission[bin_], ends, strict=True))
-        return e0, e1, e2
-
-    def _bin(self, evidence: float, features: Mapping[str, float]) -> int:
-        if self._rule.score_edges is not None:
-            return bisect_right(self._lists.edges, evidence) - 1
-        return int(required(self._class_table).bins(np.array(features["minimum"]), np.array(features["score"])))
-
-    def _table_step(self, step: int, ended: bool) -> int:
-        """Beyond the rule's cap, its last step before it stands in."""
-        last = len(self._lists.success) - 1
-        if step < last or (ended and step == last):
-            return step
-        return max(last - 1, 0)
-
-    def _belief(self, q: float, step: int, bin_: int, ended: bool) -> Belief:
-        """Belief over S0, S1, S2; an end (or none) that no class can explain is no evidence, nor is such a score."""
-        success, (e0, e1, e2) = self._lists.success[step], self._lists.emission[bin_]
-        end, end_derailed, end_wrong = (h if ended else 1.0 - h for h in self._lists.end[step])
-        b0, b1, b2 = q * success * e0, (1.0 - q) * e1, q * (1.0 - success) * e2
-        if b0 * end + b1 * end_derailed + b2 * end_wrong > 0.0:
-            b0, b1, b2 = b0 * end, b1 * end_derailed, b2 * end_wrong
-        total = b0 + b1 + b2
-        if total > 0.0:
-            return b0 / total, b1 / total, b2 / total
-        return q * success, 1.0 - q, q * (1.0 - success)
-
-    def _value_and_q(self, belief: Belief, step: int, outcomes: list[list[list[float]]]) -> tuple[float, float, float]:
-        """Value of an action, and q after it: if the solution goes on, if it is over (alike where one cannot be)."""
-        on_right = on = over_right = over = 0.0
-        for b, (goes_on, ends) in zip(belief, outcomes, strict=True):
-            over_right += b * ends[0]
-            over += b * ends[1]
-            on_right += b * goes_on[0]
-            on += b * goes_on[1]
-        over += over_right
-        on += on_right
-        if on <= 0.0:
-            ended = over_right / over
-            return self._rule.reward * over_right, ended, ended
-        q = on_right / on
-        value = self._rule.reward * over_right + on * self._lists.values[step](q)
-        return value, q, over_right / over if over > 0.0 else q
-
-    def _rounded(self, q: float) -> float:
-        """To the grid of belief cells, which makes the policy the finite-state controller that was evaluated."""
-        cells = self._rule.belief_cells
-        return int(q * cells + 0.5) / cells

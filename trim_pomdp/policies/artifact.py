@@ -17,13 +17,15 @@ class PlannedPoint(Shown, Record):
     """What a policy is expected to do, per problem; None where the dynamics know too little, or prices are not known.
 
     `tradeoff` is the price of a strong token that it was planned at, `rate` the reward that a unit of money was worth
-    to it, where it was planned over money.
+    to it, where it was planned over money. `regenerations` counts all steps that the strong model writes, `redrafts`
+    how often the weak model was asked again, None where it never could be.
     """
 
     tradeoff: float | None = None
     accuracy: float
     strong_tokens: float
     regenerations: float
+    redrafts: float | None = None
     budget: float
     kept_tokens: float | None = None
     discarded_tokens: float | None = None

@@ -14,7 +14,7 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +25,15 @@ from trim_pomdp.artifacts import Record, validate
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
+from trim_pomdp.model.actions.base import Author as Author
 from trim_pomdp.model.prices import Role as Role
 
 if TYPE_CHECKING:
     from trim_pomdp.model.observations import ClassTable
     from trim_pomdp.model.process import RoutingModel
+    from trim_pomdp.model.propagation import Course, Drawn
 
 FloatArray = NDArray[np.float64]
-Author = Literal["weak", "strong"]
 Belief = tuple[float, float, float]
 
 
@@ -56,12 +57,15 @@ class StepObservation:
         and the ``minimum`` of the scores of the steps before (1.0 at the first).
     true_class : int or None
         0, 1, 2 for S0, S1, S2, where truth is known.
+    draft : int
+        Which draft of the step it is, from 0; higher where the router had the weak model draft the step again.
     """
 
     step: int
     ended: bool
     features: Mapping[str, float]
     true_class: int | None = None
+    draft: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,29 +75,35 @@ class Decision:
     Attributes
     ----------
     action : int
-        `KEEP` or `REGENERATE`.
+        Code of an action (`trim_pomdp.model.actions`): keep 0, regenerate 1, redraft 2, takeover 3.
     q : float or None
         P(the prefix before the step is right).
-    after : tuple of (float, float) or None
-        What q becomes if the step is kept, and if it is regenerated, and the solution goes on.
-    over : tuple of (float, float) or None
-        P(the solution is right) if it is over then.
+    after : tuple of float or None, or None
+        By action code: what q becomes if it is taken and the solution goes on; None for actions that the rule does
+        not have.
+    over : tuple of float or None, or None
+        By action code: P(the solution is right) if it is over then.
     evidence : float or None
         The score that was decided on, where it is another one than the PRM's.
     belief : tuple of three floats or None
         Distribution over S0, S1, S2.
     gain, price : float or None
-        Gain of intervening and its price, in units of reward.
+        Gain of intervening and its price, in units of reward: of that action, other than keeping, which is worth most
+        at its price.
+    draft : int or None
+        The draft of the step that the action is about; None: the one that was seen last. A rule may keep an earlier
+        one.
     """
 
     action: int
     q: float | None = None
-    after: tuple[float, float] | None = None
-    over: tuple[float, float] | None = None
+    after: tuple[float | None, ...] | None = None
+    over: tuple[float | None, ...] | None = None
     evidence: float | None = None
     belief: Belief | None = None
     gain: float | None = None
     price: float | None = None
+    draft: int | None = None
 
     def believed_at_end(self, action: int, *, ended: bool) -> float | None:
         """P(the solution is right) after an action; `ended`: by its text, not by a limit."""
@@ -200,6 +210,11 @@ class Rule(Shown, Record):
         return frozenset(("weak", "strong"))
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """The actions that it chooses from (`trim_pomdp.model.actions`), by code."""
+        return ("keep", "regenerate")
+
+    @property
     def planned_tradeoff(self) -> float | None:
         """The tradeoff λ that it was planned at, if it was."""
         return None
@@ -241,44 +256,29 @@ class Rule(Shown, Record):
         """
         raise NotImplementedError(f"{type(self).__name__} makes no routers")
 
-    def totals(self, model: RoutingModel) -> FloatArray:
-        """Exact expectations in a model: accuracy, then mean counts of (action, class); shape (7,).
+    def course(self, model: RoutingModel) -> Course:
+        """What is expected of it in a model, step by step, exactly.
 
         Raises
         ------
         InputError
             If the rule's decisions depend on more than the model has, or on other bins than the model's.
+        UnsetParameterError
+            If the model's dynamics leave a parameter unset that one of its actions needs.
         """
         raise InputError(f"a policy of the form {self.form!r} has no exact evaluation in a routing model; run it live")
 
-    def course(self, model: RoutingModel) -> FloatArray:
-        """What `totals` expects by step, and the length of solutions, which money needs; shape (T, 9).
-
-        The last two columns: expected tokens of the solution before kept, and before regenerated steps.
+    def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> Drawn:
+        """What `course` expects, drawn for n problems.
 
         Raises
         ------
-        InputError
-            As `totals`.
-        """
-        raise InputError(f"a policy of the form {self.form!r} has no exact evaluation in a routing model; run it live")
-
-    def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> FloatArray:
-        """What `totals` expects, drawn for n problems, and lengths of solutions so far; shape (n, 11).
-
-        Right or not (1, 0), counts of (action, class); and summed over kept, and over regenerated, steps: tokens of the
-        solution before the step (two columns), and number of steps before it (two more).
-
-        Raises
-        ------
-        InputError
-            As `totals`.
+        InputError, UnsetParameterError
+            As `course`.
         """
         raise InputError(f"a policy of the form {self.form!r} has no simulation in a routing model; run it live")
 
-    def simulated_parts(
-        self, model: RoutingModel, n: int, rng: np.random.Generator
-    ) -> tuple[tuple[Rule, FloatArray], ...]:
+    def simulated_parts(self, model: RoutingModel, n: int, rng: np.random.Generator) -> tuple[tuple[Rule, Drawn], ...]:
         """What is `simulated`, apart by the rule of `parts` that was drawn."""
         return ((self, self.simulated(model, n, rng)),)
 

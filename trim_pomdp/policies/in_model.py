@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trim_pomdp.model.propagation import course, routing_moments
+from trim_pomdp.model.actions.base import KEEP, REGENERATE
+from trim_pomdp.model.propagation import Course, Drawn, memoryless_course
 from trim_pomdp.policies.base import FloatArray, Rule
 
 if TYPE_CHECKING:
     from trim_pomdp.model.process import RoutingModel
-    from trim_pomdp.policies.alpha_vectors import RuleTables
+    from trim_pomdp.policies.alpha_tables import RuleTables
 
 
 class MemorylessRule(Rule):
@@ -22,15 +23,11 @@ class MemorylessRule(Rule):
         """P(regenerate | class, observation bin), shape (3, J)."""
         raise NotImplementedError
 
-    def totals(self, model: RoutingModel) -> FloatArray:
-        """See `Rule.totals`: the hidden state alone is propagated."""
-        return memoryless_totals(self.regenerate_by_bin(model), model)
+    def course(self, model: RoutingModel) -> Course:
+        """See `Rule.course`: the hidden state alone is propagated."""
+        return course_by_bin(self.regenerate_by_bin(model), model)
 
-    def course(self, model: RoutingModel) -> FloatArray:
-        """See `Rule.course`."""
-        return memoryless_course(self.regenerate_by_bin(model), model)
-
-    def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> FloatArray:
+    def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> Drawn:
         """See `Rule.simulated`."""
         return simulate_counts(model, n, rng, by_bin=self.regenerate_by_bin(model))
 
@@ -41,23 +38,12 @@ def regenerate_by_class(by_bin: FloatArray, model: RoutingModel) -> FloatArray:
     return np.asarray(np.minimum((by_bin * model.emission).sum(axis=1), 1.0))
 
 
-def memoryless_totals(by_bin: FloatArray, model: RoutingModel) -> FloatArray:
-    """Accuracy and mean counts of (action, class), shape (7,), of P(regenerate | class, observation bin)."""
-    dynamics = model.dynamics
-    moments = routing_moments(
-        regenerate_by_class(by_bin, model)[None],
-        dynamics.weak_success_by_step,
-        dynamics.end,
-        model.outcomes,
-    )
-    return np.concatenate([[moments.accuracy[0]], moments.kept[0], moments.regenerated[0]])
-
-
-def memoryless_course(by_bin: FloatArray, model: RoutingModel) -> FloatArray:
+def course_by_bin(by_bin: FloatArray, model: RoutingModel) -> Course:
     """`Rule.course` of P(regenerate | class, observation bin)."""
-    dynamics = model.dynamics
-    regenerate = regenerate_by_class(by_bin, model)
-    return course(regenerate, dynamics.weak_success_by_step, dynamics.end, model.outcomes, model.accepted_tokens)
+    acts = np.zeros((len(model.tables.keeps), 3))
+    acts[REGENERATE] = regenerate_by_class(by_bin, model)
+    acts[KEEP] = 1.0 - acts[REGENERATE]
+    return memoryless_course(acts, model.law, model.tables, model.accepted_tokens)
 
 
 def simulate_counts(
@@ -68,7 +54,7 @@ def simulate_counts(
     by_bin: FloatArray | None = None,
     by_minimum: NDArray[np.int64] | None = None,
     tables: RuleTables | None = None,
-) -> FloatArray:
+) -> Drawn:
     """Route n problems that are drawn from a model: class, score bin, end, action, what follows.
 
     Parameters
@@ -82,28 +68,27 @@ def simulate_counts(
 
     Returns
     -------
-    ndarray of shape (n, 11)
-        See `Rule.simulated`; a model without weak tokens takes kept steps to have none.
+    Drawn
+        A model without weak tokens takes kept steps to have none.
     """
     from trim_pomdp import _kernels
-    from trim_pomdp.policies.alpha_vectors import RuleTables
+    from trim_pomdp.policies.alpha_tables import RuleTables
 
     kind = _kernels.MEMORYLESS if by_bin is not None else _kernels.ALPHA if tables is not None else _kernels.POSTERIOR
-    dynamics = model.dynamics
+    law, actions = model.law, model.tables
     cumulative = np.cumsum(model.emission, axis=1)
     cumulative[:, -1] = np.inf  # a uniform draw never falls behind the last bin, whatever rounding says
-    out = np.zeros((n, 11))
+    out = Drawn.empty(n, len(actions.keeps))
+    rule = RuleTables.none(len(actions.keeps)) if tables is None else tables
+    redraft_class = model.dynamics.redraft_class if rule.drafts > 1 else np.zeros((law.steps, 3, 3))
     _kernels.simulate(
         rng,
-        out,
+        (out.right, out.counts, out.strong_steps, out.before, out.steps_before),
         kind,
         np.zeros((3, model.emission.shape[1])) if by_bin is None else np.ascontiguousarray(by_bin),
         np.zeros((1, 1), dtype=np.int64) if by_minimum is None else by_minimum,
-        (RuleTables.none() if tables is None else tables).arguments,
-        dynamics.weak_success_by_step,
-        dynamics.end,
-        cumulative,
-        model.outcomes,
+        rule.arguments,
+        (law.weak_success, redraft_class, law.end, cumulative, actions.outcomes, actions.strong_steps),
         model.accepted_tokens,
     )
     return out

@@ -9,13 +9,16 @@ import numpy as np
 from pydantic import model_validator
 
 from trim_pomdp.data.problems import Problem
+from trim_pomdp.model.actions.base import actions_of, names_of
 from trim_pomdp.model.dynamics import Probability
 from trim_pomdp.model.observations import ClassTable
-from trim_pomdp.policies.base import AnyRule, Author, FloatArray, Router, Rule
+from trim_pomdp.model.propagation import Drawn
+from trim_pomdp.policies.base import AnyRule, Author, Router, Rule
 from trim_pomdp.randomness import keyed_uniform
 
 if TYPE_CHECKING:
     from trim_pomdp.model.process import RoutingModel
+    from trim_pomdp.model.propagation import Course
 
 
 class MixedRule(Rule):
@@ -68,6 +71,11 @@ class MixedRule(Rule):
         return self.first.authors | self.second.authors
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """See `Rule`."""
+        return names_of(actions_of({*self.first.choices, *self.second.choices}))
+
+    @property
     def horizon(self) -> int | None:
         """See `Rule`."""
         return max((part.horizon for part in self.parts if part.horizon is not None), default=None)
@@ -82,23 +90,16 @@ class MixedRule(Rule):
         drawn = keyed_uniform(seed, problem.id, "mixture") < self.probability
         return (self.second if drawn else self.first).router(problem, seed=seed, class_table=class_table)
 
-    def totals(self, model: RoutingModel) -> FloatArray:
+    def course(self, model: RoutingModel) -> Course:
         """See `Rule`."""
-        first, second = (part.totals(model) for part in self.parts)
-        return (1.0 - self.probability) * first + self.probability * second
+        first, second = (part.course(model).scaled(share) for part, share in zip(self.parts, self.shares, strict=True))
+        return first + second
 
-    def course(self, model: RoutingModel) -> FloatArray:
+    def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> Drawn:
         """See `Rule`."""
-        first, second = (part.course(model) for part in self.parts)
-        return (1.0 - self.probability) * first + self.probability * second
+        return Drawn.joined([drawn for _, drawn in self.simulated_parts(model, n, rng)])
 
-    def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> FloatArray:
-        """See `Rule`."""
-        return np.concatenate([counts for _, counts in self.simulated_parts(model, n, rng)])
-
-    def simulated_parts(
-        self, model: RoutingModel, n: int, rng: np.random.Generator
-    ) -> tuple[tuple[Rule, FloatArray], ...]:
+    def simulated_parts(self, model: RoutingModel, n: int, rng: np.random.Generator) -> tuple[tuple[Rule, Drawn], ...]:
         """See `Rule`; how many problems each policy gets is drawn too."""
         second = int(rng.binomial(n, self.probability))
         sizes = ((self.first, n - second), (self.second, second))

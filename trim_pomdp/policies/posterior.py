@@ -12,11 +12,13 @@ from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import UnsetParameterError
 from trim_pomdp.model.belief import KEEP, REGENERATE
 from trim_pomdp.model.observations import ClassTable
+from trim_pomdp.model.propagation import Course
 from trim_pomdp.policies.base import Belief, Decision, FloatArray, Rule, RuleRouter, StepObservation
-from trim_pomdp.policies.in_model import memoryless_course, memoryless_totals, simulate_counts
+from trim_pomdp.policies.in_model import course_by_bin, simulate_counts
 
 if TYPE_CHECKING:
     from trim_pomdp.model.process import RoutingModel
+    from trim_pomdp.model.propagation import Drawn
 
 
 class PosteriorRule(Rule):
@@ -47,36 +49,30 @@ class PosteriorRule(Rule):
         """See `Rule`."""
         return PosteriorRouter(self, required(class_table))
 
-    def totals(self, model: RoutingModel) -> FloatArray:
+    def course(self, model: RoutingModel) -> Course:
         """See `Rule`: with fine score bins the running minimum is propagated, a bin; else nothing is remembered."""
         if model.observations.emission != "step":
-            return memoryless_totals(self._by_bin(model), model)
-        return np.asarray(self.course(model)[:, :7].sum(axis=0))
-
-    def course(self, model: RoutingModel) -> FloatArray:
-        """See `Rule`."""
-        if model.observations.emission != "step":
-            return memoryless_course(self._by_bin(model), model)
+            return course_by_bin(self._by_bin(model), model)
         from trim_pomdp import _kernels
 
-        dynamics = model.dynamics
-        by_step: FloatArray = _kernels.propagate_posterior(
-            self.actions(model),
-            dynamics.weak_success_by_step,
-            dynamics.end,
+        law = model.law
+        accuracy, by_end, before = _kernels.propagate_posterior(
+            self.action_table(model),
+            law.weak_success,
+            law.end,
             model.emission,
             model.outcomes,
             model.accepted_tokens,
         )
-        return by_step
+        return Course.of(accuracy, by_end, before, model.tables)
 
-    def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> FloatArray:
+    def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> Drawn:
         """See `Rule`."""
         if model.observations.emission != "step":
             return simulate_counts(model, n, rng, by_bin=self._by_bin(model))
-        return simulate_counts(model, n, rng, by_minimum=self.actions(model))
+        return simulate_counts(model, n, rng, by_minimum=self.action_table(model))
 
-    def actions(self, model: RoutingModel) -> NDArray[np.int64]:
+    def action_table(self, model: RoutingModel) -> NDArray[np.int64]:
         """Action for (bin of the running minimum, score bin), shape (J + 1, J); minimum bin J is "no step yet"."""
         model.observations.require_prm("the posterior rule")
         edges = np.array(model.observations.step_emission.score_edges)

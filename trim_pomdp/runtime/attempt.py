@@ -3,9 +3,14 @@ r"""One problem's way to its end, as a pure state machine: no model, no clock, n
 An `Attempt` says what it wants next (`Attempt.pending`) and goes on when it gets it (`Attempt.receive`), or when it is
 told that the model has been given up (`Attempt.lose`). A step is
 
-    weak step → PRM score, if the router needs one → keep, or let the strong model regenerate → append → stop?
+    weak step → PRM score, if the router needs one → what the router decides → append → stop?
 
-and the solution ends with an answer (a box in the step that stands), with the model's own end of the text ("no
+What a decision has the engine do, its action says (`trim_pomdp.model.actions`): the step stands, or another model is
+asked for one in its place, or for all that follows too; or the step is asked for again, and the new draft is scored
+and decided on like the first. A draft that repeats an earlier one word for word has that one's score, and the PRM is
+not asked again.
+
+The solution ends with an answer (a box in the step that stands), with the model's own end of the text ("no
 answer"), after `Caps.degenerate_steps` degenerate steps in a row, or at the step cap. Routers that leave nothing to
 decide (always weak, always strong) get their steps from that model directly: no draft, no score.
 
@@ -17,25 +22,26 @@ declares: it fails; or the weak or the strong model goes on alone, beginning wit
 model keeps and the strong one replaces. Where that model is itself given up, or out of tokens, the problem fails.
 
 While a score is awaited, `Attempt.foreseen` says what will be wanted next if the step is kept, or if it is not, so that
-a model can begin; what it does in vain is counted apart (`Attempt.note_ahead`) and changes nothing else.
+a model can begin; what it does in vain is counted apart (`Attempt.note_ahead`) and changes nothing else. That a
+step is asked for again is not foreseen.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError, TrimError
 from trim_pomdp.model.belief import KEEP, REGENERATE
-from trim_pomdp.policies.base import Author, Decision, Role, Router, StepObservation
+from trim_pomdp.policies.base import Author, Role, Router, StepObservation
+from trim_pomdp.runtime.making import Step
 from trim_pomdp.runtime.protocols import GeneratedStep, ScoreRequest, SolutionScores, StepRequest, Usage
 from trim_pomdp.runtime.records import (
     ENDED,
-    DecisionRecord,
     Fallback,
     Generation,
     Reason,
@@ -44,11 +50,15 @@ from trim_pomdp.runtime.records import (
     StepClass,
     TerminalRecord,
     TokenCounts,
+    action_by_code,
     fill_in,
 )
 from trim_pomdp.runtime.stepping import flaw_of
 from trim_pomdp.text.answers import AnswerChecker, same_answer
 from trim_pomdp.text.format import DEFAULT_FORMAT, StepFormat
+
+# A policy that never stops asking ends here; those of the package have limits of their own.
+_MOST_DRAFTS = 64
 
 Oracle = Callable[[Problem, tuple[str, ...]], StepClass]
 """True class (0, 1, 2 for S0, S1, S2) of the last of the steps."""
@@ -125,46 +135,6 @@ class _Reply:
     seconds: float = 0.0
 
 
-@dataclass
-class _Step:
-    """A step in the making; becomes a `DecisionRecord` when the solution has ended."""
-
-    weak: Generation | None = None
-    scoring: Scoring | None = None
-    ended: bool | None = None
-    seen: StepObservation | None = None
-    decision: Decision | None = None
-    action: int | None = None
-    capped: bool = False
-    fallback: bool = False
-    strong: Generation | None = None
-    ahead: dict[Author, Usage] = field(default_factory=dict)
-
-    @property
-    def accepted(self) -> Generation | None:
-        if self.action is None:
-            return None
-        return self.strong if self.action == REGENERATE else self.weak
-
-    @property
-    def tokens(self) -> TokenCounts:
-        weak = self.weak.tokens if self.weak else 0
-        kept = self.action == KEEP
-        asked_weak, asked_strong = (item.usage if item else None for item in (self.weak, self.strong))
-        counts = TokenCounts(
-            weak_kept=weak if kept else 0,
-            weak_discarded=0 if kept else weak,
-            strong=self.strong.tokens if self.strong else 0,
-            scored=self.scoring.tokens if self.scoring else 0,
-            weak_read=asked_weak.prompt if asked_weak else 0,
-            weak_cached=asked_weak.cached if asked_weak else 0,
-            strong_read=asked_strong.prompt if asked_strong else 0,
-            strong_cached=asked_strong.cached if asked_strong else 0,
-            scored_cached=self.scoring.cached if self.scoring else 0,
-        )
-        return counts + _ahead_counts(self.ahead) if self.ahead else counts
-
-
 @dataclass(eq=False)
 class Attempt:
     """One problem on its way.
@@ -190,6 +160,8 @@ class Attempt:
         Whether an answer (first) is the reference (second).
     prefix : tuple of str
         Steps to start from. A planned policy takes them as right (q = 1).
+    discarded : tuple of str
+        What the weak model wrote before as the first step after those: it is drafted again.
 
     Raises
     ------
@@ -206,17 +178,19 @@ class Attempt:
     format: StepFormat = DEFAULT_FORMAT
     checker: AnswerChecker = same_answer
     prefix: tuple[str, ...] = ()
+    discarded: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.prefix) >= self.caps.max_steps:
             raise InputError(f"{len(self.prefix)} given steps leave none of max_steps = {self.caps.max_steps}")
         self._texts: list[str] = list(self.prefix)
         self._own_scores: list[float | None] = [None] * len(self.prefix)
-        self._steps: list[_Step] = []
+        self._steps: list[Step] = []
         self._last_scoring: Scoring | None = None
         self._reason: Reason | None = None
         self._error: str | None = None
         self._fallback: Fallback | None = None
+        self._rest: Author | None = None  # who writes all that follows, by a decision
         self._given_up: dict[Role, str] = {}  # what each of them met
         self._strong_tokens = 0
         self._flawed_in_a_row = 0
@@ -243,15 +217,16 @@ class Attempt:
         step = self._steps[-1] if self._steps else None
         if self._pending is None or self._pending.role != "prm" or step is None or step.action is not None:
             return None
-        if action == REGENERATE:
-            return self._call("strong", tuple(self._texts))
-        assert step.weak is not None
+        if (asked := action_by_code(action).asks) is not None:
+            return self._call(asked, tuple(self._texts), self._drafts(step))
+        weak = step.draft.weak
+        assert weak is not None
         is_last = len(self._texts) + 1 >= self.caps.max_steps or (
-            step.weak.flaw is not None and self._flawed_in_a_row + 1 >= self.caps.degenerate_steps
+            weak.flaw is not None and self._flawed_in_a_row + 1 >= self.caps.degenerate_steps
         )
-        if step.ended or is_last or self.router.writer(len(self._texts) + 1) == "strong":
+        if step.draft.ended or is_last or self.router.writer(len(self._texts) + 1) == "strong":
             return None
-        return self._call("weak", (*self._texts, step.weak.text))
+        return self._call("weak", (*self._texts, weak.text))
 
     def note_ahead(self, author: Author, usage: Usage) -> None:
         """Count what a model did in vain on a foreseen call, or only to be ready for it."""
@@ -313,41 +288,43 @@ class Attempt:
         return "step cap"
 
     def _next_step(self) -> Generator[Call, _Reply, Generation]:
-        step = _Step(capped=self._strong_tokens_left == 0, fallback=self._fallback is not None)
+        step = Step(capped=self._strong_tokens_left == 0, fallback=self._fallback is not None)
         self._steps.append(step)
         try:
             yield from self._route(step)
         except _GivenUpError as lost:
             yield from self._write_alone(step, lost)
-        self._own_scores.append(step.scoring.scores[-1] if step.scoring and step.action == KEEP else None)
+        self._own_scores.append(step.own_score)
         accepted = step.accepted
         assert accepted is not None
         return accepted
 
-    def _route(self, step: _Step) -> Generator[Call, _Reply, None]:
+    def _route(self, step: Step) -> Generator[Call, _Reply, None]:
         writer = self._writer(step)
-        if writer != "strong":
-            step.weak = yield from self._generate("weak")
         if writer is None:
             yield from self._decide(step)
         else:
-            step.action = REGENERATE if writer == "strong" else KEEP
-        if step.action == REGENERATE:
-            step.strong = yield from self._generate("strong")
+            yield from self._write(step, writer)
 
-    def _writer(self, step: _Step) -> Author | None:
+    def _write(self, step: Step, author: Author) -> Generator[Call, _Reply, None]:
+        """Have a model write a step alone; a weak draft that is there already stands."""
+        if author == "strong":
+            step.action, step.strong = REGENERATE, (yield from self._generate("strong", step))
+        else:
+            step.action, step.draft.weak = KEEP, step.draft.weak or (yield from self._generate("weak", step))
+
+    def _writer(self, step: Step) -> Author | None:
         if step.capped:
             return "weak"
-        return self.router.writer(len(self._texts)) if self._fallback is None else self._fallback.author
+        if self._fallback is not None:
+            return self._fallback.author
+        return self._rest or self.router.writer(len(self._texts))
 
-    def _write_alone(self, step: _Step, lost: _GivenUpError) -> Generator[Call, _Reply, None]:
+    def _write_alone(self, step: Step, lost: _GivenUpError) -> Generator[Call, _Reply, None]:
         """Finish a step with the declared model; raises where there is none."""
         author = self._fall_back(lost)
         step.fallback = True
-        if author == "strong":
-            step.action, step.strong = REGENERATE, (yield from self._generate("strong"))
-        else:
-            step.action, step.weak = KEEP, step.weak or (yield from self._generate("weak"))
+        yield from self._write(step, author)
 
     def _fall_back(self, lost: _GivenUpError, *, writes: bool = True) -> Author:
         """The model that goes on alone, if there is anything left to write; raises where the problem fails instead."""
@@ -361,47 +338,75 @@ class Attempt:
             self._fallback = Fallback(author=author, step=len(self._texts), given_up=lost.role, error=error)
         return author
 
-    def _decide(self, step: _Step) -> Generator[Call, _Reply, None]:
-        draft = step.weak
-        assert draft is not None
-        features = draft_features(draft.step)
-        step.ended = draft.stop == "end" or self.format.answer((*self._texts, draft.text)) is not None
-        if self.router.needs_score or self.record_scores:
-            step.scoring = yield from self._score((*self._texts, draft.text))
-            features["score"] = step.scoring.scores[-1]
-            features["minimum"] = min((score for score in self._own_scores if score is not None), default=1.0)
-        step.seen = StepObservation(len(self._texts), step.ended, features, draft.true_class)
-        step.decision = self.router.decide(step.seen)
-        step.action = step.decision.action
+    def _decide(self, step: Step) -> Generator[Call, _Reply, None]:
+        """Have drafts of the weak model judged until the router wants no further one, and do what it wants then."""
+        while True:
+            step.draft.weak = yield from self._generate("weak", step)
+            yield from self._judge(step)
+            assert step.draft.decision is not None
+            action = action_by_code(step.draft.decision.action)
+            if not action.is_judged_again:
+                break
+            if len(step.earlier) + 1 >= _MOST_DRAFTS:
+                raise TrimError(f"the policy asks for more than {_MOST_DRAFTS} drafts of step {len(self._texts) + 1}")
+            step.set_aside()
+        if action.asks is None:
+            stands = step.draft.decision.draft
+            step.stands = None if stands == len(step.earlier) else stands
+        else:
+            step.strong = yield from self._generate(action.asks, step)
+        step.action = action.code
+        if action.writes == "rest":
+            self._rest = action.asks
 
-    def _generate(self, role: Author) -> Generator[Call, _Reply, Generation]:
+    def _judge(self, step: Step) -> Generator[Call, _Reply, None]:
+        """Have a draft scored, if that is wanted, and decided on."""
+        draft = step.draft
+        weak = draft.weak
+        assert weak is not None
+        features = draft_features(weak.step)
+        draft.ended = weak.stop == "end" or self.format.answer((*self._texts, weak.text)) is not None
+        if self.router.needs_score or self.record_scores:
+            known = step.known_scoring(weak.text)
+            draft.scoring = known.repeated if known else (yield from self._score((*self._texts, weak.text)))
+            features["score"] = draft.scoring.scores[-1]
+            features["minimum"] = min((score for score in self._own_scores if score is not None), default=1.0)
+        draft.seen = StepObservation(len(self._texts), draft.ended, features, weak.true_class, draft=len(step.earlier))
+        draft.decision = self.router.decide(draft.seen)
+
+    def _generate(self, role: Author, step: Step) -> Generator[Call, _Reply, Generation]:
         if role in self._given_up:
             raise _GivenUpError(role)
         steps = tuple(self._texts)
-        reply = yield self._call(role, steps)
+        reply = yield self._call(role, steps, self._drafts(step))
         try:
-            step = _step_in(reply, role)
+            found = _step_in(reply, role)
             written = Generation(
-                text=step.text,
-                logprobs=step.logprobs,
-                stop=step.stop,
-                usage=step.usage,
-                flaw=flaw_of(step, steps),
+                text=found.text,
+                logprobs=found.logprobs,
+                stop=found.stop,
+                usage=found.usage,
+                flaw=flaw_of(found, steps),
                 seconds=reply.seconds,
             )
         except Exception as error:
             raise self._lost(role, error) from None
         if role == "strong":
-            self._strong_tokens += step.tokens
+            self._strong_tokens += found.tokens
         if self.oracle is None:
             return written
-        return written.model_copy(update={"true_class": self.oracle(self.problem, (*steps, step.text))})
+        return written.model_copy(update={"true_class": self.oracle(self.problem, (*steps, found.text))})
 
-    def _call(self, role: Author, steps: tuple[str, ...]) -> Call:
+    def _drafts(self, step: Step) -> tuple[str, ...]:
+        """What the weak model wrote in this place before."""
+        given = self.discarded if step is self._steps[0] else ()
+        return (*given, *step.discarded)
+
+    def _call(self, role: Author, steps: tuple[str, ...], drafts: tuple[str, ...] = ()) -> Call:
         limit = self.caps.max_step_tokens
         if role == "strong":
             limit = min(limit, self._strong_tokens_left)
-        return Call(role, StepRequest(self.problem, steps, self.seed, limit, self.format))
+        return Call(role, StepRequest(self.problem, steps, self.seed, limit, self.format, drafts))
 
     def _score(self, steps: tuple[str, ...]) -> Generator[Call, _Reply, Scoring]:
         """Have the steps scored; those that stand and had no score yet get theirs."""
@@ -452,7 +457,10 @@ class Attempt:
         assert self._reason is not None, "the solution has not ended"
         if not self._is_judged:
             self.judge()
-        decisions = tuple(self._decision_record(index, step) for index, step in enumerate(self._steps))
+        first, policy = len(self.prefix), self.router.policy_hash
+        decisions = tuple(
+            step.record(self.problem.id, index, policy) for index, step in enumerate(self._steps, start=first)
+        )
         accepted = [item for step in self._steps if (item := step.accepted)]
         tokens = TokenCounts.total(item.tokens for item in decisions)
         if self._last_scoring:
@@ -468,11 +476,12 @@ class Attempt:
             prefix=self.prefix,
             steps=len(accepted),
             regenerations=sum(step.strong is not None for step in self._steps),
+            redrafts=sum(len(step.earlier) for step in self._steps),
             degenerate=sum(item.flaw is not None for item in accepted),
             tokens=tokens,
             scoring=self._last_scoring,
             q=self._believed_right,
-            policy_hash=self.router.policy_hash,
+            policy_hash=policy,
         )
         return SolutionRecord(decisions, terminal)
 
@@ -480,34 +489,11 @@ class Attempt:
     def _believed_right(self) -> float | None:
         """P(the solution is right) after its last step; None where the router has not seen what came last."""
         last = self._steps[-1] if self._steps else None
-        if self._fallback or self._reason == "error" or last is None or last.decision is None or last.accepted is None:
+        if self._fallback or self._reason == "error" or last is None or last.accepted is None:
             return None
         assert last.action is not None
-        return last.decision.believed_at_end(last.action, ended=self._reason in ENDED)
-
-    def _decision_record(self, index: int, step: _Step) -> DecisionRecord:
-        decision = step.decision
-        features = dict(step.seen.features) if step.seen else {}
-        features.pop("score", None)  # stands in the scoring
-        return DecisionRecord(
-            problem=self.problem.id,
-            step=len(self.prefix) + index,
-            weak=step.weak,
-            scoring=step.scoring,
-            ended=step.ended,
-            features=features,
-            evidence=decision.evidence if decision else None,
-            q=decision.q if decision else None,
-            belief=decision.belief if decision else None,
-            gain=decision.gain if decision else None,
-            price=decision.price if decision else None,
-            action=None if step.accepted is None else ("regenerate" if step.action == REGENERATE else "keep"),
-            capped=step.capped,
-            fallback=step.fallback,
-            strong=step.strong,
-            tokens=step.tokens,
-            policy_hash=self.router.policy_hash,
-        )
+        decision = last.draft.decision
+        return decision.believed_at_end(last.action, ended=self._reason in ENDED) if decision else None
 
 
 def draft_features(draft: GeneratedStep) -> dict[str, float]:
@@ -528,19 +514,6 @@ def logprob_features(logprobs: tuple[float, ...]) -> dict[str, float]:
 def described(error: Exception) -> str:
     """Class and message of an error, on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def _ahead_counts(spent: Mapping[Author, Usage]) -> TokenCounts:
-    none = Usage(0, 0, 0)
-    weak, strong = spent.get("weak", none), spent.get("strong", none)
-    return TokenCounts(
-        weak_ahead=weak.output,
-        strong_ahead=strong.output,
-        weak_ahead_read=weak.prompt,
-        weak_ahead_cached=weak.cached,
-        strong_ahead_read=strong.prompt,
-        strong_ahead_cached=strong.cached,
-    )
 
 
 def _step_in(reply: _Reply, role: Author) -> GeneratedStep:

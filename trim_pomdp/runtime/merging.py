@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from trim_pomdp.artifacts import require_writable, write_text
 from trim_pomdp.data.problems import Problem, read_problems
@@ -21,6 +21,7 @@ from trim_pomdp.data.solutions import read_solution_texts
 from trim_pomdp.errors import InputError
 from trim_pomdp.runtime.live import CLASS_TABLE_FILE, POLICY_FILE
 from trim_pomdp.runtime.money import PRICES_FILE
+from trim_pomdp.runtime.recording import Again
 from trim_pomdp.runtime.records import TerminalRecord
 from trim_pomdp.runtime.rollouts import PROBLEMS_FILE, ROLLOUT_FILES
 from trim_pomdp.runtime.run import fingerprint
@@ -214,12 +215,12 @@ def _join_traces(parts: Sequence[_Part], order: Sequence[str], out: Path) -> Non
 
 
 def _join_rollout(parts: Sequence[_Part], problems: Sequence[Problem], out: Path) -> None:
-    """Write the files of a rollout: weak and strong solutions by problem id, repairs in their order."""
+    """Write the files of a rollout: weak and strong solutions by problem id, repairs and redrafts in their order."""
     mode = str(parts[0].config.get("mode"))
     for part in parts:
         _require(part, f"{mode}.jsonl")
     place = {item.id: index for index, item in enumerate(problems)}
-    order: Callable[[str], Any] = place.__getitem__ if mode == "repair" else str
+    order: Callable[[str], Any] = place.__getitem__ if mode in get_args(Again) else str
     for name in ROLLOUT_FILES:
         if not _all_have(parts, name):
             continue

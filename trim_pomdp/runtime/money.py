@@ -15,7 +15,7 @@ import numpy as np
 
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.prices import ROLES, Money, Prices, Reading, Role, Tariff
-from trim_pomdp.runtime.records import SolutionRecord, TokenCounts
+from trim_pomdp.runtime.records import Generation, SolutionRecord, TokenCounts
 from trim_pomdp.runtime.summary import mean_and_error
 from trim_pomdp.runtime.traces import read_traces
 
@@ -186,10 +186,15 @@ def _collect(solution: SolutionRecord, lengths: Mapping[Role, _Lengths]) -> None
     if solution.terminal.prefix:  # whose tokens nobody counted
         return
     for item in solution.decisions:
-        for role, generation in (("weak", item.weak), ("strong", item.strong)):
-            if generation is not None and generation.usage is not None and generation.usage.prompt:
-                lengths[role].add(item.step, generation.usage.prompt, generation.usage.cached, written)  # type: ignore[index]
-        if item.scoring is not None and item.scoring.tokens and item.weak is not None:
-            lengths["prm"].add(item.step, item.scoring.tokens, item.scoring.cached, written + item.weak.tokens)
+        for draft in item.all_drafts:
+            _add_written(lengths["weak"], item.step, draft.weak, written)
+            if draft.scoring is not None and draft.scoring.tokens and draft.weak is not None:
+                lengths["prm"].add(item.step, draft.scoring.tokens, draft.scoring.cached, written + draft.weak.tokens)
+        _add_written(lengths["strong"], item.step, item.strong, written)
         accepted = item.accepted
         written += accepted.tokens if accepted is not None else 0
+
+
+def _add_written(lengths: _Lengths, step: int, generation: Generation | None, before: int) -> None:
+    if generation is not None and generation.usage is not None and generation.usage.prompt:
+        lengths.add(step, generation.usage.prompt, generation.usage.cached, before)

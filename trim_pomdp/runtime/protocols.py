@@ -26,12 +26,15 @@ class StepRequest:
     steps : tuple of str
         Steps so far, without separators.
     seed : int
-        Seed of the run. The draw of token n of this step is the uniform keyed by (seed, problem id, step index,
-        model role, n), so that it depends on nothing else that happens in the process.
+        Seed of the run. The draw of token n of this step is the uniform at n of the stream of seed and `key`, so that
+        it depends on nothing else that happens in the process.
     max_tokens : int
         Tokens that the step may have.
     format : StepFormat
         What ends a step, and what stands between steps.
+    drafts : tuple of str
+        What the weak model wrote in this place before, and was asked for again. Models see nothing of it: it is their
+        number that keys a draw of its own.
     """
 
     problem: Problem
@@ -39,6 +42,12 @@ class StepRequest:
     seed: int
     max_tokens: int
     format: StepFormat = DEFAULT_FORMAT
+    drafts: tuple[str, ...] = ()
+
+    def key(self, role: str) -> tuple[str | int, ...]:
+        """What draws belong to beside the seed: problem, step, role, and which draft, where it is not the first."""
+        first = (self.problem.id, len(self.steps), role)
+        return (*first, len(self.drafts)) if self.drafts else first
 
 
 @dataclass(frozen=True)

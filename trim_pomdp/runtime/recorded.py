@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trim_pomdp.artifacts import hashes
-from trim_pomdp.data.rollouts import Rollouts, read_repair_rollouts, read_strong_rollouts, read_weak_rollouts
+from trim_pomdp.data.rollouts import (
+    Rollouts,
+    read_redraft_rollouts,
+    read_repair_rollouts,
+    read_strong_rollouts,
+    read_weak_rollouts,
+)
 from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.conditions import Conditions
@@ -44,6 +50,7 @@ class RecordedRollouts(Shown):
             "weak": [item.correct for item in found.weak],
             "strong": [item.correct for item in found.strong],
             "repairs": [item.correct for item in found.repairs],
+            "redrafts": [item.correct for item in found.redrafts],
         }
         shares = {
             f"{name} right": f"{sum(right) / len(right):.3f} of {len(right)}"
@@ -79,7 +86,11 @@ class RecordedRollouts(Shown):
 
 
 def read_rollouts(
-    rollouts: str | Path, *, strong: str | Path | None = None, repair: str | Path | None = None
+    rollouts: str | Path,
+    *,
+    strong: str | Path | None = None,
+    repair: str | Path | None = None,
+    redraft: str | Path | None = None,
 ) -> RecordedRollouts:
     """Read rollouts.
 
@@ -87,7 +98,7 @@ def read_rollouts(
     ----------
     rollouts : path
         A folder that `record_rollouts` or ``rollout --mode all`` wrote, or a file of weak rollouts.
-    strong, repair : path or None
+    strong, repair, redraft : path or None
         Files of the other kinds, if they are not those of the folder.
 
     Raises
@@ -96,7 +107,7 @@ def read_rollouts(
         If a folder holds no weak rollouts, or a file is not right.
     """
     weak = Path(rollouts)
-    others = {"strong": strong, "repair": repair}
+    others = {"strong": strong, "repair": repair, "redraft": redraft}
     if weak.is_dir():
         found = rollout_files(weak)
         if "weak" not in found:
@@ -114,6 +125,7 @@ def _sources(paths: Mapping[str, Path]) -> Sources:
         weak=read_weak_rollouts(paths["weak"]),
         strong=read_strong_rollouts(paths["strong"]) if "strong" in paths else (),
         repairs=read_repair_rollouts(paths["repair"]) if "repair" in paths else (),
+        redrafts=read_redraft_rollouts(paths["redraft"]) if "redraft" in paths else (),
     )
     return Sources(rollouts=found, provenance=hashes(list(paths.values())))
 

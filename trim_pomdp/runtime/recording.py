@@ -1,4 +1,4 @@
-"""Rollouts of models: one of them alone over problems, or single weak steps that the strong model redoes.
+"""Rollouts of models: one of them alone over problems, or single weak steps that one of them writes again.
 
 Each is a run with traces in a folder of its own, and files beside them that dynamics are fitted on
 (`trim_pomdp.runtime.rollouts`, `trim_pomdp.runtime.recorded`).
@@ -15,7 +15,7 @@ from trim_pomdp.artifacts import Record
 from trim_pomdp.data.problems import Problem, problems_text, read_problems
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies import StrategyRule
-from trim_pomdp.policies.base import Role
+from trim_pomdp.policies.base import Author, Role
 from trim_pomdp.runtime import rollouts
 from trim_pomdp.runtime.attempt import Attempt, Caps
 from trim_pomdp.runtime.live import require_answers
@@ -27,7 +27,9 @@ from trim_pomdp.runtime.sources import ModelSource, roles_asked
 from trim_pomdp.runtime.summary import RunSummary, require_success
 from trim_pomdp.runtime.traces import check_folder, read_run_artifact, read_traces
 
-Mode = Literal["weak", "strong", "repair"]
+Mode = Literal["weak", "strong", "repair", "redraft"]
+Again = Literal["repair", "redraft"]
+"""Modes in which a step of a weak rollout is written again: by the strong model, or by the weak one."""
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 
@@ -37,14 +39,14 @@ class RolloutJob:
 
     Attributes
     ----------
-    mode : {"weak", "strong", "repair"}
+    mode : {"weak", "strong", "repair", "redraft"}
     problems : sequence of Problem
     source : ModelSource
     routing : Routing
     config : dict
         What defines it beside models and routing.
     repairs : mapping of str to Repair
-        By the id of their problem.
+        What is written again, by the id of their problem.
     """
 
     mode: Mode
@@ -88,7 +90,9 @@ class RolloutJob:
 
     def _start(self, problem: Problem) -> Attempt:
         repair = self.repairs.get(problem.id)
-        return self.routing.start(problem, repair.prefix if repair else ())
+        if repair is None:
+            return self.routing.start(problem)
+        return self.routing.start(problem, repair.prefix, (repair.discarded,) if self.mode == "redraft" else ())
 
     def _write(self, out: Path, *, labels: bool) -> list[str]:
         """Write the files of the rollout from its traces."""
@@ -98,10 +102,11 @@ class RolloutJob:
     def _files(self, ended: Sequence[SolutionRecord], labels: bool) -> dict[str, list[Record]]:
         if self.mode == "strong":
             return {"strong.jsonl": [rollouts.strong_rollout(item, labels=labels) for item in ended]}
-        if self.mode == "repair":
+        if self.repairs:
             redone = {item.terminal.problem: item for item in ended}
             rows = [(item, redone[name]) for name, item in self.repairs.items() if name in redone]
-            return {"repair.jsonl": [rollouts.repair_rollout(*row, labels=labels) for row in rows]}
+            record = rollouts.repair_rollout if self.mode == "repair" else rollouts.redraft_rollout
+            return {f"{self.mode}.jsonl": [record(*row, labels=labels) for row in rows]}
         files: dict[str, list[Record]] = {"weak.jsonl": [rollouts.weak_rollout(item, labels=labels) for item in ended]}
         if labels:
             problem = {item.id: item for item in self.problems}
@@ -127,7 +132,7 @@ def record_rollouts(
     in_flight: int = 64,
     progress: Progress | None = None,
 ) -> dict[Mode, RunSummary]:
-    """Everything that dynamics are fitted on: the weak model alone, the strong one alone, weak steps redone.
+    """Everything that dynamics are fitted on: each model alone, weak steps that the strong one redoes, and redrafts.
 
     Parameters
     ----------
@@ -199,7 +204,8 @@ def rollout_jobs(
 
     def jobs() -> Iterator[RolloutJob]:
         yield from solos
-        yield repair_job(folder / "weak", source, n=repairs, seed=seed)
+        for mode in get_args(Again):
+            yield repair_job(folder / "weak", source, mode=mode, n=repairs, seed=seed)
 
     return jobs()
 
@@ -249,8 +255,23 @@ def _solo_caps(source: ModelSource) -> Caps:
     return replace(source.caps, max_strong_tokens=None, on_failure="fail")
 
 
-def repair_job(folder: Path, source: ModelSource, *, n: int | None = None, seed: int = 0) -> RolloutJob:
-    """Steps of a finished weak rollout that the strong model redoes, one a solution unless told how many.
+def repair_job(
+    folder: Path, source: ModelSource, *, mode: Again = "repair", n: int | None = None, seed: int = 0
+) -> RolloutJob:
+    """Steps of a finished weak rollout that are written again, one a solution unless told how many.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the weak rollout.
+    source : ModelSource
+        The same models.
+    mode : {"repair", "redraft"}
+        Whether the strong model redoes them, and writes the rest, or the weak one drafts them again and goes on.
+    n : int or None
+        How many steps; the same ones in both modes.
+    seed : int
+        Of the choice and of all draws.
 
     Raises
     ------
@@ -277,9 +298,11 @@ def repair_job(folder: Path, source: ModelSource, *, n: int | None = None, seed:
         raise InputError(f"{folder}: every problem failed, so there is no step to redo")
     chosen = choose_repairs(solutions, len(solutions) if n is None else n, seed)
     asked = [item.problem(problems[item.weak.terminal.problem]) for item in chosen]
-    job = solo_job("strong", asked, source, family=weak.config.get("family"), seed=seed)
+    author: Author = "strong" if mode == "repair" else "weak"
+    scores = mode == "redraft" and bool(weak.config["record_scores"])
+    job = solo_job(author, asked, source, family=weak.config.get("family"), seed=seed, scores=scores)
     return RolloutJob(
-        "repair", asked, source, job.routing, {**job.config, "from": weak.config_hash}, {r.id: r for r in chosen}
+        mode, asked, source, job.routing, {**job.config, "from": weak.config_hash}, {r.id: r for r in chosen}
     )
 
 

@@ -9,19 +9,50 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
+from functools import cache, cached_property
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from trim_pomdp.artifacts import Record
 from trim_pomdp.display import Shown, html_table
+from trim_pomdp.errors import InputError
+from trim_pomdp.model.actions import Action as AnyAction
+from trim_pomdp.model.actions import action_named, action_of
 from trim_pomdp.model.dynamics import Probability
 from trim_pomdp.policies.base import Author, Role
 from trim_pomdp.runtime.protocols import GeneratedStep, SolutionScores, StopReason, Usage
 from trim_pomdp.runtime.stepping import Flaw
 
-Action = Literal["keep", "regenerate"]
+
+@cache
+def action_by_code(code: int) -> AnyAction:
+    """The action that a decision names; asked at every step."""
+    return action_of(code)
+
+
+@cache
+def action_by_name(name: str) -> AnyAction:
+    """The action that a record names."""
+    return action_named(name)
+
+
+def _known(name: str) -> str:
+    try:
+        return action_by_name(name).name
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+Action = Annotated[str, AfterValidator(_known)]
+"""Name of an action (`trim_pomdp.model.actions`)."""
 Reason = Literal["answer", "no answer", "degenerate", "step cap", "error"]
 StepClass = Literal[0, 1, 2]
 ENDED: tuple[Reason, ...] = ("answer", "no answer")
@@ -89,6 +120,11 @@ class Scoring(Record):
     seconds: NonNegativeFloat = 0.0
 
     @property
+    def repeated(self) -> Scoring:
+        """The same for the same text, which nobody was asked about."""
+        return Scoring(scores=self.scores, tokens=0)
+
+    @property
     def reply(self) -> SolutionScores:
         """What the model replied."""
         return SolutionScores(self.scores, self.tokens, self.cached)
@@ -100,7 +136,7 @@ class TokenCounts(Record):
     Attributes
     ----------
     weak_kept, weak_discarded, strong : int
-        Generated: weak steps that stand, those that do not, strong steps.
+        Generated: weak steps that stand, those that do not (replaced, or drafted again), strong steps.
     weak_read, strong_read, scored : int
         Read by the weak model, the strong one (0 where nobody counted) and the PRM, every request anew.
     weak_cached, strong_cached, scored_cached : int
@@ -170,6 +206,31 @@ class Fallback(Record):
     error: str
 
 
+class DraftRecord(Record):
+    """A weak step that was drafted again: what was seen of it, and what was thought.
+
+    Attributes
+    ----------
+    weak : Generation
+        The weak model's step.
+    scoring, ended, features, evidence, q, belief, gain, price
+        As in `DecisionRecord`.
+    action : str
+        What was decided: the name of an action after which a new draft is judged.
+    """
+
+    weak: Generation
+    scoring: Scoring | None = None
+    ended: bool
+    features: dict[str, float] = Field(default_factory=dict)
+    evidence: float | None = None
+    q: Probability | None = None
+    belief: tuple[float, float, float] | None = None
+    gain: float | None = None
+    price: float | None = None
+    action: Action
+
+
 class DecisionRecord(Record):
     """One step of a solution: what was seen, what was thought, what was done.
 
@@ -179,8 +240,10 @@ class DecisionRecord(Record):
         Id of the problem.
     step : int
         Index of the step, from 0.
+    drafts : tuple of DraftRecord
+        Weak steps in this place that were drafted again, in order; absent from files where there are none.
     weak : Generation or None
-        The weak model's step; None where the strong model writes every step.
+        The weak model's step, its last draft; None where the strong model writes every step.
     scoring : Scoring or None
         What the PRM said before the decision; None where it was not asked.
     ended : bool or None
@@ -190,8 +253,10 @@ class DecisionRecord(Record):
     evidence, q, belief, gain, price : float(s) or None
         What the router made of it: evidence score, where it is not the PRM's; P(prefix before is right); distribution
         over S0, S1, S2; gain of intervening; price in units of reward. None where the rule has no such thing.
-    action : {"keep", "regenerate"} or None
-        What was done; None where an error came first.
+    action : str or None
+        What was done at last, such as ``keep`` and ``regenerate``; None where an error came first.
+    stands : int or None
+        Which of `drafts` stands, from 0, where an earlier one than the last was kept; absent from files where none was.
     capped : bool
         The strong model was out of reach: its tokens for this problem are spent.
     fallback : bool
@@ -199,7 +264,7 @@ class DecisionRecord(Record):
     strong : Generation or None
         The strong model's step, if it wrote one.
     tokens : TokenCounts
-        Tokens of this step.
+        Tokens of this step, all drafts included.
     policy_hash : str
         Of the rule that decides on this problem.
     """
@@ -207,6 +272,7 @@ class DecisionRecord(Record):
     kind: Literal["decision"] = "decision"
     problem: str
     step: NonNegativeInt
+    drafts: tuple[DraftRecord, ...] = ()
     weak: Generation | None = None
     scoring: Scoring | None = None
     ended: bool | None = None
@@ -217,11 +283,17 @@ class DecisionRecord(Record):
     gain: float | None = None
     price: float | None = None
     action: Action | None = None
+    stands: NonNegativeInt | None = None
     capped: bool = False
     fallback: bool = False
     strong: Generation | None = None
     tokens: TokenCounts
     policy_hash: str
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Steps without further drafts are written as they always were."""
+        return _written(self, dump(self), "drafts", "stands")
 
     @property
     def score(self) -> float | None:
@@ -231,12 +303,22 @@ class DecisionRecord(Record):
     @property
     def author(self) -> Author | None:
         """Who wrote the step that stands in the solution; None where an error came first."""
-        return None if self.action is None else ("strong" if self.action == "regenerate" else "weak")
+        return None if self.action is None else action_by_name(self.action).asks or "weak"
 
     @property
     def accepted(self) -> Generation | None:
         """The step that stands in the solution; None where an error came first."""
-        return self.strong if self.author == "strong" else (self.weak if self.author == "weak" else None)
+        return {"weak": self.standing.weak, "strong": self.strong, None: None}[self.author]
+
+    @property
+    def all_drafts(self) -> tuple[DraftRecord | DecisionRecord, ...]:
+        """What tells of each draft, in order; of the last one the record itself."""
+        return (*self.drafts, self)
+
+    @property
+    def standing(self) -> DraftRecord | DecisionRecord:
+        """What tells of the weak step that stands, if one does: of the last draft unless an earlier one was kept."""
+        return self if self.stands is None else self.drafts[self.stands]
 
 
 class TerminalRecord(Record):
@@ -265,6 +347,8 @@ class TerminalRecord(Record):
         Steps written, without the given ones.
     regenerations : int
         Steps that the strong model wrote.
+    redrafts : int
+        Drafts of the weak model that were asked for again; absent from files where there are none.
     degenerate : int
         Degenerate steps among those that stand.
     tokens : TokenCounts
@@ -293,6 +377,7 @@ class TerminalRecord(Record):
     prefix: tuple[str, ...] = ()
     steps: NonNegativeInt
     regenerations: NonNegativeInt
+    redrafts: NonNegativeInt = 0
     degenerate: NonNegativeInt
     tokens: TokenCounts
     scoring: Scoring | None = None
@@ -301,6 +386,11 @@ class TerminalRecord(Record):
     session: NonNegativeInt = 0
     elapsed_s: NonNegativeFloat = 0.0
     models_s: NonNegativeFloat = 0.0
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_there(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Solutions without redrafts are written as they always were."""
+        return _written(self, dump(self), "redrafts")
 
     @property
     def given_up(self) -> Role | None:
@@ -333,6 +423,7 @@ class SolutionRecord(Shown):
             "right": end.correct,
             "steps": end.steps,
             "regenerations": end.regenerations,
+            "redrafts": end.redrafts or None,
             "strong tokens": end.tokens.strong,
             "went on alone": None if end.fallback is None else end.fallback.author,
             "error": end.error,
@@ -363,10 +454,10 @@ class SolutionRecord(Shown):
         given = len(self.terminal.prefix)
         out: list[float | None] = [None] * len(self.decisions)
         for item in self.decisions:
-            if item.scoring is None:
-                continue
-            seen = item.scoring.scores if item.action == "keep" else item.scoring.scores[:-1]
-            fill_in(out, seen[given:])
+            kept = item.standing if item.author == "weak" else None
+            for draft in item.all_drafts:
+                if draft.scoring is not None:
+                    fill_in(out, draft.scoring.scores[given : None if draft is kept else -1])
         if self.terminal.scoring is not None:
             fill_in(out, self.terminal.scoring.scores[given:])
         return tuple(out)
@@ -377,3 +468,13 @@ def fill_in(known: list[float | None], seen: tuple[float, ...]) -> None:
     for index, score in enumerate(seen[: len(known)]):
         if known[index] is None:
             known[index] = score
+
+
+def _written(record: Record, fields: dict[str, Any], *rare: str) -> dict[str, Any]:
+    """Fields to write: those that hardly any record has are left out where it has them not."""
+    usual = type(record).model_fields
+    return {
+        name: value
+        for name, value in fields.items()
+        if name not in rare or getattr(record, name) != usual[name].default
+    }

@@ -1,11 +1,11 @@
-"""From traces to the files that dynamics are fitted on: weak and strong solutions, and repairs of single weak steps.
+"""From traces to the files that dynamics are fitted on: weak and strong solutions, repairs and redrafts of weak steps.
 
-Which weak steps the strong model redoes, `choose_repairs` decides: half of them *suspicious* ones, half any. A
-suspicious step is the first of its solution whose score (or smallest log-probability, where nothing was scored) is
-below a cut, the median over solutions of the lowest one; any step means all steps of all solutions alike. So both
-failed and right steps occur, and nothing that comes after a step, not even the solution's length, has a say in
-whether it is chosen, which is what makes the outcome's likelihood given the scores up to there valid. (The lowest
-score of a whole solution would not do: that a step is lowest says that all later ones look better.)
+Which weak steps a model writes again, the strong one or the weak one itself, `choose_repairs` decides: half of them
+*suspicious* ones, half any. A suspicious step is the first of its solution whose score (or smallest log-probability,
+where nothing was scored) is below a cut, the median over solutions of the lowest one; any step means all steps of all
+solutions alike. So both failed and right steps occur, and nothing that comes after a step, not even the solution's
+length, has a say in whether it is chosen, which is what makes the outcome's likelihood given the scores up to there
+valid. (The lowest score of a whole solution would not do: that a step is lowest says that all later ones look better.)
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from trim_pomdp.artifacts import Record, write_text
 from trim_pomdp.data.features import LOGPROBS, LogprobName
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.data.processbench import LabelledSolution, StepScores
-from trim_pomdp.data.rollouts import RepairRollout, StrongRollout
+from trim_pomdp.data.rollouts import RedraftRollout, RepairRollout, StrongRollout
 from trim_pomdp.data.sequences import ScoredSequence
 from trim_pomdp.errors import InputError
 from trim_pomdp.runtime.attempt import logprob_features
@@ -28,14 +29,14 @@ from trim_pomdp.runtime.records import Generation, SolutionRecord
 from trim_pomdp.text.boxes import step_answer
 
 PROBLEMS_FILE = "problems.jsonl"
-ROLLOUT_FILES = ("weak.jsonl", "scores.jsonl", "labelled.jsonl", "strong.jsonl", "repair.jsonl")
+ROLLOUT_FILES = ("weak.jsonl", "scores.jsonl", "labelled.jsonl", "strong.jsonl", "repair.jsonl", "redraft.jsonl")
 """What rollouts write from their traces: one line a solution, its id that of its problem and ``/weak`` or the like."""
 
 
 def rollout_files(folder: Path) -> dict[str, Path]:
-    """Weak, strong and repair rollouts of a folder, by mode, as many as there are: in it, or a folder a mode."""
+    """Rollouts of a folder, by mode, as many as there are: in it, or a folder a mode."""
     found = {}
-    for mode in ("weak", "strong", "repair"):
+    for mode in ("weak", "strong", "repair", "redraft"):
         for path in (folder / f"{mode}.jsonl", folder / mode / f"{mode}.jsonl"):
             if path.is_file():
                 found[mode] = path
@@ -44,7 +45,7 @@ def rollout_files(folder: Path) -> dict[str, Path]:
 
 @dataclass(frozen=True)
 class Repair:
-    """A weak step that the strong model redoes.
+    """A weak step that the strong model redoes, or the weak one drafts again.
 
     Attributes
     ----------
@@ -67,8 +68,13 @@ class Repair:
         """Weak steps that are kept."""
         return tuple(item.text for item in accepted(self.weak)[: self.step])
 
+    @property
+    def discarded(self) -> str:
+        """The weak step in whose place another one is written."""
+        return accepted(self.weak)[self.step].text
+
     def problem(self, original: Problem) -> Problem:
-        """What the strong model goes on with."""
+        """What the model goes on with; its id keys draws of its own."""
         return Problem(self.id, original.prompt, original.answer)
 
 
@@ -151,23 +157,54 @@ def strong_rollout(record: SolutionRecord, *, labels: bool = False) -> StrongRol
 
 def repair_rollout(repair: Repair, redone: SolutionRecord, *, labels: bool = False) -> RepairRollout:
     """What became of a weak step that the strong model redid."""
-    seen = repair.step + 1
-    weak, strong = accepted(repair.weak)[:seen], accepted(redone)
-    scores = _scores(repair.weak)
-    truth = {"class": _known_class(weak[-1]), "redone_right": _known_class(strong[0]) == 0} if labels else {}
+    strong = accepted(redone)
+    truth = {"class": _known_class(_redone(repair)), "redone_right": _known_class(strong[0]) == 0} if labels else {}
     return RepairRollout.model_validate(
         {
+            **_seen_before(repair),
             "id": f"{repair.id}/repair",
-            "problem_id": repair.weak.terminal.problem,
-            "scores": None if scores is None else scores[:seen],
-            "features": {name: values[:seen] for name, values in _features(repair.weak).items()},
             "correct": bool(redone.terminal.correct),
-            "weak_tokens": tuple(item.tokens for item in weak),
             "strong_tokens": tuple(item.tokens for item in strong),
-            "ended": weak[-1].stop == "end" or step_answer([item.text for item in weak]) is not None,
             **truth,
         }
     )
+
+
+def redraft_rollout(repair: Repair, redone: SolutionRecord, *, labels: bool = False) -> RedraftRollout:
+    """What became of a weak step that the weak model drafted again."""
+    then = weak_rollout(redone).model_copy(
+        update={"id": f"{repair.id}/weak", "problem_id": repair.weak.terminal.problem}
+    )
+    right = _known_class(accepted(redone)[0]) == 0 if labels else None
+    truth = {"class": _known_class(_redone(repair)), "redrafted_right": right} if labels else {}
+    return RedraftRollout.model_validate(
+        {
+            **_seen_before(repair),
+            "id": f"{repair.id}/redraft",
+            "correct": then.correct,
+            "redrafted": then,
+            "repeated": accepted(redone)[0].text == repair.discarded,
+            **truth,
+        }
+    )
+
+
+def _redone(repair: Repair) -> Generation:
+    """The weak step in whose place another one was written."""
+    return accepted(repair.weak)[repair.step]
+
+
+def _seen_before(repair: Repair) -> dict[str, Any]:
+    """What was known of the weak solution up to the step that was written again."""
+    seen = repair.step + 1
+    weak, scores = accepted(repair.weak)[:seen], _scores(repair.weak)
+    return {
+        "problem_id": repair.weak.terminal.problem,
+        "scores": None if scores is None else scores[:seen],
+        "features": {name: values[:seen] for name, values in _features(repair.weak).items()},
+        "weak_tokens": tuple(item.tokens for item in weak),
+        "ended": weak[-1].stop == "end" or step_answer([item.text for item in weak]) is not None,
+    }
 
 
 def labelled_scores(record: SolutionRecord, prm: str) -> StepScores:

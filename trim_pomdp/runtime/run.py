@@ -84,8 +84,8 @@ class Routing:
             raise SetupError("the strategy 'oracle' exists only where true classes are known")
         self.policy.require(self.class_table)
 
-    def start(self, problem: Problem, prefix: tuple[str, ...] = ()) -> Attempt:
-        """A problem's solution, not begun yet, or begun with given steps."""
+    def start(self, problem: Problem, prefix: tuple[str, ...] = (), discarded: tuple[str, ...] = ()) -> Attempt:
+        """A problem's solution, not begun yet, or begun with given steps, and drafts that were discarded after them."""
         return Attempt(
             problem,
             self.policy.router(problem, seed=self.seed, class_table=self.class_table),
@@ -96,6 +96,7 @@ class Routing:
             format=self.format,
             checker=answer_checker(self.checker),
             prefix=prefix,
+            discarded=discarded,
         )
 
     @property

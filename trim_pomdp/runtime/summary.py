@@ -50,6 +50,8 @@ class RunSummary:
         Time that the run took, summed over its sessions; what a killed session did after its last problem is not known.
     overhead_share : float
         Share of it in which no model worked.
+    redrafts : float
+        Mean number of weak steps that were drafted again, per problem.
     constant_score : float or None
         The score that every step of this session had, if all were the same.
     faults : dict of str to dict of str to int
@@ -78,6 +80,7 @@ class RunSummary:
     wall_s: float
     overhead_share: float
     faults: dict[str, dict[str, int]] = field(default_factory=dict)
+    redrafts: float = 0.0
     constant_score: float | None = None
 
 
@@ -124,6 +127,7 @@ def summarise(terminals: Iterable[TerminalRecord], strong_only_tokens: float | N
         given_up=lost[0] if lost else None,
         wall_s=wall,
         overhead_share=max(1.0 - models / wall, 0.0) if wall > 0 else 0.0,
+        redrafts=sum(item.redrafts for item in ended) / max(len(ended), 1),
     )
 
 

@@ -112,7 +112,7 @@ GAIN = """<RewardFunction>
 def pomdpx(
     *, variables: str = VARIABLES, belief: str = BELIEF, moves: str = MOVES, sensor: str = SENSOR, gain: str = GAIN
 ) -> str:
-    """A rover on three fields, the third one the exit, and a rock on the first: good or bad, and only a sensor tells."""
+    """A rover on three fields, the third the exit, and a rock on the first: good or bad, and only a sensor tells."""
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n<pomdpx version="1.0" id="rover">\n<Discount>0.95</Discount>\n'
         f"{variables}{belief}{moves}{sensor}{gain}</pomdpx>\n"
@@ -212,7 +212,7 @@ GRAPH = """0 2  1 3
 3 0  2 2
 """
 APPL = """<?xml version="1.0" encoding="ISO-8859-1"?>
-<Policy version="0.1" type="value" model="/home/some & one/a<b.pomdp" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
+<Policy version="0.1" type="value" model="/home/some & one/a<b.pomdp" xmlns:xsi="http://example.org/x">
 <AlphaVector vectorLength="3" numObsValue="2" numVectors="3">
 <Vector action="1" obsValue="0">19.3711 -80.5 1e-05 </Vector>
 <Vector action="0" obsValue="1">28.4028 -81.5972 0 </Vector>

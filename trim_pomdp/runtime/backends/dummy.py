@@ -6,7 +6,8 @@ what it is: ``"3 weak right 0.4127"`` (index, author, whether right, and a nonce
 
 Given the seed, the weak model writes the same step whatever came before, apart from the class that follows from it,
 and the strong model knows that step: where the weak one would be right it is right with probability p_s, where it
-would just have failed with p_r, and its step ends the solution iff the weak one's does.
+would just have failed with p_r, and its step ends the solution iff the weak one's does. A further draft of a step is
+right or wrong given how the last one was, and ends or not by itself.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class DummyWorld:
         p_w, h, h', h''. The last step ends every solution.
     strong_success, repair : float
         p_s, p_r.
+    redraft : tuple of two floats, one a step, or None
+        P(a further draft is right | the last one was right, was wrong); None: as often as a first one.
     score_edges : tuple of float
         Lower edges of the score bins, the last one the atom {1.0}; scores are uniform within a bin.
     emission : tuple of three tuples of float
@@ -84,6 +87,7 @@ class DummyWorld:
     emission: tuple[tuple[float, ...], ...]
     weak_tokens: tuple[float, float, float] = (10.0, 10.0, 12.0)
     strong_tokens: tuple[float, float, float] = (9.0, 9.0, 11.0)
+    redraft: tuple[tuple[float, float], ...] | None = None
 
     @classmethod
     def of(cls, observations: ObservationModel, dynamics: StepDynamics) -> DummyWorld:
@@ -120,6 +124,9 @@ class DummyWorld:
             emission=tuple(map(tuple, observations.class_emission(dynamics).tolist())),
             weak_tokens=tuple(dynamics.weak_tokens.array.tolist()),
             strong_tokens=tuple(dynamics.strong_tokens.array.tolist()),
+            redraft=None
+            if dynamics.redraft_repair is None
+            else tuple(map(tuple, dynamics.redraft_class[:, ::2, 0].tolist())),
         )
 
     @cached_property
@@ -129,11 +136,12 @@ class DummyWorld:
     def write(self, request: StepRequest, author: Author) -> GeneratedStep:
         """The step that the weak or the strong model writes."""
         t = min(len(request.steps), len(self.hazard) - 1)
-        draw = [float(u) for u in keyed_uniforms(5, request.seed, request.problem.id, len(request.steps), "dummy")]
+        draw = [float(u) for u in keyed_uniforms(5, request.seed, *request.key("dummy"))]
         derailed = any(" wrong " in step for step in request.steps)
-        weak_class = 1 if derailed else (0 if draw[0] < self.weak_success[t] else 2)
+        weak_right = draw[0] < self._success(request, t)
+        weak_class = 1 if derailed else (0 if weak_right else 2)
         if author == "weak":
-            right, means = draw[0] < self.weak_success[t], self.weak_tokens
+            right, means = weak_right, self.weak_tokens
         else:
             right = draw[1] < (self.repair if weak_class == 2 else self.strong_success)
             means = self.strong_tokens
@@ -150,6 +158,13 @@ class DummyWorld:
         if tokens > request.max_tokens:
             return GeneratedStep(text, logprobs[: request.max_tokens], "length")
         return GeneratedStep(text, logprobs, "answer" if ends else "separator")
+
+    def _success(self, request: StepRequest, t: int) -> float:
+        """P(the weak draft of step t is right after a right prefix), given how the last one was, if there was one."""
+        if not request.drafts or self.redraft is None:
+            return self.weak_success[t]
+        after_right, after_wrong = self.redraft[t]
+        return after_wrong if " wrong " in request.drafts[-1] else after_right
 
     def score(self, request: ScoreRequest) -> SolutionScores:
         """Scores of all steps; that of a step depends on its text and the ones before it, not on later ones."""

@@ -14,8 +14,8 @@ end of the text (`trim_pomdp.runtime.replies`) are believed to mean the stop str
 it: then the same is asked without a stop string, and what ends that is the end of the text. A solution whose text ends
 without an answer has one more, empty step there.
 
-**Randomness.** The seed of a request is derived from (seed of the run, problem, step, role, number of the request), so
-that a server that honours seeds writes the same again, as far as batches do not change its rounding.
+**Randomness.** The seed of a request is derived from the seed of the run, `StepRequest.key` and the number of the
+request, so that a server that honours seeds writes the same again, as far as batches do not change its rounding.
 """
 
 from __future__ import annotations
@@ -168,14 +168,14 @@ class OpenAIGenerator:
     async def _ask(
         self, request: StepRequest, messages: list[Message], max_tokens: int, stop: str | None, number: int
     ) -> Reply:
-        key = (request.seed, request.problem.id, len(request.steps), self.role, number)
+        state = key_state(request.seed, *request.key(self.role), number)
         return await self.server.ask(
             Question(
                 messages=(*system_message(self.system_prompt), *messages),
                 max_tokens=max_tokens,
                 temperature=self.temperature,
                 top_p=self.top_p,
-                seed=key_state(*key) & ((1 << _SEED_BITS) - 1) if self.temperature > 0.0 else None,
+                seed=state & ((1 << _SEED_BITS) - 1) if self.temperature > 0.0 else None,
                 stop=stop,
             )
         )

@@ -13,7 +13,6 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
-from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError, TrimError
 from trim_pomdp.policies.base import Author
 from trim_pomdp.runtime.backends.base import GeneratorTable, ModelTable, Place, ScorerTable
@@ -29,7 +28,7 @@ from trim_pomdp.runtime.protocols import (
 from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.traces import read_run_artifact, read_traces
 
-Key = tuple[str, tuple[str, ...]]
+Key = tuple[str, tuple[str, ...], int]
 Reply = TypeVar("Reply")
 
 
@@ -39,25 +38,27 @@ class NotRecordedError(TrimError):
 
 @dataclass(frozen=True)
 class ReplayGenerator:
-    """A generator's recorded steps, by problem id and steps before."""
+    """A generator's recorded steps, by problem id, steps before, and number of drafts before."""
 
     name: str
     steps: dict[Key, GeneratedStep]
 
     async def generate(self, request: StepRequest) -> GeneratedStep:
         """See `Generator.generate`."""
-        return _recorded(self.steps, request.problem, request.steps, f"{self.name} step {len(request.steps)}")
+        before, which = len(request.drafts), f"{self.name} step {len(request.steps)}"
+        key = request.problem.id, request.steps, before
+        return _recorded(self.steps, key, f"{which}, draft {before + 1}" if before else which)
 
 
 @dataclass(frozen=True)
 class ReplayScorer:
     """A process reward model's recorded replies, by problem id and steps."""
 
-    scores: dict[Key, SolutionScores]
+    scores: dict[tuple[str, tuple[str, ...]], SolutionScores]
 
     async def score(self, request: ScoreRequest) -> SolutionScores:
         """See `StepScorer.score`."""
-        return _recorded(self.scores, request.problem, request.steps, f"score of step {len(request.steps) - 1}")
+        return _recorded(self.scores, (request.problem.id, request.steps), f"score of step {len(request.steps) - 1}")
 
 
 def replay_models(traces: Iterable[SolutionRecord]) -> Models:
@@ -70,16 +71,17 @@ def replay_models(traces: Iterable[SolutionRecord]) -> Models:
     """
     weak: dict[Key, GeneratedStep] = {}
     strong: dict[Key, GeneratedStep] = {}
-    scores: dict[Key, SolutionScores] = {}
+    scores: dict[tuple[str, tuple[str, ...]], SolutionScores] = {}
     for solution in traces:
         problem, steps = solution.terminal.problem, solution.terminal.prefix
         for item in solution.decisions:
-            if item.weak is not None:
-                weak[problem, steps] = item.weak.step
-                if item.scoring is not None:
-                    scores[problem, (*steps, item.weak.text)] = item.scoring.reply
+            for number, draft in enumerate(item.all_drafts):
+                if draft.weak is not None:
+                    weak[problem, steps, number] = draft.weak.step
+                    if draft.scoring is not None:  # a later draft of the same text had no request of its own
+                        scores.setdefault((problem, (*steps, draft.weak.text)), draft.scoring.reply)
             if item.strong is not None:
-                strong[problem, steps] = item.strong.step
+                strong[problem, steps, len(item.drafts)] = item.strong.step
             if item.accepted is not None:
                 steps = (*steps, item.accepted.text)
         if solution.terminal.scoring is not None:
@@ -87,11 +89,11 @@ def replay_models(traces: Iterable[SolutionRecord]) -> Models:
     return Models(ReplayGenerator("weak", weak), ReplayGenerator("strong", strong), ReplayScorer(scores))
 
 
-def _recorded(replies: dict[Key, Reply], problem: Problem, steps: tuple[str, ...], what: str) -> Reply:
+def _recorded(replies: dict[Any, Reply], key: tuple[Any, ...], what: str) -> Reply:
     try:
-        return replies[problem.id, steps]
+        return replies[key]
     except KeyError:
-        raise NotRecordedError(f"problem {problem.id!r}: the trace holds no {what} after these steps") from None
+        raise NotRecordedError(f"problem {key[0]!r}: the trace holds no {what} after these steps") from None
 
 
 class _ReplayTable(ModelTable):

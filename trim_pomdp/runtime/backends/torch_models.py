@@ -114,9 +114,7 @@ class TransformersGenerator:
         ids, mask = _padded(self._tokenizer, encoded, self._model.device)
         limits = np.array([request.max_tokens for request in requests])
         uniforms = torch.from_numpy(
-            np.stack(
-                [keyed_uniforms(int(limits.max()), r.seed, r.problem.id, len(r.steps), self._role) for r in requests]
-            )
+            np.stack([keyed_uniforms(int(limits.max()), r.seed, *r.key(self._role)) for r in requests])
         ).to(self._model.device)
         rows = [WrittenStep(request, self._reading, len(ids)) for request, ids in zip(requests, encoded, strict=True)]
         with torch.inference_mode():

@@ -234,7 +234,7 @@ class VllmGenerator(OverHttp):
         """The fields that say what is drawn."""
         if self._temperature == 0.0:
             return {}
-        state = key_state(request.seed, request.problem.id, len(request.steps), self._role)
+        state = key_state(request.seed, *request.key(self._role))
         if self._sampler == "keyed":
             return {"vllm_xargs": {"trim_key": f"{state:016x}:{offset}"}}
         return {"seed": (state + offset) % (1 << 31)}

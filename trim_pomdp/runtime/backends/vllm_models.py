@@ -132,7 +132,7 @@ class VllmLocalGenerator:
         from vllm import SamplingParams
 
         request, written = row.written.request, len(row.written.logprobs)
-        state = key_state(request.seed, request.problem.id, len(request.steps), self._role)
+        state = key_state(request.seed, *request.key(self._role))
         return SamplingParams(
             temperature=self._temperature,
             top_p=self._top_p,

@@ -1,0 +1,284 @@
+"""How drafts depend on each other: the likelihood by brute force, its slope, and what comes back of drawn redrafts."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scripted import DYNAMICS, OBSERVATIONS
+
+import trim_pomdp as tp
+from trim_pomdp.data.rollouts import RedraftRollout, Rollouts
+from trim_pomdp.data.sequences import ScoredSequence
+from trim_pomdp.errors import InputError
+from trim_pomdp.fitting.lengths import Hazards
+from trim_pomdp.fitting.redrafts import Redrafts
+from trim_pomdp.fitting.rollout_data import RedraftRows, RolloutRows
+from trim_pomdp.fitting.rollout_estimation import Fitter
+from trim_pomdp.fitting.rollout_fitting import fit_rollouts
+from trim_pomdp.model.dynamics import StepDynamics
+from trim_pomdp.runtime.backends.dummy import dummy_problems
+from trim_pomdp.runtime.recording import repair_job, solo_job
+
+B = 0.4
+DRAFTY = DYNAMICS.replace(redraft_repair=B, recovery=0.0)
+RECOVERING = DRAFTY.replace(recovery=0.1)
+FITTER = Fitter(OBSERVATIONS, DYNAMICS.max_steps, np.ones(len(OBSERVATIONS.table[0])))
+
+
+def parameters_of(dynamics: StepDynamics) -> dict[str, float]:
+    names = ("strong_success", "repair", "look_right", "false_alarms", "misses", "recovery")
+    return {"weak_success": dynamics.weak_success[0], **{name: float(getattr(dynamics, name)) for name in names}}
+
+
+def hazards_of(dynamics: StepDynamics) -> Hazards:
+    return Hazards(*dynamics.end.T)
+
+
+def term(rows: RedraftRows, dynamics: StepDynamics) -> Redrafts:
+    whole = RolloutRows(weak=None, strong=None, repairs=None, redrafts=rows)  # type: ignore[arg-type]
+    found = FITTER.redrafts(whole, parameters_of(dynamics), hazards_of(dynamics))
+    assert found is not None
+    return found
+
+
+def redraft(
+    scores: tuple[float, ...], then: tuple[float, ...], *, correct: bool, ended: bool = False, **truth: object
+) -> RedraftRollout:
+    redrafted = ScoredSequence(id="p/weak", problem_id="p", scores=then, correct=correct, tokens=(5,) * len(then))
+    values = {"id": "p@0/redraft", "problem_id": "p", "scores": scores, "correct": correct, "redrafted": redrafted}
+    return RedraftRollout.model_validate({**values, "weak_tokens": (5,) * len(scores), "ended": ended, **truth})
+
+
+def rows_of(*items: RedraftRollout, labelled: bool = False) -> RedraftRows:
+    return RedraftRows.of(items, None, labelled=labelled)
+
+
+def by_hand(item: RedraftRollout, dynamics: StepDynamics, b: float) -> float:
+    """The log-likelihood, summed over every path of classes."""
+    assert item.scores is not None
+    assert item.redrafted.scores is not None
+    emission = OBSERVATIONS.class_emission(dynamics)
+    p_w, end, rho = dynamics.weak_success[0], dynamics.end, dynamics.recovery_by_step
+    a = 1.0 - (1.0 - p_w) * b / p_w
+    first, then = item.scores, item.redrafted.scores
+    s = len(first) - 1
+
+    def seen(t: int, c: int, score: float, *, last: bool) -> float:
+        return emission[c, OBSERVATIONS.bins(np.array([score]))[0]] * (end[t, c] if last else 1.0 - end[t, c])
+
+    def path(classes: tuple[int, ...], stands: tuple[int, ...]) -> float:
+        """P(classes of the steps, states after them), kept steps all."""
+        probability, right = 1.0, True
+        for t, (c, after) in enumerate(zip(classes, stands, strict=True)):
+            prior = {0: p_w, 1: 0.0, 2: 1.0 - p_w} if right else {0: 0.0, 1: 1.0, 2: 0.0}
+            stays = {0: (1.0, 0.0), 1: (rho[t], 1.0 - rho[t]), 2: (0.0, 1.0)}[c]
+            probability *= prior[c] * stays[0 if after else 1]
+            right = bool(after)
+        return probability
+
+    n = s + len(then)
+    total = 0.0
+    for length, target in ((s, "before"), (s + 1, "new"), (n, "all")):
+        mass = right_mass = 0.0
+        for classes in itertools.product(range(3), repeat=max(length, s + 1)):
+            for stands in itertools.product((0, 1), repeat=max(length, s + 1)):
+                # The discarded draft at step s, before the new one: summed over below.
+                for old in range(3):
+                    probability = 1.0
+                    prefix = path(classes[:s], stands[:s])
+                    right = bool(stands[s - 1]) if s else True
+                    prior = {0: p_w, 1: 0.0, 2: 1.0 - p_w} if right else {0: 0.0, 1: 1.0, 2: 0.0}
+                    probability = prefix * prior[old] * seen(s, old, first[s], last=item.ended)
+                    for t in range(s):
+                        probability *= seen(t, classes[t], first[t], last=False)
+                    if target == "before":
+                        mass += probability / (3 * 2)  # of the new draft nothing is said yet
+                        continue
+                    c = classes[s]
+                    change = {0: {0: a, 1: 0.0, 2: 1.0 - a}, 1: {0: 0.0, 1: 1.0, 2: 0.0}, 2: {0: b, 1: 0.0, 2: 1.0 - b}}
+                    stays = {0: (0.0, 1.0), 1: (1.0 - rho[s], rho[s]), 2: (1.0, 0.0)}[c]
+                    probability *= change[old][c] * seen(s, c, then[0], last=len(then) == 1)
+                    if target == "new":
+                        mass += probability / 2
+                        continue
+                    probability *= stays[stands[s]]
+                    state = bool(stands[s])
+                    for t in range(s + 1, n):
+                        prior = {0: p_w, 1: 0.0, 2: 1.0 - p_w} if state else {0: 0.0, 1: 1.0, 2: 0.0}
+                        left = {0: (0.0, 1.0), 1: (1.0 - rho[t], rho[t]), 2: (1.0, 0.0)}[classes[t]]
+                        probability *= prior[classes[t]] * left[stands[t]]
+                        probability *= seen(t, classes[t], then[t - s], last=t == n - 1)
+                        state = bool(stands[t])
+                    mass += probability
+                    right_mass += probability * (state == item.correct)
+        if target == "before":
+            before = mass
+        elif target == "new":
+            total += np.log(mass / before)
+        else:
+            total += np.log(right_mass / mass)
+    return float(total)
+
+
+CASES = (
+    redraft((0.3,), (0.9,), correct=True),
+    redraft((0.3,), (0.9, 0.97), correct=False),
+    redraft((0.97, 0.1), (0.4,), correct=True, ended=True),
+    redraft((0.97, 0.1), (0.99, 0.6), correct=True),
+)
+
+
+@pytest.mark.parametrize("dynamics", [DRAFTY, RECOVERING], ids=["derailed for good", "recovering"])
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_the_likelihood_against_every_path(case: int, dynamics: StepDynamics) -> None:
+    found = term(rows_of(CASES[case]), dynamics)
+    changes = [found.slope(b)[0] - found.slope(0.2)[0] for b in (0.5, 0.9)]
+    expected = [by_hand(CASES[case], dynamics, b) - by_hand(CASES[case], dynamics, 0.2) for b in (0.5, 0.9)]
+    assert changes == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_slope_is_that_of_the_likelihood() -> None:
+    found = term(rows_of(*CASES), RECOVERING)
+    for b in (0.1, 0.4, 0.8):
+        step = 1e-6
+        difference = (found.slope(b + step)[0] - found.slope(b - step)[0]) / (2 * step)
+        assert found.slope(b)[1] == pytest.approx(difference, rel=1e-6)
+
+
+def test_known_classes_are_counted() -> None:
+    kinds = {(2, True): 6, (2, False): 14, (1, False): 30}
+    items = [
+        redraft((0.3,), (0.9,), correct=True, **{"class": c, "redrafted_right": right})
+        for (c, right), count in kinds.items()
+        for _ in range(count)
+    ]
+    found = term(rows_of(*items, labelled=True), DRAFTY)
+    assert found.fit() == pytest.approx(6 / 20, abs=1e-5)
+    # Of right drafts P(wrong | right) = (1 − p_w) b / p_w, so that 3 of 50 say b = .34 by themselves.
+    more = [redraft((0.3,), (0.9,), correct=True, **{"class": 0, "redrafted_right": i >= 3}) for i in range(50)]
+    alone = term(rows_of(*more, labelled=True), DRAFTY)
+    assert alone.fit() == pytest.approx(3 / 50 * 0.85 / 0.15, abs=1e-4)
+    assert 0.3 < term(rows_of(*items, *more, labelled=True), DRAFTY).fit() < 0.34
+
+
+def test_records_that_contradict_themselves_are_refused() -> None:
+    with pytest.raises(ValueError, match="go together"):
+        redraft((0.3,), (0.9,), correct=True, **{"class": 2})
+    with pytest.raises(ValueError, match="derailed"):
+        redraft((0.3,), (0.9,), correct=True, **{"class": 1, "redrafted_right": True})
+    with pytest.raises(ValueError, match="weak_tokens has 1 values"):
+        RedraftRollout.model_validate({**CASES[2].model_dump(by_alias=True), "weak_tokens": (5,)})
+    other = CASES[0].redrafted.model_copy(update={"correct": False})
+    with pytest.raises(ValueError, match="has another outcome"):
+        RedraftRollout.model_validate({**CASES[0].model_dump(by_alias=True), "redrafted": other})
+
+
+# What comes back ----------------------------------------------------------------------------------------------
+
+
+MODES = ("weak", "strong", "repair", "redraft")
+
+
+def drawn(folder: Path, count: int, *, seed: int = 0, modes: tuple[str, ...] = MODES) -> Rollouts:
+    """Rollouts of scripted models, through the files."""
+    folder.mkdir()
+    OBSERVATIONS.save(folder / "observations.json")
+    DRAFTY.save(folder / "dynamics.json")
+    tables = (
+        f'[{role}]\nbackend = "dummy"\nobservations = "observations.json"\ndynamics = "dynamics.json"\n'
+        for role in ("weak", "strong", "prm")
+    )
+    (folder / "models.toml").write_text("\n".join(tables) + "[limits]\nmax_steps = 6\n")
+    source = tp.model_source(str(folder / "models.toml"))
+    out = folder / "rollouts"
+    for mode in modes:
+        if mode in ("weak", "strong"):
+            job = solo_job(mode, dummy_problems(count), source, seed=seed, scores=mode == "weak")  # type: ignore[arg-type]
+        else:
+            job = repair_job(out / "weak", source, mode=mode, seed=seed)  # type: ignore[arg-type]
+        job.record(out / mode, labels=True)
+    found = tp.read_rollouts(folder / "rollouts").sources.rollouts
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def rollouts(tmp_path_factory: pytest.TempPathFactory) -> Rollouts:
+    return drawn(tmp_path_factory.mktemp("drafty") / "a", 600)
+
+
+def test_redrafts_are_recorded_as_they_were(rollouts: Rollouts) -> None:
+    assert len(rollouts.redrafts) == 600
+    assert {(a.problem_id, a.scores) for a in rollouts.redrafts} == {(b.problem_id, b.scores) for b in rollouts.repairs}
+    wrong = [item.redrafted_right for item in rollouts.redrafts if item.true_class == 2]
+    assert len(wrong) > 100
+    assert np.mean(wrong) == pytest.approx(B, abs=4 * (B * (1 - B) / len(wrong)) ** 0.5)
+    by_problem = {item.problem_id: item for item in rollouts.weak}
+    for item in rollouts.redrafts:
+        weak = by_problem[item.problem_id]
+        assert weak.tokens is not None
+        assert weak.tokens[: item.n_steps] == item.weak_tokens
+
+
+@pytest.mark.parametrize("labelled", [True, False], ids=["labels", "outcomes"])
+def test_b_comes_back_where_all_else_is_known(rollouts: Rollouts, *, labelled: bool) -> None:
+    rows = RedraftRows.of(rollouts.redrafts, None, labelled=labelled)
+    found = term(rows, DRAFTY)
+    b, step = found.fit(), 0.01
+    curvature = (found.slope(b + step)[1] - found.slope(b - step)[1]) / (2 * step)
+    error = (-1.0 / curvature) ** 0.5
+    assert error < (0.06 if labelled else 0.12)
+    assert b == pytest.approx(B, abs=3.5 * error)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("labels", [True, False], ids=["labels", "outcomes"])
+def test_b_comes_back_with_everything_else(rollouts: Rollouts, *, labels: bool) -> None:
+    dynamics = fit_rollouts("drafty", rollouts, OBSERVATIONS, labels=labels, max_steps=6, draws=40)
+    assert dynamics.fit is not None
+    span = dynamics.fit.intervals["redraft_repair"]
+    assert span.low - 0.05 < B < span.high + 0.05
+    assert dynamics.redraft_repair == span.estimate
+    assert any("redraft" in name for name in dynamics.fit.sources)
+    others = Rollouts(rollouts.weak, rollouts.strong, rollouts.repairs)
+    without = fit_rollouts(
+        "plain",
+        others,
+        OBSERVATIONS,
+        labels=labels,
+        max_steps=6,
+        intervals=False,
+    )
+    assert without.redraft_repair is None
+    assert without.model_dump(exclude={"fit", "name"}) == dynamics.model_dump(
+        exclude={"fit", "name", "redraft_repair"}
+    ), "redrafts change nothing else"
+
+
+@pytest.mark.slow
+def test_intervals_cover(tmp_path: Path) -> None:
+    """95 % intervals by a bootstrap over problems, all else known, hold the truth in about that share of samples."""
+    held = []
+    for seed in range(30):
+        found = drawn(tmp_path / str(seed), 100, seed=seed, modes=("weak", "redraft"))
+        rows = RolloutRows(None, None, None, RedraftRows.of(found.redrafts, None, labelled=False))  # type: ignore[arg-type]
+        rng = np.random.default_rng(seed)
+        parameters, hazards = parameters_of(DRAFTY), hazards_of(DRAFTY)
+        whole = FITTER.redrafts(rows, parameters, hazards)
+        assert whole is not None
+        draws = []
+        for _ in range(100):
+            index = rng.integers(len(whole.belief), size=len(whole.belief))
+            parts = (whole.belief, whole.evidence, whole.followed, whole.seen, whole.weak_success)
+            draws.append(Redrafts(*(part[index] for part in parts)).fit())
+        low, high = np.quantile(draws, [0.025, 0.975])
+        held.append(low <= B <= high)
+    assert np.mean(held) >= 0.8, ".95 is meant, and P(fewer than 24 of 30) is below .001 then"
+
+
+def test_a_redraft_beyond_the_cap_is_refused(rollouts: Rollouts) -> None:
+    long = redraft((0.9,) * 5, (0.9,) * 3, correct=True)
+    data = Rollouts(rollouts.weak, redrafts=(long,))
+    with pytest.raises(InputError, match="7 steps, more than the step cap of 6"):
+        fit_rollouts("long", data, OBSERVATIONS, max_steps=6, intervals=False)

@@ -1,0 +1,342 @@
+"""More actions than keep and regenerate: plans against a belief tree written down by hand, policies against draws."""
+
+import json
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from solvers import EpochSolution, solve_epochs
+from trim_pomdp.errors import UnsetParameterError
+from trim_pomdp.model.actions import KEEP, REGENERATE, action_named
+from trim_pomdp.model.dynamics import PerClass, StepDynamics
+from trim_pomdp.model.observations import ObservationModel, StepEmission
+from trim_pomdp.model.prices import Prices, Tariff
+from trim_pomdp.model.process import RoutingModel
+from trim_pomdp.planning.courses import planned_course
+from trim_pomdp.planning.evaluation import evaluate, evaluate_money
+from trim_pomdp.planning.frontier import policy_for_budget, policy_for_tradeoff, rule_from_solution, solve_frontier
+from trim_pomdp.planning.money import policy_for_cost
+from trim_pomdp.planning.simulation import simulate
+from trim_pomdp.policies import AlphaVectorRule, MixedRule, PolicyArtifact, StepObservation, ThresholdRule
+from trim_pomdp.policies.alpha_vectors import AlphaVectorRouter, decide
+from trim_pomdp.policies.redraft import RedraftRule
+
+REDRAFT, TAKEOVER = action_named("redraft").code, action_named("takeover").code
+ALL = ("keep", "regenerate", "redraft", "takeover")
+TOKENS = PerClass(right=10.0, derailed=12.0, wrong=20.0)
+
+
+def model_of(
+    T: int = 5,
+    actions: tuple[str, ...] = ALL,
+    drafts: int = 3,
+    emission: tuple[tuple[float, ...], ...] = ((0.1, 0.2, 0.7), (0.4, 0.3, 0.3), (0.7, 0.2, 0.1)),
+    **changes: object,
+) -> RoutingModel:
+    right, derailed, wrong = emission
+    edges = tuple(np.linspace(0.0, 1.0, len(right)).tolist())
+    observations = ObservationModel(
+        name="o", step_emission=StepEmission(score_edges=edges, right=right, derailed=derailed, wrong=wrong),
+        estimator="by hand",
+    )  # fmt: skip
+    fields: dict[str, object] = {
+        "weak_success": (0.7,), "strong_success": 0.95, "repair": 0.7, "look_right": 0.8,
+        "derailed_emission": "labelled", "hazard": (*(0.2,) * (T - 1), 1.0),
+        "weak_tokens": PerClass.constant(8.0), "strong_tokens": TOKENS, "redraft_repair": 0.4,
+    }  # fmt: skip
+    dynamics = StepDynamics(name="d", **{**fields, **changes})  # type: ignore[arg-type]
+    return RoutingModel(observations, dynamics, actions=actions, max_drafts=drafts)
+
+
+def tree(model: RoutingModel, price: float, t: int, draft: int, held: np.ndarray, emission: np.ndarray) -> float:
+    """Value of an unnormalised hidden state before a draft, by enumerating scores, ends and actions.
+
+    Hazards are alike for all classes here, so that a rewritten step ends the solution iff its draft did.
+    """
+    d, reward = model.dynamics, model.reward
+    p_w, p_s, p_r, h = d.weak_success[0], d.strong_success, d.repair, d.hazard[t]
+    assert p_s is not None
+    assert p_r is not None
+    a, b = p_w, 0.0  # of a first draft, of which state 2 knows nothing
+    if draft > 0:
+        assert d.redraft_repair is not None
+        b = d.redraft_repair
+        a = max(0.0, 1.0 - (1.0 - p_w) * b / p_w) if d.redraft_success is None else d.redraft_success
+    right = held[0] * a + held[2] * b
+    prior = np.array([right, held[1], held[0] + held[2] - right])
+    cost = price * TOKENS.array
+    total = 0.0
+    for j in range(emission.shape[1]):
+        for ended in (False, True):
+            c = prior * emission[:, j] * (h if ended else 1.0 - h)
+            if c.sum() == 0.0:
+                continue
+
+            def go(good: float, mass: float, ended: bool = ended) -> float:
+                after = np.array([good, mass - good, 0.0])
+                return reward * good if ended else tree(model, price, t + 1, 0, after, emission)
+
+            def alone(t: int, good: float, mass: float) -> float:
+                """The strong model writes from the opening of step t on."""
+                of = np.array([good * p_w, mass - good, good * (1.0 - p_w)])
+                now = of[0] * p_s + of[2] * p_r + d.recovery * of[1]
+                over = d.hazard[t]
+                onward = 0.0 if over == 1.0 else (1.0 - over) * alone(t + 1, now, mass)
+                return -float(of @ cost) + over * reward * now + onward
+
+            kept = c[0] + d.recovery * c[1]
+            redone = c[0] * p_s + c[2] * p_r + d.recovery * c[1]
+            options = {"keep": go(kept, c.sum())}
+            options["regenerate"] = go(redone, c.sum()) - float(c @ cost)
+            options["takeover"] = -float(c @ cost) + (reward * redone if ended else alone(t + 1, redone, c.sum()))
+            if draft + 1 < model.max_drafts:
+                options["redraft"] = tree(model, price, t, draft + 1, c, emission)
+            total += max(value for name, value in options.items() if name in model.actions)
+    return total
+
+
+probability = st.one_of(st.sampled_from([0.0, 1.0, 0.5]), st.floats(0.01, 0.99))
+
+
+@given(
+    st.sampled_from([(1, 3), (2, 2), (3, 1)]), st.floats(0.05, 0.95), probability, probability, probability,
+    st.one_of(st.none(), probability), st.floats(0.0, 0.3), st.sampled_from([0.0, 0.05, 1.0]),
+    st.sampled_from([ALL, ("keep", "redraft"), ("keep", "takeover"), ("keep", "redraft", "regenerate")]),
+)  # fmt: skip
+@settings(max_examples=25, deadline=None, phases=[Phase.generate])
+def test_plans_are_worth_what_the_belief_tree_says(
+    size: tuple[int, int], p_w: float, p_s: float, p_r: float, repair: float, success: float | None, recovery: float,
+    price: float, actions: tuple[str, ...],
+) -> None:  # fmt: skip
+    emission, (T, drafts) = ((0.2, 0.8), (0.5, 0.5), (0.9, 0.1)), size
+    model = model_of(
+        T, actions, drafts, emission, weak_success=(p_w,), strong_success=p_s, repair=p_r, redraft_repair=repair,
+        redraft_success=success, recovery=recovery, hazard=(*(0.3,) * (T - 1), 1.0), strong_only_tokens=10.0,
+    )  # fmt: skip
+    exact = tree(model, price, 0, 0, np.array([1.0, 0.0, 0.0]), np.array(emission))
+    solution = solve_epochs(model.epoch_model, model.weights(price), gap=1e-3, max_sweeps=60)
+    assert solution.lower - 1e-8 <= exact <= solution.upper + 1e-8
+    assert solution.upper - solution.lower <= 1e-4 * model.reward
+    assert dict(zip(model.components, solution.components, strict=True))["strong_tokens"] * price == pytest.approx(
+        model.reward * solution.components[0] - solution.lower, abs=1e-6
+    )
+
+
+PRICES = Prices.model_validate(
+    {"weak": {"input": 0.1, "output": 0.4}, "strong": {"input": 0.5, "output": 2.0}, "prm": {"input": 0.05}}
+)
+RATE = 1e5
+
+
+@pytest.fixture(scope="module")
+def model() -> RoutingModel:
+    return replace(model_of(), tariff=Tariff.of(PRICES, 40.0))
+
+
+@pytest.fixture(scope="module")
+def solution(model: RoutingModel) -> EpochSolution:
+    return solve_epochs(model.epoch_model, model.weights(RATE, "money"), gap=1e-4 * model.reward)
+
+
+@pytest.fixture(scope="module")
+def rule(model: RoutingModel, solution: EpochSolution) -> AlphaVectorRule:
+    """Over money, where all four actions have their uses: taking over saves drafts, scores and reading."""
+    rule = rule_from_solution(solution, model, RATE, "money")
+    assert (rule.course(model).decisions.sum(axis=1) > 1e-2).all()
+    return rule
+
+
+def test_the_policy_is_worth_what_was_planned(
+    model: RoutingModel, solution: EpochSolution, rule: AlphaVectorRule
+) -> None:
+    """Its belief is kept on a grid, which costs little, and with a fine one next to nothing."""
+    fine = rule.model_copy(update={"draft_cells": (512, 256), "belief_cells": 1 << 14})
+    for executed, tolerance in ((rule, 2e-2), (fine, 1e-3)):
+        exact = evaluate_money(executed, model)
+        value = model.reward * exact.point.accuracy - RATE * exact.planned_money
+        assert solution.lower - tolerance < value < solution.upper + 1e-9
+
+
+def test_over_strong_tokens_taking_over_is_regenerating_to_the_end() -> None:
+    """Which can be done step by step, so that nothing is gained by it."""
+    found = [
+        solve_epochs(item.epoch_model, item.weights(0.6), gap=1e-6)
+        for item in (model_of(actions=("keep", "regenerate")), model_of(actions=("keep", "regenerate", "takeover")))
+    ]
+    assert found[0].lower == pytest.approx(found[1].lower, abs=2e-6)
+
+
+def test_evaluation_is_what_simulation_draws(model: RoutingModel, rule: AlphaVectorRule) -> None:
+    exact, drawn = evaluate(rule, model), simulate(rule, model, 100_000, 3)
+    assert exact.redrafts == pytest.approx(drawn.redrafts, abs=4 * (drawn.redrafts_se or 0.0))
+    assert all(abs(z) < 4.0 for z in drawn.z_scores(exact).values()), drawn.z_scores(exact)
+    assert set(drawn.z_scores(exact)) >= {"accuracy", "redrafts", "discarded_tokens", "steps"}
+
+
+def test_a_policy_is_evaluated_in_other_models_too(rule: AlphaVectorRule) -> None:
+    """What is true then is the other model's, whatever its own plans may do; classes may end solutions unalike."""
+    other = model_of(
+        actions=("keep", "regenerate"), redraft_repair=0.1, redraft_success=0.9, weak_success=(0.6,), recovery=0.1,
+        hazard_derailed=(0.1, 0.1, 0.3, 0.1, 1.0), hazard_wrong=(0.3, 0.1, 0.1, 0.1, 1.0),
+    )  # fmt: skip
+    exact, drawn = evaluate(rule, other), simulate(rule, other, 100_000, 4)
+    assert exact.redrafts is not None
+    assert all(abs(z) < 4.0 for z in drawn.z_scores(exact).values()), drawn.z_scores(exact)
+    unknown = replace(other, dynamics=other.dynamics.replace(redraft_repair=None, redraft_success=None))
+    with pytest.raises(UnsetParameterError, match="redraft_repair"):
+        evaluate(rule, unknown)
+    with pytest.raises(UnsetParameterError, match="rollout --mode redraft"):
+        replace(unknown, actions=ALL)
+
+
+def test_the_router_decides_as_the_kernels_do(rule: AlphaVectorRule) -> None:
+    """Led through drafts and steps at random, also beyond the cap."""
+    rng, router, tried = np.random.default_rng(5), AlphaVectorRouter(rule), set()
+    for _ in range(400):
+        router = AlphaVectorRouter(rule, q=float(rng.random()))
+        for t in range(7):
+            draft = 0
+            while True:
+                q, held = router.q, router.held
+                score, ended = float(rng.choice([0.0, 0.5, 1.0])), bool(rng.random() < 0.2)
+                got = router.decide(StepObservation(t, ended, {"score": score}, draft=draft))
+                wanted = decide(
+                    rule, np.array([q]), np.array([int(2 * score)]), np.array([ended]), np.array([t]),
+                    held=None if draft == 0 else np.array([held]), draft=draft,
+                )  # fmt: skip
+                assert got.action == wanted[0]
+                tried.add((got.action, draft))
+                assert got.after is not None
+                assert len(got.after) == TAKEOVER + 1
+                assert (got.after[REDRAFT] is None) == (draft == 2)
+                assert router.q == got.after[got.action]
+                if got.action != REDRAFT:
+                    assert router.held is None
+                    break
+                assert router.held is not None
+                assert sum(router.held) == pytest.approx(1.0)
+                draft += 1
+            if got.action == TAKEOVER:
+                break
+    assert {action for action, _ in tried} == {KEEP, REGENERATE, REDRAFT, TAKEOVER}
+    assert max(draft for _, draft in tried) == 2
+
+
+def test_rules_go_through_files_and_say_what_is_wrong(model: RoutingModel, rule: AlphaVectorRule) -> None:
+    artifact = policy_for_tradeoff(model, 0.6, gap=1e-3)
+    again = PolicyArtifact.from_mapping(json.loads(artifact.model_dump_json()), source="file")
+    assert again == artifact
+    assert again.policy.policy_hash == artifact.policy.policy_hash
+    document = rule.model_dump()
+    for changes, words in (
+        ({"draft_vectors": ()}, "draft_vectors"),
+        ({"max_drafts": 1}, "max_drafts"),
+        ({"redraft_repair": None}, "redraft_repair"),
+        ({"actions": ("regenerate", "keep")}, "order"),
+        ({"hazard": None, "hazard_derailed": None, "hazard_wrong": None}, "hazards must be known"),
+        ({"actions": ("keep", "rewrite")}, "rewrite"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            AlphaVectorRule.model_validate({**document, **changes})
+
+
+def test_more_actions_are_never_worth_less() -> None:
+    """Of the same budget, by plans for it."""
+    sets = [("keep", "regenerate"), ("keep", "regenerate", "takeover"), ("keep", "regenerate", "redraft"), ALL]
+    planned = [policy_for_budget(model_of(actions=actions), 0.25, gap=2e-4) for actions in sets]
+    accuracy = [item.planned.accuracy for item in planned if item.planned is not None]
+    assert all(item.planned is not None and item.planned.budget <= 0.25 + 1e-9 for item in planned)
+    assert accuracy[0] == pytest.approx(accuracy[1], abs=1e-3)
+    assert accuracy[1] < accuracy[2] - 1e-2
+    assert accuracy[2] <= accuracy[3] + 1e-3
+    assert isinstance(planned[2].policy, MixedRule)
+    assert planned[2].policy.choices == ("keep", "regenerate", "redraft")
+
+
+def test_frontiers_and_courses_of_redrafts() -> None:
+    frontier = solve_frontier(model_of(actions=("keep", "redraft", "regenerate")), 8, gap=1e-4)
+    assert frontier.points[0].point.redrafts is not None
+    for item in frontier.points:
+        course = planned_course(frontier, item)
+        assert course.strong_tokens.sum() == pytest.approx(item.point.strong_tokens, abs=1e-9)
+        assert course.steps.sum() == pytest.approx(item.point.steps, abs=1e-9)
+        exact = evaluate(course.rule, frontier.model)
+        assert exact.accuracy == pytest.approx(item.point.accuracy, abs=5e-3)
+    # Redrafts cost no strong token: weak-only, which asks for none, is beaten for nothing.
+    assert frontier.points[0].point.accuracy > frontier.weak_only.accuracy + 0.05
+
+
+def test_money_of_redrafts_and_takeovers(model: RoutingModel) -> None:
+    artifact = policy_for_cost(model, 3e-4, gap=1e-4)
+    assert artifact.planned is not None
+    assert artifact.planned.money is not None
+    assert artifact.planned.money <= 3e-4 * (1.0 + 1e-9)
+    exact, drawn = evaluate_money(artifact, model), simulate(artifact, model, 100_000, 6)
+    assert exact.point.money == pytest.approx(exact.money.total)
+    assert abs(drawn.z_scores(exact.point)["money"]) < 4.0
+    assert artifact.planned.redrafts is not None
+    assert artifact.planned.redrafts > 0.0
+
+
+def test_money_of_drafts_by_hand() -> None:
+    """One step, two drafts at most: what is read and written is counted request by request."""
+    model = replace(
+        model_of(T=1, actions=("keep", "redraft"), drafts=2, strong_only_tokens=10.0), tariff=Tariff.of(PRICES, 40.0)
+    )
+    rule = rule_from_solution(solve_epochs(model.epoch_model, model.weights(0.0), gap=1e-3), model, 0.0)
+    point, money = evaluate(rule, model), evaluate_money(rule, model).money
+    assert point.redrafts is not None
+    drafts = 1.0 + point.redrafts
+    assert money.weak_read == pytest.approx(drafts * 40.0 * 0.1e-6)
+    assert money.weak_kept == pytest.approx(8.0 * 0.4e-6)
+    assert money.weak_discarded == pytest.approx(point.redrafts * 8.0 * 0.4e-6)
+    assert money.scored == pytest.approx(drafts * 48.0 * 0.05e-6)
+    assert money.strong == money.strong_read == 0.0
+    # P(right) is .25, .7 and .94 in the three bins, and a new draft is likelier to be right below .7: in the lowest.
+    assert point.redrafts == pytest.approx(0.28)
+    assert point.accuracy == pytest.approx(0.14 + 0.49 + 0.07 * (1.0 - 0.3 * 0.4 / 0.7) + 0.21 * 0.4)
+
+
+@pytest.mark.parametrize("keeps", ["latest", "better"])
+@pytest.mark.parametrize(
+    ("redraft", "regenerate", "drafts"), [(0.9, 0.3, 4), (0.5, 0.5, 3), (1.0, 0.0, 2), (0.4, 0.4, 1)]
+)
+def test_best_of_a_few_drafts_is_what_draws_say(
+    keeps: Literal["latest", "better"], redraft: float, regenerate: float, drafts: int
+) -> None:
+    """Thresholds cut bins, classes end solutions unalike, derailed ones recover."""
+    tariff = Tariff.of(PRICES, 40.0)
+    other = replace(
+        model_of(
+            recovery=0.1, hazard_derailed=(0.1, 0.1, 0.3, 0.1, 1.0), hazard_wrong=(0.3, 0.1, 0.1, 0.1, 1.0),
+            emission=((0.1, 0.2, 0.5, 0.2), (0.4, 0.2, 0.2, 0.2), (0.6, 0.2, 0.1, 0.1)),
+        ),
+        tariff=tariff,
+    )  # fmt: skip
+    best = RedraftRule(redraft_below=redraft, regenerate_below=regenerate, max_drafts=drafts, keeps=keeps)
+    course = best.course(other)
+    assert course.counts[0].sum() - course.counts[0, REDRAFT].sum() == pytest.approx(1.0)
+    assert course.counts.min() >= -1e-12
+    exact, drawn = evaluate(best, other), simulate(best, other, 200_000, 8)
+    assert all(abs(z) < 4.0 for z in drawn.z_scores(exact).values()), drawn.z_scores(exact)
+    if drafts == 1:
+        threshold = evaluate(ThresholdRule(threshold=regenerate), other)
+        assert threshold.accuracy == pytest.approx(exact.accuracy)
+        assert threshold.money == pytest.approx(exact.money)
+
+
+def test_no_best_of_a_few_drafts_beats_the_plan() -> None:
+    """Of those that keep the latest draft, since plans cannot come back to an earlier one."""
+    planned = model_of(drafts=4)
+    for redraft in (0.3, 0.6, 1.0):
+        for regenerate in (0.0, 0.3):
+            best = RedraftRule(redraft_below=redraft, regenerate_below=regenerate, keeps="latest")
+            point = evaluate(best, planned)
+            for price in (0.05, 0.6, 3.0):
+                value = planned.reward * point.accuracy - price * point.strong_tokens
+                solution = solve_epochs(planned.epoch_model, planned.weights(price), gap=1e-2)
+                assert value <= solution.upper + 1e-9

@@ -1,0 +1,64 @@
+r"""Take over: the strong model writes this step and all that is left of the solution, on one request.
+
+With :math:`V_t(s)` the probability that a solution ends right which the strong model writes from step t on, after a
+prefix that is right or derailed (s), and R the table of regenerating,
+
+.. math::
+    V_t(s) = \sum_c P(c \mid t, s) \sum_e P(e \mid t, c) \Bigl( R(\text{over, right} \mid t, e, c)
+             + \sum_{s'} R(\text{next}, s' \mid t, e, c) V_{t+1}(s') \Bigr),
+
+a step of the strong model being as right as one that stands in a draft's place. What it writes follows likewise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trim_pomdp.model.actions.base import NEXT, OVER, Action, FloatArray, StepLaw, no_outcomes
+from trim_pomdp.model.actions.regenerate import Regenerate
+
+
+class TakeOver(Action):
+    """Have the strong model write the rest: over at once, right if always regenerating from here on would be."""
+
+    name = "takeover"
+    code = 3
+    verb, does, done = "take over", "takes over", "taken over"
+    asks = "strong"
+    writes = "rest"
+
+    def outcomes(self, law: StepLaw) -> FloatArray:
+        """See `Action`."""
+        first = Regenerate().outcomes(law)
+        right, _ = _rest(law, first)
+        out = no_outcomes(law)
+        chance = first[..., OVER, 0] + np.einsum("tecs,ts->tec", first[..., NEXT, :2], right[1:])
+        out[..., OVER, 0], out[..., OVER, 1] = chance, 1.0 - chance
+        return out
+
+    def strong_steps(self, law: StepLaw) -> FloatArray:
+        """See `Action`: this one and those that follow it."""
+        first = Regenerate().outcomes(law)
+        _, steps = _rest(law, first)
+        return np.asarray(np.eye(3) + np.einsum("tecs,tsk->teck", first[..., NEXT, :2], steps[1:]))
+
+
+def _rest(law: StepLaw, redone: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """What always regenerating comes to from the opening of step t on, by prefix (right, derailed).
+
+    Returns
+    -------
+    right : ndarray of shape (T + 1, 2)
+        P(the solution ends right); 0 beyond the cap, which no solution gets to.
+    steps : ndarray of shape (T + 1, 2, 3)
+        Mean number of steps by the class of the weak step in whose place they stand.
+    """
+    T = law.steps
+    right, steps = np.zeros((T + 1, 2)), np.zeros((T + 1, 2, 3))
+    ends = np.stack([1.0 - law.end, law.end], axis=1)  # (T, 2, 3)
+    for t in reversed(range(T)):
+        after = np.einsum("ec,ecxs->cxs", ends[t], redone[t, :, :, :, :2])
+        classes = law.class_given_prefix[t]
+        right[t] = classes @ (after[:, OVER, 0] + after[:, NEXT] @ right[t + 1])
+        steps[t] = classes + np.einsum("hc,cs,sk->hk", classes, after[:, NEXT], steps[t + 1])
+    return right, steps

@@ -1,0 +1,226 @@
+"""A planned policy on one problem, on Python floats: the kernels' arithmetic, not compiled."""
+
+from __future__ import annotations
+
+import copy
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from trim_pomdp.model.actions.base import AGAIN, KEEP, NEXT, OVER
+from trim_pomdp.model.evidence import evidence_score
+from trim_pomdp.model.observations import ClassTable
+from trim_pomdp.policies.base import Belief, Decision, RuleRouter, StepObservation
+from trim_pomdp.policies.posterior import required
+
+if TYPE_CHECKING:
+    from trim_pomdp.policies.alpha_vectors import AlphaVectorRule
+
+
+@dataclass(frozen=True)
+class _Envelope:
+    """Alpha-vectors of one step: the largest at q is the last one that leads from a q below."""
+
+    starts: list[float]
+    lines: list[tuple[float, float]]
+
+    def __call__(self, q: float) -> float:
+        intercept, slope = self.lines[bisect_right(self.starts, q) - 1]
+        return intercept + q * slope
+
+
+@dataclass(frozen=True)
+class RuleLists:
+    """What `AlphaVectorRouter` looks at, made once a rule; see `trim_pomdp.policies.alpha_tables.RuleTables`."""
+
+    edges: list[float]
+    emission: list[list[float]]
+    success: list[float]
+    end: list[list[float]]
+    values: list[_Envelope]
+    after: list[Any]
+    price: list[Any]
+    codes: list[int]
+    again: list[bool]
+    redraft_class: list[list[list[float]]]
+    drafts: int
+    draft_values: list[list[list[float]]]
+
+    @classmethod
+    def of(cls, rule: AlphaVectorRule) -> RuleLists:
+        """Lists of a rule."""
+        tables = rule.tables
+        return cls(
+            edges=list(rule.score_edges or ()),
+            emission=tables.emission.T.tolist(),
+            success=tables.success.tolist(),
+            end=tables.end.tolist(),
+            values=[
+                _Envelope(rows[:, 2].tolist(), [(intercept, slope) for intercept, slope, _ in rows.tolist()])
+                for rows in np.split(tables.vectors, tables.offset[1:-1])
+            ],
+            after=tables.after.tolist(),
+            price=tables.price.tolist(),
+            codes=tables.codes.tolist(),
+            again=tables.again.tolist(),
+            redraft_class=tables.redraft_class.tolist(),
+            drafts=tables.drafts,
+            draft_values=[rows.tolist() for rows in np.split(tables.draft_vectors, tables.draft_offset[1:-1])],
+        )
+
+
+@dataclass(frozen=True)
+class _Worth:
+    """An action's value, what q becomes by it if the solution goes on and if it is over, and the next draft's state."""
+
+    value: float
+    q: float
+    over: float
+    held: Belief | None = None
+
+
+class AlphaVectorRouter(RuleRouter):
+    """A planned policy on one problem (a `Router`), on Python floats: the kernels' arithmetic, not compiled.
+
+    Parameters
+    ----------
+    rule : AlphaVectorRule
+    class_table : ClassTable or None
+        For rules on bins of (min, current).
+    q : float
+        P(the prefix is right) to start from.
+    held : tuple of three floats or None
+        Where a draft was discarded: P(prefix right, and so was the draft), P(derailed), P(prefix right, draft wrong).
+    """
+
+    q: float
+
+    def __init__(
+        self, rule: AlphaVectorRule, class_table: ClassTable | None = None, q: float = 1.0, held: Belief | None = None
+    ) -> None:
+        rule.require(class_table)
+        super().__init__(rule)
+        self._rule, self._class_table, self._lists = rule, class_table, rule.lists
+        self.q, self.held = q, held
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """All that it remembers are numbers: copies, of which a drawing asks thousands, share the rest."""
+        return copy.copy(self)
+
+    def decide(self, seen: StepObservation) -> Decision:
+        """See `Router`."""
+        rule, lists, q = self._rule, self._lists, self.q
+        evidence = evidence_score(rule.evidence, seen.features)
+        step = self._table_step(seen.step, seen.ended)
+        belief = self._weighed(self.prior(seen), step, self._bin(evidence, seen.features), seen.ended)
+        kept = self._worth(belief, step, seen, KEEP)
+        worths = {KEEP: kept}
+        best, gain, price = KEEP, 0.0, float("inf")
+        for code in lists.codes[1:]:
+            if lists.again[code] and seen.draft + 1 >= lists.drafts:
+                continue
+            worths[code] = worth = self._worth(belief, step, seen, code)
+            of_class = lists.price[code][step][int(seen.ended)]
+            cost = belief[0] * of_class[0] + belief[1] * of_class[1] + belief[2] * of_class[2]
+            if worth.value - kept.value - cost > gain - price:
+                best, gain, price = code, worth.value - kept.value, cost
+        action = best if gain > price else KEEP
+        self.q, self.held = worths[action].q, worths[action].held
+        return Decision(
+            action=action,
+            q=q,
+            after=self._by_code({code: worth.q for code, worth in worths.items()}),
+            over=self._by_code({code: worth.over for code, worth in worths.items()}),
+            evidence=None if rule.evidence is None else evidence,
+            belief=belief,
+            gain=None if best == KEEP else gain,
+            price=None if best == KEEP else price,
+        )
+
+    def prior(self, seen: StepObservation) -> Belief:
+        """See `WeighingRouter`."""
+        step = self._table_step(seen.step, seen.ended)
+        if seen.draft > 0 and self.held is not None:
+            h0, h1, h2 = self.held
+            rows = self._lists.redraft_class[step]
+            b0, b1, b2 = (h0 * rows[0][c] + h1 * rows[1][c] + h2 * rows[2][c] for c in range(3))
+            return b0, b1, b2
+        success = self._lists.success[step]
+        return self.q * success, 1.0 - self.q, self.q * (1.0 - success)
+
+    def likelihood(self, seen: StepObservation) -> Belief:
+        """See `WeighingRouter`: of its evidence, times that of its end, or none, where ends are evidence."""
+        step = self._table_step(seen.step, seen.ended)
+        bin_ = self._bin(evidence_score(self._rule.evidence, seen.features), seen.features)
+        ends = (h if seen.ended else 1.0 - h for h in self._lists.end[step])
+        e0, e1, e2 = (e * end for e, end in zip(self._lists.emission[bin_], ends, strict=True))
+        return e0, e1, e2
+
+    def _bin(self, evidence: float, features: Mapping[str, float]) -> int:
+        if self._rule.score_edges is not None:
+            return bisect_right(self._lists.edges, evidence) - 1
+        return int(required(self._class_table).bins(np.array(features["minimum"]), np.array(features["score"])))
+
+    def _table_step(self, step: int, ended: bool) -> int:
+        """Beyond the rule's cap, its last step before it stands in."""
+        last = len(self._lists.success) - 1
+        if step < last or (ended and step == last):
+            return step
+        return max(last - 1, 0)
+
+    def _weighed(self, prior: Belief, step: int, bin_: int, ended: bool) -> Belief:
+        """Belief over S0, S1, S2; an end (or none) that no class can explain is no evidence, nor is such a score."""
+        e0, e1, e2 = self._lists.emission[bin_]
+        end, end_derailed, end_wrong = (h if ended else 1.0 - h for h in self._lists.end[step])
+        b0, b1, b2 = prior[0] * e0, prior[1] * e1, prior[2] * e2
+        if b0 * end + b1 * end_derailed + b2 * end_wrong > 0.0:
+            b0, b1, b2 = b0 * end, b1 * end_derailed, b2 * end_wrong
+        total = b0 + b1 + b2
+        return (b0 / total, b1 / total, b2 / total) if total > 0.0 else prior
+
+    def _worth(self, belief: Belief, step: int, seen: StepObservation, code: int) -> _Worth:
+        """What an action is worth, and q after it (where a solution cannot go on, or be over, alike)."""
+        lists, reward = self._lists, self._rule.reward
+        on_right = on = over_right = over = 0.0
+        outcomes = lists.after[step][int(seen.ended)][code]
+        for b, exits in zip(belief, outcomes, strict=True):
+            over_right += b * exits[OVER][0]
+            over += b * exits[OVER][1]
+            on_right += b * exits[NEXT][0]
+            on += b * exits[NEXT][1]
+        over += over_right
+        on += on_right
+        if lists.again[code]:
+            return self._worth_again(belief, step, seen.draft, outcomes)
+        if on <= 0.0:
+            ended = over_right / over
+            return _Worth(reward * over_right, self._rounded(ended), ended)
+        q = on_right / on
+        value = reward * over_right + on * lists.values[step](q)
+        return _Worth(value, self._rounded(q), over_right / over if over > 0.0 else q)
+
+    def _worth_again(self, belief: Belief, step: int, draft: int, outcomes: list[list[list[float]]]) -> _Worth:
+        """What another draft is worth, with the hidden state on the grid of cells."""
+        held = [
+            belief[0] * outcomes[0][AGAIN][s] + belief[1] * outcomes[1][AGAIN][s] + belief[2] * outcomes[2][AGAIN][s]
+            for s in range(3)
+        ]
+        vectors = self._lists.draft_values[step * (self._lists.drafts - 1) + draft]
+        value = max(held[0] * v[0] + held[1] * v[1] + held[2] * v[2] for v in vectors)
+        right = held[0] + held[2]
+        cells, shares = self._rule.draft_cells
+        q = int(right / (right + held[1]) * cells + 0.5) / cells
+        share = int((held[0] / right if right > 0.0 else 0.0) * shares + 0.5) / shares
+        return _Worth(value, q, right, (q * share, 1.0 - q, q * (1.0 - share)))
+
+    def _rounded(self, q: float) -> float:
+        """To the grid of belief cells, which makes the policy the finite-state controller that was evaluated."""
+        cells = self._rule.belief_cells
+        return int(q * cells + 0.5) / cells
+
+    @staticmethod
+    def _by_code(found: Mapping[int, float]) -> tuple[float | None, ...]:
+        return tuple(found.get(code) for code in range(max(found) + 1))

@@ -1,0 +1,192 @@
+"""What drafting a step again until it looks right does in a routing model: exactly, and by draws.
+
+Of a step whose prefix is right, drafts are a Markov chain of classes (`StepDynamics.redraft_class`), each with a score
+and an end of its own. What is decided at last depends on the best of them, or the latest, so (class, bin, end) of that
+one and the class of the last draft are propagated from draft to draft. Between steps nothing but the prefix matters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trim_pomdp.errors import InputError
+from trim_pomdp.model.actions.base import KEEP, N_HIDDEN, NEXT, OVER, REGENERATE
+from trim_pomdp.model.actions.redraft import Redraft
+from trim_pomdp.model.propagation import Course, Drawn
+from trim_pomdp.policies.base import FloatArray
+
+if TYPE_CHECKING:
+    from trim_pomdp.model.process import RoutingModel
+    from trim_pomdp.policies.redraft import RedraftRule
+
+_REDRAFT = Redraft.code
+
+
+@dataclass(frozen=True, eq=False)
+class _Bins:
+    """Observation bins, cut where the rule's two thresholds lie, by rising score.
+
+    Attributes
+    ----------
+    emission : ndarray of shape (3, J)
+        P(bin | class); J counts the pieces.
+    kept_from, stood_by_from : int
+        The first bin that is not drafted again, and the first that is not regenerated.
+    """
+
+    emission: FloatArray
+    kept_from: int
+    stood_by_from: int
+
+    @classmethod
+    def of(cls, rule: RedraftRule, model: RoutingModel) -> _Bins:
+        """Cut the bins of a model; raises `InputError` where they are of other evidence than the rule's."""
+        observations = model.observations
+        if observations.emission != "step" or rule.evidence != observations.evidence:
+            raise InputError(
+                f"the policy decides on other evidence than observations {observations.name!r} bin; take its evidence "
+                "from them, and bins of single scores"
+            )
+        low, high = (observations.step_emission.share_below(k) for k in (rule.regenerate_below, rule.redraft_below))
+        shares = np.stack([low, high - low, 1.0 - high])  # of each bin, below, between and above the thresholds
+        # Bins lie in the order of scores, so all pieces below a threshold come before all above it.
+        pieces = [shares[part] * model.emission for part in range(3)]
+        filled = [piece[:, shares[part] > 0.0] for part, piece in enumerate(pieces)]
+        below, between = filled[0].shape[1], filled[1].shape[1]
+        return cls(np.concatenate(filled, axis=1), below + between, below)
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """What comes of one step, given the prefix: P(action at last, end, class decided on) and mean drafts by class."""
+
+    decided: FloatArray  # (2, 2, 3): keep or regenerate
+    drafts: FloatArray  # (3,)
+
+
+def _step(rule: RedraftRule, bins: _Bins, first: FloatArray, again: FloatArray, end: FloatArray) -> _Step:
+    """One step by its first draft's classes (3,), those of further ones (3, 3), and hazards by class (3,)."""
+    emission, J = bins.emission, bins.emission.shape[1]
+    low, high = slice(bins.stood_by_from), slice(bins.kept_from, J)
+    ends = np.stack([1.0 - end, end], axis=1)  # class, end
+    scored = emission[:, :, None] * ends[:, None, :]  # class, bin, end
+    below = np.concatenate([np.zeros((3, 1)), np.cumsum(emission, axis=1)[:, :-1]], axis=1)  # P(a lower bin | class)
+    decided, drafts = np.zeros((2, 2, 3)), np.zeros(3)
+    # P(class, bin, end of the draft that would stand; class of the last), of steps that are drafted again.
+    held = np.zeros((3, J, 2, 3))
+    coming = first  # P(class of the draft to come)
+    for draft in range(rule.max_drafts):
+        moved = np.einsum("cjes,sk->cjek", held, again)  # by the class of the draft to come
+        drafts += coming
+        # One that looks right is kept: those before it did not, and so look worse.
+        decided[KEEP] += (coming[:, None] * scored[:, high].sum(axis=1)).T
+        # One that does not: it would stand itself, or one before it.
+        new = coming[:, None, None] * scored
+        if draft > 0 and rule.keeps == "better":
+            better_before = np.cumsum(moved.sum(axis=(0, 2)), axis=0)  # P(best so far at most bin j, class to come)
+            new = scored * better_before.T[:, :, None]
+        new[:, high] = 0.0
+        stays = moved * below.T[None, :, None, :] if rule.keeps == "better" else np.zeros_like(moved)
+        if draft + 1 < rule.max_drafts:
+            held = stays
+            for c in range(3):
+                held[c, :, :, c] += new[c]
+            coming = held.sum(axis=(0, 1, 2)) @ again
+        else:
+            stood = new + stays.sum(axis=3)
+            decided[KEEP] += stood[:, bins.stood_by_from :].sum(axis=1).T
+            # A step that is regenerated stands in the last draft's place.
+            lost = new[:, low].sum(axis=(1, 2)) + stays[:, low].sum(axis=(0, 1, 2))
+            decided[REGENERATE] += (lost[:, None] * ends).T
+    return _Step(decided, drafts)
+
+
+def redraft_course(rule: RedraftRule, model: RoutingModel) -> Course:
+    """`Rule.course` of a redraft rule."""
+    bins, law, tables = _Bins.of(rule, model), model.law, model.tables
+    T, A = law.steps, len(tables.keeps)
+    again = model.dynamics.redraft_class if rule.max_drafts > 1 else np.tile(np.eye(N_HIDDEN), (T, 1, 1))
+    accuracy, by_end, before = np.zeros(T), np.zeros((T, 2, A, 3)), np.zeros((T, A))
+    mass, length = np.array([1.0, 0.0]), np.zeros(2)  # by prefix, right or derailed
+    codes = [KEEP, REGENERATE]
+    tokens = model.accepted_tokens[codes]
+    for t in range(T):
+        steps = [_step(rule, bins, law.class_given_prefix[t, s], again[t], law.end[t]) for s in range(2)]
+        new_mass, new_length = np.zeros(2), np.zeros(2)
+        for s, step in enumerate(steps):
+            after = np.einsum("aec,eacxh->acxh", step.decided, tables.outcomes[t][:, codes, :, :2, :2])
+            by_end[t, :, codes] += mass[s] * step.decided
+            by_end[t, 0, _REDRAFT] += mass[s] * (step.drafts - step.decided.sum(axis=(0, 1)))
+            before[t, codes] += length[s] * step.decided.sum(axis=(1, 2))
+            before[t, _REDRAFT] += length[s] * (step.drafts.sum() - 1.0)
+            accuracy[t] += mass[s] * after[:, :, OVER, 0].sum()
+            new_mass += mass[s] * after[:, :, NEXT].sum(axis=(0, 1))
+            new_length += np.einsum("acp->p", after[:, :, NEXT]) * length[s]
+            new_length += mass[s] * np.einsum("acp,ac->p", after[:, :, NEXT], tokens)
+        mass, length = new_mass, new_length
+    return Course.of(accuracy, by_end, before, tables)
+
+
+def redraft_draws(rule: RedraftRule, model: RoutingModel, n: int, rng: np.random.Generator) -> Drawn:
+    """`Rule.simulated` of a redraft rule: problems side by side, draft by draft."""
+    bins, law, tables = _Bins.of(rule, model), model.law, model.tables
+    cumulative = np.cumsum(bins.emission, axis=1)
+    cumulative[:, -1] = np.inf
+    out = Drawn.empty(n, len(tables.keeps))
+    again = model.dynamics.redraft_class if rule.max_drafts > 1 else np.zeros((law.steps, 3, 3))
+    right, length = np.ones(n, dtype=np.bool_), np.zeros(n)
+    alive = np.arange(n)
+    for t in range(law.steps):
+        last = np.where(right[alive], np.where(rng.random(len(alive)) < law.weak_success[t], 0, 2), 1)
+        stands = [last.copy(), *_scored(last, law.end[t], cumulative, rng)]  # class, bin, end
+        ended, waiting = stands[2].copy(), stands[1] < bins.kept_from
+        for _ in range(1, rule.max_drafts):
+            who = np.flatnonzero(waiting)
+            discarded = last[who].copy()
+            success = again[t, discarded, 0]
+            last[who] = np.where(discarded == 1, 1, np.where(rng.random(len(who)) < success, 0, 2))
+            bin_, ended[who] = _scored(last[who], law.end[t], cumulative, rng)
+            better = (bin_ >= stands[1][who]) if rule.keeps == "better" else np.ones(len(who), dtype=np.bool_)
+            dropped = np.where(better, stands[0][who], last[who])
+            out.counts[alive[who], _REDRAFT, dropped] += 1.0
+            out.before[alive[who], _REDRAFT] += length[alive[who]]
+            out.steps_before[alive[who], _REDRAFT] += t
+            for kept, new in zip(stands, (last[who], bin_, ended[who]), strict=True):
+                kept[who[better]] = new[better]
+            waiting[who] = bin_ < bins.kept_from
+        redone = stands[1] < bins.stood_by_from
+        # Discarded drafts and the one decided on are the same ones, whichever of them is replaced.
+        action = np.where(redone, REGENERATE, KEEP)
+        c, e = np.where(redone, last, stands[0]), np.where(redone, ended, stands[2])
+        swapped = redone & (stands[0] != last)
+        out.counts[alive[swapped], _REDRAFT, last[swapped]] -= 1.0
+        out.counts[alive[swapped], _REDRAFT, stands[0][swapped]] += 1.0
+        out.counts[alive, action, c] += 1.0
+        out.strong_steps[alive] += tables.strong_steps[action, t, e, c]
+        out.before[alive, action] += length[alive]
+        out.steps_before[alive, action] += t
+        length[alive] += model.accepted_tokens[action, c]
+        rows = tables.outcomes[t, e, action, c][:, :2, :2].reshape(len(alive), 4).cumsum(axis=1)
+        found = (rng.random(len(alive))[:, None] >= rows[:, :3]).sum(axis=1)
+        over, derailed = np.divmod(found, 2)
+        right[alive] = derailed == 0
+        alive = alive[over == 0]
+        if len(alive) == 0:
+            break
+    out.right[:] = right
+    return out
+
+
+def _scored(
+    classes: NDArray[np.int64], end: FloatArray, cumulative: FloatArray, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Bin and end of drafts, by their class."""
+    u, bin_ = rng.random(len(classes)), np.zeros(len(classes), dtype=np.int64)
+    for c in range(3):
+        where = classes == c
+        bin_[where] = np.searchsorted(cumulative[c], u[where], side="right")
+    return bin_, (rng.random(len(classes)) < end[classes]).astype(np.int64)
