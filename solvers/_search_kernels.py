@@ -822,14 +822,13 @@ def add_belief(z: State, cls: int, state: NDArray[np.int32], prob: Floats) -> in
 
 
 @entry
-def bounds_at(z: State, cls: int, state: NDArray[np.int32], prob: Floats) -> tuple[float, float]:
-    """Both bounds at a belief, which is not kept; there must be room for one more."""
+def upper_at(z: State, cls: int, state: NDArray[np.int32], prob: Floats) -> float:
+    """Upper bound at a belief, which is not kept; there must be room for one more."""
     _write(z, state, prob)
     n = z.count[BELIEFS]
     z.belief[n].cls = cls
     _forget(z, n)
-    low = _look_low(z, n)
-    return low, _look_up(z, n)
+    return _look_up(z, n)
 
 
 @entry

@@ -15,7 +15,8 @@ Ints = NDArray[np.int64]
 Records = Any  # a structured array, whose fields kernels read as attributes of its entries
 
 LANES = 16  # vectors, or points, that stand side by side
-MOST_HULL = 64  # states of a class with a hull: a bit each in a mask
+# Classes of more states have no hull: there, time is better spent on more beliefs. At most 64, see `BELIEF`.
+MOST_HULL = 16
 _MOST_DEPTH = 4096
 
 # Places in `State.count`: what is used of each kind of room, …

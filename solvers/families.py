@@ -79,7 +79,7 @@ def solve_family(
     >>> door[0], listening[0] = 0.0, -1.0
     >>> family = solve_family(tiger(), [door, listening], [[1.0, 1.0], [1.0, 2.0]])
     >>> [round(solution.lower) for solution in family.solutions]
-    [19, 0]
+    [19, 4]
     """
     parts = _array("rewards", rewards, 3)
     _expect("rewards", parts.shape, (parts.shape[0], pomdp.n_actions, pomdp.n_states))

@@ -11,7 +11,7 @@ from solvers._search_model import build, find_classes
 from solvers.examples import maze, rocksample, tag, tiger
 from solvers.formats import read
 from solvers.pomdp import POMDP
-from solvers.search import Searcher, run_search, sarsop
+from solvers.search import Searcher, policy, run_search, sarsop
 from solvers.solving import solve
 
 UPPER, LOWER = ("mdp", "qmdp", "fib"), ("blind", "pbvi", "perseus")
@@ -190,6 +190,17 @@ def test_a_factor_declared_or_found_is_the_same():
     assert sarsop(seen).lower == pytest.approx(sarsop(found).lower, abs=1e-3)
 
 
+@pytest.mark.parametrize("seen", [True, False])
+def test_classes_that_are_not_looked_for(monkeypatch, seen):
+    p = rocksample(3, [(1, 0), (2, 2)], seen=seen)
+    before = sarsop(p)
+    monkeypatch.setattr("solvers._search_model._MOST_TRIPLES", 1)
+    assert build(p).n_classes == (9 if seen else 1)
+    after = sarsop(p)
+    assert after.lower == pytest.approx(before.lower, abs=2e-3)
+    assert after.policy.value(p.start) == pytest.approx(after.lower, abs=1e-9)
+
+
 def test_upper_bound_is_the_hull_of_its_points():
     from scipy.optimize import linprog
 
@@ -208,7 +219,7 @@ def test_upper_bound_is_the_hull_of_its_points():
         worth = np.concatenate([z.corner, z.belief["up"][points]])
         hull = linprog(worth, A_eq=columns.T, b_eq=b, method="highs").fun
         fib = float((z.q @ b).max())
-        low, up = searcher.bounds(b)
+        low, up = policy(searcher).value(b), searcher.upper_at(b)
         assert up >= min(hull, fib) - 1e-7
         assert up <= min(max(hull + 0.1 * (min(fib, float(z.corner @ b)) - low), hull + 1e-4), fib) + 1e-7
 
