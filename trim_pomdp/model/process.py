@@ -140,7 +140,7 @@ class RoutingModel(Shown):
 
     @property
     def drafts(self) -> int:
-        """Drafts of one step at most: `max_drafts` where plans may ask for another, else 1."""
+        """Most drafts of one step, `max_drafts` where plans may ask for another, else 1."""
         return self.max_drafts if any(action.is_judged_again for action in self.chosen) else 1
 
     @property
