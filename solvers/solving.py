@@ -202,16 +202,17 @@ def _sarsop(pomdp: POMDP, options: Options) -> Solution:
         progress=options.progress,
         warm_start=options.warm_start,
     )
-    found = _without_idle_vectors(found)
+    assert isinstance(found.policy, AlphaVectorPolicy)
+    found = _without_idle_vectors(found, found.policy)
     if found.ended_by == "time limit" and improves and limit is not None:
-        return _improved(found, limit - found.elapsed_s)
+        assert isinstance(found.policy, AlphaVectorPolicy)
+        return _improved(found, found.policy, limit - found.elapsed_s)
     return found
 
 
-def _without_idle_vectors(found: Solution) -> Solution:
+def _without_idle_vectors(found: Solution, policy: AlphaVectorPolicy) -> Solution:
     """Without the vectors that are nowhere the best, where finding them is quick."""
-    policy = found.policy
-    if not isinstance(policy, AlphaVectorPolicy) or policy.n_vectors * found.pomdp.n_states > _MOST_CELLS_TO_PRUNE:
+    if policy.n_vectors * found.pomdp.n_states > _MOST_CELLS_TO_PRUNE:
         return found
     began = time.monotonic()
     pruned = policy.pruned(1e-6 * found.gap)
@@ -220,13 +221,13 @@ def _without_idle_vectors(found: Solution) -> Solution:
     return replace(found, policy=pruned, lower=lower, elapsed_s=elapsed)
 
 
-def _improved(found: Solution, seconds: float) -> Solution:
+def _improved(found: Solution, policy: AlphaVectorPolicy, seconds: float) -> Solution:
     """With a policy whose worth is known better, and may be more than the search had for certain."""
     from solvers.policy_iteration import improve
 
     began = time.monotonic()
     try:
-        better = improve(found.policy, time_limit=max(0.6 * seconds, 1e-3))  # rounds grow longer
+        better = improve(policy, time_limit=max(0.6 * seconds, 1e-3))  # rounds grow longer
     except ModelError:  # the start leaves the value of an observed factor open
         return found
     elapsed = found.elapsed_s + time.monotonic() - began
