@@ -85,13 +85,16 @@ def build(pomdp: "POMDP", valued: NDArray[np.bool_] | None = None) -> SearchMode
         tables = [_with_factor(table, pomdp.observed) for table in tables]
         value = pomdp.observed[supports[0]]
         supports = [supports[0][value == y] for y in np.unique(value)]
-    labels = find_classes(pomdp.transition, [tables[i] for i in table_of], worth, supports)
+    found = find_classes(pomdp.transition, [tables[i] for i in table_of], worth, supports)
+    declared = np.zeros(S, np.int64) if pomdp.observed is None else pomdp.observed.copy()
+    labels = declared if found is None else found
     labels[~worth] = -1
     original = np.flatnonzero(worth)
     original = original[np.argsort(labels[original], kind="stable")]
     place = np.full(S, -1)
     place[original] = np.arange(original.size)
-    states, classes, roots = [original], [labels[original]], []
+    states, classes = [original], [labels[original]]
+    roots: list[Root] = []
     size = original.size
     for support in supports:
         here = np.sort(place[support])
@@ -127,7 +130,7 @@ def build(pomdp: "POMDP", valued: NDArray[np.bool_] | None = None) -> SearchMode
 
 def find_classes(
     transition: Sequence[Any], observation: Sequence[Any], worth: NDArray[np.bool_], supports: Sequence[Ints]
-) -> Ints:
+) -> Ints | None:
     """Label states by the finest partition in which class, action and observation determine the next class.
 
     Starts from single states and merges what must be merged until nothing changes: states that follow the same
@@ -137,7 +140,7 @@ def find_classes(
     Returns
     -------
     int array, shape (S,)
-        All 0 where the search would take too much memory: one class is always right.
+        None where that would take too much memory.
     """
     from scipy.sparse import coo_array, csr_array
     from scipy.sparse.csgraph import connected_components
@@ -147,7 +150,7 @@ def find_classes(
     rows = [np.diff(o.indptr) for o in observation]
     pairs = [_pairs(t, worth, supports) for t in transition]
     if sum(int(row[s2].sum()) for row, (_, s2) in zip(rows, pairs, strict=True)) > _MOST_TRIPLES:
-        return np.zeros(S, np.int64)
+        return None
     n_classes = S
     while True:
         before_of = np.concatenate([labels, S + np.arange(len(supports))])
@@ -200,7 +203,7 @@ def _worth(transition: Sequence[Any], rewarded: NDArray[np.bool_]) -> NDArray[np
 def _distinct(tables: Sequence[Any]) -> tuple[list[Any], Ints]:
     """Tables without those that are the same object, and which of them each action has."""
     number: dict[int, int] = {}
-    kept = []
+    kept: list[Any] = []
     for table in tables:
         if id(table) not in number:
             number[id(table)] = len(kept)

@@ -15,7 +15,8 @@ Ints = NDArray[np.int64]
 Records = Any  # a structured array, whose fields kernels read as attributes of its entries
 
 LANES = 16  # vectors, or points, that stand side by side
-MOST_HULL = 64  # states of a class with a hull: a bit each in a mask
+# Classes of more states have no hull: there, time is better spent on more beliefs. At most 64, see `BELIEF`.
+MOST_HULL = 16
 _MOST_DEPTH = 4096
 
 # Places in `State.count`: what is used of each kind of room, …
@@ -137,7 +138,7 @@ class State(NamedTuple):
     hull_pool: Floats
     need: Ints  # (KINDS,) room that one step may take
     capacity: Ints  # (KINDS,)
-    count: Ints  # (COUNTS,)
+    count: Ints  # type: ignore[assignment]  # (COUNTS,)
     number: Floats  # (NUMBERS,)
     # Scratch:
     dense: Floats  # (S,) shares of what may follow, or of a belief; zero between uses
@@ -270,7 +271,7 @@ def size_after_growing(z: State) -> int:
     """Bytes that a state takes once it has grown, about."""
     short = z.count[:KINDS] + z.need > z.capacity
     more = sum(getattr(z, name).nbytes for kind, name, _, _ in _GROWING if short[kind])
-    return more + sum(array.nbytes for array in z)
+    return int(more + sum(array.nbytes for array in z))
 
 
 def _empty_table(capacity: Ints) -> Ints:
@@ -292,7 +293,8 @@ def _most(m: Table, n_classes: int) -> tuple[int, int, int]:
 
 def _plans(chain: Records, blind: Floats) -> dict[str, Any]:
     """Vectors of single actions, class by class; fills in where the chains of blocks begin and end."""
-    blocks, made, pool, vectors = [], [], [], []
+    blocks: list[tuple[int, int]] = []
+    made, pool, vectors = [], [], []
     at = 0
     for cls, link in enumerate(chain):
         part = blind[:, link["first_state"] : link["first_state"] + link["n_states"]]

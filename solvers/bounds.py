@@ -24,7 +24,7 @@ from solvers.policies import AlphaVectorPolicy
 from solvers.pomdp import POMDP
 from solvers.solution import Bounds, Solution
 
-_MOST_SWEEPS = 100_000
+_MOST_WORK = 2e9
 
 
 FastMethod = Literal["mdp", "qmdp", "fib", "blind"]
@@ -98,7 +98,7 @@ def mdp_value(model: SearchModel, time_to_go: Floats, tolerance: float) -> Float
     from solvers._bound_kernels import lower_mdp
 
     value = max(float(model.table.reward.max()), 0.0) * time_to_go
-    lower_mdp(model.table, value, tolerance, _MOST_SWEEPS)
+    lower_mdp(model.table, value, tolerance, _most_sweeps(model, 1))
     return value
 
 
@@ -115,7 +115,7 @@ def fast_bounds(model: SearchModel, time_to_go: Floats, tolerance: float) -> tup
     from solvers._bound_kernels import lower_fib
 
     q = np.ascontiguousarray(_one_step(model, mdp_value(model, time_to_go, tolerance)).T)
-    lower_fib(model.table, q, tolerance, _MOST_SWEEPS)
+    lower_fib(model.table, q, tolerance, _most_sweeps(model, len(q[0])))
     return np.ascontiguousarray(q.T), blind_values(model, time_to_go, model.table.reward, tolerance)
 
 
@@ -125,8 +125,15 @@ def blind_values(model: SearchModel, time_to_go: Floats, reward: Floats, toleran
 
     table = model.table._replace(reward=np.ascontiguousarray(reward))
     blind = np.tile(min(float(reward.min()), 0.0) * time_to_go, (reward.shape[0], 1))
-    raise_blind(table, blind, tolerance, _MOST_SWEEPS)
+    raise_blind(table, blind, tolerance, _most_sweeps(model, 1))
     return blind
+
+
+def _most_sweeps(model: SearchModel, per_outcome: int) -> int:
+    """Sweeps that take a few seconds: values need not be close to their limit to be bounds."""
+    m = model.table
+    outcomes = m.t_prob.size * (1.0 if per_outcome == 1 else m.o_prob.size / max(m.o_start.size - 1, 1))
+    return int(max(50.0, _MOST_WORK / (1.0 + outcomes * per_outcome)))
 
 
 def _one_step(model: SearchModel, value: Floats) -> Floats:

@@ -163,10 +163,8 @@ def tag(*, seen: bool = True) -> POMDP:
             there = place.get((x + dx, y + dy), r)
             for o in range(n + 1):
                 state = r * (n + 1) + o
-                if o == n or (a == 4 and r == o):
-                    after = {n: 1.0}
-                else:
-                    after = _flight(_TAG_CELLS[o], (x, y), place)
+                tagged = o == n or (a == 4 and r == o)
+                after = {n: 1.0} if tagged else _flight(_TAG_CELLS[o], (x, y), place)
                 if a == 4 and o < n:
                     reward[a, state] = 10.0 if r == o else -10.0
                 for cell, chance in after.items():

@@ -2,8 +2,8 @@
 
 The reward is Σ_d w_d r_d(s, a), and a family is a list of weights. Beliefs and what follows them do not depend on the
 weights, nor do plans; so each solve begins with the graph and all plans of the one before, whose values are worked out
-anew: the lower bound at once, since each vector is the value of a plan, and the upper one from the fast informed bound
-and one backup of every belief. Neighbours should follow each other in the list.
+anew: the lower bound is there at once, since each vector is the value of a plan, and the upper one begins with the fast
+informed bound on a graph that need not be found again. Neighbours should follow each other in the list.
 
 Every plan has a separate value for each r_d, which adds up to its value under the weights. Those of the plan that the
 lower bound belongs to are returned: what it earns and what it costs, apart.
@@ -79,7 +79,7 @@ def solve_family(
     >>> door[0], listening[0] = 0.0, -1.0
     >>> family = solve_family(tiger(), [door, listening], [[1.0, 1.0], [1.0, 2.0]])
     >>> [round(solution.lower) for solution in family.solutions]
-    [19, 0]
+    [19, 4]
     """
     parts = _array("rewards", rewards, 3)
     _expect("rewards", parts.shape, (parts.shape[0], pomdp.n_actions, pomdp.n_states))

@@ -126,10 +126,12 @@ class Rules:
         """Add many rules at once: arrays of places, or one place, or None for everywhere; in the order of `values`."""
         keys = np.zeros(values.shape, np.int64)
         named = tuple(axis for axis, place in enumerate(where) if place is not None)
+        if not keys.size:
+            return
         group = self._group(named)
         for axis in named:
             place = np.asarray(where[axis])
-            if place.size and not (place.min() >= 0 and place.max() < self.shape[axis]):
+            if place.min() < 0 or place.max() >= self.shape[axis]:
                 raise ModelError(f"a place is out of range on axis {axis} of a table of {self.shape}")
             keys = keys * self.shape[axis] + place
         group.keys.frombytes(keys.tobytes())

@@ -89,10 +89,6 @@ class Searcher:
         self.write_blind(z, blind)
         kernels.refill(z)
         kernels.restart(z)
-        beliefs = z.expanded[: z.count[at.EXPANDED]][::-1].copy()
-        done = 0
-        while done < beliefs.size and self.make_room():
-            done = kernels.back_up_each(self.state, beliefs, done, 1 << 40)
 
     def write_blind(self, z: State, blind: Floats) -> None:
         """Put values (A, S) into the vectors of single actions."""
@@ -156,25 +152,23 @@ class Searcher:
             return 0.0
         return float(self.state.root @ self.state.belief["up"][: self.state.root.size])
 
-    def bounds(self, belief: ArrayLike) -> tuple[float, float]:
-        """Both bounds at a belief over the states of the POMDP (S,); over several classes, with the class seen."""
+    def upper_at(self, belief: ArrayLike) -> float:
+        """Upper bound at a belief over states of the POMDP (S,); over several classes, as if the class were seen."""
         from solvers import _search_kernels as kernels
 
         row = np.asarray(belief, np.float64)
         model = self.model
         if not model.roots:
-            return 0.0, 0.0
+            return 0.0
         self.make_room(model.n_states)
-        low = up = 0.0
+        total = 0.0
         for cls in np.unique(model.labels[(row > 0.0) & (model.labels >= 0)]).tolist():
             first, last = model.table.class_start[cls : cls + 2]
             states = np.arange(first, last, dtype=np.int32)
             shares = row[model.original[first:last]]
             mass = float(shares.sum())
-            found = kernels.bounds_at(self.state, cls, states[shares > 0.0], shares[shares > 0.0] / mass)
-            low += mass * found[0]
-            up += mass * found[1]
-        return low, up
+            total += mass * kernels.upper_at(self.state, cls, states[shares > 0.0], shares[shares > 0.0] / mass)
+        return total
 
 
 class UpperBound:
@@ -192,7 +186,7 @@ class UpperBound:
             If a belief is no distribution over the states.
         """
         rows = check_beliefs("belief", belief, self.searcher.pomdp.n_states)
-        values = np.array([self.searcher.bounds(row)[1] for row in rows])
+        values = np.array([self.searcher.upper_at(row) for row in rows])
         return values if np.ndim(belief) == 2 else float(values[0])
 
 
@@ -331,9 +325,10 @@ def compile_kernels() -> float:
 
 def policy(searcher: Searcher) -> AlphaVectorPolicy:
     """The vectors that are best at some belief of the search, and those that their plans go on with."""
-    state, pomdp = searcher.state, searcher.pomdp
+    pomdp = searcher.pomdp
     if not searcher.model.roots:
         return AlphaVectorPolicy(pomdp, np.zeros((1, pomdp.n_states)), np.zeros(1, np.int64))
+    state = searcher.state
     beliefs = np.concatenate([np.arange(state.root.size), state.expanded[: state.count[at.EXPANDED]]])
     kept = _kept(state, beliefs)
     if kept.size * pomdp.n_states > _MOST_CELLS:

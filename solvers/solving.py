@@ -9,13 +9,13 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from solvers.compilation import compilation_told
-from solvers.errors import SolverError
+from solvers.errors import ModelError, SolverError
 from solvers.policies import AlphaVectorPolicy, FiniteHorizonPolicy
 from solvers.pomdp import POMDP
 from solvers.solution import Bounds, Solution
@@ -23,6 +23,9 @@ from solvers.solution import Bounds, Solution
 if TYPE_CHECKING:
     from solvers.epoch_solver import EpochSolution
 
+_SHARE_TO_IMPROVE = 0.2  # of a time limit
+_MOST_STATES_TO_IMPROVE = 2000
+_MOST_CELLS_TO_PRUNE = 3_000_000
 _log = logging.getLogger("solvers")
 Progress = Callable[[float, float, float], object]
 """Called with the seconds so far and both bounds."""
@@ -131,7 +134,7 @@ def _exact(pomdp: POMDP, options: Options) -> Solution:
         ended_by=found.ended_by,
         horizon=found.horizon,
         elapsed_s=found.elapsed_s,
-        history=tuple(Bounds(epoch.elapsed_s, epoch.lower, epoch.upper) for epoch in found.history[-1:]),
+        history=(Bounds(found.elapsed_s, found.lower, found.upper),),
     )
 
 
@@ -188,15 +191,49 @@ def _by_steps_to_go(pomdp: POMDP, found: "EpochSolution") -> FiniteHorizonPolicy
 
 
 def _sarsop(pomdp: POMDP, options: Options) -> Solution:
+    """Search; where its time is not enough, the last of it goes to policy iteration, which lifts the lower bound."""
     from solvers.search import sarsop
 
-    return sarsop(
+    limit, improves = options.time_limit, pomdp.discount < 1.0 and pomdp.n_states <= _MOST_STATES_TO_IMPROVE
+    found = sarsop(
         pomdp,
         precision=options.precision,
-        time_limit=options.time_limit,
+        time_limit=limit if limit is None or not improves else (1.0 - _SHARE_TO_IMPROVE) * limit,
         progress=options.progress,
         warm_start=options.warm_start,
     )
+    found = _without_idle_vectors(found)
+    if found.ended_by == "time limit" and improves and limit is not None:
+        return _improved(found, limit - found.elapsed_s)
+    return found
+
+
+def _without_idle_vectors(found: Solution) -> Solution:
+    """Without the vectors that are nowhere the best, where finding them is quick."""
+    policy = found.policy
+    if not isinstance(policy, AlphaVectorPolicy) or policy.n_vectors * found.pomdp.n_states > _MOST_CELLS_TO_PRUNE:
+        return found
+    began = time.monotonic()
+    pruned = policy.pruned(1e-6 * found.gap)
+    lower = min(found.lower, pruned.value(found.pomdp.start))
+    elapsed = found.elapsed_s + time.monotonic() - began
+    return replace(found, policy=pruned, lower=lower, elapsed_s=elapsed)
+
+
+def _improved(found: Solution, seconds: float) -> Solution:
+    """With a policy whose worth is known better, and may be more than the search had for certain."""
+    from solvers.policy_iteration import improve
+
+    began = time.monotonic()
+    try:
+        better = improve(found.policy, time_limit=max(0.6 * seconds, 1e-3))  # rounds grow longer
+    except ModelError:  # the start leaves the value of an observed factor open
+        return found
+    elapsed = found.elapsed_s + time.monotonic() - began
+    if better.lower <= found.lower:
+        return replace(found, elapsed_s=elapsed)
+    bounds = Bounds(elapsed, better.lower, found.upper)
+    return replace(found, policy=better.policy, lower=better.lower, elapsed_s=elapsed, history=(*found.history, bounds))
 
 
 def _sweeps(pomdp: POMDP, options: Options) -> Solution:

@@ -96,6 +96,30 @@ def perseus(
         return run.solution("perseus", "interrupted")
 
 
+class _Rows:
+    """Beliefs by their class, to measure distances from."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, Floats] = {}
+        self.size: dict[int, int] = {}
+
+    def add(self, cls: int, row: Floats) -> None:
+        """Add a belief on the states of a class."""
+        i = self.size.get(cls, 0)
+        if cls not in self.rows or i == len(self.rows[cls]):
+            larger = np.zeros((max(8, 2 * i), row.size))
+            larger[:i] = self.rows.get(cls, larger)[:i]
+            self.rows[cls] = larger
+        self.rows[cls][i] = row
+        self.size[cls] = i + 1
+
+    def distance(self, cls: int, row: Floats) -> float:
+        """L1 distance to the nearest; beliefs of different classes are 2 apart."""
+        if cls not in self.rows:
+            return 2.0
+        return float(np.abs(self.rows[cls][: self.size[cls]] - row).sum(axis=1).min())
+
+
 @dataclass
 class _Sweeps:
     """A searcher of which the lower bound alone is used, and when to stop."""
@@ -176,10 +200,9 @@ class _Sweeps:
         """The set, and for each of its beliefs the successor that is farthest from the set as it grows."""
         A = self.searcher.pomdp.n_actions
         known = dict.fromkeys(points.tolist())
-        rows: dict[int, list[Floats]] = {}
+        near = _Rows()
         for n in points.tolist():
-            cls, row = self._row(n)
-            rows.setdefault(cls, []).append(row)
+            near.add(*self._row(n))
         for n in points.tolist():
             if len(known) >= most:
                 break
@@ -187,13 +210,11 @@ class _Sweeps:
             best, far = -1, 1e-9
             for c in self._step(np.full(A, n), uniform).tolist():
                 if c >= 0 and c not in known:
-                    cls, row = self._row(c)
-                    apart = float(np.abs(np.array(rows[cls]) - row).sum(axis=1).min()) if cls in rows else 2.0
+                    apart = near.distance(*self._row(c))
                     if apart > far:
                         best, far = c, apart
             if best >= 0:
-                cls, row = self._row(best)
-                rows.setdefault(cls, []).append(row)
+                near.add(*self._row(best))
                 known[best] = None
         return np.fromiter(known, np.int64)
 

@@ -112,7 +112,7 @@ def test_policy_for_a_tradeoff(cli_json):
 
 
 SIMULATED = {"problems", "tradeoff"} | {
-    key + end for key in (POINT | MORE | {"money"}) - {"tradeoff"} for end in ("", "_se")
+    key + end for key in (POINT | MORE | {"money", "redrafts"}) - {"tradeoff"} for end in ("", "_se")
 }
 
 

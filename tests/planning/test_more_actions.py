@@ -340,3 +340,13 @@ def test_no_best_of_a_few_drafts_beats_the_plan() -> None:
                 value = planned.reward * point.accuracy - price * point.strong_tokens
                 solution = solve_epochs(planned.epoch_model, planned.weights(price), gap=1e-2)
                 assert value <= solution.upper + 1e-9
+
+
+def test_nothing_to_spend_still_buys_drafts() -> None:
+    free = policy_for_budget(model_of(actions=("keep", "redraft", "regenerate")), 0.0)
+    assert free.planned is not None
+    assert free.weak_only is not None
+    assert free.planned.strong_tokens == 0.0
+    assert free.planned.accuracy > free.weak_only.accuracy + 0.05
+    assert free.policy.choices == ("keep", "redraft")
+    assert policy_for_budget(model_of(actions=("keep", "regenerate")), 0.0).policy.form == "strategy"

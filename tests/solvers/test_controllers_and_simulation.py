@@ -144,9 +144,9 @@ def test_one_action_for_ever_is_a_chain(seed: int) -> None:
     p = random_pomdp(seed)
     assert p.rewards is not None
     value = p.start @ np.linalg.solve(np.eye(p.n_states) - p.discount * p.transition_array[1], p.reward[1])
-    played = simulate(p, Always(1), episodes=20_000, seed=seed)
+    played = simulate(p, Always(1), episodes=6_000, seed=seed)
     assert abs(played.mean - value) < 4.0 * played.standard_error + played.truncation
-    assert 0.0 < played.standard_error < 0.05
+    assert 0.0 < played.standard_error < 0.1
 
 
 @pytest.mark.parametrize("name", ["listened", "walked"])

@@ -12,10 +12,13 @@ k = (observation bin j, whether the weak step ends the solution), then the route
 likewise with the hazard itself where the step ends the solution. Keeping leaves the prefix right in class S0 only;
 regenerating makes it right with probability p_s in S0 and p_r in S2; either makes it right again with the small
 probability ρ_t of a recovery in S1. A regenerated step ends the solution iff the weak one did, but where it repairs or
-spoils the prefix, whose hazard is another one then (`trim_pomdp.model.belief.outcome_table`): so an epoch closes with
-the observation whether the solution goes on. Reward components are kept apart (accuracy, strong tokens, regenerations,
-…); their weights are (reward, −λ, 0, …). With a tariff, money is one more of them (`trim_pomdp.model.prices`), and over
-money the weights are (reward, 0, …, −μ), μ being the reward that a unit of money is worth.
+spoils the prefix, whose hazard is another one then (`trim_pomdp.model.actions.regenerate`): so an epoch closes with
+the observation whether the solution goes on. Further actions are tables like these (`trim_pomdp.model.actions`); with
+one that asks the weak model again there is an epoch for every draft of a step, and a third hidden state.
+
+Reward components are kept apart (accuracy, strong tokens, regenerations, …); their weights are (reward, −λ, 0, …). With
+a tariff, money is one more of them (`trim_pomdp.model.prices`), and over money the weights are (reward, 0, …, −μ), μ
+being the reward that a unit of money is worth.
 
 The whole model, with what it assumes: docs/model.md.
 """
@@ -137,7 +140,7 @@ class RoutingModel(Shown):
 
     @property
     def drafts(self) -> int:
-        """Drafts of one step at most: `max_drafts` where plans may ask for another, else 1."""
+        """Most drafts of one step, `max_drafts` where plans may ask for another, else 1."""
         return self.max_drafts if any(action.is_judged_again for action in self.chosen) else 1
 
     @property

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -533,21 +533,25 @@ def policy_for_budget(model: RoutingModel, budget: float, *, gap: float | None =
     """
     check_budget(budget)
     if budget == 0.0:
-        weak = StrategyRule(strategy="weak")
-        note = "budget 0: the weak model alone"
-        return planned_artifact(
-            model,
-            policy=weak,
-            planned=evaluate(weak, model),
-            asked_budget=0.0,
-            notes=(note,),
-        )
+        return _without_strong_tokens(model, gap_for(model, gap))
     wanted, gap = budget * model.strong_only_tokens, gap_for(model, gap)
     free = solve_epochs(model.epoch_model, model.weights(0.0), gap=gap * model.reward)
     most = evaluate(rule_from_solution(free, model, 0.0), model)
     if most.strong_tokens <= wanted:
         return _largest_useful(model, free, most, budget)
     return _mixture(model, *_neighbours(model, free, wanted, gap), budget)
+
+
+def _without_strong_tokens(model: RoutingModel, gap: float) -> PolicyArtifact:
+    """The weak model alone, which drafts again what is worth it where plans may."""
+    rule: Rule = StrategyRule(strategy="weak")
+    note = "budget 0: the weak model alone"
+    if model.drafts > 1:
+        alone = replace(model, actions=tuple(action.name for action in model.chosen if action.asks != "strong"))
+        solution = solve_epochs(alone.epoch_model, alone.weights(0.0), gap=gap * model.reward)
+        rule = rule_from_solution(solution, alone, 0.0)
+        note += ", which drafts steps again"
+    return planned_artifact(model, policy=rule, planned=evaluate(rule, model), asked_budget=0.0, notes=(note,))
 
 
 def _neighbours(model: RoutingModel, free: EpochSolution, wanted: float, gap: float) -> tuple[PlannedRule, PlannedRule]:

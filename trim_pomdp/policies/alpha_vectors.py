@@ -3,11 +3,12 @@ r"""Planned policies: alpha-vectors of what follows every step, with the belief 
 An alpha-vector rule carries everything that it needs at run time: the belief filter's parameters, the emission of
 every score bin, and for every step the alpha-vectors of what follows. It keeps its belief q on a grid of
 `BELIEF_CELLS` cells, so that it is a finite-state controller: its accuracy and its tokens are computed exactly, in
-the model it was planned in or in any other, and the runtime executes that very policy.
+the model it was planned in or in any other, and the runtime executes that very policy. Between drafts of one step the
+belief has two numbers, on a grid of `DRAFT_CELLS`.
 
 Its router decides and moves q exactly as the kernels evaluate it: with b ∝ (q·p_w·E₀, (1−q)·E₁, q·(1−p_w)·E₂) at the
-evidence's bin, keeping leads to q = b₀, regenerating to b₀·p_s + b₂·p_r, both rounded to the grid of belief cells, and
-it regenerates iff the gain of that exceeds the price.
+evidence's bin, keeping leads to q = b₀, regenerating to b₀·p_s + b₂·p_r, both rounded to the grid of belief cells;
+before another draft b itself is what is believed, rounded too.
 """
 
 from __future__ import annotations
@@ -51,14 +52,15 @@ Cells = Annotated[int, Field(ge=4, le=1 << 16)]
 
 
 class AlphaVectorRule(Rule):
-    """A planned policy: regenerate iff the gain of intervening exceeds its price.
+    """A planned policy: intervene iff the gain of that exceeds its price, in the way that is worth most.
 
     At step t, after the score and whether the step ends the solution, with belief b over S0, S1, S2, each action leads
-    to a right or a derailed prefix of a solution that goes on or is over (`trim_pomdp.model.belief.outcome_table`).
+    to a right or a derailed prefix of a solution that goes on or is over (`trim_pomdp.model.actions`).
     Its value is reward·P(over, right) + P(goes on)·V(q), with q = P(right | goes on) and V(q) the largest of the step's
-    alpha-vectors at (q, 1 − q). The gain is the value of regenerating less that of keeping; the price is
-    tradeoff × Σ_class b_class·strong_tokens_class, plus, where it was planned over money, that of the strong model's
-    reading (`reading_price`).
+    alpha-vectors at (q, 1 − q); of asking for another draft, the largest of that draft's vectors at b. The gain is the
+    value of an action less that of keeping; the price is tradeoff × expected strong tokens, Σ_class
+    b_class·strong_tokens_class for a step, plus, where it was planned over money, that of the strong model's reading
+    (`reading_price`).
 
     Attributes
     ----------
