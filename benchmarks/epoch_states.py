@@ -1,4 +1,4 @@
-"""CPU time of finite-horizon plans with three and four hidden states: python benchmarks/epoch_states.py
+"""CPU time of finite-horizon plans with four hidden states: python benchmarks/epoch_states.py.
 
 Two types of problems hidden from a router: 30 steps, 130 signals, 2 actions, 4 states, reward 100. Every plan is closed
 to 1e-4 of the reward, cold and from its neighbour in price. Kernels are compiled before the clock starts; how long that

@@ -332,14 +332,14 @@ def _follow(
             drop = chord[j, 0]
             if drop * mass[l] >= lowest:
                 continue  # the point's share of x is at most all of it
-            share = np.inf
+            part = np.inf
             for s in range(S):
                 if points[j, s] > 0.0:
-                    share = min(share, x[s, l] / points[j, s])
-                    if drop * share >= lowest:
+                    part = min(part, x[s, l] / points[j, s])
+                    if drop * part >= lowest:
                         break
-            if drop * share < lowest:
-                lowest = drop * share
+            if drop * part < lowest:
+                lowest = drop * part
                 piece = j - begin
         bests[l] = best
         pieces[l] = piece

@@ -26,7 +26,7 @@ class Room(NamedTuple):
     pair: Ints
     share: Floats
     node_of_cell: Ints
-    count: Ints  # cells and points that there are
+    filled: Ints  # cells and points that there are
 
 
 def whole(live: NDArray[np.bool_], start: Floats) -> Mesh:
@@ -101,7 +101,7 @@ def split(mesh: Mesh, tangent: Floats, chosen: Ints, levels: Ints, peak: Floats)
     room = Room(points, node_of_point, corner, child, pair, share, node_of_cell, np.array([C, P]))
     size = 1 << int(2 * (C + more_cells) + 1).bit_length()
     _split(room, tangent, chosen, levels, star, peak, np.full(size, -1), np.zeros(size, np.int64))
-    n_cells, n_points = room.count.tolist()
+    n_cells, n_points = room.filled.tolist()
     # Each node's points and cells behind each other again: new ones come after those that are there.
     offset, order, new_point = _sorted(node_of_point[:n_points], N)
     cell_offset, cell_order, new_cell = _sorted(node_of_cell[:n_cells], N)
@@ -142,7 +142,7 @@ def _edge(corner: Ints, q: int, i: int, j: int) -> int:
 @inner
 def _divide(room: Room, q: int, at: Floats, row: int, middle: int) -> None:
     """Give cell q a child for each corner with a share in at[row]; put point `middle` there, if it is new."""
-    points, corner, count = room.points, room.corner, room.count
+    points, corner, count = room.points, room.corner, room.filled
     S = points.shape[1]
     if middle == count[1]:
         room.node_of_point[middle] = room.node_of_cell[q]
@@ -210,7 +210,7 @@ def _split(
     middle_of: Ints,
 ) -> None:
     """Split cells, those of `star` at `peak`; see `split`. keys and middle_of are room for halved edges."""
-    corner, child, pair, share, count = room.corner, room.child, room.pair, room.share, room.count
+    corner, child, pair, share, count = room.corner, room.child, room.pair, room.share, room.filled
     S = corner.shape[1]
     for q in range(count[0]):
         if child[q] >= 0 and pair[q, 0] >= 0:

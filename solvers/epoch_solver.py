@@ -325,7 +325,8 @@ def _solve(
     e, b = room_for(m)
     mesh = first_mesh(m, model) if warm_start is None else _mesh_of(warm_start, model)
     live = model.table_of >= 0
-    z, rounds = None, ()
+    z: Bounds | None = None
+    rounds: tuple[Round, ...] = ()
     try:
         while True:
             at = time.monotonic()

@@ -15,13 +15,7 @@ from pages import ROOT
 EXAMPLES = ROOT / "examples"
 # What each prints: words that must come, in this order.
 PRINTED: Mapping[str, tuple[str, ...]] = {
-    "difficulty_types.py": (
-        "0.1 points: 0.7",
-        "knowing it would add",
-        "1.0 points",
-        "2.0 points",
-        "minding types adds",
-    ),
+    "difficulty_types.py": ("0.1 points: 0.7", "knowing it would add", "2.0 points", "minding types adds"),
     "fit_your_own_prm.py": ("first errors in 200 solutions", "AUC 0.9", "held-out log loss", "multiplies the odds by"),
     "inspect_a_run.py": ("strong tokens a problem", "believed", "first errors", "flips at evidence", "became"),
     "plan_for_a_budget.py": ("best threshold", "both exact for this model", "as repair is"),

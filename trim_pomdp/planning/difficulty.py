@@ -198,7 +198,7 @@ def _go_together(first: EpochModel, other: EpochModel) -> None:
 
 def _happens(model: EpochModel) -> NDArray[np.bool_]:
     """Whether signal and observation can occur, shape (T, K, A, O)."""
-    return model.joint.any(axis=(4, 5))
+    return np.asarray(model.joint.any(axis=(4, 5)))
 
 
 def _successor(parts: Sequence[EpochModel]) -> NDArray[np.int64]:
@@ -249,4 +249,4 @@ def _shares_when_kept(parts: Sequence[EpochModel], weights: Sequence[float]) -> 
             np.add.at(here, part.children[node][part.successor[table, :, 0]], moved)
     total = mass.sum(axis=0)
     shares = np.broadcast_to(np.asarray(weights)[:, None, None], mass.shape)
-    return np.divide(mass, total, out=shares.copy(), where=total > 0)
+    return np.asarray(np.divide(mass, total, out=shares.copy(), where=total > 0))
