@@ -147,7 +147,8 @@ def dependence(drafts: Drafts) -> Iterator[str]:
     yield f"P(3rd right | right, wrong): {share(right[:, 2], right[:, 0] & ~right[:, 1], problem)}"
     yield f"P(4th right | three wrong): {share(right[:, 3], ~right[:, :3].any(axis=1), problem)}"
     same = drafts.text[:, 1] == drafts.text[:, 0]
-    yield f"2nd the same text | 1st wrong: {share(same, ~right[:, 0], problem)}; | 1st right: {share(same, right[:, 0], problem)}"
+    for what, where in (("wrong", ~right[:, 0]), ("right", right[:, 0])):
+        yield f"2nd the same text | 1st {what}: {share(same, where, problem)}"
     for name, values in drafts.evidence.items():
         first, second = values[:, 0], values[:, 1]
         both, low = ~right[:, 0] & ~right[:, 1], first < 0.3
@@ -173,11 +174,14 @@ def kept(drafts: Drafts, name: str, below: float) -> Iterator[str]:
     seen = np.where(np.arange(DRAFTS) <= last[:, None], values, -1.0)
     best = DRAFTS - 1 - seen[:, ::-1].argmax(axis=1)
     redrafted, problem = last > 0, drafts.problem
+    head = f"{name} below {below:g}"
     for which, index in (("first", np.zeros_like(last)), ("latest", last), ("better", best)):
-        yield f"{name} below {below:g}, of redrafted steps right, {which} kept: {share(drafts.right[rows, index], redrafted, problem)}"
+        right = share(drafts.right[rows, index], redrafted, problem)
+        yield f"{head}, of redrafted steps right, {which} kept: {right}"
     differ = redrafted & (best != last)
     gain = drafts.right[rows, best].astype(float) - drafts.right[rows, last]
-    yield f"{name} below {below:g}: they differ in {differ.sum()} of {redrafted.sum()}; there better − latest = {gain[differ].mean() if differ.any() else 0:+.3f}"
+    mean = float(gain[differ].mean()) if differ.any() else 0.0
+    yield f"{head}: they differ in {differ.sum()} of {redrafted.sum()}; there better − latest = {mean:+.3f}"
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+TIE = 1e-12  # beliefs that are so near to two cells are in the first of them
 
 
 class Model(NamedTuple):
@@ -24,7 +25,7 @@ class Model(NamedTuple):
     terminal: Floats  # (N, S), weighted
     discount: float
     tie: float  # a later action must be better by more than this, per unit of probability
-    fixed: Any  # a tuple whose length the compiler knows: S where there are few states (loops unroll), else ()
+    fixed: Any  # its length tells the compiler how bounds are looked up: 2 with two states, 3 in cells, else 0
 
 
 class Cells(NamedTuple):
@@ -147,13 +148,16 @@ def shares_at(cells: Cells, node: int, belief: Floats) -> tuple[int, Floats]:
     while cells.child[q] >= 0:
         i, j = cells.pair[q]
         if i >= 0:
-            nearer, other = (i, j) if here[i] <= here[j] else (j, i)
-            here[other] -= here[nearer]
+            nearer, other = (i, j) if here[i] <= here[j] + TIE else (j, i)
+            here[other] = max(0.0, here[other] - here[nearer])
             here[nearer] *= 2.0
             q = int(cells.child[q] + (nearer == j))
             continue
         at = np.flatnonzero(cells.share[q] > 0.0)
-        behind = int((here[at] / cells.share[q, at]).argmin())
+        ratio = here[at] / cells.share[q, at]
+        behind = 0
+        for k in range(1, at.size):
+            behind = k if ratio[k] < ratio[behind] - TIE else behind
         least = here[at[behind]] / cells.share[q, at[behind]]
         here = np.maximum(here - least * cells.share[q], 0.0)
         here[at[behind]] = least

@@ -20,11 +20,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers._epoch_arrays import Beliefs, Bounds, Cells, Epoch, Floats, Ints, Model
+from solvers._epoch_arrays import TIE, Beliefs, Bounds, Cells, Epoch, Floats, Ints, Model
 
 # Each compiled version takes time at the first use: entries are few, take arrays in one layout, and get their room from
-# Python; inner functions take no literals (np.int64(0)), and branches on the number of states hang on the length of an argument
-# (`fixed`), by which Numba drops the others before it compiles. Only entries can be called from Python.
+# Python; inner functions take no literals (np.int64(0)), and branches hang on the length of an argument (`fixed`: 2
+# with two states, 3 with cells, else 0), by which Numba drops the others before it compiles. Only entries can be called
+# from Python.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 _INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True}
 entry = numba.njit(cache=True, **_OPTIONS)
@@ -75,7 +76,7 @@ def _order_vectors(fixed: Any, tie: float, z: Bounds, node: int) -> None:
     n = z.n_vectors[node]
     points, vectors, action, follow = z.points, z.vectors, z.action, z.follow
     S = points.shape[1]
-    if len(fixed) > 2:
+    if len(fixed) == 3:
         _best_at_points(z, node)
         return
     kept = 0
@@ -144,7 +145,7 @@ def _order_upper(fixed: Any, z: Bounds, node: int) -> None:
             chord[j, 0] = upper[j] - slope * points[j, 1]
             chord[j, 1] = chord[j, 0] + slope
         return
-    if len(fixed) > 2:
+    if len(fixed) == 3:
         return
     S = points.shape[1]
     for j in range(first + S, last):
@@ -160,7 +161,7 @@ def _open(fixed: Any, m: Model, node: int, first: int, last: int, e: Epoch) -> i
     joint, table_of, discount, terminal, gain, move = m.joint, m.table_of, m.discount, m.terminal, e.gain, e.move
     t = table_of[node]
     A, O = joint.shape[2], joint.shape[3]
-    S = len(fixed) if len(fixed) > 0 else joint.shape[4]
+    S = len(fixed) if len(fixed) == 2 else joint.shape[4]
     n = 0
     runs = 0
     for a in range(A):
@@ -194,20 +195,23 @@ def _open(fixed: Any, m: Model, node: int, first: int, last: int, e: Epoch) -> i
 
 
 @inner
-def _descend(fixed: Any, cells: Cells, node: int, here: Floats) -> int:
+def _descend(cells: Cells, node: int, here: Floats, mass: float) -> int:
     """Cell of `node` that has no children and holds a belief; `here` becomes its barycentric coordinates there.
 
-    It comes in as the belief itself: its coordinates in the first cell, whose corners are the hidden states.
+    It comes in as the belief itself, with this mass: its coordinates in the first cell, whose corners are the hidden
+    states. Beliefs between two cells, up to rounding, always go to the first, since in the other one, which may have
+    other points, bounds may differ.
     """
-    S = len(fixed)
+    S = here.size
     child, pair, share = cells.child, cells.pair, cells.share
+    tie = TIE * mass
     q = cells.offset[node]
     while child[q] >= 0:
         i = pair[q, 0]
         if i >= 0:  # the nearer corner is replaced by the middle, which is twice as far from the other one
             j = pair[q, 1]
-            if here[i] <= here[j]:
-                here[j] -= here[i]
+            if here[i] <= here[j] + tie:
+                here[j] = max(0.0, here[j] - here[i])
                 here[i] *= 2.0
                 q = child[q]
             else:
@@ -222,7 +226,7 @@ def _descend(fixed: Any, cells: Cells, node: int, here: Floats) -> int:
         for s in range(S):
             if share[q, s] > 0.0:
                 ratio = here[s] / share[q, s]
-                if ratio < least:
+                if ratio < least - tie:
                     least = ratio
                     i = s
                     behind = rank
@@ -242,7 +246,7 @@ def _follow(
 
     With two states bounds are piecewise linear in the share of state 1; sorted outcomes make it faster.
     """
-    S = len(fixed) if len(fixed) > 0 else beliefs.shape[1]
+    S = len(fixed) if len(fixed) == 2 else beliefs.shape[1]
     move, x, mass, bests, pieces, lows, ups = e.move, b.x, b.mass, b.best, b.piece, b.low, b.up
     points, chord, vectors = z.points, z.chord, z.vectors
     begin = z.offset[e.child[r]]
@@ -272,7 +276,7 @@ def _follow(
             lows[l] = x[0, l] * vectors[begin + best, 0] + x[1, l] * vectors[begin + best, 1]
             ups[l] = x[0, l] * chord[j, 0] + x[1, l] * chord[j, 1]
         return
-    if len(fixed) > 2:
+    if len(fixed) == 3:
         left, upper, corner, here, share = z.left, z.upper, z.cells.corner, b.here, b.share
         last_used = 0
         for l in range(first, last):
@@ -283,7 +287,7 @@ def _follow(
                 continue
             for s in range(S):
                 here[s] = x[s, l]
-            q = _descend(fixed, z.cells, e.child[r], here)
+            q = _descend(z.cells, e.child[r], here, mass[l])
             highest = -np.inf
             above = 0.0
             for i in range(S):
@@ -364,7 +368,7 @@ def _backup(
     actions that differ by no more than the tie tolerance, the one with the lowest index is taken.
     """
     A = m.joint.shape[2]
-    S = len(fixed) if len(fixed) > 0 else beliefs.shape[1]
+    S = len(fixed) if len(fixed) == 2 else beliefs.shape[1]
     low, up, signal, gain, low_after, up_after = e.low, e.up, e.signal, e.gain, b.low, b.up
     mass = 0.0
     for s in range(S):
@@ -408,7 +412,7 @@ def _backup(
 def _assemble(fixed: Any, z: Bounds, e: Epoch, runs: int, b: Beliefs, row: int) -> None:
     """Write down the plan in `row` that was just backed up, and its alpha-vector."""
     action, follow, vectors, signal, gain, move, best = z.action, z.follow, z.vectors, e.signal, e.gain, e.move, b.best
-    S = len(fixed) if len(fixed) > 0 else vectors.shape[1]
+    S = len(fixed) if len(fixed) == 2 else vectors.shape[1]
     for s in range(S):
         vectors[row, s] = 0.0
     for k in range(follow.shape[1]):
@@ -456,12 +460,16 @@ def sweep(fixed: Any, m: Model, z: Bounds, e: Epoch, b: Beliefs, improve: bool) 
 
 
 @inner
-def _slot(fixed: Any, node: int, b: Beliefs, l: int, first: Ints, used: Ints, mass: Floats) -> int:
-    """Where beliefs like b.x[:, l] are gathered: the interval between points, the cell, or equal beliefs."""
+def _slot(fixed: Any, z: Bounds, node: int, b: Beliefs, l: int, first: Ints, used: Ints, mass: Floats) -> int:
+    """Where beliefs like b.x[:, l] are gathered: the interval between points, the cell or its corner, equal beliefs."""
     if len(fixed) == 2:
         return int(first[node] + b.piece[l])
-    if len(fixed) > 2:
-        return int(b.piece[l])
+    if len(fixed) == 3:  # a slot for each cell of the node, then one for each point
+        q = b.piece[l]
+        for i in range(z.points.shape[1]):
+            if b.share[i, l] > (1.0 - 1e-9) * b.mass[l]:
+                return int(z.cells.offset[node + 1] + z.cells.corner[q, i])
+        return int(z.offset[node] + q)
     x, total = b.x, b.mass[l]
     S = x.shape[0]
     nearest = -1
@@ -485,22 +493,36 @@ def _slot(fixed: Any, node: int, b: Beliefs, l: int, first: Ints, used: Ints, ma
 
 @inner
 def _gather(
-    fixed: Any, b: Beliefs, l: int, wide: float, mass: Floats, share: Floats, peak: Floats, widest: Floats, slot: int
+    z: Bounds, b: Beliefs, l: int, node: int, q: int, wide: float, mass: Floats, peak: Floats, widest: Floats
 ) -> None:
-    """Add the belief b.x[:, l] to those of a cell, and keep what is needed of it if its gap is the widest."""
-    S = len(fixed)
+    """Add the belief b.x[:, l] to those of slot q of a node with cells; the one with the widest gap is the peak."""
+    S = b.x.shape[0]
     total = b.mass[l]
     apart = 0.0
     for s in range(S):
-        mass[s] += b.x[s, l]
-        share[s] += b.share[s, l]
-        apart += abs(b.share[s, l] / total - peak[s])
+        mass[q, s] += b.x[s, l]
+        apart += abs(b.share[s, l] / total - peak[q, s])
+    if q >= z.offset[node] + z.cells.offset[node + 1]:
+        return  # a point: there is nothing to choose
     if apart < 1e-9:
-        widest[slot] += wide
-    elif wide > widest[slot]:
-        widest[slot] = wide
+        widest[q] += wide
+    elif wide > widest[q]:
+        widest[q] = wide
         for s in range(S):
-            peak[s] = b.share[s, l] / total
+            peak[q, s] = b.share[s, l] / total
+
+
+@inner
+def _concentrate(z: Bounds, node: int, q: int, peak: Floats, mass: Floats) -> None:
+    """Put all mass of slot q, a cell, on its peak."""
+    S = mass.shape[1]
+    total = 0.0
+    for s in range(S):
+        total += mass[q, s]
+        mass[q, s] = 0.0
+    for i in range(S):
+        for s in range(S):
+            mass[q, s] += total * peak[q, i] * z.points[z.cells.corner[q - z.offset[node], i], s]
 
 
 @entry
@@ -519,43 +541,45 @@ def explore(
     gap: Floats,
     widest: Floats,
     excess: Floats,
-    share: Floats,
     peak: Floats,
 ) -> None:
     """Follow the upper-greedy actions from the start belief and see where the bounds differ.
 
-    Beliefs are gathered in slots first[n]:first[n + 1], of which used[n] are taken: intervals with two states, cells
-    with a few. mass (Q, S), weighted by discounted reach probability, is their sum there; with many states all their
-    weight lies on the one with the largest weighted gap. gap (Q,) is the sum of the weighted gaps and widest (Q,) the
-    largest; excess (Q,) is how much does not come from the children, so that a point there would remove it. With a
-    few states share (Q, S) is the sum of barycentric coordinates, and peak (Q, S) those of the belief whose gap is the
-    widest (Q,). All come in as zeros.
+    Beliefs are gathered in slots first[n]:first[n + 1], of which used[n] are taken. mass (Q, S), weighted by
+    discounted reach probability, is their sum with two states; with many all their weight lies on the one with the
+    largest weighted gap. gap (Q,) is the sum of the weighted gaps and widest (Q,) the largest; excess (Q,) is how much
+    does not come from the children, so that a point there would remove it. In cells, mass is the sum unless one
+    belief, its barycentric coordinates in peak (Q, S), has most of the gap; beliefs that are points already are
+    gathered apart from the others, since no point would help them. All come in as zeros.
     """
     K = m.joint.shape[1]
-    S = len(fixed) if len(fixed) > 0 else mass.shape[1]
+    S = len(fixed) if len(fixed) == 2 else mass.shape[1]
     action, action_up = e.plan, e.plan_up
     q = first[0]
     if len(fixed) == 2:
         while q < z.offset[1] - 2 and start[1] > z.points[q + 1, 1]:
             q += 1
     used[0] = 1
-    if len(fixed) > 2:
+    if len(fixed) == 3:
         for s in range(S):
             b.here[s] = start[s]
-        q = _descend(fixed, z.cells, np.int64(0), b.here)
-        widest[q] = gap_at_start
+        b.mass[0] = 1.0
+        b.piece[0] = _descend(z.cells, np.int64(0), b.here, 1.0)
         for s in range(S):
-            share[q, s] = b.here[s]
-            peak[q, s] = b.here[s]
-    for s in range(S):
-        mass[q, s] = start[s]
+            b.x[s, 0] = start[s]
+            b.share[s, 0] = b.here[s]
+        q = _slot(fixed, z, np.int64(0), b, np.int64(0), first, used, mass)
+        _gather(z, b, np.int64(0), np.int64(0), q, gap_at_start, mass, peak, widest)
+    else:
+        for s in range(S):
+            mass[q, s] = start[s]
     gap[q] = gap_at_start
     for node in range(m.table_of.size):
         if m.table_of[node] < 0:
             continue
         if len(fixed) == 2:
             used[node] = z.offset[node + 1] - z.offset[node] - 1
-        elif len(fixed) > 2:
+        elif len(fixed) == 3:
             used[node] = first[node + 1] - first[node]
         runs = _open(fixed, m, node, np.int64(0), K, e)
         for q in range(first[node], first[node] + used[node]):
@@ -566,14 +590,9 @@ def explore(
                 middle = 0.5 * (z.points[p, 1] + z.points[p + 1, 1])
                 greedy = z.action_up
                 row = p + 1 if mass[q, 1] > middle * (mass[q, 0] + mass[q, 1]) else p
-            elif len(fixed) > 2:  # of the nearest corner
-                greedy = z.action_up
-                nearest = 0
-                for s in range(1, S):
-                    if share[q, s] > share[q, nearest]:
-                        nearest = s
-                row = z.cells.corner[q, nearest]
             else:
+                if len(fixed) == 3 and widest[q] > 0.5 * gap[q]:
+                    _concentrate(z, node, q, peak, mass)
                 greedy = action_up
                 row = np.int64(0)
                 _backup(fixed, m, z, e, runs, K, mass, q, b, action, action_up, row)
@@ -582,7 +601,7 @@ def explore(
                 a = e.action[r]
                 begin = e.run[r]
                 end = e.run[r + 1]
-                if len(fixed) >= 2:
+                if len(fixed) == 2:
                     while begin < end and greedy[row, e.signal[begin]] != a:
                         begin += 1
                     while begin < end and greedy[row, e.signal[end - 1]] != a:
@@ -593,14 +612,14 @@ def explore(
                     if greedy[row, e.signal[l]] != a or wide <= 0.0:
                         continue
                     excess[q] -= wide
-                    i = _slot(fixed, e.child[r], b, l, first, used, mass)
+                    i = _slot(fixed, z, e.child[r], b, l, first, used, mass)
                     gap[i] += wide
                     if len(fixed) == 2:
                         mass[i, 0] += b.x[0, l]
                         mass[i, 1] += b.x[1, l]
                         continue
-                    if len(fixed) > 2:
-                        _gather(fixed, b, l, wide, mass[i], share[i], peak[i], widest, i)
+                    if len(fixed) == 3:
+                        _gather(z, b, l, e.child[r], i, wide, mass, peak, widest)
                         continue
                     # Off the points themselves sawtooth is loose: go on with a belief that is reached.
                     there = 0.0
@@ -610,87 +629,6 @@ def explore(
                         here = b.x[s, l] / b.mass[l] if wide > widest[i] else mass[i, s] / there
                         mass[i, s] = here * (there + b.mass[l])
                     widest[i] = max(widest[i], wide)
-
-
-@entry
-def start_components(
-    fixed: Any, m: Model, z: Bounds, mass: Floats, taken: Floats, reward: Floats, terminal: Floats, out: Floats
-) -> None:
-    """Reward components of plans of node 0, added to out (D,): follow the hidden states of all plans they use.
-
-    mass (P, S) comes in as the start belief at the plan to start with, and zero elsewhere; taken (K, A, S) is room.
-    """
-    K, A, O = m.joint.shape[1:4]
-    S = len(fixed) if len(fixed) > 0 else mass.shape[1]
-    D = out.size
-    for node in range(m.table_of.size):
-        t = m.table_of[node]
-        if t < 0:
-            for s in range(S):
-                for d in range(D):
-                    out[d] += mass[z.offset[node], s] * terminal[node, s, d]
-            continue
-        for k in range(K):
-            for a in range(A):
-                for s in range(S):
-                    taken[k, a, s] = 0.0
-        for i in range(z.offset[node], z.offset[node] + z.n_vectors[node]):
-            total = 0.0
-            for s in range(S):
-                total += mass[i, s]
-            if total <= 0.0:
-                continue
-            for k in range(K):
-                a = z.action[i, k]
-                for s in range(S):
-                    taken[k, a, s] += mass[i, s]
-                for o in range(O):
-                    below = z.offset[m.children[node, m.successor[t, k, a, o]]] + z.follow[i, k, o]
-                    for s in range(S):
-                        for s2 in range(S):
-                            mass[below, s2] += mass[i, s] * m.discount * m.joint[t, k, a, o, s, s2]
-        for k in range(K):
-            for a in range(A):
-                for s in range(S):
-                    for d in range(D):
-                        out[d] += taken[k, a, s] * reward[t, k, a, s, d]
-
-
-@entry
-def evaluate(
-    m: Model,
-    reward: Floats,
-    terminal: Floats,
-    offset: Ints,
-    n_vectors: Ints,
-    action: NDArray[np.int16],
-    follow: NDArray[np.int32],
-    out: Floats,
-) -> None:
-    """Reward components out (P, S, D) of every plan: reward (T, K, A, S, D), terminal (N, S, D)."""
-    K, _, O, S = m.joint.shape[1:5]
-    D = out.shape[2]
-    for node in range(m.table_of.size - 1, -1, -1):
-        t = m.table_of[node]
-        for i in range(offset[node], offset[node] + n_vectors[node]):
-            for s in range(S):
-                for d in range(D):
-                    out[i, s, d] = terminal[node, s, d] if t < 0 else 0.0
-            if t < 0:
-                continue
-            for k in range(K):
-                a = action[i, k]
-                for s in range(S):
-                    for d in range(D):
-                        out[i, s, d] += reward[t, k, a, s, d]
-                for o in range(O):
-                    below = offset[m.children[node, m.successor[t, k, a, o]]] + follow[i, k, o]
-                    for s in range(S):
-                        for s2 in range(S):
-                            p = m.discount * m.joint[t, k, a, o, s, s2]
-                            if p > 0.0:
-                                for d in range(D):
-                                    out[i, s, d] += p * out[below, s2, d]
 
 
 @entry

@@ -18,7 +18,7 @@ _MOST_PARTS = 8  # of an interval between points, in one round
 def first_mesh(m: Model, model: EpochModel) -> Mesh:
     """Corners of every node, and the start belief; one (unused) for a terminal node."""
     S, live = model.n_states, model.table_of >= 0
-    if len(m.fixed) > 2:
+    if len(m.fixed) == 3:
         return simplices.whole(live, model.start)
     corners = np.eye(S)
     offset = np.concatenate([[0], np.cumsum(np.where(live, S, 1))])
@@ -55,10 +55,10 @@ def more_points(
     room : int
         How many points may come.
     renew : bool
-        Whether points that came with a warm start are left out where they are idle.
+        Whether points that came with a warm start are left out where they are idle; two states only.
     """
-    if len(m.fixed) > 2:
-        return _finer_mesh(m, z, e, b, model, gap=gap, target=target, room=room, renew=renew)
+    if len(m.fixed) == 3:
+        return _finer_mesh(m, z, e, b, model, gap=gap, target=target, room=room)
     node, belief, inflow = _new_points(m, z, e, b, model, gap, target, sweeps)
     if node.size == 0:
         return "stalled"
@@ -80,48 +80,35 @@ def _finer_mesh(
     gap: float,
     target: float,
     room: int,
-    renew: bool,
 ) -> Mesh | Literal["stalled", "point limit"]:
     """As `more_points`, with cells."""
-    S, Q = model.n_states, z.cells.child.size
-    mass, share, peak = np.zeros((Q, S)), np.zeros((Q, S)), np.zeros((Q, S))
+    S, first = model.n_states, z.cells.offset + z.offset
+    Q = int(first[-1])
+    mass, peak = np.zeros((Q, S)), np.zeros((Q, S))
     inflow, widest, excess = np.zeros(Q), np.zeros(Q), np.zeros(Q)
     used = np.zeros(model.n_nodes, np.int64)
     _kernels.explore(
-        m.fixed,
-        m,
-        z,
-        e,
-        b,
-        model.start,
-        gap,
-        1e-5 * target,
-        z.cells.offset,
-        used,
-        mass,
-        inflow,
-        widest,
-        excess,
-        share,
-        peak,
+        m.fixed, m, z, e, b, model.start, gap, 1e-5 * target, first, used, mass, inflow, widest, excess, peak
     )
+    slot = np.arange(z.cells.child.size) + np.repeat(z.offset[:-1], np.diff(z.cells.offset))
+    inflow, widest, excess, peak = inflow[slot], widest[slot], excess[slot], peak[slot]
     excess[excess <= max(1e-6 * target, 100 * m.tie)] = 0.0
-    # Where one belief has most of the gap, it becomes a point, unless it is one.
-    peak[(widest <= 0.5 * inflow) | (peak.max(axis=1) > 1.0 - 1e-9)] = 0.0
-    peak[peak < 1e-9] = 0.0
+    peak[widest <= 0.5 * inflow] = 0.0  # where one belief has most of the gap, it becomes a point
+    peak[peak < 1e-12] = 0.0
     chosen = np.flatnonzero(excess)
     if chosen.size == 0:
         return "stalled"
-    levels = simplices.wanted_levels(excess[chosen], max(0.5 * target, 0.1 * gap), S)
+    levels = simplices.wanted_levels(excess[chosen], max(0.65 * target, 0.1 * gap), S)
     cost = np.where(peak[chosen].any(axis=1), 1, 2**levels - 1)
     order = np.argsort(-excess[chosen], kind="stable")
     order = order[levels[order] > 0]
     order = order[np.cumsum(cost[order]) <= room]
     if order.size == 0:
         return "point limit"
+    chosen, levels = chosen[order], levels[order]
     tangent = z.vectors[np.repeat(z.offset[:-1], np.diff(z.offset)) + z.left]
-    mesh = Mesh(z.offset, z.points, z.cells)
-    return simplices.split(mesh, tangent, chosen[order], levels[order], peak[chosen[order]])
+    mesh, peak = Mesh(z.offset, z.points, z.cells), peak[chosen]
+    return simplices.split(mesh, tangent, chosen, levels, peak)
 
 
 def _insert(
@@ -161,7 +148,7 @@ def _new_points(
     mass, inflow, widest, excess = np.zeros((Q, S)), np.zeros(Q), np.zeros(Q), np.zeros(Q)
     none = np.zeros((0, S))
     _kernels.explore(
-        m.fixed, m, z, e, b, model.start, gap, 1e-4 * target, first, used, mass, inflow, widest, excess, none, none
+        m.fixed, m, z, e, b, model.start, gap, 1e-4 * target, first, used, mass, inflow, widest, excess, none
     )
     excess[excess <= max(1e-5 * target, 100 * m.tie)] = 0.0
     if S == 2:

@@ -45,6 +45,22 @@ def _first_best(vectors: Floats, b: Floats) -> int:
 
 
 @inner
+def _best_column(Q: Floats, n: int, b: Floats, score: Floats) -> int:
+    """First of the first n columns of Q that is best at b; all scores are left in `score`."""
+    for j in range(n):
+        score[j] = 0.0
+    for s in range(b.size):
+        if b[s] != 0.0:
+            for j in range(n):
+                score[j] += b[s] * Q[s, j]
+    best = 0
+    for j in range(1, n):
+        if score[j] > score[best]:
+            best = j
+    return best
+
+
+@inner
 def _start(w: Floats, Q: Floats, n: int, inverse: Floats, x: Floats, basis: Ints, score: Floats) -> None:
     """First basis: the single vector that w exceeds least at worst. Columns 0 … n - 1 are λ, n + s slacks, -1 is v."""
     S = w.size
@@ -102,6 +118,33 @@ def _wins_nowhere(w: Floats, Q: Floats, n: int, x: Floats, basis: Ints, toleranc
 
 
 @inner
+def _leaving(x: Floats, step: Floats) -> int:
+    """Place in the basis that becomes 0 first as the new column comes in, of equal ones that of the largest pivot."""
+    leaves = -1
+    ratio = np.inf
+    for i in range(x.size - 1):  # v, the last one, has no sign
+        if step[i] > _PIVOT:
+            here = max(x[i], 0.0) / step[i]
+            if here < ratio - TIE or (here < ratio + TIE and step[i] > step[leaves]):
+                ratio, leaves = min(here, ratio), i
+    return leaves
+
+
+@inner
+def _exchange(leaves: int, step: Floats, inverse: Floats, x: Floats) -> None:
+    """Basis after the column `step`, in terms of the old one, has taken the place of another."""
+    for i in range(x.size):
+        if i != leaves and step[i] != 0.0:
+            share = step[i] / step[leaves]
+            x[i] -= share * x[leaves]
+            for s in range(x.size):
+                inverse[i, s] -= share * inverse[leaves, s]
+    x[leaves] /= step[leaves]
+    for s in range(x.size):
+        inverse[leaves, s] /= step[leaves]
+
+
+@inner
 def _margin(
     w: Floats, Q: Floats, n: int, tolerance: float, inverse: Floats, x: Floats, basis: Ints, score: Floats,
     step: Floats, b: Floats,
@@ -116,31 +159,25 @@ def _margin(
     for walked in range(1, limit):
         if x[S] <= tolerance and _wins_nowhere(w, Q, n, x, basis, tolerance):
             return 0, walked
-        for j in range(n):
-            score[j] = 0.0
         lowest, total = 0, 0.0
         for s in range(S):
-            share = inverse[S, s]
-            if share < inverse[S, lowest]:
+            b[s] = inverse[S, s]
+            if b[s] < b[lowest]:
                 lowest = s
-            b[s] = max(share, 0.0)
+        enters = _best_column(Q, n, b, score)
+        for s in range(S):
+            b[s] = max(b[s], 0.0)
             total += b[s]
-            if share != 0.0:
-                for j in range(n):
-                    score[j] += share * Q[s, j]
-        enters = 0
-        for j in range(1, n):
-            if score[j] > score[enters]:
-                enters = j
         if inverse[S, lowest] > -_PIVOT and total > 0.0:
             mine = 0.0
             for s in range(S):
                 b[s] /= total
                 mine += b[s] * w[s]
-            # The scores belong to b before it was cleaned; only where that leaves no doubt is b taken.
-            if mine - score[enters] > tolerance + 1e3 * _PIVOT * (total - 1.0 if total > 1.0 else 1.0 - total):
+            better = score[enters] + inverse[S, S]
+            # The scores belong to b before it was cleaned.
+            if mine - score[enters] > tolerance and mine - score[_best_column(Q, n, b, score)] > tolerance:
                 return 1, walked
-            if score[enters] + inverse[S, S] <= TIE:
+            if better <= TIE:
                 return -1, walked  # optimal, and neither answer holds to the last digit
             for i in range(S + 1):
                 step[i] = inverse[i, S]
@@ -150,24 +187,10 @@ def _margin(
             enters = n + lowest
             for i in range(S + 1):
                 step[i] = -inverse[i, lowest]
-        leaves = -1
-        ratio = np.inf
-        for i in range(S):
-            if step[i] > _PIVOT:
-                here = max(x[i], 0.0) / step[i]
-                if here < ratio - TIE or (here < ratio + TIE and step[i] > step[leaves]):
-                    ratio, leaves = min(here, ratio), i
+        leaves = _leaving(x, step)
         if leaves < 0:
             return -1, walked
-        for i in range(S + 1):
-            if i != leaves and step[i] != 0.0:
-                share = step[i] / step[leaves]
-                x[i] -= share * x[leaves]
-                for s in range(S + 1):
-                    inverse[i, s] -= share * inverse[leaves, s]
-        x[leaves] /= step[leaves]
-        for s in range(S + 1):
-            inverse[leaves, s] /= step[leaves]
+        _exchange(leaves, step, inverse, x)
         basis[leaves] = enters
     return -1, limit
 

@@ -45,12 +45,11 @@ def whole(live: NDArray[np.bool_], start: Floats) -> Mesh:
         pair=np.full((N, 2), -1),
         share=np.zeros((N, S)),
     )
+    mesh = Mesh(offset, points, cells)
+    if start.max() == 1.0:
+        return mesh
     first = np.zeros(1, np.int64)
-    return (
-        split(Mesh(offset, points, cells), np.zeros(points.shape), first, first, start[None])
-        if start.max() < 1.0
-        else Mesh(offset, points, cells)
-    )
+    return split(mesh, np.zeros(points.shape), first, first, np.array(start[None]))
 
 
 def wanted_levels(excess: Floats, target: float, n_states: int) -> Ints:
@@ -101,7 +100,7 @@ def split(mesh: Mesh, tangent: Floats, chosen: Ints, levels: Ints, peak: Floats)
     node_of_point = np.concatenate([np.repeat(np.arange(N), np.diff(mesh.offset)), np.zeros(more_points, np.int64)])
     room = Room(points, node_of_point, corner, child, pair, share, node_of_cell, np.array([C, P]))
     size = 1 << int(2 * (C + more_cells) + 1).bit_length()
-    _split(room, tangent, chosen, levels, peak, np.full(size, -1), np.zeros(size, np.int64))
+    _split(room, tangent, chosen, levels, star, peak, np.full(size, -1), np.zeros(size, np.int64))
     n_cells, n_points = room.count.tolist()
     # Each node's points and cells behind each other again: new ones come after those that are there.
     offset, order, new_point = _sorted(node_of_point[:n_points], N)
@@ -125,34 +124,6 @@ def _sorted(node: Ints, n_nodes: int) -> tuple[Ints, Ints, Ints]:
     return np.concatenate([[0], np.cumsum(np.bincount(node, minlength=n_nodes))]), order, place
 
 
-def coarser(mesh: Mesh, inflow: Floats, allowance: float) -> Mesh:
-    """Mesh without cells that a warm start no longer needs.
-
-    Where the children of a cell have no children, the cell without them has the gaps that flow into them (C,), grown
-    by what a halving takes off. Children go while that adds no more than `allowance` in all. Points go when no cell
-    has them as a corner.
-    """
-    N, S = mesh.offset.size - 1, mesh.points.shape[1]
-    cells = mesh.cells
-    child, inside = cells.child.copy(), np.ones(cells.child.size, np.bool_)
-    _merge(child, cells.pair, cells.share, inflow.copy(), inside, 4.0 ** (1.0 / (S - 1)), allowance / child.size)
-    used = np.zeros(len(mesh.points), np.bool_)
-    used[cells.corner[inside]] = True
-    new_cell, new_point = np.cumsum(inside) - 1, np.cumsum(used) - 1
-    child = child[inside]
-    node = np.repeat(np.arange(N), np.diff(cells.offset))[inside]
-    node_of_point = np.repeat(np.arange(N), np.diff(mesh.offset))[used]
-    split_here = (child >= 0)[:, None]
-    kept = Cells(
-        offset=np.searchsorted(node, np.arange(N + 1)),
-        corner=new_point[cells.corner[inside]],
-        child=np.where(child >= 0, new_cell[child], -1),
-        pair=np.where(split_here, cells.pair[inside], -1),
-        share=np.where(split_here, cells.share[inside], 0.0),
-    )
-    return Mesh(np.searchsorted(node_of_point, np.arange(N + 1)), mesh.points[used], kept)
-
-
 @inner
 def _place(keys: Ints, key: int) -> int:
     """Where a key stands in an open-addressed table, or may be put."""
@@ -169,8 +140,8 @@ def _edge(corner: Ints, q: int, i: int, j: int) -> int:
 
 
 @inner
-def _divide(room: Room, q: int, at: Floats, middle: int) -> None:
-    """Give cell q a child for each corner with a share in `at`, and point `middle`, if it is new, its place there."""
+def _divide(room: Room, q: int, at: Floats, row: int, middle: int) -> None:
+    """Give cell q a child for each corner with a share in at[row]; put point `middle` there, if it is new."""
     points, corner, count = room.points, room.corner, room.count
     S = points.shape[1]
     if middle == count[1]:
@@ -179,11 +150,11 @@ def _divide(room: Room, q: int, at: Floats, middle: int) -> None:
         for s in range(S):
             value = 0.0
             for i in range(S):
-                value += at[i] * points[corner[q, i], s]
+                value += at[row, i] * points[corner[q, i], s]
             points[middle, s] = value
     room.child[q] = count[0]
     for i in range(S):
-        if at[i] > 0.0:
+        if at[row, i] > 0.0:
             room.node_of_cell[count[0]] = room.node_of_cell[q]
             for j in range(S):
                 corner[count[0], j] = corner[q, j]
@@ -191,95 +162,105 @@ def _divide(room: Room, q: int, at: Floats, middle: int) -> None:
             count[0] += 1
 
 
-@entry
-def _split(room: Room, tangent: Floats, chosen: Ints, levels: Ints, peak: Floats, keys: Ints, middle_of: Ints) -> None:
-    """Split cells; see `split`. keys and middle_of are room for the edges that have been halved, and where."""
-    points, corner, child, pair, count = room.points, room.corner, room.child, room.pair, room.count
+@inner
+def _bends(room: Room, tangent: Floats, q: int, bend: Floats) -> None:
+    """How much the value bends along the edges (S, S) of a cell."""
+    points, corner = room.points, room.corner
     S = points.shape[1]
+    for i in range(S):
+        for j in range(S):
+            v, w = corner[q, i], corner[q, j]
+            value = 0.0
+            for s in range(S):
+                value += (points[v, s] - points[w, s]) * (tangent[v, s] - tangent[w, s])
+            bend[i, j] = max(0.0, value)
+
+
+@inner
+def _edge_to_halve(room: Room, q: int, bend: Floats) -> tuple[int, int]:
+    """The edge, lower corner first, that bends most; where nothing bends, as far as is known, the longest."""
+    points, corner = room.points, room.corner
+    S = points.shape[1]
+    left, right, most = 0, 1, bend[0, 1]
+    for j in range(S):
+        for i in range(j):
+            if bend[i, j] > most:
+                left, right, most = i, j, bend[i, j]
+    if most > 0.0:
+        return left, right
+    for j in range(S):
+        for i in range(j):
+            length = 0.0
+            for s in range(S):
+                length = max(length, abs(points[corner[q, i], s] - points[corner[q, j], s]))
+            if length > most:
+                left, right, most = i, j, length
+    return left, right
+
+
+@entry
+def _split(
+    room: Room,
+    tangent: Floats,
+    chosen: Ints,
+    levels: Ints,
+    star: NDArray[np.bool_],
+    peak: Floats,
+    keys: Ints,
+    middle_of: Ints,
+) -> None:
+    """Split cells, those of `star` at `peak`; see `split`. keys and middle_of are room for halved edges."""
+    corner, child, pair, share, count = room.corner, room.child, room.pair, room.share, room.count
+    S = corner.shape[1]
     for q in range(count[0]):
         if child[q] >= 0 and pair[q, 0] >= 0:
             i = _place(keys, _edge(corner, q, pair[q, 0], pair[q, 1]))
             keys[i] = _edge(corner, q, pair[q, 0], pair[q, 1])
             middle_of[i] = corner[child[q], pair[q, 0]]
-    at = np.zeros(S)
-    bend = np.empty((2 * _MOST_LEVELS, S, S))  # how much the value bends along the edges of cells still to be split
+    at = np.empty((1, S))
+    here = np.empty((S, S))
+    # Cells that are still to be split: of each pair of children one waits while the other is.
     cell = np.empty(2 * _MOST_LEVELS, np.int64)
     level = np.empty(2 * _MOST_LEVELS, np.int64)
-    here = np.empty((S, S))
+    bend = np.empty((2 * _MOST_LEVELS, S, S))
     for n in range(chosen.size):
-        if peak[n].max() > 0.0:
-            room.share[chosen[n]] = peak[n]
-            _divide(room, chosen[n], peak[n], count[1])
+        if star[n]:
+            for s in range(S):
+                share[chosen[n], s] = peak[n, s]
+            _divide(room, chosen[n], peak, n, count[1])
             continue
-        q = chosen[n]
-        for i in range(S):
-            for j in range(S):
-                value = 0.0
-                for s in range(S):
-                    v, w = corner[q, i], corner[q, j]
-                    value += (points[v, s] - points[w, s]) * (tangent[v, s] - tangent[w, s])
-                bend[0, i, j] = max(0.0, value)
-        cell[0], level[0] = q, levels[n]
-        waiting = 1 if levels[n] > 0 else 0
+        waiting = 1
+        cell[0] = chosen[n]
+        level[0] = levels[n]
+        _bends(room, tangent, chosen[n], bend[0])
         while waiting > 0:
             waiting -= 1
-            q, rest = cell[waiting], level[waiting]
-            here[:] = bend[waiting]
-            left, right, most = 0, 1, 0.0
-            for i in range(S):
-                for j in range(i):
-                    if here[i, j] > most:
-                        left, right, most = j, i, here[i, j]
-            if most <= 0.0:  # flat as far as is known: the longest edge
-                for i in range(S):
-                    for j in range(i):
-                        length = np.abs(points[corner[q, i]] - points[corner[q, j]]).max()
-                        if length > most:
-                            left, right, most = j, i, length
-            at[:] = 0.0
-            at[left] = at[right] = 0.5
-            i = _place(keys, _edge(corner, q, left, right))
+            q = cell[waiting]
+            rest = level[waiting] - 1
+            left, right = _edge_to_halve(room, q, bend[waiting])
+            pair[q, 0] = left
+            pair[q, 1] = right
+            i = _place(keys, _edge(corner, q, pair[q, 0], pair[q, 1]))
             if keys[i] < 0:
-                keys[i] = _edge(corner, q, left, right)
+                keys[i] = _edge(corner, q, pair[q, 0], pair[q, 1])
                 middle_of[i] = count[1]
-            pair[q, 0], pair[q, 1] = left, right
-            _divide(room, q, at, middle_of[i])
-            if rest <= 1:
+            for k in range(S):
+                at[0, k] = 0.5 if k in (left, right) else 0.0
+                for j in range(S):
+                    here[k, j] = bend[waiting, k, j]
+            _divide(room, q, at, np.int64(0), middle_of[i])
+            if rest == 0:
                 continue
             for part in range(2):  # from here on as if the value were quadratic
-                moved, other = (left, right) if part == 0 else (right, left)
-                bend[waiting] = here
+                moved = left if part == 0 else right
                 for k in range(S):
+                    for j in range(S):
+                        bend[waiting, k, j] = here[k, j]
+                for k in range(S):
+                    value = max(0.0, 0.5 * (here[k, left] + here[k, right]) - 0.25 * here[left, right])
                     if k != moved:
-                        value = 0.5 * here[k, left] + 0.5 * here[k, right] - 0.25 * here[left, right]
-                        if k == other:
-                            value = 0.25 * here[left, right]
-                        bend[waiting, moved, k] = bend[waiting, k, moved] = max(0.0, value)
-                # children lie in the order of the corners that the middle replaces
-                cell[waiting] = child[q] + (0 if moved < other else 1)
-                level[waiting] = rest - 1
+                        bend[waiting, moved, k] = value
+                        bend[waiting, k, moved] = value
+                cell[waiting] = child[q] + part
+                level[waiting] = rest
                 waiting += 1
-
-
-@entry
-def _merge(
-    child: Ints, pair: Ints, share: Floats, inflow: Floats, inside: NDArray[np.bool_], growth: float, allowance: float
-) -> None:
-    """Take children away where that adds no more than `allowance` each; from the last cell to the first."""
-    for q in range(child.size - 1, -1, -1):
-        if child[q] < 0:
-            continue
-        n = 2 if pair[q, 0] >= 0 else 0
-        if n == 0:
-            for s in range(share.shape[1]):
-                n += share[q, s] > 0.0
-        ends = True
-        total = 0.0
-        for c in range(child[q], child[q] + n):
-            ends = ends and child[c] < 0
-            total += inflow[c]
-        if ends and (growth - 1.0) * total <= allowance:
-            inflow[q] = growth * total
-            for c in range(child[q], child[q] + n):
-                inside[c] = False
-            child[q] = -1

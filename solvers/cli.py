@@ -60,6 +60,7 @@ def _solve(options: argparse.Namespace) -> dict[str, Any]:
             horizon=options.horizon,
             seed=options.seed,
             progress=progress.show,
+            report=progress.report,
         )
     if options.out is not None:
         write_policy(solution.policy, options.out)
@@ -123,6 +124,7 @@ def _simulate(options: argparse.Namespace) -> dict[str, Any]:
             solution = solve(
                 pomdp, options.method, precision=options.precision, time_limit=options.time_limit,
                 horizon=options.horizon, seed=options.seed, progress=progress.show,
+                report=progress.report,
             )  # fmt: skip
         policy = solution.policy
     played = simulate(pomdp, policy, episodes=options.episodes, seed=options.seed)
@@ -145,6 +147,7 @@ def _compare(options: argparse.Namespace) -> dict[str, Any]:
             solution = solve(
                 pomdp, method.strip(), precision=options.precision, time_limit=options.time_limit,
                 horizon=options.horizon, seed=options.seed, progress=progress.show,
+                report=progress.report,
             )  # fmt: skip
         rows.append(solution.summary())
     columns = ("method", "lower", "upper", "vectors", "elapsed_s", "ended_by")
@@ -231,7 +234,12 @@ class _Progress:
     def __init__(self, stream: TextIO, quiet: bool) -> None:
         self._stream = stream
         self._shows = not quiet and stream.isatty()
+        self._quiet = quiet
         self._length = 0
+
+    def report(self, line: str) -> None:
+        if not self._quiet:
+            print(line, file=self._stream)
 
     def __enter__(self) -> "_Progress":
         return self

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-MESSAGE = "compiling the solver, once per installation, about 10 s …"
+MESSAGE = "compiling the solver, once per installation, 10 to 60 s …"
 
 
 @contextmanager

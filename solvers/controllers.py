@@ -1,8 +1,10 @@
 r"""Finite-state controllers: policies that need no belief, only a node that an observation moves on.
 
 A node takes its action, and each observation leads to a node. From a policy of alpha-vectors, the nodes are its
-vectors: follow the policy from the start, belief by belief, and let the first belief that comes to a vector decide
-where that one's observations lead, namely to the vectors that are best then. Vectors never met become no nodes.
+vectors: follow the policy from the start, the likeliest beliefs first, and let the first belief that comes to a vector
+decide where that one's observations lead, namely to the vectors that are best then. Vectors never met become no nodes.
+That does justice to vectors that are plans, as point-based solvers and `solvers.exact` find them, but not to upper
+bounds such as QMDP's, whose few vectors each stand for many different beliefs.
 
 What such a controller is worth in each state needs no belief either. It solves, for node n with action a,
 
@@ -11,9 +13,9 @@ What such a controller is worth in each state needs no belief either. It solves,
 and v_n is a lower bound of the optimum at every belief, since it can be followed.
 """
 
-from collections import deque
 from dataclasses import dataclass, replace
 from functools import cached_property
+from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,7 +84,8 @@ class FiniteStateController:
     def vectors(self) -> Floats:
         """What each node is worth in each state, shape (N, S), no more than 1e-9 of the largest value too little.
 
-        Never too much, up to rounding. With an observed factor, entries count only where the node can be reached.
+        Never too much, up to rounding. In states from which something may be seen that the node knows no successor for,
+        the worst that there is is counted from then on, and nothing where all is over.
 
         Raises
         ------
@@ -109,26 +112,18 @@ class FiniteStateController:
         Raises
         ------
         ModelError
-            As `policy`, and if the belief is none.
+            If the belief is none, or the discount is 1.
         """
         b = check_belief("belief", belief, self.pomdp.n_states)
         return replace(self, start=self.policy().best_vector(b))
 
     def policy(self) -> AlphaVectorPolicy:
-        """Policy that takes, at each belief, the first action of the node that is worth most there; no worse anywhere.
-
-        Raises
-        ------
-        ModelError
-            If the POMDP has an observed factor, of which a node's vector holds some values only.
-        """
-        if self.pomdp.observed is not None:
-            raise ModelError("nodes of a POMDP with an observed factor are not for all of its states")
+        """Policy that does, at each belief, what the node does that is worth most there; no worse anywhere."""
         return AlphaVectorPolicy(self.pomdp, self.vectors, self.actions)
 
 
 def controller(policy: AlphaVectorPolicy, belief: Any = None) -> FiniteStateController:
-    """Controller that does what a policy does at the beliefs that it meets first; see the module's docstring.
+    """Controller that does what a policy does at the likeliest belief for each vector; see the module's docstring.
 
     Parameters
     ----------
@@ -142,19 +137,24 @@ def controller(policy: AlphaVectorPolicy, belief: Any = None) -> FiniteStateCont
     ModelError
         If the belief is none, or leaves the value of an observed factor open.
     """
+    return controller_of_vectors(policy, belief)[0]
+
+
+def controller_of_vectors(policy: AlphaVectorPolicy, belief: Any = None) -> tuple[FiniteStateController, Ints]:
+    """`controller`, and for each of its nodes the vector that it comes from."""
     p = policy.pomdp
     start = p.start if belief is None else check_belief("belief", belief, p.n_states)
     factor = np.zeros(p.n_states, np.int64) if p.observed is None else p.observed
     Y = int(factor.max()) + 1
-    first = policy.best_vector(start)
     if np.unique(factor[start > 0.0]).size > 1:
         raise ModelError("the start belief leaves the value of the observed factor open, which is seen before acting")
+    covered = np.ones(Y, bool) if policy.observed is None else np.isin(np.arange(Y), policy.observed)
     anywhere: dict[tuple[int, int], _Sights] = {}
     follow: dict[int, Ints] = {}
-    met: deque[tuple[int, Any]] = deque([(first, start)])
-    spare: deque[tuple[int, Any]] = deque()
-    while met or spare:
-        vector, b = (met or spare).popleft()
+    waiting: list[tuple[float, int, int, Any]] = [(-1.0, 0, policy.best_vector(start), start)]
+    number = 0  # of what waits, so that what is equally likely keeps its order
+    while waiting:
+        weight, _, vector, b = heappop(waiting)
         if vector in follow:
             continue
         a, y = int(policy.actions[vector]), -1 if policy.observed is None else int(policy.observed[vector])
@@ -162,23 +162,28 @@ def controller(policy: AlphaVectorPolicy, belief: Any = None) -> FiniteStateCont
             anywhere[a, y] = _sights(p, 1.0 * ((factor == y) | (y < 0)), a, factor, Y)
         follow[vector] = np.full(p.n_observations * Y, -1)
         # What cannot be seen from this belief may be seen from another one that comes to the same node.
-        for sights, later in ((_sights(p, b, a, factor, Y), met), (anywhere[a, y], spare)):
-            new = np.flatnonzero(follow[vector][sights.columns] < 0)
-            if new.size:
-                columns, beliefs = sights.columns[new], sights.beliefs[new]
-                best = policy.best_vector(beliefs)
-                follow[vector][columns] = best
-                later += [(int(v), beliefs[[k]]) for k, v in enumerate(best) if int(v) not in follow]
+        for sights, chance in ((_sights(p, b, a, factor, Y), -weight * p.discount), (anywhere[a, y], 0.0)):
+            new = np.flatnonzero((follow[vector][sights.columns] < 0) & covered[sights.columns % Y])
+            if new.size == 0:
+                continue
+            best = policy.best_vector(sights.beliefs[new])
+            follow[vector][sights.columns[new]] = best
+            for k, successor in zip(new.tolist(), best.tolist(), strict=True):
+                if successor not in follow:
+                    number += 1
+                    entry = (-chance * float(sights.probability[k]), number, successor, sights.beliefs[[k]])
+                    heappush(waiting, entry)
     nodes = np.array(list(follow))
-    number = np.full(policy.n_vectors + 1, -1)  # the last one for -1
-    number[nodes] = np.arange(nodes.size)
-    return FiniteStateController(p, policy.actions[nodes], number[np.array(list(follow.values()))], 0)
+    place = np.full(policy.n_vectors + 1, -1)  # the last one for -1
+    place[nodes] = np.arange(nodes.size)
+    return FiniteStateController(p, policy.actions[nodes], place[np.array(list(follow.values()))], 0), nodes
 
 
 class _Sights(NamedTuple):
-    """What may be seen after an action, as columns o·Y + y, and the beliefs then."""
+    """What may be seen after an action, as columns o·Y + y, how likely each is, and the beliefs then."""
 
     columns: Ints  # (K,)
+    probability: Floats  # (K,)
     beliefs: Any  # (K, S) sparse
 
 
@@ -195,7 +200,7 @@ def _sights(pomdp: POMDP, mass: Any, action: int, factor: Ints, n_values: int) -
     ).tocsr()
     total = np.asarray(joint.sum(axis=1)).reshape(-1)
     columns = np.flatnonzero(total > _SHARE * total.sum())
-    return _Sights(columns, joint[columns].multiply(1.0 / total[columns, None]).tocsr())
+    return _Sights(columns, total[columns], joint[columns].multiply(1.0 / total[columns, None]).tocsr())
 
 
 def _evaluate(controller: FiniteStateController) -> Floats:
@@ -207,13 +212,17 @@ def _evaluate(controller: FiniteStateController) -> Floats:
     follow = _Follow(controller)
     reward = p.reward[controller.actions]
     shape, size = reward.shape, reward.size
+    constant = follow(np.zeros(shape))
 
     def equations(flat: Floats) -> Floats:
-        return np.asarray(flat - follow(flat.reshape(shape)).reshape(-1))
+        return np.asarray(flat - (follow(flat.reshape(shape)) - constant).reshape(-1))
 
     largest = float(np.abs(reward).max()) / (1.0 - p.discount)
     values, _ = bicgstab(
-        LinearOperator((size, size), matvec=equations, dtype=np.float64), reward.reshape(-1), rtol=1e-12, maxiter=500
+        LinearOperator((size, size), matvec=equations, dtype=np.float64),
+        (reward + constant).reshape(-1),
+        rtol=1e-12,
+        maxiter=500,
     )
     values = values.reshape(shape)
     for _ in range(_MOST_SWEEPS):  # contracts from wherever the solver left off
@@ -232,6 +241,7 @@ class _Follow:
         p = controller.pomdp
         factor = np.zeros(p.n_states, np.int64) if p.observed is None else p.observed
         self.discount = p.discount
+        self.worst = np.where(p.terminal, 0.0, float(p.reward.min()) / (1.0 - p.discount))[None]
         self.parts = []
         for a in np.unique(controller.actions).tolist():
             nodes = np.flatnonzero(controller.actions == a)
@@ -241,11 +251,12 @@ class _Follow:
                 states = seen.indices[seen.indptr[o] : seen.indptr[o + 1]]
                 chance = seen.data[seen.indptr[o] : seen.indptr[o + 1]]
                 columns = o * controller.n_values + factor[states]
-                outcomes.append((states, chance, np.maximum(controller.successors[np.ix_(nodes, columns)], 0)))
+                outcomes.append((states, chance, controller.successors[np.ix_(nodes, columns)]))
             self.parts.append((nodes, p.transition[a], outcomes))
 
     def __call__(self, values: Floats) -> Floats:
         out = np.empty_like(values)
+        values = np.concatenate([values, self.worst])  # where a successor is -1
         for nodes, transition, outcomes in self.parts:
             then = np.zeros((nodes.size, values.shape[1]))
             for states, chance, successors in outcomes:

@@ -12,7 +12,13 @@ from solvers._epoch_arrays import Bounds, Model, room_for
 from solvers.epochs import EpochModel, check_belief, check_beliefs
 from solvers.errors import ModelError
 
-MOST_STATES_WITH_CELLS = 6  # more are solved with a sawtooth upper bound
+_MOST_STATES_WITH_CELLS = 6  # more have a sawtooth upper bound
+
+
+def _lookup(n_states: int) -> tuple[int, ...]:
+    if n_states == 2:
+        return (0, 0)
+    return (0, 0, 0) if 2 < n_states <= _MOST_STATES_WITH_CELLS else ()
 
 
 def kernel_model(model: EpochModel, weights: NDArray[np.float64]) -> Model:
@@ -28,7 +34,7 @@ def kernel_model(model: EpochModel, weights: NDArray[np.float64]) -> Model:
         terminal=terminal,
         discount=model.discount,
         tie=1e-13 * max(float(np.abs(reward).max()), float(np.abs(terminal).max())),
-        fixed=(0,) * model.n_states if 2 <= model.n_states <= MOST_STATES_WITH_CELLS else (),
+        fixed=_lookup(model.n_states),
     )
 
 
@@ -88,11 +94,11 @@ class PolicyGraph:
         ModelError
             If the model has other nodes, signals, actions or observations, or leads to a node with no plan.
         """
-        from solvers import _epoch_kernels as _kernels
+        from solvers import _epoch_evaluation as _evaluation
 
         self._check(model)
         out = np.empty((self.action.shape[0], model.n_states, model.n_components))
-        _kernels.evaluate(
+        _evaluation.evaluate(
             kernel_model(model, np.ones(model.n_components)),
             model.reward,
             model.terminal,

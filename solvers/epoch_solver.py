@@ -16,15 +16,15 @@ For a belief b of a node n, with V̲ and V̄ the bounds of the children, one bac
 * **Points.** Following the actions greedy in V̄ from the start belief, gather the beliefs that are reached,
   weighted by reach probability × (V̄ - V̲). What a backup at the gathered belief would take off that gap, its
   *excess*, does not come from the children; the excesses of all nodes sum to the gap at the start belief.
-  Points are added where the excess is largest (with two states, an interval is split into as many parts as its
-  excess asks for; a cell is halved, up to six times a round, along the edge between whose ends the best vector changes
-  most, or split at one belief to which most of its gap belongs), then one sweep backs up all points from the last node to the first; repeat. Nothing is
-  sampled, and ties go to the lowest action index: results are deterministic.
+  Points are added where the excess is largest, then one sweep backs up all points from the last node to the first;
+  repeat. With two states, an interval is split into as many parts as its excess asks for. A cell is halved up to six
+  times a round, along the edge between whose ends the best vector changes most; or it is split at one belief, if that
+  has most of the cell's gap. Nothing is sampled, and ties go to the lowest action index: results are deterministic.
 
 Guarantee: `EpochSolution.lower` ≤ V*(start) ≤ `EpochSolution.upper` however the solver ended, up to rounding (each
-bound is computed in double precision without directed rounding: about 1e-13 of the largest reward for each epoch).
-`ended` says "gap reached" only if upper - lower ≤ gap. The loop ends: each round adds a point or stops, and
-rounds and points are limited.
+bound is computed in double precision without directed rounding: about 1e-13 of the largest reward for each epoch, and
+1e-12 with cells). `ended` says "gap reached" only if upper - lower ≤ gap. The loop ends: each round adds a point or
+stops, and rounds and points are limited.
 """
 
 import contextlib
@@ -142,12 +142,12 @@ class EpochSolution:
     @cached_property
     def _components(self) -> NDArray[np.float64]:
         """Reward components of all alpha-vectors, shape (P, S, D)."""
-        from solvers import _epoch_kernels as _kernels
+        from solvers import _epoch_evaluation as _evaluation
 
         z = self._with_plans()
         out = np.zeros((*z.points.shape, self.model.n_components))
         m = kernel_model(self.model, self.weights)
-        _kernels.evaluate(m, self.model.reward, self.model.terminal, z.offset, z.n_vectors, z.action, z.follow, out)
+        _evaluation.evaluate(m, self.model.reward, self.model.terminal, z.offset, z.n_vectors, z.action, z.follow, out)
         return out
 
     def value(self, belief: ArrayLike, node: int = 0) -> Any:
@@ -465,14 +465,14 @@ def _finish(
     ended: Ended,
     rounds: tuple[Round, ...],
 ) -> EpochSolution:
-    from solvers import _epoch_kernels as _kernels
+    from solvers import _epoch_evaluation as _evaluation
 
     plan = int((z.vectors[: z.n_vectors[0]] @ model.start).argmax())
     components = np.zeros(model.n_components)
     mass = np.zeros(z.points.shape)
     mass[plan] = model.start
     taken = np.empty((model.n_signals, model.n_actions, model.n_states))
-    _kernels.start_components(m.fixed, m, z, mass, taken, model.reward, model.terminal, components)
+    _evaluation.start_components(m.fixed, m, z, mass, taken, model.reward, model.terminal, components)
     live = model.table_of >= 0
     return EpochSolution(
         model=model,

@@ -289,6 +289,8 @@ def _after(
 
 def _best(found: _Set, tolerance: float, check: Callable[[], None]) -> _Set:
     """Vectors that are best somewhere."""
+    if len(found.vectors) == 1:
+        return found._replace(witnesses=found.witnesses[:1])
     nothing = np.zeros((1, found.vectors.shape[1]))
     kept = prune_sums(found.vectors, nothing, tolerance, points=found.witnesses, check=check)
     rows = kept.pairs[:, 0]
@@ -297,11 +299,15 @@ def _best(found: _Set, tolerance: float, check: Callable[[], None]) -> _Set:
 
 def _sum(first: _Set, second: _Set, tolerance: float, check: Callable[[], None]) -> _Set:
     """Sums of a vector of each that are best somewhere; successors of the two are in different columns."""
-    known = np.concatenate([first.witnesses, second.witnesses])
-    kept = prune_sums(first.vectors, second.vectors, tolerance, points=known, check=check)
-    i, j = kept.pairs.T
-    successors = np.maximum(first.successors[i], second.successors[j])
-    return _Set(first.vectors[i] + second.vectors[j], first.actions[i], successors, kept.witnesses)
+    one, other = sorted((first, second), key=lambda part: len(part.vectors))
+    if len(one.vectors) == 1:  # moves the other set, and leaves it as pruned as it was
+        i, j, witnesses = np.zeros(len(other.vectors), np.int64), np.arange(len(other.vectors)), other.witnesses
+    else:
+        known = np.concatenate([one.witnesses, other.witnesses])
+        pairs, witnesses = prune_sums(one.vectors, other.vectors, tolerance, points=known, check=check)
+        i, j = pairs.T
+    successors = np.maximum(one.successors[i], other.successors[j])
+    return _Set(one.vectors[i] + other.vectors[j], one.actions[i], successors, witnesses)
 
 
 def _normal(mass: Floats) -> Floats:

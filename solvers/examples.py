@@ -128,3 +128,173 @@ def _cells(rows: Sequence[str]) -> list[tuple[tuple[int, int], str]]:
         if (count := "".join(rows).count(kind)) != 1:
             raise ModelError(f"the map has {count} cells {kind!r}; one is needed")
     return [((r, c), kind) for r, row in enumerate(rows) for c, kind in enumerate(row) if kind != _WALL]
+
+
+# The map of Tag: x from the left, y from below.
+_TAG_CELLS = [(x, y) for y in range(2) for x in range(10)] + [(x, y) for y in range(2, 5) for x in range(5, 8)]
+_MOVES = {"north": (0, 1), "east": (1, 0), "south": (0, -1), "west": (-1, 0)}
+
+
+def tag(*, seen: bool = True) -> POMDP:
+    """A robot must find and tag an opponent who flees; 870 states. Pineau, Gordon and Thrun 2003 (IJCAI).
+
+    The map has 29 cells. Moves cost 1; tagging earns 10 in the opponent's cell, which ends the game, and costs 10
+    anywhere else. The opponent stays with probability 0.2, and otherwise moves away from the robot: with 0.4 to the
+    left or right, with 0.4 up or down, against a wall nowhere. Along a line that both are on, either way is away. The
+    robot sees the opponent in its own cell alone.
+
+    Parameters
+    ----------
+    seen : bool
+        Whether the robot's cell is declared a fully observed factor, known before the first action too. Otherwise it is
+        an observation, and unknown at the start.
+    """
+    from scipy.sparse import coo_array, csr_array
+
+    n = len(_TAG_CELLS)
+    size = n * (n + 1)  # robot's cell, opponent's cell or n: tagged
+    place = {cell: i for i, cell in enumerate(_TAG_CELLS)}
+    reward = np.full((5, size), -1.0)
+    reward[:, n :: n + 1] = 0.0
+    tables = []
+    for a, (dx, dy) in enumerate([*_MOVES.values(), (0, 0)]):
+        rows, columns, chances = [], [], []
+        for r, (x, y) in enumerate(_TAG_CELLS):
+            there = place.get((x + dx, y + dy), r)
+            for o in range(n + 1):
+                state = r * (n + 1) + o
+                tagged = o == n or (a == 4 and r == o)
+                after = {n: 1.0} if tagged else _flight(_TAG_CELLS[o], (x, y), place)
+                if a == 4 and o < n:
+                    reward[a, state] = 10.0 if r == o else -10.0
+                for cell, chance in after.items():
+                    rows.append(state)
+                    columns.append(there * (n + 1) + cell if o < n else state)
+                    chances.append(chance)
+        tables.append(csr_array(coo_array((chances, (rows, columns)), shape=(size, size))))
+    robot, opponent = np.divmod(np.arange(size), n + 1)
+    sight = np.zeros((size, n + 1))
+    sight[np.arange(size), np.where(robot == opponent, n, robot)] = 1.0
+    look = csr_array(sight)
+    names = [f"{x},{y}" for x, y in _TAG_CELLS]
+    return POMDP(
+        transition=tables,
+        observation=[look] * 5,
+        reward=reward,
+        start=np.where(opponent < n, 1.0 / (n * n), 0.0),
+        discount=0.95,
+        states=[f"robot {name} opponent {other}" for name in names for other in [*names, "tagged"]],
+        actions=[*_MOVES, "tag"],
+        observations=[*(f"at {name}" for name in names), "opponent here"],
+        observed=robot if seen else None,
+    )
+
+
+def _flight(opponent: tuple[int, int], robot: tuple[int, int], place: dict[tuple[int, int], int]) -> dict[int, float]:
+    """Where the opponent goes, and with what chance."""
+    after = {place[opponent]: 0.2}
+    for axis in range(2):
+        away = opponent[axis] - robot[axis]
+        steps = (1, -1) if away == 0 else (1 if away > 0 else -1,)
+        for step in steps:
+            there = (opponent[0] + step * (axis == 0), opponent[1] + step * (axis == 1))
+            cell = place.get(there, place[opponent])
+            after[cell] = after.get(cell, 0.0) + 0.4 / len(steps)
+    return after
+
+
+_ROCKS_7_8 = ((2, 0), (0, 1), (3, 1), (6, 3), (2, 4), (3, 4), (5, 5), (1, 6))
+
+
+def rocksample(
+    size: int = 7,
+    rocks: Sequence[tuple[int, int]] = _ROCKS_7_8,
+    *,
+    start: tuple[int, int] | None = None,
+    half: float = 20.0,
+    exponential: bool = False,
+    seen: bool = True,
+) -> POMDP:
+    """A rover samples rocks, good ones for 10 and bad ones for -10, and leaves to the right for 10.
+
+    Rocks are good with probability 1/2, and bad once sampled. Sampling where no rock is costs 100, moving out of the
+    map too, except to the right. The default is RockSample[7,8], 12,545 states. Smith and Simmons 2004 (UAI).
+
+    Parameters
+    ----------
+    size : int
+        Cells in each direction.
+    rocks : sequence of (int, int)
+        Column and row of each rock, from the left and from below.
+    start : (int, int), optional
+        The rover's cell; by default the middle of the left column.
+    half : float
+        Distance at which a look's advantage over guessing has halved: it is right with probability
+        (1 + 2^(-distance / half)) / 2. The paper's is 20.
+    exponential : bool
+        Instead (1 + exp(-distance)) / 2, as in files that go round.
+    seen : bool
+        Whether the rover's cell is declared a fully observed factor.
+
+    Raises
+    ------
+    ModelError
+        If a rock is outside of the map, or two share a cell.
+
+    Examples
+    --------
+    >>> rocksample(2, [(0, 1)]).n_states
+    9
+    """
+    from scipy.sparse import csr_array
+
+    k = len(rocks)
+    if len(set(rocks)) < k or not all(0 <= x < size and 0 <= y < size for x, y in rocks):
+        raise ModelError(f"rocks must have different cells of a map of {size} × {size}, got {list(rocks)}")
+    n = size * size * 2**k  # and the end
+    state = np.arange(n)
+    cell, good = np.divmod(state, 2**k)
+    y, x = np.divmod(cell, size)
+
+    def leads(to: NDArray[np.int64]) -> "csr_array":
+        return csr_array((np.ones(n + 1), (np.arange(n + 1), np.append(to, n))), shape=(n + 1, n + 1))
+
+    reward = np.zeros((5 + k, n + 1))
+    tables = []
+    for a, (dx, dy) in enumerate(_MOVES.values()):
+        inside = (x + dx >= 0) & (x + dx < size) & (y + dy >= 0) & (y + dy < size)
+        out = n if dx == 1 else state
+        tables.append(leads(np.where(inside, state + (dx + size * dy) * 2**k, out)))
+        reward[a, :n] = np.where(inside, 0.0, 10.0 if dx == 1 else -100.0)
+    sampled, gain = state.copy(), np.full(n, -100.0)
+    nothing = np.zeros((n + 1, 3))
+    nothing[:, 2] = 1.0
+    looks = [csr_array(nothing)] * 5
+    for i, (rx, ry) in enumerate(rocks):
+        is_good = (good >> i & 1) == 1
+        here = (x == rx) & (y == ry)
+        gain[here] = np.where(is_good, 10.0, -10.0)[here]
+        sampled[here & is_good] -= 1 << i
+        distance = np.hypot(x - rx, y - ry)
+        right = (1.0 + (np.exp(-distance) if exponential else 2.0 ** (-distance / half))) / 2.0
+        look = nothing.copy()
+        look[:n, 2] = 0.0
+        look[:n, 0] = np.where(is_good, right, 1.0 - right)
+        look[:n, 1] = 1.0 - look[:n, 0]
+        looks.append(csr_array(look))
+    tables += [leads(sampled)] + [leads(state)] * k
+    reward[4, :n] = gain
+    begin = start if start is not None else (0, size // 2)
+    first = begin[1] * size + begin[0]
+    belief = np.zeros(n + 1)
+    belief[first * 2**k : (first + 1) * 2**k] = 2.0**-k
+    return POMDP(
+        transition=tables,
+        observation=looks,
+        reward=reward,
+        start=belief,
+        discount=0.95,
+        actions=[*_MOVES, "sample", *(f"look{i}" for i in range(k))],
+        observations=("good", "bad", "nothing"),
+        observed=np.append(cell, size * size) if seen else None,
+    )

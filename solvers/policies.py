@@ -166,14 +166,23 @@ class AlphaVectorPolicy:
         """Vectors with the states they are for, in the order in which ties are broken."""
         order = np.argsort(self.actions, kind="stable")
         if self.observed is None:
-            return (_Block(order, None, _columns(self.vectors[order])),)
+            return (_Block(0, order, None, _columns(self.vectors[order])),)
         factor = self.pomdp.observed
         assert factor is not None
         blocks = []
         for y in np.unique(self.observed).tolist():
             states, mine = np.flatnonzero(factor == y), order[self.observed[order] == y]
-            blocks.append(_Block(mine, states, _columns(self.vectors[mine][:, states])))
+            blocks.append(_Block(y, mine, states, _columns(self.vectors[mine][:, states])))
         return tuple(blocks)
+
+    @cached_property
+    def _values(self) -> "csr_array":
+        """Which value of the observed factor each state has, or all the same one, shape (S, Y)."""
+        from scipy.sparse import csr_array
+
+        S = self.pomdp.n_states
+        value = np.zeros(S, np.int64) if self.observed is None else self.pomdp.observed
+        return csr_array((np.ones(S), (np.arange(S), value)))
 
     @cached_property
     def _tie(self) -> float:
@@ -182,19 +191,19 @@ class AlphaVectorPolicy:
     def _look_up(self, beliefs: Any) -> "_Found":
         """Best vector of each row; takes rows as they are."""
         B = beliefs.shape[0]
-        value, vector, values = np.zeros(B), np.full(B, -1), np.zeros(B, np.int64)
-        covered = np.zeros(B)
+        value, vector, values, covered = np.zeros(B), np.full(B, -1), np.zeros(B, np.int64), np.zeros(B)
+        mass = _dense(beliefs @ self._values)
         for block in self._blocks:
-            here = beliefs if block.states is None else beliefs[:, block.states]
-            mass = np.asarray(here.sum(axis=1)).reshape(-1)
-            rows = np.flatnonzero(mass > 0.0)
-            if rows.size == 0:
-                continue
-            best, most = first_best(block.columns, here if rows.size == B else here[rows], self._tie)
-            value[rows] += most
-            vector[rows] = block.vectors[best]
-            values[rows] += 1
-            covered += mass
+            rows = np.flatnonzero(mass[:, block.value] > 0.0)
+            if rows.size:
+                here = beliefs if rows.size == B else beliefs[rows]
+                best, most = first_best(
+                    block.columns, here if block.states is None else here[:, block.states], self._tie
+                )
+                value[rows] += most
+                vector[rows] = block.vectors[best]
+                values[rows] += 1
+                covered[rows] += mass[rows, block.value]
         if (covered < 1.0 - 1e-9).any():
             row = int(np.flatnonzero(covered < 1.0 - 1e-9)[0])
             raise ModelError(f"belief {row} is on a value of the observed factor that no vector is for")
@@ -204,6 +213,7 @@ class AlphaVectorPolicy:
 class _Block(NamedTuple):
     """Vectors for one value of the observed factor, or all."""
 
+    value: int
     vectors: NDArray[np.int64]  # their indices
     states: NDArray[np.int64] | None  # None: all
     columns: Any  # (states, vectors), dense or sparse

@@ -1,4 +1,5 @@
 """Rewards given rule by rule, with wildcards, never expanded into all |A||S||S||O| outcomes."""
+# ruff: noqa: E741 (O is the number of observations)
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from solvers.errors import ModelError
 from solvers.rules import Rules, Where
 
 _BLOCK = 2_000_000  # outcomes that are worked on at once
+_MOST = 500_000_000  # outcomes of an action: half a minute
 
 
 class RewardRules:
@@ -127,45 +129,63 @@ class RewardRules:
                 s, after, seen = (places[single[0] == a] for places in single[1:])
                 chance = transition[a][s, after] * observation[a][after, seen]
                 reward[a] += np.bincount(s, chance * change[single[0] == a], len(reward[a]))
+        looks = rules.places(2), rules.places(3)
         for a, (moves, told) in enumerate(zip(transition, observation, strict=True)):
-            reward[a] += _expected(rules, a, moves, told)
+            if rules.names(2, 3):
+                for s, after, seen, chance in _outcomes(moves, told, *looks):
+                    reward[a] += np.bincount(s, chance * rules.at(a, s, after, seen), len(reward[a]))
+            else:
+                reward[a] += rules.at(a, np.arange(len(reward[a])), 0, 0)
         return reward
 
 
-def _expected(rules: Rules, a: int, moves: Any, told: Any) -> NDArray[np.float64]:
-    """Expected reward of an action in each state, (S,), summed over no more than what rules look at."""
-    S = moves.shape[0]
-    if not rules.names(2, 3):
-        return rules.at(a, np.arange(S), 0, 0)
-    if not rules.names(3):
-        outcomes = _entries(moves, None)
-    elif not rules.names(2):
-        outcomes = ((s, 0, seen, chance) for s, seen, _, chance in _entries(moves @ told, None))
-    else:
-        outcomes = _entries(moves, told)
-    reward = np.zeros(S)
-    for s, after, seen, chance in outcomes:
-        reward += np.bincount(s, chance * rules.at(a, s, after, seen), S)
-    return reward
+Outcomes = tuple[NDArray[np.int64], Any, Any, NDArray[np.float64]]
+"""State, end state, observation and probability of each of many outcomes."""
 
 
-def _entries(moves: Any, told: Any) -> Iterator[tuple[NDArray[np.int64], Any, Any, NDArray[np.float64]]]:
-    """Outcomes (state, end state, observation, probability), as arrays, block by block; `told` None: not observed."""
-    rows = np.repeat(np.arange(moves.shape[0]), np.diff(moves.indptr))
-    width = np.ones(moves.nnz, np.int64) if told is None else np.diff(told.indptr)[moves.indices]
-    ends = np.cumsum(width)
+def _outcomes(moves: Any, told: Any, ends: NDArray[np.int64], seen: NDArray[np.int64]) -> Iterator[Outcomes]:
+    """Outcomes of an action, block by block; end states and observations that rules do not name stand for each other.
+
+    Parameters
+    ----------
+    moves, told : csr_array (S, S) and (S, O)
+    ends, seen : int array
+        End states and observations that rules name.
+    """
+    other_ends = np.setdiff1d(np.arange(moves.shape[1]), ends, assume_unique=True)
+    told, seen = _merged(told, seen)
+    if other_ends.size:
+        together = (moves[:, other_ends] @ told[other_ends]).tocsr()
+        rows = np.repeat(np.arange(moves.shape[0]), np.diff(together.indptr))
+        yield rows, other_ends[0], seen[together.indices], together.data
+    named, told = moves[:, ends], told[ends]
+    rows = np.repeat(np.arange(moves.shape[0]), np.diff(named.indptr))
+    width = np.diff(told.indptr)[named.indices]
+    until = np.cumsum(width)
+    if width.sum() > _MOST:
+        raise ModelError(f"rewards differ between more than {_MOST} outcomes of an action, which are not averaged here")
     first = 0
-    while first < moves.nnz:
-        done = int(ends[first - 1]) if first else 0
-        last = max(first + 1, int(np.searchsorted(ends, done + _BLOCK, "right")))
-        part = slice(first, last)
-        s, after, chance = rows[part], moves.indices[part], moves.data[part]
-        if told is None:
-            yield s, after, 0, chance
-        else:
-            n = width[part]
-            place = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + np.repeat(told.indptr[after], n)
-            yield (
-                np.repeat(s, n), np.repeat(after, n), told.indices[place], np.repeat(chance, n) * told.data[place],
-            )  # fmt: skip
+    while first < len(rows):
+        done = int(until[first - 1]) if first else 0
+        last = max(first + 1, int(np.searchsorted(until, done + _BLOCK, "right")))
+        n, after = width[first:last], named.indices[first:last]
+        place = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + np.repeat(told.indptr[after], n)
+        chance = np.repeat(named.data[first:last], n) * told.data[place]
+        yield np.repeat(rows[first:last], n), np.repeat(ends[after], n), seen[told.indices[place]], chance
         first = last
+
+
+def _merged(told: Any, seen: NDArray[np.int64]) -> tuple[Any, NDArray[np.int64]]:
+    """Probabilities of the observations that rules name, and of all others together; and which these are."""
+    from scipy.sparse import csr_array
+
+    O = told.shape[1]
+    if not seen.size:
+        return csr_array(np.ones((told.shape[0], 1))), np.zeros(1, np.int64)
+    others = np.setdiff1d(np.arange(O), seen, assume_unique=True)
+    if not others.size:
+        return told, np.arange(O)
+    column = np.full(O, seen.size)
+    column[seen] = np.arange(seen.size)
+    merge = csr_array((np.ones(O), column, np.arange(O + 1)), shape=(O, seen.size + 1))
+    return (told @ merge).tocsr(), np.append(seen, others[0])

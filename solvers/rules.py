@@ -126,10 +126,12 @@ class Rules:
         """Add many rules at once: arrays of places, or one place, or None for everywhere; in the order of `values`."""
         keys = np.zeros(values.shape, np.int64)
         named = tuple(axis for axis, place in enumerate(where) if place is not None)
+        if not keys.size:
+            return
         group = self._group(named)
         for axis in named:
             place = np.asarray(where[axis])
-            if place.size and not (place.min() >= 0 and place.max() < self.shape[axis]):
+            if place.min() < 0 or place.max() >= self.shape[axis]:
                 raise ModelError(f"a place is out of range on axis {axis} of a table of {self.shape}")
             keys = keys * self.shape[axis] + place
         group.keys.frombytes(keys.tobytes())
@@ -170,11 +172,12 @@ class Rules:
 
     def count(self, box: Box) -> int:
         """Cells of a box that rules give other values than zero, those that several give counted as often."""
-        sizes = [last - first for first, last in box]
-        return sum(
-            len(self._inside(named, group, box)[1]) * int(np.prod([n for i, n in enumerate(sizes) if i not in named]))
-            for named, group in self._groups.items()
-        )
+        count = 0
+        for named, group in self._groups.items():
+            wild = [last - first for axis, (first, last) in enumerate(box) if axis not in named]
+            speaking = int(np.count_nonzero(self._inside(named, group, box)[1]))
+            count += speaking * int(np.prod(wild, dtype=object))
+        return count
 
     def cells(self, box: Box) -> tuple[tuple[NDArray[np.int64], ...], NDArray[np.float64]]:
         """Cells of a box that are not zero, row by row: their places on each axis, and their values.
@@ -183,36 +186,53 @@ class Rules:
         """
         first, sizes = [b[0] for b in box], [b[1] - b[0] for b in box]
         strides = [int(np.prod(sizes[axis + 1 :])) for axis in range(len(sizes))]
-        found = []
+        found: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+        speaking = 0
         for named, group in self._groups.items():
-            places, inside = self._inside(named, group, box)
-            flat = np.zeros(len(inside), np.int64)
-            for axis in named:
-                flat += (places[axis][inside] - first[axis]) * strides[axis]
+            places, values = self._inside(named, group, box)
+            speaking += values.size > 0
+            there = values != 0.0
+            flat = np.zeros(int(there.sum()), np.int64)
+            for axis, place in places.items():
+                flat += (place[there] - first[axis]) * strides[axis]
+            values = values[there]
             for axis in range(len(sizes)):
                 if axis not in named:
                     flat = (flat[:, None] + np.arange(sizes[axis]) * strides[axis]).reshape(-1)
-            found.append(flat)
-        flat = np.unique(np.concatenate(found)) if found else np.zeros(0, np.int64)
-        index = tuple(i + least for i, least in zip(np.unravel_index(flat, sizes), first, strict=True))
-        value = self.at(*index)
+                    values = np.repeat(values, sizes[axis])
+            found.append((flat, values))
+        flat = np.concatenate([cells for cells, _ in found]) if found else np.zeros(0, np.int64)
+        if speaking > 1:  # rules of other kinds may say something else
+            flat = np.unique(flat)
+            value = self.at(*self._index(flat, box))
+        else:
+            value = np.concatenate([values for _, values in found]) if found else np.zeros(0)
+            if not (flat[1:] > flat[:-1]).all():
+                order = np.argsort(flat)
+                flat, value = flat[order], value[order]
         kept = value != 0.0
-        return tuple(i[kept] for i in index), value[kept]
+        return self._index(flat[kept], box), value[kept]
+
+    @staticmethod
+    def _index(flat: NDArray[np.int64], box: Box) -> tuple[NDArray[np.int64], ...]:
+        places = np.unravel_index(flat, [last - first for first, last in box])
+        return tuple(place + first for place, (first, _) in zip(places, box, strict=True))
 
     def _inside(
         self, named: tuple[int, ...], group: "_Group", box: Box
-    ) -> tuple[dict[int, NDArray[np.int64]], NDArray[np.int64]]:
-        """Places that a group's rules near a box name, and which of these rules are inside, and not for zeros."""
+    ) -> tuple[dict[int, NDArray[np.int64]], NDArray[np.float64]]:
+        """Places that a group's rules in a box name, on each axis, and the values of these rules."""
         keys, values, _ = group.sorted()
-        span = slice(None)
-        if named:  # sorted by their first place
-            size = int(np.prod([self.shape[axis] for axis in named[1:]], dtype=object))
-            span = slice(*np.searchsorted(keys, [bound * size for bound in box[named[0]]]))
-        places = self._unravel(named, keys[span])
-        kept = values[span] != 0.0
+        if not named:
+            return {}, values
+        # Sorted by their first place: those in question stand together.
+        size = int(np.prod([self.shape[axis] for axis in named[1:]], dtype=object))
+        span = slice(*np.searchsorted(keys, [bound * size for bound in box[named[0]]]))
+        places, values = self._unravel(named, keys[span]), values[span]
+        inside = np.ones(values.size, bool)
         for axis in named[1:]:
-            kept &= (places[axis] >= box[axis][0]) & (places[axis] < box[axis][1])
-        return places, np.flatnonzero(kept)
+            inside &= (places[axis] >= box[axis][0]) & (places[axis] < box[axis][1])
+        return {axis: place[inside] for axis, place in places.items()}, values[inside]
 
     def _unravel(self, named: tuple[int, ...], keys: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
         places = {}

@@ -316,6 +316,8 @@ class _OnNodes:
         self.controller, self.node = controller, np.full(episodes, controller.start)
 
     def actions(self, t: int) -> Any:
+        if (self.node < 0).any():
+            raise ModelError("what was seen leads nowhere: the controller knows no successor for it")
         return self.controller.actions[self.node]
 
     def saw(self, action: Ints, observation: Ints, values: Ints) -> None:

@@ -5,14 +5,17 @@ horizon it is point-based backups between two bounds at the start (`solvers.epoc
 vectors. Every bound holds at every moment, so a solve can be stopped at any: by its time limit, or by Ctrl-C.
 """
 
+import contextlib
+import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from solvers.errors import SolverError
+from solvers.compilation import compilation_told
+from solvers.errors import ModelError, SolverError
 from solvers.policies import AlphaVectorPolicy, FiniteHorizonPolicy
 from solvers.pomdp import POMDP
 from solvers.solution import Bounds, Solution
@@ -20,6 +23,10 @@ from solvers.solution import Bounds, Solution
 if TYPE_CHECKING:
     from solvers.epoch_solver import EpochSolution
 
+_SHARE_TO_IMPROVE = 0.2  # of a time limit
+_MOST_STATES_TO_IMPROVE = 2000
+_MOST_CELLS_TO_PRUNE = 3_000_000
+_log = logging.getLogger("solvers")
 Progress = Callable[[float, float, float], object]
 """Called with the seconds so far and both bounds."""
 
@@ -28,6 +35,7 @@ Progress = Callable[[float, float, float], object]
 class Options:
     """What was asked of a method; see `solve`."""
 
+    method: str
     precision: float
     time_limit: float | None
     horizon: int | None
@@ -46,6 +54,7 @@ def solve(
     progress: Progress | None = None,
     warm_start: Solution | None = None,
     seed: int = 0,
+    report: Callable[[str], None] | None = None,
 ) -> Solution:
     """Bound the optimal value at the start belief, and find a policy that attains the lower bound.
 
@@ -68,6 +77,9 @@ def solve(
         Of a POMDP with the same states, actions and observations, any rewards: its beliefs and vectors are used again.
     seed : int
         Of all chance.
+    report : callable, optional
+        Called with a line when kernels have to be compiled, once per installation; by default the line goes to the
+        logger "solvers", as information.
 
     Raises
     ------
@@ -90,11 +102,14 @@ def solve(
     if chosen not in _METHODS:
         raise SolverError(f"no method {method!r} (there are auto, {', '.join(_METHODS)})")
     of_horizon, run = _METHODS[chosen]
+    if report is None and _log.isEnabledFor(logging.INFO):
+        report = _log.info
     if of_horizon and steps is None:
         raise SolverError(f"method {chosen!r} needs a horizon")
     if not of_horizon and steps is not None:
         raise SolverError(f"method {chosen!r} knows no horizon; epochs and exact do")
-    return run(pomdp, Options(precision, time_limit, steps, progress, warm_start, seed))
+    with contextlib.nullcontext() if report is None else compilation_told(report):
+        return run(pomdp, Options(chosen, precision, time_limit, steps, progress, warm_start, seed))
 
 
 # Finite horizons ------------------------------------------------------------------------------------------------
@@ -119,16 +134,23 @@ def _exact(pomdp: POMDP, options: Options) -> Solution:
         ended_by=found.ended_by,
         horizon=found.horizon,
         elapsed_s=found.elapsed_s,
-        history=tuple(Bounds(epoch.elapsed_s, epoch.lower, epoch.upper) for epoch in found.history[-1:]),
+        history=(Bounds(found.elapsed_s, found.lower, found.upper),),
     )
 
 
 def _epochs(pomdp: POMDP, options: Options) -> Solution:
-    from solvers.epoch_solver import solve_epochs
+    from solvers.epoch_solver import Round, solve_epochs
 
     model = pomdp.finite_horizon(options.horizon)
+    history: list[Bounds] = []
     began = time.monotonic()
-    found = solve_epochs(model, gap=options.precision)
+
+    def told(sweep: Round) -> None:
+        history.append(Bounds(time.monotonic() - began, sweep.lower, sweep.upper))
+        if options.progress is not None:
+            options.progress(*history[-1])
+
+    found = solve_epochs(model, gap=options.precision, time_limit=options.time_limit, progress=told)
     return Solution(
         pomdp=pomdp,
         method="epochs",
@@ -136,9 +158,10 @@ def _epochs(pomdp: POMDP, options: Options) -> Solution:
         upper=found.upper,
         policy=_by_steps_to_go(pomdp, found),
         guarantee=f"both bounds hold for {options.horizon} steps, and the policy attains the lower one",
-        ended_by={"gap reached": "precision"}.get(found.ended, found.ended),
+        ended_by="precision" if found.ended == "gap reached" else found.ended,
         horizon=options.horizon,
         elapsed_s=time.monotonic() - began,
+        history=tuple(history),
     )
 
 
@@ -164,7 +187,83 @@ def _by_steps_to_go(pomdp: POMDP, found: "EpochSolution") -> FiniteHorizonPolicy
     return FiniteHorizonPolicy(tuple(policies))
 
 
+# No horizon -----------------------------------------------------------------------------------------------------
+
+
+def _sarsop(pomdp: POMDP, options: Options) -> Solution:
+    """Search; where its time is not enough, the last of it goes to policy iteration, which lifts the lower bound."""
+    from solvers.search import sarsop
+
+    limit, improves = options.time_limit, pomdp.discount < 1.0 and pomdp.n_states <= _MOST_STATES_TO_IMPROVE
+    found = sarsop(
+        pomdp,
+        precision=options.precision,
+        time_limit=limit if limit is None or not improves else (1.0 - _SHARE_TO_IMPROVE) * limit,
+        progress=options.progress,
+        warm_start=options.warm_start,
+    )
+    assert isinstance(found.policy, AlphaVectorPolicy)
+    found = _without_idle_vectors(found, found.policy)
+    if found.ended_by == "time limit" and improves and limit is not None:
+        assert isinstance(found.policy, AlphaVectorPolicy)
+        return _improved(found, found.policy, limit - found.elapsed_s)
+    return found
+
+
+def _without_idle_vectors(found: Solution, policy: AlphaVectorPolicy) -> Solution:
+    """Without the vectors that are nowhere the best, where finding them is quick."""
+    if policy.n_vectors * found.pomdp.n_states > _MOST_CELLS_TO_PRUNE:
+        return found
+    began = time.monotonic()
+    pruned = policy.pruned(1e-6 * found.gap)
+    lower = min(found.lower, pruned.value(found.pomdp.start))
+    elapsed = found.elapsed_s + time.monotonic() - began
+    return replace(found, policy=pruned, lower=lower, elapsed_s=elapsed)
+
+
+def _improved(found: Solution, policy: AlphaVectorPolicy, seconds: float) -> Solution:
+    """With a policy whose worth is known better, and may be more than the search had for certain."""
+    from solvers.policy_iteration import improve
+
+    began = time.monotonic()
+    try:
+        better = improve(policy, time_limit=max(0.6 * seconds, 1e-3))  # rounds grow longer
+    except ModelError:  # the start leaves the value of an observed factor open
+        return found
+    elapsed = found.elapsed_s + time.monotonic() - began
+    if better.lower <= found.lower:
+        return replace(found, elapsed_s=elapsed)
+    bounds = Bounds(elapsed, better.lower, found.upper)
+    return replace(found, policy=better.policy, lower=better.lower, elapsed_s=elapsed, history=(*found.history, bounds))
+
+
+def _sweeps(pomdp: POMDP, options: Options) -> Solution:
+    from solvers.sweeps import pbvi, perseus
+
+    return {"pbvi": pbvi, "perseus": perseus}[options.method](
+        pomdp,
+        precision=options.precision,
+        time_limit=options.time_limit,
+        progress=options.progress,
+        seed=options.seed,
+    )
+
+
+def _fast(pomdp: POMDP, options: Options) -> Solution:
+    from solvers.bounds import FastMethod, fast_bound
+
+    method: FastMethod = options.method  # type: ignore[assignment]  # the table below names these four
+    return fast_bound(pomdp, method, precision=options.precision)
+
+
 _METHODS: dict[str, tuple[bool, Callable[[POMDP, Options], Solution]]] = {
+    "sarsop": (False, _sarsop),
+    "pbvi": (False, _sweeps),
+    "perseus": (False, _sweeps),
+    "mdp": (False, _fast),
+    "qmdp": (False, _fast),
+    "fib": (False, _fast),
+    "blind": (False, _fast),
     "epochs": (True, _epochs),
     "exact": (True, _exact),
 }

@@ -23,14 +23,18 @@ signals become 178 states.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from solvers.epochs import EpochModel
+from solvers.epochs import EpochModel, check_beliefs
+from solvers.errors import ModelError
 from solvers.pomdp import POMDP
 from solvers.reward_rules import RewardRules
+
+if TYPE_CHECKING:
+    from solvers.epoch_solver import EpochSolution
 
 _EXACT = 1e-11  # to which kinds must give back what signals lead to
 
@@ -158,6 +162,18 @@ class Unfolded:
             terminal=self._ends,
         )
 
+    def policy(self, solution: "EpochSolution") -> "UnfoldedPolicy":
+        """Return the policy of a solution of the epoch model, for beliefs over states of the POMDP.
+
+        Raises
+        ------
+        ModelError
+            If the solution is one of another model.
+        """
+        if solution.model is not self.model:
+            raise ModelError("the solution is one of another epoch model")
+        return UnfoldedPolicy(self, solution)
+
     def _outcome_rewards(self, reward: NDArray[np.float64], w: NDArray[np.float64]) -> RewardRules | None:
         """Rewards by (action, state, end state): those at the end depend on where it ends."""
         model, size = self.model, len(self.places)
@@ -176,6 +192,44 @@ class Unfolded:
                 if due[after]:
                     rules.add((a, s, after, None), at_once[s] + due[after])
         return rules
+
+
+class UnfoldedPolicy:
+    """One step of lookahead in the unfolded POMDP, with the alpha-vectors of an epoch solution for what follows.
+
+    Worth the solution's lower bound at least. Like any policy it has `action`, and so acts wherever those do: in
+    `solvers.simulate`, and as a planner of pomdp-py (`solvers.bridges`). Made by `Unfolded.policy`.
+    """
+
+    def __init__(self, unfolded: Unfolded, solution: "EpochSolution") -> None:
+        self.pomdp = unfolded.pomdp(solution.weights)
+        groups: dict[tuple[int, int], list[int]] = {}
+        for state, place in enumerate(unfolded.places):
+            if place.kind >= 0:
+                groups.setdefault((place.node, place.seen), []).append(state)
+        scale = self.pomdp.discount * unfolded._scale
+        self._following = [  # states of a node, and what its plans are worth in each of them
+            (np.array(states), scale * solution.vectors(node)[:, [unfolded.places[s].hidden for s in states]].T)
+            for (node, _), states in groups.items()
+        ]
+
+    def action(self, belief: ArrayLike) -> Any:
+        """Best action at a belief (S,), an int, or at beliefs (B, S), an int array (B,); of equal ones the first.
+
+        Raises
+        ------
+        ModelError
+            If a belief is no distribution over the states.
+        """
+        beliefs = check_beliefs("belief", belief, self.pomdp.n_states)
+        values = beliefs @ self.pomdp.reward.T
+        for a, moves in enumerate(self.pomdp.transition):
+            after = beliefs @ moves
+            for states, plans in self._following:
+                values[:, a] += (after[:, states] @ plans).max(axis=1)
+        tie = 1e-12 * max(1.0, np.abs(values).max())
+        best = (values >= values.max(axis=1, keepdims=True) - tie).argmax(axis=1)
+        return best if np.ndim(belief) == 2 else int(best[0])
 
 
 def unfold(model: EpochModel) -> Unfolded:

@@ -15,11 +15,19 @@ from pages import ROOT
 EXAMPLES = ROOT / "examples"
 # What each prints: words that must come, in this order.
 PRINTED: Mapping[str, tuple[str, ...]] = {
+    "difficulty_types.py": (
+        "0.1 points: 0.7",
+        "knowing it would add",
+        "1.0 points",
+        "2.0 points",
+        "minding types adds",
+    ),
     "fit_your_own_prm.py": ("first errors in 200 solutions", "AUC 0.9", "held-out log loss", "multiplies the odds by"),
     "inspect_a_run.py": ("strong tokens a problem", "believed", "first errors", "flips at evidence", "became"),
     "plan_for_a_budget.py": ("best threshold", "both exact for this model", "as repair is"),
     "route_the_lab.py": ("accuracy", "budget"),
-    "solve_a_pomdp.py": ("11.87957 to  11.87957", "heard left once, P(left) = 0.850: listen", "open right"),
+    "routing_in_pomdp_py.py": ("POMDP(92 states", "no policy more than 71.85", "planned: ", "searched: "),
+    "solve_a_pomdp.py": ("precision  0.001:  19.371", "heard left once, P(left) = 0.850: listen", "open right"),
 }
 pytestmark = pytest.mark.slow
 
@@ -69,6 +77,16 @@ def test_a_run_to_inspect_must_be_given(folder: Path) -> None:
     assert done.stderr == "give the folder of a run: python inspect_a_run.py FOLDER\n"
 
 
+def test_difficulty_types(folder: Path) -> None:
+    """Knowing the type is worth one and a half points where a strong token costs one; both ends are certified."""
+    printed = run_example("difficulty_types.py", folder)
+    found = re.findall(r"(knowing|minding).*? adds? (-?\d+\.\d+) to (-?\d+\.\d+)", printed)
+    brackets = [(float(low), float(high)) for _, low, high in found]
+    assert all(high - low < 0.021 for low, high in brackets)
+    assert brackets[2] == pytest.approx((1.54, 1.55), abs=0.03)
+    assert brackets[5] == pytest.approx((0.30, 0.31), abs=0.03)
+
+
 def test_fit_your_own_prm(folder: Path) -> None:
     """Once with the scores that ship, once with those of a PRM of which the truth is known."""
     for arguments in ([], [str(made_up_scores(folder))]):
@@ -88,6 +106,16 @@ def made_up_scores(folder: Path) -> Path:
     path = folder / "scores.jsonl"
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def test_routing_in_pomdp_py(folder: Path) -> None:
+    """The plan gets what it promised, the search no more, up to four standard errors."""
+    pytest.importorskip("pomdp_py")
+    printed = run_example("routing_in_pomdp_py.py", folder)
+    promised = float(re.search(r"worth ([\d.]+),", printed)[1])
+    (planned, error), (searched, wider) = (map(float, found) for found in re.findall(r"ed: (\S+) ± (\S+)", printed))
+    assert abs(planned - promised) < 4 * error
+    assert promised - 40 < searched < promised + 4 * wider
 
 
 def test_solve_a_pomdp(folder: Path) -> None:

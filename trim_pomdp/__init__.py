@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from trim_pomdp.data.outcomes import read_pilot, read_step_counts
     from trim_pomdp.data.problems import Problem, read_problems
     from trim_pomdp.data.processbench import read_solutions, read_step_scores
-    from trim_pomdp.data.rollouts import Rollouts, read_repair_rollouts, read_strong_rollouts, read_weak_rollouts
+    from trim_pomdp.data.rollouts import (
+        Rollouts,
+        read_redraft_rollouts,
+        read_repair_rollouts,
+        read_strong_rollouts,
+        read_weak_rollouts,
+    )
     from trim_pomdp.data.sequences import read_sequences
     from trim_pomdp.errors import InputError, TrimError, UnsetParameterError
     from trim_pomdp.fitting.assessment import assess
@@ -46,6 +52,7 @@ if TYPE_CHECKING:
     from trim_pomdp.model.process import RoutingModel
     from trim_pomdp.model.sequences import SequenceBatch
     from trim_pomdp.planning.evaluation import evaluate, evaluate_money
+    from trim_pomdp.planning.export import routing_pomdp
     from trim_pomdp.planning.frontier import Frontier, policy_for_budget, policy_for_tradeoff, solve_frontier
     from trim_pomdp.planning.money import policy_for_cost
     from trim_pomdp.planning.plots import (
@@ -66,6 +73,7 @@ if TYPE_CHECKING:
         PlannedPoint,
         PolicyArtifact,
         PosteriorRule,
+        RedraftRule,
         Router,
         Rule,
         ScheduleRule,
@@ -107,6 +115,7 @@ _MODULE_OF = {
     "PlannedPoint": "policies",
     "PolicyArtifact": "policies",
     "PosteriorRule": "policies",
+    "RedraftRule": "policies",
     "Preset": "presets.store",
     "Price": "model.prices",
     "Prices": "model.prices",
@@ -169,6 +178,7 @@ _MODULE_OF = {
     "read_pilot": "data.outcomes",
     "read_prices": "model.prices",
     "read_problems": "data.problems",
+    "read_redraft_rollouts": "data.rollouts",
     "read_repair_rollouts": "data.rollouts",
     "read_rollouts": "runtime.recorded",
     "read_run": "inspection.runs",
@@ -182,6 +192,7 @@ _MODULE_OF = {
     "record_rollouts": "runtime.recording",
     "report_document": "inspection.report",
     "rival_rules": "inspection.rivals",
+    "routing_pomdp": "planning.export",
     "run_live": "runtime.live",
     "run_money": "runtime.money",
     "same_answer": "text.answers",
@@ -226,6 +237,7 @@ __all__ = [
     "Reading",
     "RecordedRollouts",
     "RecordedRun",
+    "RedraftRule",
     "Rollouts",
     "Router",
     "RoutingModel",
@@ -280,6 +292,7 @@ __all__ = [
     "read_pilot",
     "read_prices",
     "read_problems",
+    "read_redraft_rollouts",
     "read_repair_rollouts",
     "read_rollouts",
     "read_run",
@@ -293,6 +306,7 @@ __all__ = [
     "record_rollouts",
     "report_document",
     "rival_rules",
+    "routing_pomdp",
     "run_live",
     "run_money",
     "same_answer",

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from solvers.epochs import _array, _expect
 from solvers.errors import ModelError, PomdpFormatError
-from solvers.formats.text import MAX_ACTIONS, SIGNED, index_of, lines_of, plain, read_text, shown
+from solvers.formats.text import MAX_ACTIONS, SIGNED, failed, index_of, lines_of, plain, read_text, short, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,19 +73,17 @@ def read_alpha(path: str | PathLike[str]) -> VectorSet:
         if len(actions) == len(rows):
             action = index_of(words[0]) if len(words) == 1 else None
             if action is None or action > MAX_ACTIONS:
-                raise PomdpFormatError(
-                    f"{path}, line {number}: expected an action's number, alone in a line, found {shown(line.strip())}"
-                )
+                what = shown(line.strip())
+                raise failed(path, number, f"expected an action's number, alone in a line, found {what}")
             actions.append(action)
         else:
-            rows.append(_numbers(words, f"{path}, line {number}"))
+            rows.append(numbers(words, path, number))
             if rows[-1].size != rows[0].size:
-                raise PomdpFormatError(
-                    f"{path}, line {number}: a vector has {rows[-1].size} numbers, the first one has {rows[0].size}"
-                )
+                what = f"a vector has {rows[-1].size} numbers, the first one has {rows[0].size}"
+                raise failed(path, number, what)
     if not actions or len(actions) > len(rows):
         what = "a vector" if actions else "the number of an action"
-        raise PomdpFormatError(f"{path}, line {number}: the file ends where {what} should be")
+        raise failed(path, number, f"the file ends where {what} should be")
     return VectorSet(np.stack(rows), np.array(actions))
 
 
@@ -106,14 +104,20 @@ def write_alpha(vectors: VectorSet, path: str | PathLike[str]) -> None:
     Path(path).write_text("".join(f"{a}\n{' '.join(map(plain, v))}\n\n" for a, v in pairs), encoding="ascii")
 
 
-def _numbers(words: list[str], where: str) -> NDArray[np.float64]:
-    """Numbers of a vector: written with any exponent, but finite."""
+def numbers(words: list[str], path: str | PathLike[str], line: int) -> NDArray[np.float64]:
+    """Numbers of a vector: written with any exponent, but finite.
+
+    Raises
+    ------
+    PomdpFormatError
+        If a word is no number, or not finite.
+    """
     for word in words:
         if not SIGNED.fullmatch(word):
-            raise PomdpFormatError(f"{where}: expected a number, found {shown(word)}")
+            raise failed(path, line, f"expected a number, found {shown(word)}")
     values = np.array(list(map(float, words)))
     if not np.isfinite(values).all():
-        raise PomdpFormatError(f"{where}: {shown(words[int(np.isinf(values).argmax())])} is too large a number")
+        raise failed(path, line, f"{short(words[int(np.isinf(values).argmax())])} is too large a number")
     return values
 
 

@@ -8,8 +8,8 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.formats.alpha import VectorSet, _numbers
-from solvers.formats.text import MAX_ACTIONS, MAX_CELLS, MAX_PLACES, index_of, read_bytes, shown
+from solvers.formats.alpha import VectorSet, numbers
+from solvers.formats.text import MAX_ACTIONS, MAX_CELLS, MAX_PLACES, index_of, read_bytes, short, shown
 from solvers.formats.xml import Document, Element
 
 _HEAD = 1 << 16  # bytes among which the attribute stands
@@ -35,7 +35,7 @@ def read_appl_policy(path: str | PathLike[str]) -> VectorSet:
     document = Document(str(path), _MODEL.sub(rb'\1""', head, count=1) + rest)
     root = document.root
     if root.tag != "Policy":
-        raise document.fail(root, f"expected <Policy>, found <{shown(root.tag)[1:-1]}>")
+        raise document.fail(root, f"expected <Policy>, found <{short(root.tag)}>")
     section = document.child(root, "AlphaVector")
     length = _whole(document, section, "vectorLength", MAX_PLACES)
     values = _whole(document, section, "numObsValue", MAX_PLACES) if "numObsValue" in section.attributes else 1
@@ -85,16 +85,16 @@ def _read_vector(document: Document, element: Element, vector: NDArray[np.float6
         words = element.text.split()
         if len(words) != vector.size:
             raise document.fail(element, f"a vector has {len(words)} numbers, but vectorLength is {vector.size}")
-        vector[:] = _numbers(words, f"{document.path}, line {element.line}")
+        vector[:] = numbers(words, document.path, element.line)
     elif element.tag == "SparseVector":
         for entry in element.children:
             words = entry.text.split()
             place = index_of(words[0]) if len(words) == 2 and entry.tag == "Entry" else None
             if place is None or place >= vector.size:
                 raise document.fail(entry, f"expected <Entry>, with a place below {vector.size} and a number")
-            vector[place] = _numbers(words[1:], f"{document.path}, line {entry.line}")[0]
+            vector[place] = numbers(words[1:], document.path, entry.line)[0]
     else:
-        raise document.fail(element, f"expected <Vector> or <SparseVector>, found <{shown(element.tag)[1:-1]}>")
+        raise document.fail(element, f"expected <Vector> or <SparseVector>, found <{short(element.tag)}>")
 
 
 def _whole(document: Document, element: Element, name: str, most: int) -> int:

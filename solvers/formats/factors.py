@@ -14,6 +14,7 @@ Digits = dict[str, NDArray[np.int64]]
 """Value of each variable, as arrays that broadcast."""
 _MOST_ROWS = 10_000_000
 _MOST_ENTRIES = 20_000_000
+_BLOCK = 500_000  # combinations that are worked on at once
 
 
 class BadRowError(Exception):
@@ -117,7 +118,28 @@ def joint(
     TooLargeError
         If more than 50 million combinations can occur.
     """
-    row, digits, chance = np.arange(count), dict(known), np.ones(count)
+    blocks, left, stored = [], [(0, count)], 0
+    while left:
+        first, last = left.pop()
+        block = _joint_rows(factors, known, range(first, last), names, sizes)
+        if block is None:
+            middle = (first + last) // 2
+            left += [(middle, last), (first, middle)]
+            continue
+        stored += len(block[0])
+        if stored > MAX_CELLS:
+            raise TooLargeError
+        blocks.append(block)
+    row, index, chance = (np.concatenate(part) for part in zip(*blocks, strict=True))
+    return row, index, chance
+
+
+def _joint_rows(
+    factors: Sequence[Rows], known: Digits, rows: range, names: Sequence[str], sizes: Mapping[str, int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]] | None:
+    """`joint` for some rows; None if they are too many to be worked on at once."""
+    row, chance = np.arange(rows.start, rows.stop), np.ones(len(rows))
+    digits = {name: values[rows.start : rows.stop] for name, values in known.items()}
     for factor in factors:
         given = (
             np.ravel_multi_index(tuple(digits[name] for name in factor.parents), factor.sizes)
@@ -125,10 +147,13 @@ def joint(
             else np.zeros(len(row), np.int64)
         )
         first, width = factor.starts[given], factor.starts[given + 1] - factor.starts[given]
-        if width.sum() > MAX_CELLS:
+        total = int(width.sum())
+        if total > MAX_CELLS:
             raise TooLargeError
+        if total > _BLOCK and len(rows) > 1:
+            return None
         of = np.repeat(np.arange(len(row)), width)
-        entry = np.arange(len(of)) - np.repeat(np.cumsum(width) - width, width) + first[of]
+        entry = np.arange(total) - np.repeat(np.cumsum(width) - width, width) + first[of]
         row, chance = row[of], chance[of] * factor.chance[entry]
         digits = {name: values[of] for name, values in digits.items()}
         digits |= digits_of(factor.columns[entry], factor.variables, factor.widths)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.errors import ModelError, PomdpFormatError
-from solvers.formats.text import MAX_ACTIONS, MAX_CELLS, index_of, lines_of, read_text, shown
+from solvers.errors import ModelError
+from solvers.formats.text import MAX_ACTIONS, MAX_CELLS, failed, index_of, lines_of, read_text, shown
 
 IMPOSSIBLE = -1
 """Successor after an observation that cannot occur (`-` in files)."""
@@ -79,18 +79,20 @@ def read_policy_graph(path: str | PathLike[str], *, n_next: int | None = None) -
     for number, line in lines_of(read_text(path)):
         words = line.partition("#")[0].split()
         if words:
-            rows.append(_row(words, len(rows), len(rows[0]) if rows else None, f"{path}, line {number}"))
+            rows.append(_row(words, len(rows), len(rows[0]) if rows else None, path, number))
             lines.append(number)
     if not rows:
-        raise PomdpFormatError(f"{path}, line 1: there is no node")
+        raise failed(path, 1, "there is no node")
     table = np.array(rows)
     most = len(rows) if n_next is None else n_next
     beyond = (table[:, 1:] >= most).any(axis=1)
     if beyond.any():
         i = int(beyond.argmax())
-        raise PomdpFormatError(
-            f"{path}, line {lines[i]}: node {i} leads to node {table[i, 1:].max()}, but there are {most}"
-            + ("; for a finite horizon, say how many the next file has (n_next)" if n_next is None else "")
+        raise failed(
+            path,
+            lines[i],
+            f"node {i} leads to node {table[i, 1:].max()}, but there are {most}"
+            + ("; for a finite horizon, say how many the next file has (n_next)" if n_next is None else ""),
         )
     return GraphNodes(table[:, 0], table[:, 1:])
 
@@ -104,18 +106,18 @@ def write_policy_graph(nodes: GraphNodes, path: str | PathLike[str]) -> None:
     Path(path).write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
-def _row(words: list[str], node: int, length: int | None, where: str) -> list[int]:
+def _row(words: list[str], node: int, length: int | None, path: str | PathLike[str], line: int) -> list[int]:
     """Action and successors of a line."""
     if words[0] != str(node):
-        raise PomdpFormatError(f"{where}: nodes are numbered from 0: expected {node}, found {shown(words[0])}")
+        raise failed(path, line, f"nodes are numbered from 0: expected {node}, found {shown(words[0])}")
     if len(words) < 3:
-        raise PomdpFormatError(f"{where}: a node needs an action and a successor for each observation")
+        raise failed(path, line, "a node needs an action and a successor for each observation")
     if length is not None and len(words) != length + 1:
-        raise PomdpFormatError(f"{where}: node {node} has {len(words) - 2} successors, the first one has {length - 1}")
+        raise failed(path, line, f"node {node} has {len(words) - 2} successors, the first one has {length - 1}")
     row = [_SIGNS[word] if word in _SIGNS and i else index_of(word) for i, word in enumerate(words[1:])]
     limits = [MAX_ACTIONS] + [MAX_CELLS] * (len(row) - 1)
     found = [value for value, most in zip(row, limits, strict=True) if value is not None and value <= most]
     if len(found) < len(row):
         bad = next(w for w, value, most in zip(words[1:], row, limits, strict=True) if value is None or value > most)
-        raise PomdpFormatError(f"{where}: expected a node's number, '-' or 'X', found {shown(bad)}")
+        raise failed(path, line, f"expected a node's number, '-' or 'X', found {shown(bad)}")
     return found

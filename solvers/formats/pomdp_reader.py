@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from solvers.errors import ModelError, PomdpFormatError
 from solvers.formats import text
 from solvers.formats.tables import TooLargeError, distributions
-from solvers.formats.text import NUMBER, TOLERANCE, index_of, shown
+from solvers.formats.text import NUMBER, TOLERANCE, failed, index_of, short, shown
 from solvers.formats.tokens import Tokens
 from solvers.pomdp import POMDP
 from solvers.reward_rules import RewardRules
@@ -127,7 +127,7 @@ class _Reader:
                 observations=self.names["observations"],
             )
         except ModelError as error:
-            raise PomdpFormatError(f"{self.tokens.path}: {error}") from None
+            raise self.tokens.fail(str(error)) from None
 
     def _read_statements(self) -> None:
         while True:
@@ -202,7 +202,7 @@ class _Reader:
             count = most + 1 if given is None else given
         if count > most:
             shown_count = words[0] if len(words) == 1 else count
-            raise tokens.fail(f"at most {most} {kind} are read, not {shown(str(shown_count))[1:-1]}")
+            raise tokens.fail(f"at most {most} {kind} are read, not {short(str(shown_count))}")
         if not words:
             raise tokens.fail(f"{kind} need a count or names, found {shown(word)}")
         if count == 0:
@@ -344,7 +344,7 @@ class _Reader:
         *words, number = (word for word in places_and_value if word is not None)
         value = float(number)
         if abs(value) > text.LARGEST:
-            raise self.tokens.fail(f"{shown(number)[1:-1]} is too large a number")
+            raise self.tokens.fail(f"{short(number)} is too large a number")
         kinds = _KINDS[letter] if letter else _REWARD_KINDS
         where: Where = tuple(
             None if word == "*" else self._index(kind, word) for kind, word in zip(kinds, words, strict=True)
@@ -440,10 +440,8 @@ class _Reader:
             action, state = shown(self.names["actions"][a]), shown(self.names["states"][s])
             more = f" ({count} such rows)" if count > 1 else ""
             more += "" if line else "; no statement sets it"
-            return PomdpFormatError(
-                f"{self.tokens.path}, line {line or self.tokens.line}: "
-                f"{letter} row of action {action}, state {state} sums to {total:.9g}, not 1{more}"
-            )
+            message = f"{letter} row of action {action}, state {state} sums to {total:.9g}, not 1{more}"
+            return failed(self.tokens.path, line or self.tokens.line, message)
 
         try:
             return distributions(table.rules, bad_row)

@@ -1,11 +1,11 @@
 """Functions of .pomdpx files, tables (`TBL`) and decision diagrams (`DD`), as rules over their variables' values."""
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
 
-from solvers.formats.text import LARGEST, MAX_CELLS, SIGNED, TOLERANCE, index_of, shown
+from solvers.formats.text import LARGEST, MAX_CELLS, SIGNED, TOLERANCE, index_of, short, shown
 from solvers.formats.xml import Document, Element
 from solvers.rules import Rules
 
@@ -63,19 +63,17 @@ class Function:
             )
         return found
 
-    def _numbers(self, element: Element) -> NDArray[np.float64]:
-        words = element.text.split()
-        for word in words:
+    def _numbers(self, element: Element) -> list[float]:
+        values = []
+        for word in element.text.split():
             if not SIGNED.fullmatch(word):
                 raise self.document.fail(element, f"expected a number, found {shown(word)}")
-        values = np.array(list(map(float, words)))
-        if values.size and np.abs(values).max() > LARGEST:
-            raise self.document.fail(element, f"{np.abs(values).max()} is too large a number")
-        if self.variables and values.size:
-            if values.min() < 0.0:
-                raise self.document.fail(element, f"negative probability {values.min()}")
-            if values.max() > 1.0 + TOLERANCE:
-                raise self.document.fail(element, f"probability {values.max()} is larger than 1")
+            value = float(word)
+            if abs(value) > LARGEST:
+                raise self.document.fail(element, f"{short(word)} is too large a number")
+            if self.variables and not 0.0 <= value <= 1.0 + TOLERANCE:
+                raise self.document.fail(element, f"a probability lies between 0 and 1, found {short(word)}")
+            values.append(value)
         return values
 
     # Tables
@@ -83,7 +81,7 @@ class Function:
     def _read_table(self, parameter: Element) -> None:
         for entry in parameter.children:
             if entry.tag != "Entry":
-                raise self.document.fail(entry, f"a table is made of <Entry>, found <{entry.tag}>")
+                raise self.document.fail(entry, f"a table is made of <Entry>, found <{short(entry.tag)}>")
             self._read_entry(entry)
 
     def _read_entry(self, entry: Element) -> None:
@@ -106,7 +104,7 @@ class Function:
             free = [i for i in open_axes if i >= len(self.parents)]
             if not free:
                 raise fail(table, "'uniform' needs an instance whose variable is '-'")
-            self.rules.add(tuple(where), 1.0 / int(np.prod([self.rules.shape[i] for i in free])))
+            self.rules.add(tuple(where), 1.0 / prod(self.rules.shape[i] for i in free))
         elif word == "identity" and self.variables:
             if len(shape) != 2 or shape[0] != shape[1]:
                 raise fail(table, f"'identity' needs an instance with two '-' of one size, found {list(shape)}")
@@ -117,12 +115,15 @@ class Function:
             )
         else:
             values = self._numbers(table)
-            wanted = int(np.prod(shape, dtype=object))
-            if values.size != wanted:
+            wanted = prod(shape)
+            if len(values) != wanted:
                 raise fail(
-                    table, f"expected {wanted} numbers, one for each value that '-' stands for, found {values.size}"
+                    table, f"expected {wanted} numbers, one for each value that '-' stands for, found {len(values)}"
                 )
-            self.rules.add_table(tuple(where), open_axes, values.reshape(shape))
+            if open_axes:
+                self.rules.add_table(tuple(where), open_axes, np.array(values).reshape(shape))
+            else:
+                self.rules.add(tuple(where), values[0])
 
     # Diagrams
 
@@ -150,9 +151,9 @@ class Function:
             element = parent.children[0]
             if element.tag == "Terminal":
                 values = self._numbers(element)
-                if values.size != 1:
-                    raise fail(element, f"<Terminal> needs one number, found {values.size}")
-                self.rules.add(where, float(values[0]))
+                if len(values) != 1:
+                    raise fail(element, f"<Terminal> needs one number, found {len(values)}")
+                self.rules.add(where, values[0])
             elif element.tag == "Node":
                 paths += ((edge, there, depth) for edge, there in self._branches(element, where))
             elif element.tag == "SubDAG" and self.document.attribute(element, "type") == "template":
@@ -165,7 +166,7 @@ class Function:
             elif element.tag == "SubDAG":
                 self._read_subdiagram(element, where)
             else:
-                raise fail(element, f"expected <Node>, <Terminal> or <SubDAG>, found <{element.tag}>")
+                raise fail(element, f"expected <Node>, <Terminal> or <SubDAG>, found <{short(element.tag)}>")
 
     def _variable(self, element: Element) -> int:
         """Axis of the variable that an element names."""
@@ -179,7 +180,7 @@ class Function:
         branches, seen = [], set()
         for edge in node.children:
             if edge.tag != "Edge":
-                raise self.document.fail(edge, f"<Node> is made of <Edge>, found <{edge.tag}>")
+                raise self.document.fail(edge, f"<Node> is made of <Edge>, found <{short(edge.tag)}>")
             place = self._place(edge, axis, self.document.attribute(edge, "val"))
             if place in seen:
                 raise self.document.fail(edge, f"a second edge for one value of {shown(self.axes[axis].name)}")

@@ -18,7 +18,7 @@ from solvers.formats import text
 from solvers.formats.factors import BadRowError, Digits, Factor, Rows, digits_of, in_order, joint
 from solvers.formats.pomdpx_functions import Function, Variable
 from solvers.formats.tables import TooLargeError
-from solvers.formats.text import SIGNED, index_of, shown
+from solvers.formats.text import SIGNED, index_of, short, shown
 from solvers.formats.xml import Document, Element
 from solvers.pomdp import POMDP
 from solvers.reward_rules import RewardRules
@@ -69,7 +69,7 @@ class _Reader:
     def read(self) -> POMDP:
         root = self.document.root
         if root.tag != "pomdpx":
-            raise self.document.fail(root, f"expected <pomdpx>, found <{shown(root.tag)[1:-1]}>")
+            raise self.document.fail(root, f"expected <pomdpx>, found <{short(root.tag)}>")
         if "xmlns:" in root.attributes:
             warnings.warn(
                 f"{self.document.path}, line {root.line}: the attribute 'xmlns:' names no prefix, which XML does not "
@@ -123,7 +123,7 @@ class _Reader:
             elif element.tag == "RewardVar":
                 self._declare(element, Variable(self.document.attribute(element, "vname"), "reward", ()))
             else:
-                raise self.document.fail(element, f"<{shown(element.tag)[1:-1]}> is no kind of variable")
+                raise self.document.fail(element, f"<{short(element.tag)}> is no kind of variable")
         for kind, tag in (("before", "StateVar"), ("action", "ActionVar"), ("reward", "RewardVar")):
             if not self.of_kind[kind]:
                 raise self.document.fail(section, f"at least one <{tag}> is needed")
@@ -175,7 +175,7 @@ class _Reader:
         if prod(sizes) == 1:
             return None
         digits = self._digits("before", np.arange(self._size("before")))
-        return np.ravel_multi_index(tuple(digits[name] for name in self.seen), sizes)
+        return np.asarray(np.ravel_multi_index(tuple(digits[name] for name in self.seen), sizes))
 
     def _digits(self, kind: str, index: NDArray[np.int64]) -> Digits:
         names = self.of_kind[kind]
@@ -189,9 +189,7 @@ class _Reader:
         found: list[tuple[Element, Factor]] = []
         for element in section.children:
             if element.tag != tag:
-                raise self.document.fail(
-                    element, f"<{section.tag}> is made of <{tag}>, found <{shown(element.tag)[1:-1]}>"
-                )
+                raise self.document.fail(element, f"<{section.tag}> is made of <{tag}>, found <{short(element.tag)}>")
             variables = self._named(self.document.child(element, "Var"), (kind,))
             parents = self._named(self.document.child(element, "Parent"), allowed)
             if not variables:
@@ -246,7 +244,7 @@ class _Reader:
 
     def _start(self, section: Element) -> NDArray[np.float64]:
         _, state, chance = self._joint(section, self._distributions(section, "before", ()), {}, 1, "before")
-        return np.asarray(np.bincount(state, chance, self._size("before")), dtype=np.float64)
+        return np.asarray(np.bincount(state, chance, self._size("before")), np.float64)
 
     def _moves(self, section: Element) -> list["csr_array"]:
         rows = self._distributions(section, "after", ("action", "before"))

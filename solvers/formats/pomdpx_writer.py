@@ -177,6 +177,8 @@ class _Writer:
                 words = [w if i is None else kind[i] for i, kind, w in zip(where, kinds, wild, strict=False)]
                 entries.append((" ".join(words), plain(value)))
             parents = f"action {self._names(0)} {self._names(1)}" + " observation" * told
+        filled = " ".join("*" * (len(parents.split()) - 3))
+        entries += [(f"* s{y} s{h} {filled}".strip(), "0.0") for y, h in self.fill]
         entries = entries or [(" ".join("*" * len(parents.split())), "0.0")]
         yield from _function("Func", "reward", parents, entries)
 

@@ -72,6 +72,16 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:37] + "…")
 
 
+def short(text: str) -> str:
+    """A word of a file as messages show it, without quotes."""
+    return shown(text)[1:-1]
+
+
+def failed(path: object, line: int, message: str) -> PomdpFormatError:
+    """Return the error to raise about a line of a file."""
+    return PomdpFormatError(f"{path}, line {line}: {message if len(message) <= 300 else message[:299] + '…'}")
+
+
 def index_of(text: str) -> int | None:
     """An index or count that a word is; None if it is none, or beyond all limits."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= 15 else None

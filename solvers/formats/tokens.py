@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers.errors import PomdpFormatError
-from solvers.formats.text import LARGEST, NUMBER, SIGNED, lines_of, shown
+from solvers.formats.text import LARGEST, NUMBER, SIGNED, failed, lines_of, short, shown
 
 _WORDS = re.compile(r":|\*|[^\s:*]+")
 _CHUNK = 65_536  # numbers that are looked at together
@@ -28,7 +28,7 @@ class Tokens:
 
     def fail(self, message: str) -> PomdpFormatError:
         """Return the error to raise about the word read last."""
-        return PomdpFormatError(f"{self.path}, line {self.line}: {message}")
+        return failed(self.path, self.line, message)
 
     def peek(self, ahead: int = 0) -> str:
         """Return a word that comes, unread; empty if the text ends before."""
@@ -70,7 +70,7 @@ class Tokens:
             raise self.fail(f"expected {wanted}, found {shown(text if text not in ('+', '-') else digits)}")
         value = float(digits)
         if value > LARGEST:
-            raise self.fail(f"{shown(digits)[1:-1]} is too large a number")
+            raise self.fail(f"{short(digits)} is too large a number")
         return -value if sign == "-" else value
 
     def numbers(self, count: int, wanted: str) -> NDArray[np.float64]:

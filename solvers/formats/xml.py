@@ -4,11 +4,11 @@ Without a document type there are no entities, so none can expand or reach outsi
 elements are bounded.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from xml.parsers import expat
 
 from solvers.errors import PomdpFormatError
-from solvers.formats.text import shown
+from solvers.formats.text import failed, short, shown
 
 _DEEPEST = 500
 _MOST = 5_000_000
@@ -22,7 +22,7 @@ class Element:
     attributes: dict[str, str]
     line: int
     text: str = ""
-    children: list["Element"] = field(default_factory=list)
+    children: "list[Element] | tuple[()]" = ()
 
 
 class Document:
@@ -59,19 +59,16 @@ class Document:
             self._parser.Parse(data, True)
         except expat.ExpatError as error:
             reason = str(error).partition(":")[0]
-            raise PomdpFormatError(
-                f"{path}, line {error.lineno}: this is not well-formed XML: {reason}, at column {error.offset + 1}"
-            ) from None
+            message = f"this is not well-formed XML: {reason}, at column {error.offset + 1}"
+            raise failed(path, error.lineno, message) from None
+        except PomdpFormatError:
+            raise
         except (LookupError, ValueError) as error:
-            if isinstance(error, PomdpFormatError):
-                raise
-            raise PomdpFormatError(
-                f"{path}, line 1: the encoding that the file declares is not read: {error}"
-            ) from None
+            raise failed(path, 1, f"the encoding that the file declares is not read: {error}") from None
 
     def fail(self, element: Element, message: str) -> PomdpFormatError:
         """Return the error to raise about an element."""
-        return PomdpFormatError(f"{self.path}, line {element.line}: {message}")
+        return failed(self.path, element.line, message)
 
     def child(self, parent: Element, tag: str) -> Element:
         """Only child of this name.
@@ -98,7 +95,7 @@ class Document:
         """
         value = element.attributes.get(name, "").strip()
         if not value:
-            raise self.fail(element, f"<{element.tag}> needs an attribute {name!r}")
+            raise self.fail(element, f"<{short(element.tag)}> needs an attribute {name!r}")
         return value
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
@@ -110,7 +107,11 @@ class Document:
             raise self.fail(element, f"the file has more than {_MOST} elements, the most that is read")
         if self._open:
             self._close_text()
-            self._open[-1].children.append(element)
+            parent = self._open[-1]
+            if parent.children:
+                parent.children.append(element)
+            else:  # most elements have none: big files are held with half as many objects so
+                parent.children = [element]
         else:
             self.root = element
         self._open.append(element)
@@ -126,7 +127,8 @@ class Document:
         self._pieces.clear()
 
     def _refuse_document_type(self, name: str, *_: object) -> None:
-        raise PomdpFormatError(
-            f"{self.path}, line {self._parser.CurrentLineNumber}: a document type or entity, {shown(name)}, "
-            "is declared; these formats need none, and none is read"
+        raise failed(
+            self.path,
+            self._parser.CurrentLineNumber,
+            f"a document type or entity, {shown(name)}, is declared; these formats need none, and none is read",
         )

@@ -10,7 +10,12 @@ from scripted import DYNAMICS, MODEL, OBSERVATIONS, WORLD
 
 from trim_pomdp.data.problems import problems_text, read_problems
 from trim_pomdp.data.processbench import LabelledSolution, read_step_scores
-from trim_pomdp.data.rollouts import read_repair_rollouts, read_strong_rollouts, read_weak_rollouts
+from trim_pomdp.data.rollouts import (
+    read_redraft_rollouts,
+    read_repair_rollouts,
+    read_strong_rollouts,
+    read_weak_rollouts,
+)
 from trim_pomdp.errors import InputError
 from trim_pomdp.lab import source as lab_source
 from trim_pomdp.model.dynamics import StepDynamics
@@ -347,7 +352,11 @@ def test_rollouts_of_dummies_say_what_the_dummies_do(
     repair = cli_json(
         *common, "--mode", "repair", "--from", tmp_path / "weak", "--repairs", 900, "--out", tmp_path / "re"
     )
-    assert dummy.asked == [{"weak", "prm"}, {"strong"}, {"strong"}]
+    again = cli_json(
+        *common, "--mode", "redraft", "--from", tmp_path / "weak", "--repairs", 300, "--out", tmp_path / "again"
+    )
+    assert dummy.asked == [{"weak", "prm"}, {"strong"}, {"strong"}, {"weak", "prm"}]
+    assert again["files"] == ["redraft.jsonl"]
     assert (strong["files"], repair["files"]) == (["strong.jsonl"], ["repair.jsonl"])
 
     rows = read_weak_rollouts(tmp_path / "weak" / "weak.jsonl")
@@ -381,6 +390,19 @@ def test_rollouts_of_dummies_say_what_the_dummies_do(
     rate = 0.85 * DYNAMICS.strong_success + 0.15 * DYNAMICS.repair
     assert sum(right) / len(right) == pytest.approx(rate, abs=4 * (rate * (1 - rate) / len(right)) ** 0.5)
     assert not any(item.redone_right for item in redone if item.true_class == 1)
+
+    redrafts = read_redraft_rollouts(tmp_path / "again" / "redraft.jsonl")
+    assert len(redrafts) == 300
+    for drafted in redrafts:
+        original = by_problem[drafted.group]
+        assert original.scores is not None
+        assert drafted.scores == original.scores[: drafted.n_steps]
+        assert drafted.redrafted.scores is not None
+        assert drafted.redrafted_right or not drafted.correct
+        assert drafted.repeated is False, "no two texts of the dummies are alike"
+        assert drafted.n_steps - 1 + drafted.redrafted.n_steps <= 6
+    written = sum(sum(drafted.redrafted.tokens or ()) for drafted in redrafts)
+    assert written == again["tokens"]["weak_kept"]
 
     scores = read_step_scores(tmp_path / "weak" / "scores.jsonl")
     assert {name for record in scores for name in record.scores} == {"dummy-prm"}

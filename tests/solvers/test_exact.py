@@ -166,6 +166,18 @@ def test_as_pomdp_solve_finds(shared: Path, name: str) -> None:
         assert abs(epoch.n_vectors - count) <= 2, epoch
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "epochs", "value", "count"),
+    [("tiger.95", 476, 19.371368, 9), ("paint.95", 441, 3.293597, 9), ("mini-hall2", 439, 2.714281, 54)],
+)
+def test_many_steps_are_the_discounted_problem(shared: Path, name: str, epochs: int, value: float, count: int) -> None:
+    """Where pomdp-solve stops by itself, after as many epochs as it takes."""
+    found = exact(read_pomdp(shared / "pomdp_files" / f"{name}.pomdp"), epochs)
+    assert found.lower == pytest.approx(value, abs=1e-6)
+    assert abs(found.policy.n_vectors - count) <= 2
+
+
 def test_out_of_time_is_said() -> None:
     found = exact(tiger(), 10_000, time_limit=0.2)
     assert found.ended_by == "time limit"

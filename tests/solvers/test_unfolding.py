@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from solvers import POMDP, EpochModel, solve_epochs
+from solvers import POMDP, EpochModel, ModelError, simulate, solve_epochs
 from solvers.unfolding import Sight, Unfolded, unfold
 
 
@@ -91,6 +91,29 @@ def test_the_value_is_the_same(
         solution = solve_epochs(pomdp.finite_horizon(unfolded.horizon), gap=1e-9)
         assert solution.lower == pytest.approx(value, abs=1e-8)
         assert solution.upper == pytest.approx(value, abs=1e-8)
+
+
+@pytest.mark.parametrize("seed", [5, 9, 21, 31])
+def test_a_solution_acts_in_it(seed: int, make_model: Callable[..., EpochModel]) -> None:
+    """At the start of the first epoch, whatever was seen, as `EpochPolicy` does; and worth what was found, played."""
+    model = make_model(seed)
+    weights = np.random.default_rng(seed).normal(size=model.n_components)
+    solution = solve_epochs(model, weights, gap=1e-9)
+    unfolded = unfold(model)
+    policy, pomdp = unfolded.policy(solution), unfolded.pomdp(weights)
+    for sight, signal in ((i, sight.signal) for i, sight in enumerate(unfolded.sights) if model.n_signals > 1):
+        chance = pomdp.start @ pomdp.transition[0] @ pomdp.observation[0].toarray()
+        if chance[sight] > 0:
+            belief, _ = pomdp.update(pomdp.start, 0, sight)
+            assert policy.action(belief) == solution.policy.action(0, model.start, signal)
+    played = simulate(pomdp, policy, episodes=4000, steps=unfolded.horizon)
+    assert abs(played.mean - solution.lower) < 4 * played.standard_error + 1e-9
+
+
+def test_a_solution_of_another_model_is_refused(make_model: Callable[..., EpochModel]) -> None:
+    other = make_model(5)
+    with pytest.raises(ModelError, match="the solution is one of another epoch model"):
+        unfold(make_model(9)).policy(solve_epochs(other, np.ones(other.n_components)))
 
 
 def shares(seed: int, signals: int) -> EpochModel:

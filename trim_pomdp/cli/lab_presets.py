@@ -1,9 +1,9 @@
 """Fit the lab's presets from fitting problems: ``python -m trim_pomdp.cli.lab_presets --work FOLDER``.
 
-It runs the very commands that fit one's own models (and prints them): rollouts of the weak and the strong model and
-repairs for every family; observations fitted on labelled solutions *of the other two families*, as one's own PRM would
-be judged on somebody else's labels; dynamics, transfer included, from outcomes alone. What is there already is not
-made again.
+It runs the very commands that fit one's own models (and prints them): rollouts of the weak and the strong model,
+repairs and redrafts for every family; observations fitted on labelled solutions *of the other two families*, as one's
+own PRM would be judged on somebody else's labels; dynamics, transfer included, from outcomes alone. What is there
+already is not made again.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def _roll_out(work: Path, family: Family) -> None:
         ("weak", [*drawn, str(WEAK), "--labels"]),
         ("strong", [*drawn, str(STRONG), "--labels"]),
         ("repair", ["--from", str(base / "weak"), "--repairs", str(REPAIRS), "--labels"]),
+        ("redraft", ["--from", str(base / "weak"), "--repairs", str(REPAIRS), "--labels"]),
     ):
         if not (base / name / f"{name}.jsonl").is_file():
             _run("rollout", "--mode", name, *options, *common, "--out", str(base / name))
@@ -84,8 +85,8 @@ def _fit(work: Path, family: Family, kind: EvidenceKind, labelled: Path) -> Pres
         _run(
             "fit-dynamics", "--observations", str(observations), "--max-steps", str(MAX_STEPS),
             "--rollouts", str(base / "weak" / "weak.jsonl"), "--strong", str(base / "strong" / "strong.jsonl"),
-            "--repair", str(base / "repair" / "repair.jsonl"), "--name", f"lab {family}, outcomes alone",
-            "--out", str(dynamics),
+            "--repair", str(base / "repair" / "repair.jsonl"), "--redraft", str(base / "redraft" / "redraft.jsonl"),
+            "--name", f"lab {family}, outcomes alone", "--out", str(dynamics),
         )  # fmt: skip
     fitted = StepDynamics.read(dynamics)
     return Preset(

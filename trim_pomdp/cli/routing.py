@@ -26,9 +26,11 @@ from trim_pomdp.cli.live import (
     use_threads,
 )
 from trim_pomdp.cli.models import (
+    ActionsOption,
     DynamicsOption,
     JsonOption,
     LayoutOption,
+    MaxDraftsOption,
     ObservationsOption,
     PresetOption,
     SeedOption,
@@ -70,6 +72,8 @@ def run(
     strategy: StrategyOption = None,
     belief: BeliefOption = "filter",
     closeness: ClosenessOption = None,
+    actions: ActionsOption = None,
+    max_drafts: MaxDraftsOption = None,
     evidence: EvidenceOption = None,
     preset: PresetOption = None,
     observations: ObservationsOption = None,
@@ -98,6 +102,8 @@ def run(
     from trim_pomdp.runtime.traces import check_folder
 
     given = read_rule(policy, threshold, strategy, belief, closeness, more={"--budget B": budget})
+    if budget is None and (actions is not None or max_drafts is not None):
+        raise InputError("--actions and --max-drafts go with --budget, which they are planned for")
     part = read_shard(shard)
     check_folder(out, resume=resume)
     lab_family = read_family(models, family)
@@ -106,7 +112,7 @@ def run(
         require_extra()  # before anything is compiled
     chosen = lab_or_file_problems(lab_family, problems, "test", seed, layout)
     with progress("planning", compiles=True):
-        model = _model(given, lab_family, evidence, preset, observations, dynamics)
+        model = _model(given, lab_family, evidence, preset, observations, dynamics, actions, max_drafts)
         plan = _plan(given, budget, model)
     known_prices = read_run_prices(prices, source, roles_asked(plan.artifact.policy, source.caps))
     for phrase in misfits(plan, source, family=lab_family):
@@ -145,6 +151,8 @@ def _model(
     preset: str | None,
     observations: Path | None,
     dynamics: Path | None,
+    actions: str | None,
+    max_drafts: int | None,
 ) -> RoutingModel | None:
     """The fitted model that plans or predicts: the named one, else the lab's preset for what the rule looks at."""
     named = preset is not None or observations is not None or dynamics is not None
@@ -152,11 +160,12 @@ def _model(
     if evidence is not None:
         _check_evidence(evidence, family, named=named, only_prm=looks_at_scores, planned_before=given is not None)
     if named:
-        return read_model(preset, observations, dynamics)
+        return read_model(preset, observations, dynamics, actions, max_drafts)
     if family is None:
         return None
     kind = "prm" if looks_at_scores else evidence
-    return read_model(f"lab-{family}" if kind is None else f"lab-{family}.{kind}", None, None)
+    name = f"lab-{family}" if kind is None else f"lab-{family}.{kind}"
+    return read_model(name, None, None, actions, max_drafts)
 
 
 def _looks_at_bare_scores(given: Rule | PolicyArtifact) -> bool:
@@ -211,6 +220,8 @@ def show_result(summary: RunSummary, plan: LivePlan | None, money: MoneyOfRun | 
         ]
         for name in ("accuracy", "strong_tokens", "regenerations", "budget")
     ]
+    if summary.redrafts or getattr(planned, "redrafts", None):
+        rows.append(["redrafts", of(planned, "redrafts"), summary.redrafts, "", "", ""])
     show_table(f"{summary.problems} problems", columns, rows)
     counts = [
         [kind.replace("_", " "), count]

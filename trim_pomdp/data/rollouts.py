@@ -129,6 +129,8 @@ class RedraftRollout(ScoredSteps):
         The new draft, and all steps that followed it.
     ended : bool
         Whether the discarded draft held the answer.
+    repeated : bool or None
+        Whether the new draft is the discarded one word for word; None where nobody knows.
     true_class : 0, 1, 2 or None
         ``class`` in the file: S0, S1 or S2, of the discarded draft, where truth is known.
     redrafted_right : bool or None
@@ -140,6 +142,7 @@ class RedraftRollout(ScoredSteps):
     weak_tokens: StepTokens
     redrafted: ScoredSequence
     ended: bool
+    repeated: bool | None = None
     true_class: Literal[0, 1, 2] | None = Field(default=None, alias="class")
     redrafted_right: bool | None = None
 

@@ -109,11 +109,11 @@ class RepairRows:
 
 @dataclass(frozen=True)
 class RedraftRows:
-    """Redrafts: weak steps up to the discarded draft, the new draft and what followed it, truth."""
+    """Redrafts: weak steps up to the discarded draft, number of steps from the new one on, truth."""
 
     batch: SequenceBatch
     ended: BoolArray
-    then: SequenceBatch
+    written: IntArray
     true_class: IntArray
     redrafted_right: BoolArray
 
@@ -124,7 +124,7 @@ class RedraftRows:
         return cls(
             batch=SequenceBatch.of(items, evidence),
             ended=np.array([item.ended for item in items], dtype=np.bool_),
-            then=SequenceBatch.of([item.redrafted for item in items], evidence),
+            written=np.array([item.redrafted.n_steps for item in items], dtype=np.int64),
             true_class=np.array(truth, dtype=np.int64),
             redrafted_right=np.array([bool(item.redrafted_right) for item in items], dtype=np.bool_),
         )

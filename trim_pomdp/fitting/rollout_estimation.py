@@ -284,8 +284,7 @@ class Fitter:
             return None
         ended = rows.redrafts.ended | (rows.redrafts.batch.lengths >= self.max_steps)  # the cap ends all
         before = SeenSteps.of(rows.redrafts.batch, self.observations, self.weights, ended)
-        then = SeenSteps.of(rows.redrafts.then, self.observations, self.weights)
-        return Redrafts.of(rows.redrafts, before, then, parameters, hazards)
+        return Redrafts.of(rows.redrafts, before, parameters, hazards)
 
     def _weak_tokens(self, rows: RolloutRows, estimate: Estimate, hazards: Hazards) -> FloatArray | None:
         weak = rows.weak

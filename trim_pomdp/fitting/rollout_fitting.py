@@ -150,7 +150,7 @@ def _check_cap(rows: RolloutRows, max_steps: int) -> None:
     if rows.repairs is not None:
         lengths.append(rows.repairs.batch.lengths + rows.repairs.further)
     if rows.redrafts is not None:
-        lengths.append(rows.redrafts.batch.lengths - 1 + rows.redrafts.then.lengths)
+        lengths.append(rows.redrafts.batch.lengths - 1 + rows.redrafts.written)
     longest = max(int(part.max()) for part in lengths)
     if longest > max_steps:
         raise InputError(

@@ -137,7 +137,7 @@ class SeenSteps:
             self.ended,
             np.ascontiguousarray(emission(self.table, parameters).T),
             weak_success_curve(parameters, len(hazards.right)),
-            end_evidence(hazards),
+            _evidence(hazards),
             hazards.recovery(parameters["recovery"]),
             out,
         )
@@ -155,7 +155,7 @@ class SeenSteps:
             self.ended,
             emission(self.table, parameters),
             weak_success_curve(parameters, T),
-            end_evidence(hazards),
+            _evidence(hazards),
             hazards.recovery(parameters["recovery"]),
             beliefs,
             np.ascontiguousarray(upon_last),
@@ -184,7 +184,7 @@ class SeenSteps:
         return np.where(at_cap, cap - 1, np.minimum(self.lengths - 1, max(cap - 2, 0)))
 
 
-def end_evidence(hazards: Hazards) -> FloatArray:
+def _evidence(hazards: Hazards) -> FloatArray:
     """Hazards as the filter takes them, shape (T, 3). Equal hazards say nothing: halves cancel."""
     return hazards.end if hazards.differ else np.full((len(hazards.right), 3), 0.5)
 

@@ -5,6 +5,7 @@ from trim_pomdp.policies.artifact import PlannedPoint, PolicyArtifact, rule_of
 from trim_pomdp.policies.base import AnyRule, Decision, Router, Rule, StepObservation, WeighingRouter
 from trim_pomdp.policies.mixture import MixedRule
 from trim_pomdp.policies.posterior import PosteriorRule
+from trim_pomdp.policies.redraft import RedraftRule
 from trim_pomdp.policies.schedule import ScheduleRule
 from trim_pomdp.policies.strategy import StrategyRule
 from trim_pomdp.policies.threshold import ThresholdRule
@@ -17,6 +18,7 @@ __all__ = [
     "PlannedPoint",
     "PolicyArtifact",
     "PosteriorRule",
+    "RedraftRule",
     "Router",
     "Rule",
     "ScheduleRule",

@@ -245,6 +245,7 @@ def result_document(summary: RunSummary, plan: LivePlan, money: Mapping[str, Any
         "strong_tokens": summary.strong_tokens,
         "strong_tokens_se": summary.strong_tokens_se,
         "regenerations": summary.regenerations,
+        **({"redrafts": summary.redrafts} if summary.redrafts else {}),
         "budget": summary.budget,
         "budget_se": summary.budget_se,
         "asked_budget": plan.artifact.asked_budget,

@@ -183,6 +183,7 @@ def redraft_rollout(repair: Repair, redone: SolutionRecord, *, labels: bool = Fa
             "id": f"{repair.id}/redraft",
             "correct": then.correct,
             "redrafted": then,
+            "repeated": accepted(redone)[0].text == repair.discarded,
             **truth,
         }
     )

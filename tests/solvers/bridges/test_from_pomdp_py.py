@@ -138,7 +138,7 @@ def discounted(twin: Twin, planner: Any, steps: int, discount: float) -> float:
     return total
 
 
-@pytest.mark.parametrize("belief", ["agent", "own"])
+@pytest.mark.parametrize("belief", [pytest.param("agent", marks=pytest.mark.slow), "own"])
 def test_its_tiger_is_played_as_well_as_promised(belief: Any) -> None:
     """Mean over episodes of its simulation against the exact value for as many steps, within four standard errors."""
     problem = their_tiger()
@@ -146,7 +146,7 @@ def test_its_tiger_is_played_as_well_as_promised(belief: Any) -> None:
     solution = exact(twin.pomdp, 15)
     first, values = problem.agent.belief, []
     random.seed(5)
-    for _ in range(300):
+    for _ in range(200):
         problem.env.apply_transition(random.choice(twin.states))
         problem.agent.set_belief(first, prior=True)
         values.append(discounted(twin, twin.planner(solution.policy, belief=belief), 15, 0.95))
@@ -161,7 +161,7 @@ def test_its_rocksample_is_played_as_well_as_promised() -> None:
     solution = exact(twin.pomdp, 5)
     first, values = problem.env.state, []
     random.seed(6)
-    for _ in range(300):
+    for _ in range(200):
         rocks = tuple(rs.RockType.random() for _ in range(2))
         problem.env.apply_transition(rs.State(first.position, rocks, False))
         problem.agent.set_belief(uniform_over_rocks(first), prior=True)
@@ -170,6 +170,26 @@ def test_its_rocksample_is_played_as_well_as_promised() -> None:
     assert abs(np.mean(values) - solution.lower) < 4 * error
     played = simulate(twin.pomdp, solution.policy, episodes=2000, seed=0)
     assert abs(played.mean - solution.lower) < 4 * played.standard_error
+
+
+@pytest.mark.slow
+def test_its_rocksample_is_solved_and_played() -> None:
+    """An instance of its generator, four by four with two rocks, to the exit: the policy of the default solver."""
+    from solvers.solving import solve
+
+    random.seed(4)
+    problem = their_rocksample(rs.create_instance(4, 2))
+    twin = from_pomdp_py(problem, discount=0.95)
+    solution = solve(twin.pomdp, precision=1e-2, time_limit=60)
+    assert solution.gap <= 1e-2
+    first, values = problem.env.state, []
+    for _ in range(300):
+        rocks = tuple(rs.RockType.random() for _ in range(2))
+        problem.env.apply_transition(rs.State(first.position, rocks, False))
+        problem.agent.set_belief(uniform_over_rocks(first), prior=True)
+        values.append(discounted(twin, twin.planner(solution, belief="own"), 100, 0.95))
+    error = np.std(values, ddof=1) / len(values) ** 0.5
+    assert solution.lower - 4 * error < np.mean(values) < solution.upper + 4 * error
 
 
 def test_its_own_loops_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import NonNegativeFloat, model_validator
 
 from trim_pomdp.data.problems import Problem
-from trim_pomdp.errors import InputError, TrimError, UnsetParameterError
+from trim_pomdp.errors import InputError, TrimError
 from trim_pomdp.model.dynamics import Probability, StepDynamics
 from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.policies.base import Author
@@ -68,7 +68,7 @@ class DummyWorld:
     strong_success, repair : float
         p_s, p_r.
     redraft : tuple of two floats, one a step, or None
-        P(a further draft is right | the last one was right, was wrong); None: nobody knows, and none can be asked for.
+        P(a further draft is right | the last one was right, was wrong); None: as often as a first one.
     score_edges : tuple of float
         Lower edges of the score bins, the last one the atom {1.0}; scores are uniform within a bin.
     emission : tuple of three tuples of float
@@ -161,10 +161,8 @@ class DummyWorld:
 
     def _success(self, request: StepRequest, t: int) -> float:
         """P(the weak draft of step t is right after a right prefix), given how the last one was, if there was one."""
-        if not request.drafts:
+        if not request.drafts or self.redraft is None:
             return self.weak_success[t]
-        if self.redraft is None:
-            raise UnsetParameterError("the dummy's dynamics leave redraft_repair unset: it cannot draft a step again")
         after_right, after_wrong = self.redraft[t]
         return after_wrong if " wrong " in request.drafts[-1] else after_right
 
