@@ -5,7 +5,6 @@ import pytest
 import trim_pomdp as tp
 from trim_pomdp.presets.store import load_preset
 
-
 MORE = ("--actions", "redraft, keep,regenerate", "--max-drafts", 2, "--gap", 1e-2)
 
 
