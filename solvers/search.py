@@ -157,7 +157,8 @@ class Searcher:
         """Upper bound at the start."""
         if not self.model.roots:
             return 0.0
-        return float(self.state.root @ self.state.belief["up"][: self.state.root.size])
+        # Where both have met, rounding may let them cross.
+        return max(self.lower, float(self.state.root @ self.state.belief["up"][: self.state.root.size]))
 
     def upper_at(self, belief: ArrayLike) -> float:
         """Upper bound at a belief over states of the POMDP (S,); over several classes, as if the class were seen."""
