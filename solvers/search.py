@@ -90,6 +90,13 @@ class Searcher:
         kernels.refill(z)
         kernels.restart(z)
 
+    def look_closer(self) -> bool:
+        """After a trial that changed nothing, take smaller improvements; False if they would be rounding."""
+        number, count = self.state.number, self.state.count
+        number[at.TIE] /= 10.0
+        count[at.CHANGES_BEFORE] = -1
+        return bool(number[at.TIE] > 1e-13 * float(np.abs(self.state.corner).max()))
+
     def write_blind(self, z: State, blind: Floats) -> None:
         """Put values (A, S) into the vectors of single actions."""
         for v in z.made[: z.count[at.VECTORS]]:
@@ -150,7 +157,8 @@ class Searcher:
         """Upper bound at the start."""
         if not self.model.roots:
             return 0.0
-        return float(self.state.root @ self.state.belief["up"][: self.state.root.size])
+        # Where both have met, rounding may let them cross.
+        return max(self.lower, float(self.state.root @ self.state.belief["up"][: self.state.root.size]))
 
     def upper_at(self, belief: ArrayLike) -> float:
         """Upper bound at a belief over states of the POMDP (S,); over several classes, as if the class were seen."""
@@ -250,7 +258,7 @@ def run_search(
                 progress(*bounds)
             if why == kernels.CLOSED:
                 return "precision"
-            if why == kernels.STALLED:
+            if why == kernels.STALLED and not searcher.look_closer():
                 return "stalled"
             if time_limit is not None and bounds.elapsed_s >= time_limit:
                 return "time limit"

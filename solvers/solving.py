@@ -215,7 +215,7 @@ def _without_idle_vectors(found: Solution, policy: AlphaVectorPolicy) -> Solutio
     if policy.n_vectors * found.pomdp.n_states > _MOST_CELLS_TO_PRUNE:
         return found
     began = time.monotonic()
-    pruned = policy.pruned(1e-6 * found.gap)
+    pruned = policy.pruned(max(1e-6 * found.gap, 1e-12))
     lower = min(found.lower, pruned.value(found.pomdp.start))
     elapsed = found.elapsed_s + time.monotonic() - began
     return replace(found, policy=pruned, lower=lower, elapsed_s=elapsed)
