@@ -285,7 +285,7 @@ class RoutingModel(Shown):
 
     @cached_property
     def epoch_model(self) -> EpochModel:
-        """The POMDP: a node for every step and draft, by step, and a terminal one.
+        """Routing as a POMDP, with a node for every step and draft, by step, and a terminal one.
 
         Signals are j (the draft goes on) and J + j (it ends the solution), j by score; the observation is the exit.
         Without further drafts there are two hidden states, else three (`trim_pomdp.model.actions.base`).
