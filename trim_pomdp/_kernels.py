@@ -107,12 +107,13 @@ def opening(q, success):
 
 
 @helper
-def reopening(held, table, step):
-    """Prior over S0, S1, S2 of another draft, of the hidden state after the last."""
+def reopening(held, table, step, draft):
+    """Prior over S0, S1, S2 of a draft after the first, of the hidden state after the last."""
+    m = draft - 1
     return (
-        held[0] * table[step, 0, 0] + held[1] * table[step, 1, 0] + held[2] * table[step, 2, 0],
-        held[0] * table[step, 0, 1] + held[1] * table[step, 1, 1] + held[2] * table[step, 2, 1],
-        held[0] * table[step, 0, 2] + held[1] * table[step, 1, 2] + held[2] * table[step, 2, 2],
+        held[0] * table[step, m, 0, 0] + held[1] * table[step, m, 1, 0] + held[2] * table[step, m, 2, 0],
+        held[0] * table[step, m, 0, 1] + held[1] * table[step, m, 1, 1] + held[2] * table[step, m, 2, 1],
+        held[0] * table[step, m, 0, 2] + held[1] * table[step, m, 1, 2] + held[2] * table[step, m, 2, 2],
     )
 
 
@@ -292,7 +293,7 @@ def decide(q, held, draft, bins, ended, steps, rule, out):
         if draft == 0:
             prior = opening(q[i], success[t])
         else:
-            prior = reopening((held[i, 0], held[i, 1], held[i, 2]), redraft_class, t)
+            prior = reopening((held[i, 0], held[i, 1], held[i, 2]), redraft_class, t, draft)
         b = weighed(prior, by_class(emission, bins[i]), end_evidence(end, t, ended[i]))
         action, gain, cost, _, _ = best_other(
             b, int(ended[i]), t, vectors, offset, after, price, reward, codes, again, draft, drafts,
@@ -304,8 +305,8 @@ def decide(q, held, draft, bins, ended, steps, rule, out):
 def propagate_alpha(rule: Any, true: Any, tokens: Any) -> Any:
     """Accuracy by step, counts (T, 2, A, 3) and tokens of solutions before decisions (T, A).
 
-    `true` is what is so: p_w by step, classes of further drafts (T, 3, 3), hazards, emission (3, J), what follows
-    actions; `tokens` (A, 3) what an action adds to a solution that goes on.
+    `true` is what is so: p_w by step, classes of further drafts (T, drafts - 1, 3, 3), hazards, emission (3, J), what
+    follows actions; `tokens` (A, 3) what an action adds to a solution that goes on.
     """
     T, A = len(true[0]), len(tokens)
     cells, drafts, draft_cells, shares = rule[8], rule[12], rule[13], rule[14]
@@ -354,8 +355,10 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                     sums = (sums[0], mass[now, 1, 1, g], sums[2])
                 else:
                     believed = of_draft_cell(g, draft_cells, shares)
-                    classes = reopening((right, derailed, wrong), true_redraft, t)
-                    sums = reopening((held[here, 1, 0, g], held[here, 1, 1, g], held[here, 1, 2, g]), true_redraft, t)
+                    classes = reopening((right, derailed, wrong), true_redraft, t, draft)
+                    sums = reopening(
+                        (held[here, 1, 0, g], held[here, 1, 1, g], held[here, 1, 2, g]), true_redraft, t, draft
+                    )
                 before = (
                     sums[0] / classes[0] if classes[0] > 0.0 else 0.0,
                     sums[1] / classes[1] if classes[1] > 0.0 else 0.0,
@@ -382,7 +385,7 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                             if draft == 0:
                                 prior = opening(q, success[step])
                             else:
-                                prior = reopening(believed, redraft_class, step)
+                                prior = reopening(believed, redraft_class, step, draft)
                             b = weighed(prior, by_class(emission, j), end_evidence(end, step, ends))
                         action, gain, cost, moved, kept = best_other(
                             b, ended, step, vectors, offset, after, price, reward, codes, again, draft, drafts,
@@ -502,7 +505,7 @@ def simulate(rng, out, kind, table, act, rule, true, tokens):
         while t < T:
             c = 1
             if right:
-                share = true_success[t] if draft == 0 else true_redraft[t, hidden, 0]
+                share = true_success[t] if draft == 0 else true_redraft[t, draft - 1, hidden, 0]
                 c = 0 if rng.random() < share else 2
             j = np.searchsorted(cumulative[c], rng.random(), side="right")
             ends = rng.random() < true_end[t, c]
@@ -513,7 +516,7 @@ def simulate(rng, out, kind, table, act, rule, true, tokens):
                 if draft == 0:
                     prior = opening(cell / cells, success[step])
                 else:
-                    prior = reopening(of_draft_cell(cell, draft_cells, shares), redraft_class, step)
+                    prior = reopening(of_draft_cell(cell, draft_cells, shares), redraft_class, step, draft)
                 b = weighed(prior, by_class(emission, j), end_evidence(end, step, ends))
                 action, gain, cost, moved, kept = best_other(
                     b, ended, step, vectors, offset, after, price, reward, codes, again, draft, drafts,

@@ -59,6 +59,7 @@ def by_hand(item: RedraftRollout, dynamics: StepDynamics, b: float) -> float:
     assert item.scores is not None
     emission = OBSERVATIONS.class_emission(dynamics)
     p_w, end, rho = dynamics.weak_success[0], dynamics.end, dynamics.recovery_by_step
+    b = min(b, p_w)
     change = {0: (1.0 - (1.0 - p_w) * b / p_w, 0.0, (1.0 - p_w) * b / p_w), 1: (0.0, 1.0, 0.0), 2: (b, 0.0, 1.0 - b)}
     q, last = 1.0, len(item.scores) - 1
     for t, score in enumerate(item.scores):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.model.actions import AGAIN, NEXT, OVER, StepLaw, action_named, action_of, actions_of, catalogue
-from trim_pomdp.model.dynamics import StepDynamics, redraft_class
+from trim_pomdp.model.dynamics import StepDynamics
+from trim_pomdp.model.redrafts import redraft_class
 
 share = st.floats(0.0, 1.0)
 
@@ -108,14 +109,34 @@ def test_taking_over_at_the_cap_is_regenerating_there() -> None:
     assert action_named("takeover").strong_steps(steps)[-1, 1].tolist() == np.eye(3).tolist()
 
 
-def test_a_new_draft_by_default_could_change_places_with_the_last() -> None:
-    p_w = np.array([0.8, 0.3, 0.0])
-    table = redraft_class(p_w, 0.5, None)
+@given(st.floats(0.05, 0.95), st.floats(0.01, 0.99))
+def test_drafts_of_a_step_are_drawn_from_an_urn(p_w: float, share: float) -> None:
+    """Against the moments of a Beta-distributed success: n = b / (p_w − b) balls, p_w of them right."""
+    b = share * p_w
+    right, wrong = p_w * b / (p_w - b), (1.0 - p_w) * b / (p_w - b)
+
+    def all_as(drafts: str) -> float:
+        """P(these drafts), in this order, of "r" and "w"."""
+        out, balls = 1.0, [right, wrong]
+        for draft in drafts:
+            out *= balls["rw".index(draft)] / sum(balls)
+            balls["rw".index(draft)] += 1.0
+        return out
+
+    table = redraft_class(np.array([p_w]), b, 4)[0]
     np.testing.assert_allclose(table.sum(axis=2), 1.0)
-    np.testing.assert_allclose(p_w[0] * table[0, 0, 2], (1.0 - p_w[0]) * table[0, 2, 0])
-    assert table[1, 0, 0] == table[2, 0, 0] == 0.0  # no such probability is high enough
-    assert redraft_class(p_w, 0.5, 0.9)[:, 0, 0].tolist() == [0.9] * 3
+    for m in (1, 2, 3):
+        history = "w" * (m - 1)
+        assert table[m - 1, 2, 0] == pytest.approx(all_as(history + "wr") / all_as(history + "w"))
+        assert table[m - 1, 0, 2] == pytest.approx(all_as(history + "rw") / all_as(history + "r"))
+    assert table[0, 2, 0] == pytest.approx(b)
+    assert p_w * table[0, 0, 2] == pytest.approx((1.0 - p_w) * b)  # drafts could change places
     assert table[:, 1].tolist() == [[0.0, 1.0, 0.0]] * 3
+
+
+def test_drafts_are_independent_where_a_first_error_says_nothing() -> None:
+    table = redraft_class(np.array([0.3, 0.5]), 0.5, 3)
+    np.testing.assert_allclose(table[:, :, ::2, 0], np.array([0.3, 0.5])[:, None, None] * np.ones((2, 2, 2)))
 
 
 @pytest.fixture
@@ -125,9 +146,10 @@ def dynamics() -> StepDynamics:
 
 def test_dynamics_say_what_redrafts_need(dynamics: StepDynamics) -> None:
     with pytest.raises(UnsetParameterError, match=r"redraft_repair unset.*rollout --mode redraft"):
-        dynamics.redraft_class  # noqa: B018
+        dynamics.redraft_class(2)
     assert "redraft_repair" not in dynamics.model_dump()
     known = dynamics.replace(redraft_repair=0.4)
-    assert known.redraft_class[:, 0, 0] == pytest.approx([0.9, 0.9])
+    assert known.redraft_class(2)[:, 0, 0, 0] == pytest.approx([0.9, 0.9])
+    assert known.redraft_class(1).size == dynamics.redraft_class(1).size == 0
     assert StepDynamics.model_validate(known.model_dump()) == known
     assert known.model_dump()["redraft_repair"] == 0.4

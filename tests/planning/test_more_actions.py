@@ -52,6 +52,15 @@ def model_of(
     return RoutingModel(observations, dynamics, actions=actions, max_drafts=drafts)
 
 
+def urn(p_w: float, repair: float | None, before: int) -> tuple[float, float]:
+    """P(next right | so many drafts before, all wrong but for the last, which was right), and if that was wrong too."""
+    assert repair is not None
+    if repair >= p_w:
+        return p_w, p_w
+    right, wrong = p_w * repair / (p_w - repair), (1.0 - p_w) * repair / (p_w - repair)  # balls at first
+    return (right + 1.0) / (right + wrong + before), right / (right + wrong + before)
+
+
 def tree(model: RoutingModel, price: float, t: int, draft: int, held: np.ndarray, emission: np.ndarray) -> float:
     """Value of an unnormalised hidden state before a draft, by enumerating scores, ends and actions.
 
@@ -63,9 +72,7 @@ def tree(model: RoutingModel, price: float, t: int, draft: int, held: np.ndarray
     assert p_r is not None
     a, b = p_w, 0.0  # of a first draft, of which state 2 knows nothing
     if draft > 0:
-        assert d.redraft_repair is not None
-        b = d.redraft_repair
-        a = max(0.0, 1.0 - (1.0 - p_w) * b / p_w) if d.redraft_success is None else d.redraft_success
+        a, b = urn(p_w, d.redraft_repair, draft)
     right = held[0] * a + held[2] * b
     prior = np.array([right, held[1], held[0] + held[2] - right])
     cost = price * TOKENS.array
@@ -104,18 +111,18 @@ probability = st.one_of(st.sampled_from([0.0, 1.0, 0.5]), st.floats(0.01, 0.99))
 
 @given(
     st.sampled_from([(1, 3), (2, 2), (3, 1)]), st.floats(0.05, 0.95), probability, probability, probability,
-    st.one_of(st.none(), probability), st.floats(0.0, 0.3), st.sampled_from([0.0, 0.05, 1.0]),
+    st.floats(0.0, 0.3), st.sampled_from([0.0, 0.05, 1.0]),
     st.sampled_from([ALL, ("keep", "redraft"), ("keep", "takeover"), ("keep", "redraft", "regenerate")]),
 )  # fmt: skip
 @settings(max_examples=25, deadline=None, phases=[Phase.generate])
 def test_plans_are_worth_what_the_belief_tree_says(
-    size: tuple[int, int], p_w: float, p_s: float, p_r: float, repair: float, success: float | None, recovery: float,
-    price: float, actions: tuple[str, ...],
+    size: tuple[int, int], p_w: float, p_s: float, p_r: float, repair: float, recovery: float, price: float,
+    actions: tuple[str, ...],
 ) -> None:  # fmt: skip
     emission, (T, drafts) = ((0.2, 0.8), (0.5, 0.5), (0.9, 0.1)), size
     model = model_of(
         T, actions, drafts, emission, weak_success=(p_w,), strong_success=p_s, repair=p_r, redraft_repair=repair,
-        redraft_success=success, recovery=recovery, hazard=(*(0.3,) * (T - 1), 1.0), strong_only_tokens=10.0,
+        recovery=recovery, hazard=(*(0.3,) * (T - 1), 1.0), strong_only_tokens=10.0,
     )  # fmt: skip
     exact = tree(model, price, 0, 0, np.array([1.0, 0.0, 0.0]), np.array(emission))
     solution = solve_epochs(model.epoch_model, model.weights(price), gap=1e-3, max_sweeps=60)
@@ -180,13 +187,13 @@ def test_evaluation_is_what_simulation_draws(model: RoutingModel, rule: AlphaVec
 def test_a_policy_is_evaluated_in_other_models_too(rule: AlphaVectorRule) -> None:
     """What is true then is the other model's, whatever its own plans may do; classes may end solutions unalike."""
     other = model_of(
-        actions=("keep", "regenerate"), redraft_repair=0.1, redraft_success=0.9, weak_success=(0.6,), recovery=0.1,
+        actions=("keep", "regenerate"), redraft_repair=0.1, weak_success=(0.6,), recovery=0.1,
         hazard_derailed=(0.1, 0.1, 0.3, 0.1, 1.0), hazard_wrong=(0.3, 0.1, 0.1, 0.1, 1.0),
     )  # fmt: skip
     exact, drawn = evaluate(rule, other), simulate(rule, other, 100_000, 4)
     assert exact.redrafts is not None
     assert all(abs(z) < 4.0 for z in drawn.z_scores(exact).values()), drawn.z_scores(exact)
-    unknown = replace(other, dynamics=other.dynamics.replace(redraft_repair=None, redraft_success=None))
+    unknown = replace(other, dynamics=other.dynamics.replace(redraft_repair=None))
     with pytest.raises(UnsetParameterError, match="redraft_repair"):
         evaluate(rule, unknown)
     with pytest.raises(UnsetParameterError, match="rollout --mode redraft"):

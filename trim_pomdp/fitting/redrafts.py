@@ -4,12 +4,12 @@ With belief :math:`\beta` over the class of the discarded draft, given what was 
 
 .. math:: \pi = (\beta_0 a_t + \beta_2 b,\; \beta_1,\; \beta_0 (1 - a_t) + \beta_2 (1 - b)),
 
-b being `redraft_repair`. Drafts are drawn independently given the prefix, so they can change places, which makes
-:math:`a_t = 1 - (1 - p_w) b / p_w`. With r the probability that the weak model ends right, by the class of the new
-draft, the answer is right with probability :math:`\pi\cdot r`; everything but b is given (hazards, emission, success,
-recovery). What was seen of the new draft has no say: further drafts are often the same text, and right ones of a hard
-step look worse than others, so that their evidence is none of the kind that was fitted on first drafts
-(docs/results.md). Where classes are known, shares are counted.
+b being `redraft_repair`, p_w at most. Drafts are drawn independently given the prefix, so they can change places, which
+makes :math:`a_t = 1 - (1 - p_w) b / p_w` (`trim_pomdp.model.redrafts`). With r the probability that the weak model ends
+right, by the class of the new draft, the answer is right with probability :math:`\pi\cdot r`; everything but b is given
+(hazards, emission, success, recovery). What was seen of the new draft has no say: further drafts are often the same
+text, and right ones of a hard step look worse than others, so that their evidence is none of the kind that was fitted
+on first drafts (docs/results.md). Where classes are known, shares are counted.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ from trim_pomdp.fitting.likelihood import Parameters, weak_success_curve
 from trim_pomdp.fitting.optimise import minimise
 from trim_pomdp.fitting.rollout_data import RedraftRows
 from trim_pomdp.fitting.rollout_terms import SeenSteps
-from trim_pomdp.model.dynamics import redraft_class
+from trim_pomdp.model.redrafts import redraft_class
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 _TINY = 1e-12
-_BOUNDS = (1e-6, 1.0 - 1e-6)
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Redrafts:
             value, slope = self.slope(float(b[0]))
             return -value, np.array([-slope])
 
-        low, high = (np.array([bound]) for bound in _BOUNDS)
+        low, high = np.array([_TINY]), np.array([self.weak_success.max()])
         return float(minimise(negative, 0.5 * (low + high), (low, high), gradient=True).point[0])
 
     def slope(self, repair: float) -> tuple[float, float]:
@@ -83,14 +82,14 @@ class Redrafts:
 
     def probability_right(self, repair: float) -> FloatArray:
         """P(right | what was seen before), shape (n,)."""
-        table = redraft_class(self.weak_success, repair, None)
+        table = redraft_class(self.weak_success, repair, 2)[:, 0]
         classes = (self.belief[:, :, None] * table).sum(axis=1)
         return np.asarray((classes * self.right).sum(axis=1))
 
     def _moved(self, repair: float) -> FloatArray:
         """How much P(class of the new draft) changes with b, shape (n, 3)."""
         odds = (1.0 - self.weak_success) / self.weak_success
-        right = self.belief[:, 2] - np.where(odds * repair < 1.0, odds, 0.0) * self.belief[:, 0]
+        right = np.where(repair < self.weak_success, self.belief[:, 2] - odds * self.belief[:, 0], 0.0)
         return np.asarray(right[:, None] * np.array([1.0, 0.0, -1.0]))
 
 

@@ -23,6 +23,7 @@ from trim_pomdp.artifacts import Artifact, Record
 from trim_pomdp.errors import UnsetParameterError
 from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.model.hazard import recovery_by_step
+from trim_pomdp.model.redrafts import redraft_class
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -153,31 +154,6 @@ class FitReport(Record):
         return tuple(lines)
 
 
-def redraft_class(weak_success: NDArray[np.float64], repair: float, success: float | None) -> NDArray[np.float64]:
-    """P(a new draft is of class S0, S1, S2 | step, how the last one was), shape (T, 3, 3).
-
-    Parameters
-    ----------
-    weak_success : ndarray of shape (T,)
-        p_w.
-    repair : float
-        P(right | the last one was a first error).
-    success : float or None
-        P(right | the last one was right); None: such that drafts could change places, p_w (1 − success) being
-        (1 − p_w) repair, and at least 0.
-    """
-    out = np.zeros((len(weak_success), 3, 3))
-    if success is None:
-        odds = (1.0 - weak_success) * repair
-        again = 1.0 - np.divide(odds, weak_success, out=np.ones(len(odds)), where=odds < weak_success)
-    else:
-        again = np.full(len(weak_success), success)
-    out[:, 0, 0], out[:, 0, 2] = again, 1.0 - again
-    out[:, 1, 1] = 1.0
-    out[:, 2, 0], out[:, 2, 2] = repair, 1.0 - repair
-    return out
-
-
 class MinimumCalibration(Record):
     """Platt calibration of the running minimum, fitted on outcomes: P(right) = σ(intercept + slope · logit(min))."""
 
@@ -219,10 +195,9 @@ class StepDynamics(Artifact):
         Mean tokens of a weak step, and of the strong step that replaces it, by the weak step's class.
     strong_only_tokens : float or None
         Strong tokens per problem of strong-only (always regenerate): the unit of the budget, fixed at the fit.
-    redraft_success, redraft_repair : float or None
-        P(a new draft of a step is right | the last one was right), and | it was a first error; the prefix being right.
-        Unless `redraft_repair` is known nothing can be planned that redrafts. `redraft_success` None: such that drafts
-        could change places, 1 − (1 − p_w) redraft_repair / p_w by step.
+    redraft_repair : float or None
+        b: P(the second draft of a step is right | the first was a first error), the prefix being right, from which all
+        further drafts follow (`trim_pomdp.model.redrafts`). None: not known, and nothing can be planned that redrafts.
     running_minimum : MinimumCalibration or None
         Calibration of the reference belief of that name.
     conditions : Conditions or None
@@ -248,7 +223,6 @@ class StepDynamics(Artifact):
     weak_tokens: PerClass | None = None
     strong_tokens: PerClass | None = None
     strong_only_tokens: PositiveFloat | None = None
-    redraft_success: Probability | None = None
     redraft_repair: Probability | None = None
     running_minimum: MinimumCalibration | None = None
     conditions: Conditions | None = None
@@ -275,9 +249,8 @@ class StepDynamics(Artifact):
     def _without_redrafts(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Dynamics that know nothing of redrafts are written as before there were any."""
         document: dict[str, Any] = serialise(self)
-        for name in ("redraft_success", "redraft_repair"):
-            if getattr(self, name) is None:
-                document.pop(name, None)
+        if self.redraft_repair is None:
+            document.pop("redraft_repair", None)
         return document
 
     @property
@@ -331,20 +304,17 @@ class StepDynamics(Artifact):
                 f"dynamics {self.name!r} leave {', '.join(missing)} unset; fit them on {how}, or set them in the file"
             )
 
-    @property
-    def redraft_class(self) -> NDArray[np.float64]:
-        """P(a new draft is of class S0, S1, S2 | step, how the last one was), shape (max_steps, 3, 3).
-
-        The last draft: right, of a derailed solution, a first error.
+    def redraft_class(self, drafts: int) -> NDArray[np.float64]:
+        """P(class of another draft), of `trim_pomdp.model.redrafts.redraft_class`, shape (max_steps, drafts - 1, 3, 3).
 
         Raises
         ------
         UnsetParameterError
-            If `redraft_repair` is not known.
+            If `redraft_repair` is not known, and there are further drafts.
         """
-        self.require("redraft_repair")
-        assert self.redraft_repair is not None
-        return redraft_class(self.weak_success_by_step, self.redraft_repair, self.redraft_success)
+        if drafts > 1:
+            self.require("redraft_repair")
+        return redraft_class(self.weak_success_by_step, self.redraft_repair or 0.0, drafts)
 
     def facts(self) -> Mapping[str, object]:
         """See `Shown`: the parameters; p_w by step is shown by its mean."""

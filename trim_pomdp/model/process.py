@@ -291,27 +291,26 @@ class RoutingModel(Shown):
         Without further drafts there are two hidden states, else three (`trim_pomdp.model.actions.base`).
         """
         T, J, M = self.dynamics.max_steps, self.emission.shape[1], self.drafts
-        kinds = _draft_kinds(M)
         H, X = (2, 2) if M == 1 else (3, 3)
-        names, K = self.components, max(kinds) + 1
-        joint = np.zeros((T, K, 2 * J, len(self.chosen), X, H, H))
-        reward = np.zeros((T, K, 2 * J, len(self.chosen), H, len(names)))
-        successor = np.ones((T, K, 2 * J, len(self.chosen), X), dtype=np.int64)
+        names = self.components
+        joint = np.zeros((T, M, 2 * J, len(self.chosen), X, H, H))
+        reward = np.zeros((T, M, 2 * J, len(self.chosen), H, len(names)))
+        successor = np.ones((T, M, 2 * J, len(self.chosen), X), dtype=np.int64)
         effects = [self.effect(name) for name in names]
         for t in range(T):
-            for kind in range(K):
-                by_class = self._signal_probabilities(self.draft_class[t, min(kind, 1), :H], t)
+            for draft in range(M):
+                by_class = self._signal_probabilities(self.draft_class[t, draft, :H], t)
                 for i, action in enumerate(self.chosen):
                     # At the last draft there is no other: what would ask for one is what keeping is.
-                    code = KEEP if action.is_judged_again and kind == K - 1 else action.code
+                    code = KEEP if action.is_judged_again and draft == M - 1 else action.code
                     for ended, signals in enumerate((slice(J), slice(J, None))):
                         outcomes = self.outcomes[t, ended, code, :, :X, :H]
-                        joint[t, kind, signals, i] = np.einsum("sjc,cop->josp", by_class[:, signals], outcomes)
+                        joint[t, draft, signals, i] = np.einsum("sjc,cop->josp", by_class[:, signals], outcomes)
                         for exit_ in (NEXT, AGAIN)[: X - 1]:
                             if outcomes[:, exit_].any():
-                                successor[t, kind, signals, i, exit_] = exit_
+                                successor[t, draft, signals, i, exit_] = exit_
                         for d, effect in enumerate(effects):
-                            reward[t, kind, signals, i, :, d] = (by_class[:, signals] @ effect[code, t, ended]).T
+                            reward[t, draft, signals, i, :, d] = (by_class[:, signals] @ effect[code, t, ended]).T
         node = M * np.arange(T)[:, None] + np.arange(M)  # by step and draft
         end = np.full((T, M), T * M)
         children = [
@@ -322,11 +321,11 @@ class RoutingModel(Shown):
         terminal = np.zeros((T * M + 1, H, len(names)))
         terminal[-1, RIGHT, 0] = 1.0
         return EpochModel(
-            joint=joint.reshape(T * K, *joint.shape[2:]),
-            reward=reward.reshape(T * K, *reward.shape[2:]),
-            successor=successor.reshape(T * K, *successor.shape[2:]),
+            joint=joint.reshape(T * M, *joint.shape[2:]),
+            reward=reward.reshape(T * M, *reward.shape[2:]),
+            successor=successor.reshape(T * M, *successor.shape[2:]),
             children=np.append(np.stack(children[:X], axis=-1).reshape(T * M, X), [[T * M] * X], axis=0),
-            table_of=np.append((K * np.arange(T)[:, None] + kinds).ravel(), -1),
+            table_of=np.append(np.arange(T * M), -1),
             terminal=terminal,
             start=np.eye(H)[RIGHT],
             component_names=names,
@@ -335,14 +334,12 @@ class RoutingModel(Shown):
 
     @cached_property
     def draft_class(self) -> FloatArray:
-        """P(class | step, first or later draft, hidden state), shape (T, 2, 3, 3), or (T, 1, 3, 3) without redrafts.
+        """P(class | step, draft, hidden state), shape (T, drafts, 3, 3).
 
         Of a first draft the hidden state is the prefix, right (0, and 2, in which no step begins) or derailed (1).
         """
         first = self.law.class_given_prefix[:, [0, 1, 0]]
-        if self.drafts == 1:
-            return np.asarray(first[:, None])
-        return np.stack([first, self.dynamics.redraft_class], axis=1)
+        return np.concatenate([first[:, None], self.dynamics.redraft_class(self.drafts)], axis=1)
 
     def _signal_probabilities(self, classes: FloatArray, t: int) -> FloatArray:
         """P(signal, class | hidden state) at step index t, of P(class | hidden state) (H, 3); shape (H, 2J, 3)."""
@@ -371,14 +368,6 @@ class RoutingModel(Shown):
             return self.costs.total
         assert self.weak_tokens is not None
         return np.asarray((keeps if component == "kept_tokens" else 1.0 - keeps) * self.weak_tokens)
-
-
-def _draft_kinds(drafts: int) -> NDArray[np.int64]:
-    """Which table the drafts of a step share: the first (0), those between (1), the last (2, or 1 of two)."""
-    kinds = np.minimum(np.arange(drafts), 1)
-    if drafts > 2:
-        kinds[-1] = 2
-    return kinds
 
 
 def _known(value: float | None) -> float:

@@ -473,7 +473,6 @@ def _of_drafts(solution: EpochSolution, model: RoutingModel) -> dict[str, Any]:
     ]
     return {
         "max_drafts": M,
-        "redraft_success": model.dynamics.redraft_success,
         "redraft_repair": model.dynamics.redraft_repair,
         "draft_vectors": tuple(map(tuple, by_node)),
     }

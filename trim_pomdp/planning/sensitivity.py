@@ -32,7 +32,6 @@ _NUMBERS = (
     "false_alarms",
     "misses",
     "recovery",
-    "redraft_success",
     "redraft_repair",
 )
 

@@ -45,7 +45,7 @@ class RuleLists:
     price: list[Any]
     codes: list[int]
     again: list[bool]
-    redraft_class: list[list[list[float]]]
+    redraft_class: list[list[list[list[float]]]]
     drafts: int
     draft_values: list[list[list[float]]]
 
@@ -145,7 +145,7 @@ class AlphaVectorRouter(RuleRouter):
         step = self._table_step(seen.step, seen.ended)
         if seen.draft > 0 and self.held is not None:
             h0, h1, h2 = self.held
-            rows = self._lists.redraft_class[step]
+            rows = self._lists.redraft_class[step][seen.draft - 1]
             b0, b1, b2 = (h0 * rows[0][c] + h1 * rows[1][c] + h2 * rows[2][c] for c in range(3))
             return b0, b1, b2
         success = self._lists.success[step]

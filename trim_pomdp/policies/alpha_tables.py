@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from trim_pomdp.equality import ByContent
 from trim_pomdp.model.actions.base import N_EXITS, N_HIDDEN, StepLaw, actions_of
 from trim_pomdp.model.actions.tables import ActionTables
-from trim_pomdp.model.dynamics import redraft_class
+from trim_pomdp.model.redrafts import redraft_class
 from trim_pomdp.policies.base import FloatArray
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class RuleTables(ByContent):
         The rule's actions.
     again : ndarray of bool, shape (A,)
         Whether an action asks for another draft.
-    redraft_class : ndarray of shape (T, 3, 3)
-        P(class of another draft | step, hidden state after the last).
+    redraft_class : ndarray of shape (T, drafts - 1, 3, 3)
+        P(class of another draft | step, drafts before it, hidden state after the last).
     drafts : int
         Drafts of a step at most.
     draft_cells, draft_shares : int
@@ -96,7 +96,7 @@ class RuleTables(ByContent):
             cells=1,
             codes=np.zeros(1, dtype=np.int64),
             again=np.zeros(n_actions, dtype=np.bool_),
-            redraft_class=np.zeros((1, 3, 3)),
+            redraft_class=np.zeros((1, 0, 3, 3)),
             drafts=1,
             draft_cells=1,
             draft_shares=1,
@@ -130,11 +130,7 @@ class RuleTables(ByContent):
             cells=rule.belief_cells,
             codes=np.array([action.code for action in actions_of(rule.actions)]),
             again=actions.again,
-            redraft_class=(
-                np.zeros((T, 3, 3))
-                if rule.redraft_repair is None
-                else redraft_class(success, rule.redraft_repair, rule.redraft_success)
-            ),
+            redraft_class=redraft_class(success, rule.redraft_repair or 0.0, rule.max_drafts),
             drafts=rule.max_drafts,
             draft_cells=rule.draft_cells[0],
             draft_shares=rule.draft_cells[1],

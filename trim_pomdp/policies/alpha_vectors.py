@@ -95,7 +95,7 @@ class AlphaVectorRule(Rule):
         What it chooses from (`trim_pomdp.model.actions`), by code.
     max_drafts : int
         Drafts of a step at most; 1 for rules that ask for no other.
-    redraft_success, redraft_repair : float or None
+    redraft_repair : float or None
         As in `trim_pomdp.model.dynamics.StepDynamics`; for rules that ask for other drafts.
     draft_vectors : tuple of tuples of tuples of (float, float, float)
         For each step and each draft after the first, vectors of the value before that draft, over the hidden states:
@@ -125,7 +125,6 @@ class AlphaVectorRule(Rule):
     belief_cells: Annotated[int, Field(ge=16, le=1 << 16)] = BELIEF_CELLS
     actions: tuple[str, ...] = ("keep", "regenerate")
     max_drafts: Annotated[int, Field(ge=1, le=16)] = 1
-    redraft_success: Probability | None = None
     redraft_repair: Probability | None = None
     draft_vectors: tuple[tuple[tuple[tuple[float, float, float], ...], ...], ...] = ()
     draft_cells: tuple[Cells, Cells] = DRAFT_CELLS
@@ -181,7 +180,7 @@ class AlphaVectorRule(Rule):
         if self.actions == type(self).model_fields["actions"].default:
             document.pop("actions", None)
         if self.max_drafts == 1:
-            for name in ("max_drafts", "redraft_success", "redraft_repair", "draft_vectors", "draft_cells"):
+            for name in ("max_drafts", "redraft_repair", "draft_vectors", "draft_cells"):
                 document.pop(name, None)
         return document
 
@@ -272,10 +271,15 @@ class AlphaVectorRule(Rule):
 
         check_bins(self, model)
         law = model.law
-        redraft_class = model.dynamics.redraft_class if self.max_drafts > 1 else np.zeros((law.steps, 3, 3))
         accuracy, by_end, before = _kernels.propagate_alpha(
             self.tables.arguments,
-            (law.weak_success, redraft_class, law.end, np.ascontiguousarray(model.emission), model.outcomes),
+            (
+                law.weak_success,
+                model.dynamics.redraft_class(self.max_drafts),
+                law.end,
+                np.ascontiguousarray(model.emission),
+                model.outcomes,
+            ),
             model.accepted_tokens,
         )
         return Course.of(accuracy, by_end, before, model.tables)

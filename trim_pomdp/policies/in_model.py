@@ -80,7 +80,7 @@ def simulate_counts(
     cumulative[:, -1] = np.inf  # a uniform draw never falls behind the last bin, whatever rounding says
     out = Drawn.empty(n, len(actions.keeps))
     rule = RuleTables.none(len(actions.keeps)) if tables is None else tables
-    redraft_class = model.dynamics.redraft_class if rule.drafts > 1 else np.zeros((law.steps, 3, 3))
+    redraft_class = model.dynamics.redraft_class(rule.drafts)
     _kernels.simulate(
         rng,
         (out.right, out.counts, out.strong_steps, out.before, out.steps_before),

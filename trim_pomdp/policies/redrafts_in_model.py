@@ -1,6 +1,6 @@
 """What drafting a step again until it looks right does in a routing model: exactly, and by draws.
 
-Of a step whose prefix is right, drafts are a Markov chain of classes (`StepDynamics.redraft_class`), each with a score
+Of a step whose prefix is right, drafts are a chain of classes (`trim_pomdp.model.redrafts`), each with a score
 and an end of its own. What is decided at last depends on the best of them, or the latest, so (class, bin, end) of that
 one and the class of the last draft are propagated from draft to draft. Between steps nothing but the prefix matters.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.model.actions.base import KEEP, N_HIDDEN, NEXT, OVER, REGENERATE
+from trim_pomdp.model.actions.base import KEEP, NEXT, OVER, REGENERATE
 from trim_pomdp.model.actions.redraft import Redraft
 from trim_pomdp.model.propagation import Course, Drawn
 from trim_pomdp.policies.base import FloatArray
@@ -69,7 +69,7 @@ class _Step:
 
 
 def _step(rule: RedraftRule, bins: _Bins, first: FloatArray, again: FloatArray, end: FloatArray) -> _Step:
-    """One step by its first draft's classes (3,), those of further ones (3, 3), and hazards by class (3,)."""
+    """One step by classes of its first draft (3,) and of further ones (drafts - 1, 3, 3), and hazards by class (3,)."""
     emission, J = bins.emission, bins.emission.shape[1]
     low, high = slice(bins.stood_by_from), slice(bins.kept_from, J)
     ends = np.stack([1.0 - end, end], axis=1)  # class, end
@@ -80,7 +80,9 @@ def _step(rule: RedraftRule, bins: _Bins, first: FloatArray, again: FloatArray, 
     held = np.zeros((3, J, 2, 3))
     coming = first  # P(class of the draft to come)
     for draft in range(rule.max_drafts):
-        moved = np.einsum("cjes,sk->cjek", held, again)  # by the class of the draft to come
+        moved = (
+            held if draft == 0 else np.einsum("cjes,sk->cjek", held, again[draft - 1])
+        )  # by the class of the new one
         drafts += coming
         # One that looks right is kept: those before it did not, and so look worse.
         decided[KEEP] += (coming[:, None] * scored[:, high].sum(axis=1)).T
@@ -95,7 +97,7 @@ def _step(rule: RedraftRule, bins: _Bins, first: FloatArray, again: FloatArray, 
             held = stays
             for c in range(3):
                 held[c, :, :, c] += new[c]
-            coming = held.sum(axis=(0, 1, 2)) @ again
+            coming = held.sum(axis=(0, 1, 2)) @ again[draft]
         else:
             stood = new + stays.sum(axis=3)
             decided[KEEP] += stood[:, bins.stood_by_from :].sum(axis=1).T
@@ -109,7 +111,7 @@ def redraft_course(rule: RedraftRule, model: RoutingModel) -> Course:
     """`Rule.course` of a redraft rule."""
     bins, law, tables = _Bins.of(rule, model), model.law, model.tables
     T, A = law.steps, len(tables.keeps)
-    again = model.dynamics.redraft_class if rule.max_drafts > 1 else np.tile(np.eye(N_HIDDEN), (T, 1, 1))
+    again = model.dynamics.redraft_class(rule.max_drafts)
     accuracy, by_end, before = np.zeros(T), np.zeros((T, 2, A, 3)), np.zeros((T, A))
     mass, length = np.array([1.0, 0.0]), np.zeros(2)  # by prefix, right or derailed
     codes = [KEEP, REGENERATE]
@@ -137,17 +139,17 @@ def redraft_draws(rule: RedraftRule, model: RoutingModel, n: int, rng: np.random
     cumulative = np.cumsum(bins.emission, axis=1)
     cumulative[:, -1] = np.inf
     out = Drawn.empty(n, len(tables.keeps))
-    again = model.dynamics.redraft_class if rule.max_drafts > 1 else np.zeros((law.steps, 3, 3))
+    again = model.dynamics.redraft_class(rule.max_drafts)
     right, length = np.ones(n, dtype=np.bool_), np.zeros(n)
     alive = np.arange(n)
     for t in range(law.steps):
         last = np.where(right[alive], np.where(rng.random(len(alive)) < law.weak_success[t], 0, 2), 1)
         stands = [last.copy(), *_scored(last, law.end[t], cumulative, rng)]  # class, bin, end
         ended, waiting = stands[2].copy(), stands[1] < bins.kept_from
-        for _ in range(1, rule.max_drafts):
+        for draft in range(1, rule.max_drafts):
             who = np.flatnonzero(waiting)
             discarded = last[who].copy()
-            success = again[t, discarded, 0]
+            success = again[t, draft - 1, discarded, 0]
             last[who] = np.where(discarded == 1, 1, np.where(rng.random(len(who)) < success, 0, 2))
             bin_, ended[who] = _scored(last[who], law.end[t], cumulative, rng)
             better = (bin_ >= stands[1][who]) if rule.keeps == "better" else np.ones(len(who), dtype=np.bool_)

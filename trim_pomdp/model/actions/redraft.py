@@ -8,8 +8,8 @@ from trim_pomdp.model.actions.base import AGAIN, Action, FloatArray, StepLaw, no
 class Redraft(Action):
     """Discard the draft and ask the weak model again, for weak tokens alone; the new draft is decided on afresh.
 
-    How likely it is to be right depends on how the last one was (`trim_pomdp.model.dynamics.redraft_class`), since
-    drafts of one hard step fail together; on nothing else of the discarded draft, its end included.
+    How likely it is to be right depends on how many drafts came before and how the last one was
+    (`trim_pomdp.model.redrafts`), since drafts of one hard step fail together.
     """
 
     name = "redraft"

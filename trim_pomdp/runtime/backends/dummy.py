@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from trim_pomdp.runtime.attempt import Oracle
 
 RIGHT_ANSWER = "42"
+_DRAFTS = 16  # what drafts of a step depend on is told for so many
 _PRM_TOKENS = 10
 
 
@@ -67,8 +68,9 @@ class DummyWorld:
         p_w, h, h', h''. The last step ends every solution.
     strong_success, repair : float
         p_s, p_r.
-    redraft : tuple of two floats, one a step, or None
-        P(a further draft is right | the last one was right, was wrong); None: as often as a first one.
+    redraft : tuple of tuples of two floats, one a step and further draft, or None
+        P(a further draft is right | the last one was right, was wrong), the last for all that follow; None: as often
+        as a first one.
     score_edges : tuple of float
         Lower edges of the score bins, the last one the atom {1.0}; scores are uniform within a bin.
     emission : tuple of three tuples of float
@@ -87,7 +89,7 @@ class DummyWorld:
     emission: tuple[tuple[float, ...], ...]
     weak_tokens: tuple[float, float, float] = (10.0, 10.0, 12.0)
     strong_tokens: tuple[float, float, float] = (9.0, 9.0, 11.0)
-    redraft: tuple[tuple[float, float], ...] | None = None
+    redraft: tuple[tuple[tuple[float, float], ...], ...] | None = None
 
     @classmethod
     def of(cls, observations: ObservationModel, dynamics: StepDynamics) -> DummyWorld:
@@ -126,7 +128,7 @@ class DummyWorld:
             strong_tokens=tuple(dynamics.strong_tokens.array.tolist()),
             redraft=None
             if dynamics.redraft_repair is None
-            else tuple(map(tuple, dynamics.redraft_class[:, ::2, 0].tolist())),
+            else tuple(tuple(map(tuple, step)) for step in dynamics.redraft_class(_DRAFTS)[..., ::2, 0].tolist()),
         )
 
     @cached_property
@@ -163,7 +165,8 @@ class DummyWorld:
         """P(the weak draft of step t is right after a right prefix), given how the last one was, if there was one."""
         if not request.drafts or self.redraft is None:
             return self.weak_success[t]
-        after_right, after_wrong = self.redraft[t]
+        by_draft = self.redraft[t]
+        after_right, after_wrong = by_draft[min(len(request.drafts), len(by_draft)) - 1]
         return after_wrong if " wrong " in request.drafts[-1] else after_right
 
     def score(self, request: ScoreRequest) -> SolutionScores:

@@ -1,0 +1,50 @@
+r"""How further drafts of a step depend on those before them.
+
+Drafts are drawn independently given the prefix, and fail together where the step is hard: the chance that a draft is
+right varies from prefix to prefix. A Beta distribution of it makes the drafts of one step a Pólya urn, which its mean
+:math:`p_w` and :math:`b = P(\text{next right} \mid \text{first wrong})` determine. With :math:`n = b / (p_w - b)` and
+m drafts before, all of them wrong but perhaps the last,
+
+.. math::
+    P(\text{next right} \mid \text{last wrong}) = \frac{p_w n}{n + m}, \qquad
+    P(\text{next wrong} \mid \text{last right}) = \frac{(1 - p_w) n + m - 1}{n + m}.
+
+That all before the last were wrong is assumed, so that the last one is all to be remembered: right ones are seldom
+drafted again. Where :math:`b \ge p_w`, drafts are independent of each other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+def redraft_class(weak_success: FloatArray, repair: float, drafts: int) -> FloatArray:
+    """P(another draft is of class S0, S1, S2 | step, drafts before it, how the last was), shape (T, drafts - 1, 3, 3).
+
+    Parameters
+    ----------
+    weak_success : ndarray of shape (T,)
+        p_w.
+    repair : float
+        b.
+    drafts : int
+        Most drafts of a step, the first among them.
+
+    Examples
+    --------
+    >>> redraft_class(np.array([0.9]), 0.3, 3)[0, :, 2, 0].round(2).tolist()  # after one wrong draft, after two
+    [0.3, 0.18]
+    """
+    p, m = weak_success[:, None], np.arange(1, drafts)
+    together = repair < p
+    n = np.divide(repair, p - repair, out=np.zeros_like(p), where=together)
+    right = np.where(together, p * n / (n + m), p)
+    wrong = np.where(together, ((1.0 - p) * n + m - 1.0) / (n + m), 1.0 - p)
+    out = np.zeros((len(p), drafts - 1, 3, 3))
+    out[..., 0, 0], out[..., 0, 2] = 1.0 - wrong, wrong
+    out[..., 1, 1] = 1.0
+    out[..., 2, 0], out[..., 2, 2] = right, 1.0 - right
+    return out
