@@ -108,13 +108,28 @@ def opening(q, success):
 
 @helper
 def reopening(held, table, step, draft):
-    """Prior over S0, S1, S2 of a draft after the first, of the hidden state after the last."""
+    """P(another text, and of class S0, S1, S2) of a draft after the first, of the hidden state after the last."""
     m = draft - 1
     return (
         held[0] * table[step, m, 0, 0] + held[1] * table[step, m, 1, 0] + held[2] * table[step, m, 2, 0],
         held[0] * table[step, m, 0, 1] + held[1] * table[step, m, 1, 1] + held[2] * table[step, m, 2, 1],
         held[0] * table[step, m, 0, 2] + held[1] * table[step, m, 1, 2] + held[2] * table[step, m, 2, 2],
     )
+
+
+@helper
+def repeating(held, same):
+    """P(the last draft word for word, and of class S0, S1, S2)."""
+    return held[0] * same[0], held[1] * same[1], held[2] * same[2]
+
+
+@helper
+def normalised(b, otherwise):
+    """Of what cannot be, the other."""
+    total = b[0] + b[1] + b[2]
+    if total > 0.0:
+        return b[0] / total, b[1] / total, b[2] / total
+    return otherwise
 
 
 @helper
@@ -216,7 +231,7 @@ def best_other(
         if again[action]:
             if draft + 1 >= drafts:
                 continue
-            row = step * (drafts - 1) + draft
+            row = 2 * (step * (drafts - 1) + draft) + ended
             held = hidden_again(b, after, step, ended, action)
             value = value_again(draft_vectors, draft_offset[row], draft_offset[row + 1], held)
             q = keep
@@ -266,35 +281,47 @@ def cell_of(q, cells):
 
 
 @helper
-def draft_cell(held, cells, shares):
-    """Cell of the hidden state of another draft, unnormalised: by P(prefix right), and P(draft right | that)."""
+def draft_cell(held, ended, cells, shares):
+    """Cell of a discarded draft: by its end, P(prefix right), and P(draft right | that); `held` is unnormalised."""
     right = held[0] + held[2]
     q = right / (right + held[1])
     share = held[0] / right if right > 0.0 else 0.0
-    return cell_of(q, cells) * (shares + 1) + cell_of(share, shares)
+    return (ended * (cells + 1) + cell_of(q, cells)) * (shares + 1) + cell_of(share, shares)
+
+
+@helper
+def end_of_cell(cell, cells, shares):
+    """Whether the discarded draft ended the solution."""
+    return cell // ((cells + 1) * (shares + 1))
 
 
 @helper
 def of_draft_cell(cell, cells, shares):
     """The hidden state that a cell stands for."""
-    q = (cell // (shares + 1)) / cells
+    q = (cell // (shares + 1) % (cells + 1)) / cells
     share = (cell % (shares + 1)) / shares
     return q * share, 1.0 - q, q * (1.0 - share)
 
 
 @compiled
-def decide(q, held, draft, bins, ended, steps, rule, out):
-    """Action for every problem; `held` (n, 3) is the hidden state after the last draft, looked at where `draft` > 0."""
-    success, end, emission, vectors, offset, after, price, reward, _, codes, again, redraft_class = rule[:12]
-    drafts, _, _, draft_vectors, draft_offset = rule[12:]
+def decide(q, held, draft, repeated, bins, ended, steps, rule, out):
+    """Action for every problem.
+
+    `held` (n, 3) is the hidden state after the last draft, looked at where `draft` > 0; `repeated`: it came once more.
+    """
+    success, end, emission, vectors, offset, after, price, reward, _, codes, again, other, same = rule[:13]
+    drafts, _, _, draft_vectors, draft_offset = rule[13:]
     n_steps = len(success)
     for i in range(len(q)):
         t = rule_step(steps[i], n_steps, ended[i])
         if draft == 0:
             prior = opening(q[i], success[t])
         else:
-            prior = reopening((held[i, 0], held[i, 1], held[i, 2]), redraft_class, t, draft)
-        b = weighed(prior, by_class(emission, bins[i]), end_evidence(end, t, ended[i]))
+            last = (held[i, 0], held[i, 1], held[i, 2])
+            prior = normalised(repeating(last, same) if repeated else reopening(last, other, t, draft), last)
+        b = prior
+        if not repeated:
+            b = weighed(prior, by_class(emission, bins[i]), end_evidence(end, t, ended[i]))
         action, gain, cost, _, _ = best_other(
             b, int(ended[i]), t, vectors, offset, after, price, reward, codes, again, draft, drafts,
             draft_vectors, draft_offset,
@@ -305,15 +332,15 @@ def decide(q, held, draft, bins, ended, steps, rule, out):
 def propagate_alpha(rule: Any, true: Any, tokens: Any) -> Any:
     """Accuracy by step, counts (T, 2, A, 3) and tokens of solutions before decisions (T, A).
 
-    `true` is what is so: p_w by step, classes of further drafts (T, drafts - 1, 3, 3), hazards, emission (3, J), what
-    follows actions; `tokens` (A, 3) what an action adds to a solution that goes on.
+    `true` is what is so: p_w by step, `DraftLaw.other` and `same`, hazards, emission (3, J), what follows actions;
+    `tokens` (A, 3) what an action adds to a solution that goes on.
     """
     T, A = len(true[0]), len(tokens)
-    cells, drafts, draft_cells, shares = rule[8], rule[12], rule[13], rule[14]
+    cells, drafts, draft_cells, shares = rule[8], rule[13], rule[14], rule[15]
     mass = np.zeros((2, 2, 2, cells + 1))
     mass[0, 0, 0, -1] = 1.0
     # Cells of further drafts, now and of the next one; there are none where nothing is drafted again.
-    held = np.zeros((2, 2, 3, (draft_cells + 1) * (shares + 1) if drafts > 1 else 0))
+    held = np.zeros((2, 2, 3, 2 * (draft_cells + 1) * (shares + 1) if drafts > 1 else 0))
     accuracy, counts, before = np.zeros(T), np.zeros((T, 2, A, 3)), np.zeros((T, A))
     _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before)
     return accuracy, counts, before
@@ -326,9 +353,9 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
     `mass` (2, 2, 2, cells + 1): now and after the step; probability, and E[tokens of the solution so far] on it; prefix
     right or derailed; belief cell. `held` (2, 2, 3, draft cells) is the same within a step, by hidden state.
     """
-    true_success, true_redraft, true_end, true_emission, true_after = true
-    success, end, emission, vectors, offset, after, price, reward, cells, codes, again, redraft_class = rule[:12]
-    drafts, draft_cells, shares, draft_vectors, draft_offset = rule[12:]
+    true_success, true_other, true_same, true_end, true_emission, true_after = true
+    success, end, emission, vectors, offset, after, price, reward, cells, codes, again, other, same = rule[:13]
+    drafts, draft_cells, shares, draft_vectors, draft_offset = rule[13:]
     T, J = len(true_success), emission.shape[1]
     n_steps = len(success)
     now = 0
@@ -355,19 +382,27 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                     sums = (sums[0], mass[now, 1, 1, g], sums[2])
                 else:
                     believed = of_draft_cell(g, draft_cells, shares)
-                    classes = reopening((right, derailed, wrong), true_redraft, t, draft)
-                    sums = reopening(
-                        (held[here, 1, 0, g], held[here, 1, 1, g], held[here, 1, 2, g]), true_redraft, t, draft
-                    )
+                    classes = reopening((right, derailed, wrong), true_other, t, draft)
+                    sums = (held[here, 1, 0, g], held[here, 1, 1, g], held[here, 1, 2, g])
+                    sums = reopening(sums, true_other, t, draft)
                 before = (
                     sums[0] / classes[0] if classes[0] > 0.0 else 0.0,
                     sums[1] / classes[1] if classes[1] > 0.0 else 0.0,
                     sums[2] / classes[2] if classes[2] > 0.0 else 0.0,
                 )
-                for j in range(J):
-                    drawn0 = classes[0] * true_emission[0, j]
-                    drawn1 = classes[1] * true_emission[1, j]
-                    drawn2 = classes[2] * true_emission[2, j]
+                for j in range(J if draft == 0 else J + 1):
+                    repeated = j == J  # beyond the scores: the last draft once more
+                    if repeated:
+                        drawn0, drawn1, drawn2 = repeating((right, derailed, wrong), true_same)
+                        before = (
+                            held[here, 1, 0, g] / right if right > 0.0 else 0.0,
+                            held[here, 1, 1, g] / derailed if derailed > 0.0 else 0.0,
+                            held[here, 1, 2, g] / wrong if wrong > 0.0 else 0.0,
+                        )
+                    else:
+                        drawn0 = classes[0] * true_emission[0, j]
+                        drawn1 = classes[1] * true_emission[1, j]
+                        drawn2 = classes[2] * true_emission[2, j]
                     if drawn0 + drawn1 + drawn2 == 0.0:
                         continue
                     b = believed
@@ -375,17 +410,22 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                     for ended in range(2):
                         ends = ended == 1
                         happens = end_evidence(true_end, t, ends)
+                        if repeated:
+                            came_again = 1.0 if ended == end_of_cell(g, draft_cells, shares) else 0.0
+                            happens = (came_again, came_again, came_again)
                         flow = (drawn0 * happens[0], drawn1 * happens[1], drawn2 * happens[2])
                         if flow[0] + flow[1] + flow[2] == 0.0:
                             continue
                         step = rule_step(t, n_steps, ends)
                         # Equal hazards say nothing, so the belief is the same whether the step ends or not.
-                        if step != known_step or end[step, 0] != end[step, 1] or end[step, 0] != end[step, 2]:
+                        if repeated:
+                            b = normalised(repeating(believed, same), believed)
+                        elif step != known_step or end[step, 0] != end[step, 1] or end[step, 0] != end[step, 2]:
                             known_step = step
                             if draft == 0:
                                 prior = opening(q, success[step])
                             else:
-                                prior = reopening(believed, redraft_class, step, draft)
+                                prior = normalised(reopening(believed, other, step, draft), believed)
                             b = weighed(prior, by_class(emission, j), end_evidence(end, step, ends))
                         action, gain, cost, moved, kept = best_other(
                             b, ended, step, vectors, offset, after, price, reward, codes, again, draft, drafts,
@@ -400,7 +440,7 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                             accuracy[t] += flow[c] * true_after[t, ended, action, c, 1, 0]
                         if again[action]:
                             # The belief over classes is what is held of a draft that is discarded.
-                            cell = draft_cell(hidden_again(b, after, step, ended, action), draft_cells, shares)
+                            cell = draft_cell(hidden_again(b, after, step, ended, action), ended, draft_cells, shares)
                             for c in range(3):
                                 for s in range(3):
                                     onward = flow[c] * true_after[t, ended, action, c, 2, s]
@@ -487,9 +527,9 @@ def propagate_posterior(act, success, end, emission, after, tokens):
 def simulate(rng, out, kind, table, act, rule, true, tokens):
     """Fill `out`, the arrays of `trim_pomdp.model.propagation.Drawn`."""
     rights, counts, strong_steps, before, steps_before = out
-    true_success, true_redraft, true_end, cumulative, true_after, true_strong = true
-    success, end, emission, vectors, offset, after, price, reward, cells, codes, again, redraft_class = rule[:12]
-    drafts, draft_cells, shares, draft_vectors, draft_offset = rule[12:]
+    true_success, true_other, true_same, true_end, cumulative, true_after, true_strong = true
+    success, end, emission, vectors, offset, after, price, reward, cells, codes, again, other, same = rule[:13]
+    drafts, draft_cells, shares, draft_vectors, draft_offset = rule[13:]
     T, J = len(true_success), cumulative.shape[1]
     n_steps = len(success)
     for i in range(len(rights)):
@@ -502,22 +542,34 @@ def simulate(rng, out, kind, table, act, rule, true, tokens):
         hidden = 0
         b = (0.0, 0.0, 0.0)
         step = 0
+        j = 0
         while t < T:
-            c = 1
-            if right:
-                share = true_success[t] if draft == 0 else true_redraft[t, draft - 1, hidden, 0]
-                c = 0 if rng.random() < share else 2
-            j = np.searchsorted(cumulative[c], rng.random(), side="right")
-            ends = rng.random() < true_end[t, c]
-            ended = 1 if ends else 0
+            repeated = draft > 0 and rng.random() < true_same[hidden]
+            if repeated:
+                c = hidden
+                ended = end_of_cell(cell, draft_cells, shares)
+                ends = ended == 1
+            else:
+                c = 1
+                if right:
+                    share = true_success[t]
+                    if draft > 0:
+                        share = true_other[t, draft - 1, hidden, 0] / (1.0 - true_same[hidden])
+                    c = 0 if rng.random() < share else 2
+                j = np.searchsorted(cumulative[c], rng.random(), side="right")
+                ends = rng.random() < true_end[t, c]
+                ended = 1 if ends else 0
             moved = 0.0
             if kind == ALPHA:
                 step = rule_step(t, n_steps, ends)
                 if draft == 0:
                     prior = opening(cell / cells, success[step])
                 else:
-                    prior = reopening(of_draft_cell(cell, draft_cells, shares), redraft_class, step, draft)
-                b = weighed(prior, by_class(emission, j), end_evidence(end, step, ends))
+                    last = of_draft_cell(cell, draft_cells, shares)
+                    prior = normalised(repeating(last, same) if repeated else reopening(last, other, step, draft), last)
+                b = prior
+                if not repeated:
+                    b = weighed(prior, by_class(emission, j), end_evidence(end, step, ends))
                 action, gain, cost, moved, kept = best_other(
                     b, ended, step, vectors, offset, after, price, reward, codes, again, draft, drafts,
                     draft_vectors, draft_offset,
@@ -538,7 +590,7 @@ def simulate(rng, out, kind, table, act, rule, true, tokens):
             u = rng.random()
             if again[action]:
                 hidden = 0 if u < row[2, 0] else (1 if u < row[2, 0] + row[2, 1] else 2)
-                cell = draft_cell(hidden_again(b, after, step, ended, action), draft_cells, shares)
+                cell = draft_cell(hidden_again(b, after, step, ended, action), ended, draft_cells, shares)
                 draft += 1
                 continue
             length += tokens[action, c]

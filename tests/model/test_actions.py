@@ -146,10 +146,10 @@ def dynamics() -> StepDynamics:
 
 def test_dynamics_say_what_redrafts_need(dynamics: StepDynamics) -> None:
     with pytest.raises(UnsetParameterError, match=r"redraft_repair unset.*rollout --mode redraft"):
-        dynamics.redraft_class(2)
+        dynamics.draft_law(2)
     assert "redraft_repair" not in dynamics.model_dump()
     known = dynamics.replace(redraft_repair=0.4)
-    assert known.redraft_class(2)[:, 0, 0, 0] == pytest.approx([0.9, 0.9])
-    assert known.redraft_class(1).size == dynamics.redraft_class(1).size == 0
+    assert known.draft_law(2).other[:, 0, 0, 0] == pytest.approx([0.9, 0.9])
+    assert known.draft_law(1).other.size == dynamics.draft_law(1).other.size == 0
     assert StepDynamics.model_validate(known.model_dump()) == known
     assert known.model_dump()["redraft_repair"] == 0.4

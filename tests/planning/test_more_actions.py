@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from solvers import EpochSolution, solve_epochs
 from trim_pomdp.errors import UnsetParameterError
 from trim_pomdp.model.actions import KEEP, REGENERATE, action_named
-from trim_pomdp.model.dynamics import PerClass, StepDynamics
+from trim_pomdp.model.dynamics import PerClass, Shares, StepDynamics
 from trim_pomdp.model.observations import ObservationModel, StepEmission
 from trim_pomdp.model.prices import Prices, Tariff
 from trim_pomdp.model.process import RoutingModel
@@ -47,6 +47,7 @@ def model_of(
         "weak_success": (0.7,), "strong_success": 0.95, "repair": 0.7, "look_right": 0.8,
         "derailed_emission": "labelled", "hazard": (*(0.2,) * (T - 1), 1.0),
         "weak_tokens": PerClass.constant(8.0), "strong_tokens": TOKENS, "redraft_repair": 0.4,
+        "redraft_same": Shares(right=0.6, derailed=0.5, wrong=0.3),
     }  # fmt: skip
     dynamics = StepDynamics(name="d", **{**fields, **changes})  # type: ignore[arg-type]
     return RoutingModel(observations, dynamics, actions=actions, max_drafts=drafts)
@@ -61,7 +62,15 @@ def urn(p_w: float, repair: float | None, before: int) -> tuple[float, float]:
     return (right + 1.0) / (right + wrong + before), right / (right + wrong + before)
 
 
-def tree(model: RoutingModel, price: float, t: int, draft: int, held: np.ndarray, emission: np.ndarray) -> float:
+def tree(
+    model: RoutingModel,
+    price: float,
+    t: int,
+    draft: int,
+    held: np.ndarray,
+    emission: np.ndarray,
+    last_ended: bool = False,
+) -> float:
     """Value of an unnormalised hidden state before a draft, by enumerating scores, ends and actions.
 
     Hazards are alike for all classes here, so that a rewritten step ends the solution iff its draft did.
@@ -73,36 +82,43 @@ def tree(model: RoutingModel, price: float, t: int, draft: int, held: np.ndarray
     a, b = p_w, 0.0  # of a first draft, of which state 2 knows nothing
     if draft > 0:
         a, b = urn(p_w, d.redraft_repair, draft)
-    right = held[0] * a + held[2] * b
-    prior = np.array([right, held[1], held[0] + held[2] - right])
+    same = np.zeros(3)
+    if draft > 0 and d.redraft_same is not None:
+        same = d.redraft_same.array
+    # Of another text; what is right in all is as far as can be what the urn says.
+    spoilt, repaired = held[0] * min(1.0 - a, 1.0 - same[0]), held[2] * min(b, 1.0 - same[2])
+    prior = held * (1.0 - same) + np.array([repaired - spoilt, 0.0, spoilt - repaired])
     cost = price * TOKENS.array
     total = 0.0
-    for j in range(emission.shape[1]):
-        for ended in (False, True):
-            c = prior * emission[:, j] * (h if ended else 1.0 - h)
-            if c.sum() == 0.0:
-                continue
+    seen = [
+        (ended, prior * emission[:, j] * (h if ended else 1.0 - h))
+        for j in range(emission.shape[1])
+        for ended in (False, True)
+    ]
+    for ended, c in [*seen, (last_ended, held * same)]:
+        if c.sum() == 0.0:
+            continue
 
-            def go(good: float, mass: float, ended: bool = ended) -> float:
-                after = np.array([good, mass - good, 0.0])
-                return reward * good if ended else tree(model, price, t + 1, 0, after, emission)
+        def go(good: float, mass: float, ended: bool = ended) -> float:
+            after = np.array([good, mass - good, 0.0])
+            return reward * good if ended else tree(model, price, t + 1, 0, after, emission)
 
-            def alone(t: int, good: float, mass: float) -> float:
-                """The strong model writes from the opening of step t on."""
-                of = np.array([good * p_w, mass - good, good * (1.0 - p_w)])
-                now = of[0] * p_s + of[2] * p_r + d.recovery * of[1]
-                over = d.hazard[t]
-                onward = 0.0 if over == 1.0 else (1.0 - over) * alone(t + 1, now, mass)
-                return -float(of @ cost) + over * reward * now + onward
+        def alone(t: int, good: float, mass: float) -> float:
+            """The strong model writes from the opening of step t on."""
+            of = np.array([good * p_w, mass - good, good * (1.0 - p_w)])
+            now = of[0] * p_s + of[2] * p_r + d.recovery * of[1]
+            over = d.hazard[t]
+            onward = 0.0 if over == 1.0 else (1.0 - over) * alone(t + 1, now, mass)
+            return -float(of @ cost) + over * reward * now + onward
 
-            kept = c[0] + d.recovery * c[1]
-            redone = c[0] * p_s + c[2] * p_r + d.recovery * c[1]
-            options = {"keep": go(kept, c.sum())}
-            options["regenerate"] = go(redone, c.sum()) - float(c @ cost)
-            options["takeover"] = -float(c @ cost) + (reward * redone if ended else alone(t + 1, redone, c.sum()))
-            if draft + 1 < model.max_drafts:
-                options["redraft"] = tree(model, price, t, draft + 1, c, emission)
-            total += max(value for name, value in options.items() if name in model.actions)
+        kept = c[0] + d.recovery * c[1]
+        redone = c[0] * p_s + c[2] * p_r + d.recovery * c[1]
+        options = {"keep": go(kept, c.sum())}
+        options["regenerate"] = go(redone, c.sum()) - float(c @ cost)
+        options["takeover"] = -float(c @ cost) + (reward * redone if ended else alone(t + 1, redone, c.sum()))
+        if draft + 1 < model.max_drafts:
+            options["redraft"] = tree(model, price, t, draft + 1, c, emission, ended)
+        total += max(value for name, value in options.items() if name in model.actions)
     return total
 
 
@@ -111,17 +127,19 @@ probability = st.one_of(st.sampled_from([0.0, 1.0, 0.5]), st.floats(0.01, 0.99))
 
 @given(
     st.sampled_from([(1, 3), (2, 2), (3, 1)]), st.floats(0.05, 0.95), probability, probability, probability,
-    st.floats(0.0, 0.3), st.sampled_from([0.0, 0.05, 1.0]),
+    st.floats(0.0, 0.3), st.one_of(st.none(), st.tuples(probability, probability, probability)),
+    st.sampled_from([0.0, 0.05, 1.0]),
     st.sampled_from([ALL, ("keep", "redraft"), ("keep", "takeover"), ("keep", "redraft", "regenerate")]),
 )  # fmt: skip
 @settings(max_examples=25, deadline=None, phases=[Phase.generate])
 def test_plans_are_worth_what_the_belief_tree_says(
-    size: tuple[int, int], p_w: float, p_s: float, p_r: float, repair: float, recovery: float, price: float,
-    actions: tuple[str, ...],
+    size: tuple[int, int], p_w: float, p_s: float, p_r: float, repair: float, recovery: float,
+    same: tuple[float, float, float] | None, price: float, actions: tuple[str, ...],
 ) -> None:  # fmt: skip
     emission, (T, drafts) = ((0.2, 0.8), (0.5, 0.5), (0.9, 0.1)), size
     model = model_of(
         T, actions, drafts, emission, weak_success=(p_w,), strong_success=p_s, repair=p_r, redraft_repair=repair,
+        redraft_same=None if same is None else Shares(right=same[0], derailed=same[1], wrong=same[2]),
         recovery=recovery, hazard=(*(0.3,) * (T - 1), 1.0), strong_only_tokens=10.0,
     )  # fmt: skip
     exact = tree(model, price, 0, 0, np.array([1.0, 0.0, 0.0]), np.array(emission))
@@ -188,6 +206,7 @@ def test_a_policy_is_evaluated_in_other_models_too(rule: AlphaVectorRule) -> Non
     """What is true then is the other model's, whatever its own plans may do; classes may end solutions unalike."""
     other = model_of(
         actions=("keep", "regenerate"), redraft_repair=0.1, weak_success=(0.6,), recovery=0.1,
+        redraft_same=Shares(right=0.8, derailed=0.2, wrong=0.4),
         hazard_derailed=(0.1, 0.1, 0.3, 0.1, 1.0), hazard_wrong=(0.3, 0.1, 0.1, 0.1, 1.0),
     )  # fmt: skip
     exact, drawn = evaluate(rule, other), simulate(rule, other, 100_000, 4)
@@ -210,10 +229,14 @@ def test_the_router_decides_as_the_kernels_do(rule: AlphaVectorRule) -> None:
             while True:
                 q, held = router.q, router.held
                 score, ended = float(rng.choice([0.0, 0.5, 1.0])), bool(rng.random() < 0.2)
-                got = router.decide(StepObservation(t, ended, {"score": score}, draft=draft))
+                repeated = draft > 0 and bool(rng.random() < 0.4)
+                seen = StepObservation(t, ended, {"score": score}, draft=draft, repeated=repeated)
+                weighed = np.array(router.prior(seen)) * router.likelihood(seen)
+                got = router.decide(seen)
+                assert got.belief == pytest.approx(weighed / weighed.sum())
                 wanted = decide(
                     rule, np.array([q]), np.array([int(2 * score)]), np.array([ended]), np.array([t]),
-                    held=None if draft == 0 else np.array([held]), draft=draft,
+                    held=None if draft == 0 else np.array([held]), draft=draft, repeated=repeated,
                 )  # fmt: skip
                 assert got.action == wanted[0]
                 tried.add((got.action, draft))
@@ -292,7 +315,8 @@ def test_money_of_redrafts_and_takeovers(model: RoutingModel) -> None:
 def test_money_of_drafts_by_hand() -> None:
     """One step, two drafts at most: what is read and written is counted request by request."""
     model = replace(
-        model_of(T=1, actions=("keep", "redraft"), drafts=2, strong_only_tokens=10.0), tariff=Tariff.of(PRICES, 40.0)
+        model_of(T=1, actions=("keep", "redraft"), drafts=2, strong_only_tokens=10.0, redraft_same=None),
+        tariff=Tariff.of(PRICES, 40.0),
     )
     rule = rule_from_solution(solve_epochs(model.epoch_model, model.weights(0.0), gap=1e-3), model, 0.0)
     point, money = evaluate(rule, model), evaluate_money(rule, model).money

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from scripted import DYNAMICS, OBSERVATIONS, DraftingRouter, dummy_models, feed,
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import TrimError
 from trim_pomdp.model.actions import KEEP, REGENERATE, action_named
+from trim_pomdp.model.dynamics import Shares
 from trim_pomdp.policies import Decision, StrategyRule, ThresholdRule
 from trim_pomdp.policies.redraft import RedraftRule
 from trim_pomdp.runtime.attempt import Attempt, Caps
@@ -217,7 +219,7 @@ def test_an_action_that_nobody_knows_is_refused() -> None:
 
 # Runs among dummies -------------------------------------------------------------------------------------------
 
-DRAFTY = DYNAMICS.replace(redraft_repair=0.4)
+DRAFTY = DYNAMICS.replace(redraft_repair=0.4, redraft_same=Shares(right=0.5, derailed=0.4, wrong=0.3))
 DRAFTY_WORLD = DummyWorld.of(OBSERVATIONS, DRAFTY)
 RULE = RedraftRule(redraft_below=0.7, regenerate_below=0.3, max_drafts=3)
 
@@ -258,11 +260,13 @@ def test_drafts_of_the_dummies_depend_on_each_other_as_the_dynamics_say(tmp_path
     traces_of(tmp_path / "run", never_content, n=1500, max_steps=1)
     drafts = [item.all_drafts for record in read_traces(tmp_path / "run") for item in record.decisions]
     classes = [[draft.weak.true_class for draft in step if draft.weak is not None] for step in drafts]
-    law = DRAFTY.redraft_class(4)[0]
+    other = DRAFTY.draft_law(4).other[0]
+    same = [[a.weak.text == b.weak.text for a, b in pairwise(step)] for step in drafts]
     for before in (1, 2, 3):
         for last in (0, 2):
-            found = np.array([c[before] == 0 for c in classes if len(c) > before and c[before - 1] == last])
-            expected = law[before - 1, last, 0]
+            after = [i for i, c in enumerate(classes) if len(c) > before and c[before - 1] == last]
+            found = np.array([classes[i][before] == 0 and not same[i][before - 1] for i in after])
+            expected = other[before - 1, last, 0]
             assert len(found) > 100
             assert found.mean() == pytest.approx(expected, abs=4 * (expected * (1.0 - expected) / len(found)) ** 0.5)
 

@@ -318,7 +318,7 @@ def show_dynamics(dynamics: StepDynamics) -> None:
         },
         **({} if dynamics.redraft_repair is None else {"redraft_repair": dynamics.redraft_repair}),
     }
-    for kind in ("weak_tokens", "strong_tokens"):
+    for kind in ("redraft_same", "weak_tokens", "strong_tokens"):
         tokens = getattr(dynamics, kind)
         if tokens is not None:
             values.update({f"{kind}.{key}": value for key, value in tokens.model_dump().items()})

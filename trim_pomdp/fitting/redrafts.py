@@ -10,6 +10,9 @@ right, by the class of the new draft, the answer is right with probability :math
 (hazards, emission, success, recovery). What was seen of the new draft has no say: further drafts are often the same
 text, and right ones of a hard step look worse than others, so that their evidence is none of the kind that was fitted
 on first drafts (docs/results.md). Where classes are known, shares are counted.
+
+How often a new draft is the discarded one word for word, by the class of that, is likewise fitted on whether it was:
+P(repeated) is :math:`\beta \cdot s`. Where classes are known, shares are counted.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from trim_pomdp.model.redrafts import redraft_class
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 _TINY = 1e-12
+_ROUNDS, _SMALL = 10_000, 1e-9  # of expectation and maximisation, and a step after which it ends
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,15 @@ class Redrafts:
         Whether it was.
     weak_success : ndarray of shape (n,)
         p_w of the step.
+    repeated : ndarray of int, shape (n,)
+        1 if the new draft is the discarded one word for word, 0 if not, `UNKNOWN` where nobody knows.
     """
 
     belief: FloatArray
     right: FloatArray
     correct: NDArray[np.bool_]
     weak_success: FloatArray
+    repeated: IntArray
     name: str = "redraft rollouts: outcomes given what was seen before"
 
     @classmethod
@@ -62,7 +69,7 @@ class Redrafts:
         right = answer_right(curve, hazards, parameters["recovery"])[step]
         known = rows.true_class != UNKNOWN
         belief[known], right[known] = np.eye(3)[rows.true_class[known]], np.eye(3)[0]
-        return cls(belief, right, np.where(known, rows.redrafted_right, rows.batch.correct), curve[step])
+        return cls(belief, right, np.where(known, rows.redrafted_right, rows.batch.correct), curve[step], rows.repeated)
 
     def fit(self) -> float:
         """The most likely b."""
@@ -73,6 +80,26 @@ class Redrafts:
 
         low, high = np.array([_TINY]), np.array([self.weak_success.max()])
         return float(minimise(negative, 0.5 * (low + high), (low, high), gradient=True).point[0])
+
+    def fit_same(self) -> FloatArray | None:
+        """The most likely s by class, shape (3,), by expectation and maximisation; None where it is not known at all.
+
+        Of a class that no discarded draft is of it is 0.
+        """
+        told = self.repeated != UNKNOWN
+        if not told.any():
+            return None
+        belief, repeated = self.belief[told], self.repeated[told, None] == 1
+        same = np.full(3, repeated.mean())
+        for _ in range(_ROUNDS):
+            weight = belief * np.where(repeated, same, 1.0 - same)
+            weight /= np.maximum(weight.sum(axis=1, keepdims=True), _TINY)
+            total = weight.sum(axis=0)
+            new = np.divide((weight * repeated).sum(axis=0), total, out=np.zeros(3), where=total > _TINY)
+            moved, same = np.abs(new - same).max(), new
+            if moved < _SMALL:
+                break
+        return same
 
     def slope(self, repair: float) -> tuple[float, float]:
         """Log-likelihood, and its slope in b."""

@@ -109,11 +109,12 @@ class RepairRows:
 
 @dataclass(frozen=True)
 class RedraftRows:
-    """Redrafts: weak steps up to the discarded draft, number of steps from the new one on, truth."""
+    """Redrafts: weak steps up to the discarded draft, number of steps from the new one on, repeated (1, 0), truth."""
 
     batch: SequenceBatch
     ended: BoolArray
     written: IntArray
+    repeated: IntArray
     true_class: IntArray
     redrafted_right: BoolArray
 
@@ -125,6 +126,7 @@ class RedraftRows:
             batch=SequenceBatch.of(items, evidence),
             ended=np.array([item.ended for item in items], dtype=np.bool_),
             written=np.array([item.redrafted.n_steps for item in items], dtype=np.int64),
+            repeated=np.array([UNKNOWN if item.repeated is None else item.repeated for item in items], dtype=np.int64),
             true_class=np.array(truth, dtype=np.int64),
             redrafted_right=np.array([bool(item.redrafted_right) for item in items], dtype=np.bool_),
         )

@@ -88,6 +88,8 @@ class Fitted:
         Mean strong tokens of a strong-only solution.
     redraft_repair : float or None
         P(next draft right | this one wrong).
+    redraft_same : ndarray of shape (3,) or None
+        P(next draft is this one word for word | class of this one).
     """
 
     estimate: Estimate
@@ -96,6 +98,7 @@ class Fitted:
     strong_tokens: FloatArray | None
     strong_only_tokens: float | None
     redraft_repair: float | None = None
+    redraft_same: FloatArray | None = None
 
     @property
     def values(self) -> dict[str, float]:
@@ -115,9 +118,13 @@ class Fitted:
             out |= _by_step("weak_success", curve)
         for name, hazard in zip(HAZARDS, self.hazards.end.T, strict=True):
             out |= _by_step(name, hazard[:-1])
-        for kind, tokens in (("weak_tokens", self.weak_tokens), ("strong_tokens", self.strong_tokens)):
-            if tokens is not None:
-                out |= {f"{kind}.{name}": float(value) for name, value in zip(CLASSES, tokens, strict=True)}
+        for kind, by_class in (
+            ("weak_tokens", self.weak_tokens),
+            ("strong_tokens", self.strong_tokens),
+            ("redraft_same", self.redraft_same),
+        ):
+            if by_class is not None:
+                out |= {f"{kind}.{name}": float(value) for name, value in zip(CLASSES, by_class, strict=True)}
         if self.strong_only_tokens is not None:
             out["strong_only_tokens"] = self.strong_only_tokens
         if self.redraft_repair is not None:
@@ -197,6 +204,7 @@ class Fitter:
             self._strong_tokens(rows, estimate, hazards),
             None if rows.strong is None else float(rows.strong.tokens.mean()),
             None if redrafts is None else redrafts.fit(),
+            None if redrafts is None else redrafts.fit_same(),
         )
 
     def fit_roughly(self, rows: RolloutRows, explanation: Explanation, *, ends: Ends) -> tuple[Estimate, Hazards]:

@@ -27,7 +27,7 @@ from trim_pomdp.fitting.rollout_choice import choose_plan
 from trim_pomdp.fitting.rollout_data import RepairRows, RolloutRows
 from trim_pomdp.fitting.rollout_estimation import CLASSES, Fitted, Fitter, Plan
 from trim_pomdp.model.belief import calibrate_minimum, outcome_table
-from trim_pomdp.model.dynamics import Check, FitReport, Interval, PerClass, StepDynamics
+from trim_pomdp.model.dynamics import Check, FitReport, Interval, PerClass, Shares, StepDynamics
 from trim_pomdp.model.hazard import HAZARDS, HazardTrials
 from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.model.propagation import RoutingMoments, routing_moments
@@ -226,11 +226,16 @@ def _dynamics(name: str, fitted: Fitted) -> StepDynamics:
         strong_tokens=_per_class(fitted.strong_tokens),
         strong_only_tokens=fitted.strong_only_tokens,
         redraft_repair=fitted.redraft_repair,
+        redraft_same=None if fitted.redraft_same is None else Shares(**_by_class(fitted.redraft_same)),
     )
 
 
 def _per_class(tokens: FloatArray | None) -> PerClass | None:
-    return None if tokens is None else PerClass(**dict(zip(CLASSES, tokens.tolist(), strict=True)))
+    return None if tokens is None else PerClass(**_by_class(tokens))
+
+
+def _by_class(values: FloatArray) -> dict[str, float]:
+    return dict(zip(CLASSES, values.tolist(), strict=True))
 
 
 def _unidentified(rows: RolloutRows, ranges: Mapping[str, Interval]) -> tuple[str, ...]:

@@ -212,7 +212,8 @@ def _recorded(item: DecisionRecord, own_score: float | None, ended: bool) -> Cou
     seen = None
     if weak is not None:
         features = _seen(item, own_score)
-        seen = StepObservation(item.step, ended, features, weak.true_class, len(item.drafts))
+        draft = len(item.drafts)
+        seen = StepObservation(item.step, ended, features, weak.true_class, draft, _is_repeated(item, draft))
     return CourseStep(
         step=item.step,
         seen=seen,
@@ -234,7 +235,14 @@ def _drafted(item: DecisionRecord, index: int) -> tuple[StepObservation, str]:
     """What the router saw of an earlier draft, and its text."""
     draft = item.drafts[index]
     features = {**draft.features, **({} if draft.scoring is None else {"score": draft.scoring.scores[-1]})}
-    return StepObservation(item.step, draft.ended, features, draft.weak.true_class, index), draft.weak.text
+    seen = StepObservation(item.step, draft.ended, features, draft.weak.true_class, index, _is_repeated(item, index))
+    return seen, draft.weak.text
+
+
+def _is_repeated(item: DecisionRecord, index: int) -> bool:
+    """Whether a draft, the last one too, is the one before it word for word."""
+    texts = [draft.weak.text for draft in item.all_drafts if draft.weak is not None]
+    return index > 0 and texts[index] == texts[index - 1]
 
 
 def note_of(item: DecisionRecord) -> Note | None:

@@ -188,6 +188,7 @@ class Probe:
             np.full(size, self.seen.step),
             held=None if held is None else np.tile(held, (size, 1)),
             draft=self.seen.draft,
+            repeated=self.seen.repeated,
         )
         return tuple(found.tolist())
 

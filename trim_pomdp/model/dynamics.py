@@ -23,7 +23,7 @@ from trim_pomdp.artifacts import Artifact, Record
 from trim_pomdp.errors import UnsetParameterError
 from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.model.hazard import recovery_by_step
-from trim_pomdp.model.redrafts import redraft_class
+from trim_pomdp.model.redrafts import DraftLaw
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -47,6 +47,14 @@ class PerClass(Record):
     def constant(cls, value: float) -> PerClass:
         """The same value for every class."""
         return cls(right=value, derailed=value, wrong=value)
+
+
+class Shares(PerClass):
+    """Probabilities, by class of the weak step."""
+
+    right: Probability
+    derailed: Probability
+    wrong: Probability
 
 
 class Interval(Record):
@@ -198,6 +206,8 @@ class StepDynamics(Artifact):
     redraft_repair : float or None
         b: P(the second draft of a step is right | the first was a first error), the prefix being right, from which all
         further drafts follow (`trim_pomdp.model.redrafts`). None: not known, and nothing can be planned that redrafts.
+    redraft_same : Shares or None
+        P(another draft is the last one word for word | class of that). None: never.
     running_minimum : MinimumCalibration or None
         Calibration of the reference belief of that name.
     conditions : Conditions or None
@@ -224,6 +234,7 @@ class StepDynamics(Artifact):
     strong_tokens: PerClass | None = None
     strong_only_tokens: PositiveFloat | None = None
     redraft_repair: Probability | None = None
+    redraft_same: Shares | None = None
     running_minimum: MinimumCalibration | None = None
     conditions: Conditions | None = None
     fit: FitReport | None = None
@@ -249,8 +260,9 @@ class StepDynamics(Artifact):
     def _without_redrafts(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Dynamics that know nothing of redrafts are written as before there were any."""
         document: dict[str, Any] = serialise(self)
-        if self.redraft_repair is None:
-            document.pop("redraft_repair", None)
+        for name in ("redraft_repair", "redraft_same"):
+            if getattr(self, name) is None:
+                document.pop(name, None)
         return document
 
     @property
@@ -304,8 +316,8 @@ class StepDynamics(Artifact):
                 f"dynamics {self.name!r} leave {', '.join(missing)} unset; fit them on {how}, or set them in the file"
             )
 
-    def redraft_class(self, drafts: int) -> NDArray[np.float64]:
-        """P(class of another draft), of `trim_pomdp.model.redrafts.redraft_class`, shape (max_steps, drafts - 1, 3, 3).
+    def draft_law(self, drafts: int) -> DraftLaw:
+        """What drafts after the first are, of so many in all (`trim_pomdp.model.redrafts`).
 
         Raises
         ------
@@ -314,7 +326,8 @@ class StepDynamics(Artifact):
         """
         if drafts > 1:
             self.require("redraft_repair")
-        return redraft_class(self.weak_success_by_step, self.redraft_repair or 0.0, drafts)
+        same = np.zeros(3) if self.redraft_same is None else self.redraft_same.array
+        return DraftLaw.of(self.weak_success_by_step, self.redraft_repair or 0.0, same, drafts)
 
     def facts(self) -> Mapping[str, object]:
         """See `Shown`: the parameters; p_w by step is shown by its mean."""

@@ -45,6 +45,7 @@ from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.model.prices import Money, StepCosts, Tariff, mean_step_tokens, money
 from trim_pomdp.model.propagation import Course, memoryless_course, routing_moments
+from trim_pomdp.model.redrafts import DraftLaw
 
 Spending = Literal["strong_tokens", "money"]
 """What a plan spends: the reward component that has a price."""
@@ -283,49 +284,57 @@ class RoutingModel(Shown):
         out[0], out[self.components.index(over)] = self.reward, -price
         return out
 
+    @property
+    def places(self) -> int:
+        """Nodes of a step: its first draft, and every further one by whether the draft before it ends the solution."""
+        return 2 * self.drafts - 1
+
     @cached_property
     def epoch_model(self) -> EpochModel:
-        """Routing as a POMDP, with a node for every step and draft, by step, and a terminal one.
+        """Routing as a POMDP, with a node for every step and draft (`places`), by step, and a terminal one.
 
-        Signals are j (the draft goes on) and J + j (it ends the solution), j by score; the observation is the exit.
-        Without further drafts there are two hidden states, else three (`trim_pomdp.model.actions.base`).
+        Signals are j (the draft goes on) and J + j (it ends the solution), j by score, and, with further drafts, 2J (it
+        is the last one word for word, with that one's end); the observation is the exit. Without further drafts there
+        are two hidden states, else three (`trim_pomdp.model.actions.base`).
         """
-        T, J, M = self.dynamics.max_steps, self.emission.shape[1], self.drafts
+        T, J, M, N = self.dynamics.max_steps, self.emission.shape[1], self.drafts, self.places
         H, X = (2, 2) if M == 1 else (3, 3)
-        names = self.components
-        joint = np.zeros((T, M, 2 * J, len(self.chosen), X, H, H))
-        reward = np.zeros((T, M, 2 * J, len(self.chosen), H, len(names)))
-        successor = np.ones((T, M, 2 * J, len(self.chosen), X), dtype=np.int64)
+        K = 2 * J + (M > 1)
+        names, draft = self.components, (np.arange(N) + 1) // 2
+        joint = np.zeros((T, N, K, len(self.chosen), X, H, H))
+        reward = np.zeros((T, N, K, len(self.chosen), H, len(names)))
+        successor = np.ones((T, N, K, len(self.chosen), X), dtype=np.int64)
         effects = [self.effect(name) for name in names]
         for t in range(T):
-            for draft in range(M):
-                by_class = self._signal_probabilities(self.draft_class[t, draft, :H], t)
+            for place in range(N):
+                by_class = self._signal_probabilities(t, place)[:H]
                 for i, action in enumerate(self.chosen):
                     # At the last draft there is no other: what would ask for one is what keeping is.
-                    code = KEEP if action.is_judged_again and draft == M - 1 else action.code
-                    for ended, signals in enumerate((slice(J), slice(J, None))):
+                    code = KEEP if action.is_judged_again and draft[place] == M - 1 else action.code
+                    for ended, signals in ((0, slice(J)), (1, slice(J, 2 * J)), ((place - 1) % 2, slice(2 * J, K))):
                         outcomes = self.outcomes[t, ended, code, :, :X, :H]
-                        joint[t, draft, signals, i] = np.einsum("sjc,cop->josp", by_class[:, signals], outcomes)
+                        joint[t, place, signals, i] = np.einsum("sjc,cop->josp", by_class[:, signals], outcomes)
                         for exit_ in (NEXT, AGAIN)[: X - 1]:
                             if outcomes[:, exit_].any():
-                                successor[t, draft, signals, i, exit_] = exit_
+                                successor[t, place, signals, i, exit_] = exit_ + (ended if exit_ == AGAIN else 0)
                         for d, effect in enumerate(effects):
-                            reward[t, draft, signals, i, :, d] = (by_class[:, signals] @ effect[code, t, ended]).T
-        node = M * np.arange(T)[:, None] + np.arange(M)  # by step and draft
-        end = np.full((T, M), T * M)
+                            reward[t, place, signals, i, :, d] = (by_class[:, signals] @ effect[code, t, ended]).T
+        node = N * np.arange(T)[:, None] + np.arange(N)  # by step and place
+        end = np.full((T, N), T * N)
         children = [
-            np.minimum(node[:, :1] + M, T * M) + np.zeros((1, M), dtype=np.int64),
+            np.minimum(node[:, :1] + N, T * N) + np.zeros((1, N), dtype=np.int64),
             end,
-            np.minimum(node + 1, T * M),
+            *(np.minimum(node[:, :1] + 2 * draft + 1 + ended, T * N) for ended in (0, 1)),
         ]
-        terminal = np.zeros((T * M + 1, H, len(names)))
+        C = 2 if M == 1 else 4
+        terminal = np.zeros((T * N + 1, H, len(names)))
         terminal[-1, RIGHT, 0] = 1.0
         return EpochModel(
-            joint=joint.reshape(T * M, *joint.shape[2:]),
-            reward=reward.reshape(T * M, *reward.shape[2:]),
-            successor=successor.reshape(T * M, *successor.shape[2:]),
-            children=np.append(np.stack(children[:X], axis=-1).reshape(T * M, X), [[T * M] * X], axis=0),
-            table_of=np.append(np.arange(T * M), -1),
+            joint=joint.reshape(T * N, *joint.shape[2:]),
+            reward=reward.reshape(T * N, *reward.shape[2:]),
+            successor=successor.reshape(T * N, *successor.shape[2:]),
+            children=np.append(np.stack(children[:C], axis=-1).reshape(T * N, C), [[T * N] * C], axis=0),
+            table_of=np.append(np.arange(T * N), -1),
             terminal=terminal,
             start=np.eye(H)[RIGHT],
             component_names=names,
@@ -333,19 +342,22 @@ class RoutingModel(Shown):
         )
 
     @cached_property
-    def draft_class(self) -> FloatArray:
-        """P(class | step, draft, hidden state), shape (T, drafts, 3, 3).
+    def draft_law(self) -> DraftLaw:
+        """What drafts after the first are."""
+        return self.dynamics.draft_law(self.drafts)
+
+    def _signal_probabilities(self, t: int, place: int) -> FloatArray:
+        """P(signal, class | hidden state) at step index t, shape (3, K, 3).
 
         Of a first draft the hidden state is the prefix, right (0, and 2, in which no step begins) or derailed (1).
         """
-        first = self.law.class_given_prefix[:, [0, 1, 0]]
-        return np.concatenate([first[:, None], self.dynamics.redraft_class(self.drafts)], axis=1)
-
-    def _signal_probabilities(self, classes: FloatArray, t: int) -> FloatArray:
-        """P(signal, class | hidden state) at step index t, of P(class | hidden state) (H, 3); shape (H, 2J, 3)."""
-        end = self.dynamics.end[t]
+        law, end = self.draft_law, self.dynamics.end[t]
+        classes = self.law.class_given_prefix[t, [0, 1, 0]] if place == 0 else law.other[t, (place - 1) // 2]
         by_bin = classes[:, None, :] * self.emission.T[None]
-        return np.concatenate([by_bin * (1.0 - end), by_bin * end], axis=1)
+        signals = [by_bin * (1.0 - end), by_bin * end]
+        if self.drafts > 1:
+            signals.append((np.diag(law.same) if place > 0 else np.zeros((3, 3)))[:, None])
+        return np.concatenate(signals, axis=1)
 
     def effect(self, component: str) -> FloatArray:
         """What a decision comes to in one reward component, by action, step, end and class; shape (A, T, 2, 3).

@@ -11,12 +11,22 @@ m drafts before, all of them wrong but perhaps the last,
 
 That all before the last were wrong is assumed, so that the last one is all to be remembered: right ones are seldom
 drafted again. Where :math:`b \ge p_w`, drafts are independent of each other.
+
+A further draft may also be the last one *word for word*, with probability s by the class of that. This is seen, and
+such a draft has the class, the score and the end that the last one had: it brings no other evidence than that it was
+written twice, which right drafts are more often. A draft of another text has a score and an end of its own, and classes
+such that all drafts together have those above: P(right, another text | last wrong) is the urn's P(right) as far as
+1 − s leaves room for it, P(wrong, another text | last right) likewise.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
+
+from trim_pomdp.equality import ByContent
 
 FloatArray = NDArray[np.float64]
 
@@ -48,3 +58,29 @@ def redraft_class(weak_success: FloatArray, repair: float, drafts: int) -> Float
     out[..., 1, 1] = 1.0
     out[..., 2, 0], out[..., 2, 2] = right, 1.0 - right
     return out
+
+
+@dataclass(frozen=True, eq=False)
+class DraftLaw(ByContent):
+    """What another draft of a step is, of so many in all.
+
+    Attributes
+    ----------
+    same : ndarray of shape (3,)
+        P(it is the last one word for word | class of the last).
+    other : ndarray of shape (T, drafts - 1, 3, 3)
+        P(it is another text, and of class S0, S1, S2 | step, drafts before it, class of the last).
+    """
+
+    same: FloatArray
+    other: FloatArray
+
+    @classmethod
+    def of(cls, weak_success: FloatArray, repair: float, same: FloatArray, drafts: int) -> DraftLaw:
+        """From p_w (T,), b, and s by class (3,)."""
+        other = redraft_class(weak_success, repair, drafts)
+        for last, new in ((0, 2), (2, 0)):
+            other[..., last, new] = np.minimum(other[..., last, new], 1.0 - same[last])
+            other[..., last, last] = 1.0 - same[last] - other[..., last, new]
+        other[..., 1, 1] = 1.0 - same[1]
+        return cls(same, other)

@@ -71,7 +71,7 @@ def routing_pomdp(
 
 
 def _place_names(unfolded: Unfolded, steps: int, bins: int) -> Iterator[str]:
-    drafts = (unfolded.model.n_nodes - 1) // steps  # of a step: nodes are by step, then draft
+    places = (unfolded.model.n_nodes - 1) // steps  # of a step (`RoutingModel.places`): nodes are by step, then place
     count: dict[str, int] = {}
     for state, place in enumerate(unfolded.places):
         if place.node < 0:
@@ -79,16 +79,16 @@ def _place_names(unfolded: Unfolded, steps: int, bins: int) -> Iterator[str]:
         elif place.kind < 0:
             yield f"over_{_HIDDEN[place.hidden]}"
         else:
-            step, draft = divmod(place.node, drafts)
-            where = f"step-{step + 1}" + (f"_draft-{draft + 1}" if drafts > 1 else "")
-            name = f"{where}_{_HIDDEN[place.hidden]}_{_end(unfolded, state, bins)}"
+            step, draft = divmod(place.node, places)
+            where = f"step-{step + 1}" + (f"_draft-{(draft + 1) // 2 + 1}" if places > 1 else "")
+            name = f"{where}_{_HIDDEN[place.hidden]}_{_end(unfolded, state, bins, ended=draft > 0 and draft % 2 == 0)}"
             count[name] = count.get(name, -1) + 1
             yield f"{name}-{count[name]}"
 
 
-def _end(unfolded: Unfolded, state: int, bins: int) -> str:
-    """Whether the weak step of a state ends the solution, which its signals tell."""
-    ends = {sight.signal >= bins for sight in unfolded.shown[state]}
+def _end(unfolded: Unfolded, state: int, bins: int, *, ended: bool) -> str:
+    """Whether the weak step of a state ends the solution, which its signals tell; `ended`: if the draft before did."""
+    ends = {ended if sight.signal == 2 * bins else sight.signal >= bins for sight in unfolded.shown[state]}
     return "either" if len(ends) > 1 else "ends" if True in ends else "goes-on"
 
 
@@ -96,4 +96,6 @@ def _sight_name(sight: Sight, bins: int) -> str:
     if sight.signal < 0:
         return "over"
     again = "again_" if sight.seen > OVER else ""
+    if sight.signal == 2 * bins:
+        return f"{again}same"
     return f"{again}bin-{sight.signal % bins}" + ("_ends" if sight.signal >= bins else "")

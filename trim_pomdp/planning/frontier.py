@@ -427,14 +427,14 @@ def rule_from_solution(
     """The executable rule of a solution: alpha-vectors of what follows each step, and the filter's parameters."""
     dynamics, observations = model.dynamics, model.observations
     assert dynamics.strong_tokens is not None  # RoutingModel sees to it
-    T, M = dynamics.max_steps, model.drafts
+    T, N = dynamics.max_steps, model.places
     # Where hazards are alike, an end is no evidence; to write all that is left one has to know them all the same.
     by_class = dynamics.hazards_differ or any(action.writes == "rest" for action in model.chosen)
     hazard, hazard_derailed, hazard_wrong = map(tuple, dynamics.end.T.tolist())
     return AlphaVectorRule(
         tradeoff=_token_price(model, price, over),
         reward=model.reward,
-        alpha_vectors=(*(_of_prefix(solution.vectors(M * (t + 1))) for t in range(T - 1)), ()),
+        alpha_vectors=(*(_of_prefix(solution.vectors(N * (t + 1))) for t in range(T - 1)), ()),
         weak_success=dynamics.weak_success,
         strong_success=model.strong_success,
         repair=model.repair,
@@ -464,16 +464,17 @@ def _of_prefix(vectors: FloatArray) -> tuple[tuple[float, float], ...]:
 
 def _of_drafts(solution: EpochSolution, model: RoutingModel) -> dict[str, Any]:
     """What a rule needs that may ask for another draft."""
-    M = model.drafts
-    if M == 1:
+    N = model.places
+    if N == 1:
         return {}
     by_node = [
-        [tuple(map(tuple, solution.vectors(M * t + draft).tolist())) for draft in range(1, M)]
+        [tuple(map(tuple, solution.vectors(N * t + place).tolist())) for place in range(1, N)]
         for t in range(model.dynamics.max_steps)
     ]
     return {
-        "max_drafts": M,
+        "max_drafts": model.drafts,
         "redraft_repair": model.dynamics.redraft_repair,
+        "redraft_same": model.dynamics.redraft_same,
         "draft_vectors": tuple(map(tuple, by_node)),
     }
 

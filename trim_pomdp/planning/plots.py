@@ -410,7 +410,7 @@ def gains(rule: AlphaVectorRule, step: int, q: FloatArray, *, ended: bool = Fals
     def value(code: int) -> FloatArray:
         outcomes = tables.after[step, int(ended), code, :, :2, :2]
         if tables.again[code]:
-            row = step * (tables.drafts - 1)
+            row = 2 * step * (tables.drafts - 1) + int(ended)
             again = tables.draft_vectors[tables.draft_offset[row] : tables.draft_offset[row + 1]]
             return np.asarray((belief @ tables.after[step, int(ended), code, :, AGAIN] @ again.T).max(axis=-1))
         prefix = np.tensordot(belief, outcomes, axes=1)  # over, right or derailed

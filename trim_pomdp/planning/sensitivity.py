@@ -176,13 +176,12 @@ def _parameters(dynamics: StepDynamics, known: Mapping[str, Interval]) -> Iterat
             interval = known[name]
             yield _Parameter(name, interval, {name: interval.low}, {name: interval.high})
     for kind in ("right", "derailed", "wrong"):
-        interval_of_tokens = known.get(f"strong_tokens.{kind}")
-        if interval_of_tokens is not None and dynamics.strong_tokens is not None:
-            before = dynamics.strong_tokens.model_dump()
-            low, high = (
-                {"strong_tokens": {**before, kind: end}} for end in (interval_of_tokens.low, interval_of_tokens.high)
-            )
-            yield _Parameter(f"strong_tokens.{kind}", interval_of_tokens, low, high, costs_only=True)
+        for name in ("strong_tokens", "redraft_same"):
+            of_class, by_class = known.get(f"{name}.{kind}"), getattr(dynamics, name)
+            if of_class is not None and by_class is not None:
+                before = by_class.model_dump()
+                low, high = ({name: {**before, kind: end}} for end in (of_class.low, of_class.high))
+                yield _Parameter(f"{name}.{kind}", of_class, low, high, costs_only=name == "strong_tokens")
     yield from _weak_success(dynamics, known)
 
 

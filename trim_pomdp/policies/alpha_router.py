@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -45,7 +45,8 @@ class RuleLists:
     price: list[Any]
     codes: list[int]
     again: list[bool]
-    redraft_class: list[list[list[list[float]]]]
+    other: list[list[list[list[float]]]]
+    same: Belief
     drafts: int
     draft_values: list[list[list[float]]]
 
@@ -53,6 +54,7 @@ class RuleLists:
     def of(cls, rule: AlphaVectorRule) -> RuleLists:
         """Lists of a rule."""
         tables = rule.tables
+        same = tables.same.tolist()
         return cls(
             edges=list(rule.score_edges or ()),
             emission=tables.emission.T.tolist(),
@@ -66,7 +68,8 @@ class RuleLists:
             price=tables.price.tolist(),
             codes=tables.codes.tolist(),
             again=tables.again.tolist(),
-            redraft_class=tables.redraft_class.tolist(),
+            other=tables.other.tolist(),
+            same=(same[0], same[1], same[2]),
             drafts=tables.drafts,
             draft_values=[rows.tolist() for rows in np.split(tables.draft_vectors, tables.draft_offset[1:-1])],
         )
@@ -115,7 +118,11 @@ class AlphaVectorRouter(RuleRouter):
         rule, lists, q = self._rule, self._lists, self.q
         evidence = evidence_score(rule.evidence, seen.features)
         step = self._table_step(seen.step, seen.ended)
-        belief = self._weighed(self.prior(seen), step, self._bin(evidence, seen.features), seen.ended)
+        prior = self.prior(seen)
+        if self._is_repeated(seen):
+            belief = _normalised((b * s for b, s in zip(prior, lists.same, strict=True)), prior)
+        else:
+            belief = self._weighed(prior, step, self._bin(evidence, seen.features), seen.ended)
         kept = self._worth(belief, step, seen, KEEP)
         worths = {KEEP: kept}
         best, gain, price = KEEP, 0.0, float("inf")
@@ -144,20 +151,29 @@ class AlphaVectorRouter(RuleRouter):
         """See `WeighingRouter`."""
         step = self._table_step(seen.step, seen.ended)
         if seen.draft > 0 and self.held is not None:
+            if seen.repeated:
+                return self.held
             h0, h1, h2 = self.held
-            rows = self._lists.redraft_class[step][seen.draft - 1]
-            b0, b1, b2 = (h0 * rows[0][c] + h1 * rows[1][c] + h2 * rows[2][c] for c in range(3))
-            return b0, b1, b2
+            rows = self._lists.other[step][seen.draft - 1]
+            return _normalised((h0 * rows[0][c] + h1 * rows[1][c] + h2 * rows[2][c] for c in range(3)), self.held)
         success = self._lists.success[step]
         return self.q * success, 1.0 - self.q, self.q * (1.0 - success)
 
     def likelihood(self, seen: StepObservation) -> Belief:
-        """See `WeighingRouter`: of its evidence, times that of its end, or none, where ends are evidence."""
+        """See `WeighingRouter`: of its evidence, times that of its end, or none, where ends are evidence.
+
+        Of a draft that repeats the one before it: that it does.
+        """
+        if self._is_repeated(seen):
+            return self._lists.same
         step = self._table_step(seen.step, seen.ended)
         bin_ = self._bin(evidence_score(self._rule.evidence, seen.features), seen.features)
         ends = (h if seen.ended else 1.0 - h for h in self._lists.end[step])
         e0, e1, e2 = (e * end for e, end in zip(self._lists.emission[bin_], ends, strict=True))
         return e0, e1, e2
+
+    def _is_repeated(self, seen: StepObservation) -> bool:
+        return seen.repeated and seen.draft > 0 and self.held is not None
 
     def _bin(self, evidence: float, features: Mapping[str, float]) -> int:
         if self._rule.score_edges is not None:
@@ -194,7 +210,7 @@ class AlphaVectorRouter(RuleRouter):
         over += over_right
         on += on_right
         if lists.again[code]:
-            return self._worth_again(belief, step, seen.draft, outcomes)
+            return self._worth_again(belief, step, seen, outcomes)
         if on <= 0.0:
             ended = over_right / over
             return _Worth(reward * over_right, self._rounded(ended), ended)
@@ -202,13 +218,15 @@ class AlphaVectorRouter(RuleRouter):
         value = reward * over_right + on * lists.values[step](q)
         return _Worth(value, self._rounded(q), over_right / over if over > 0.0 else q)
 
-    def _worth_again(self, belief: Belief, step: int, draft: int, outcomes: list[list[list[float]]]) -> _Worth:
+    def _worth_again(
+        self, belief: Belief, step: int, seen: StepObservation, outcomes: list[list[list[float]]]
+    ) -> _Worth:
         """What another draft is worth, with the hidden state on the grid of cells."""
         held = [
             belief[0] * outcomes[0][AGAIN][s] + belief[1] * outcomes[1][AGAIN][s] + belief[2] * outcomes[2][AGAIN][s]
             for s in range(3)
         ]
-        vectors = self._lists.draft_values[step * (self._lists.drafts - 1) + draft]
+        vectors = self._lists.draft_values[2 * (step * (self._lists.drafts - 1) + seen.draft) + int(seen.ended)]
         value = max(held[0] * v[0] + held[1] * v[1] + held[2] * v[2] for v in vectors)
         right = held[0] + held[2]
         cells, shares = self._rule.draft_cells
@@ -224,3 +242,10 @@ class AlphaVectorRouter(RuleRouter):
     @staticmethod
     def _by_code(found: Mapping[int, float]) -> tuple[float | None, ...]:
         return tuple(found.get(code) for code in range(max(found) + 1))
+
+
+def _normalised(values: Iterable[float], otherwise: Belief) -> Belief:
+    """A belief; of what cannot be, the other."""
+    b0, b1, b2 = values
+    total = b0 + b1 + b2
+    return (b0 / total, b1 / total, b2 / total) if total > 0.0 else otherwise

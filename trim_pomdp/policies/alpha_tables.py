@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from trim_pomdp.equality import ByContent
 from trim_pomdp.model.actions.base import N_EXITS, N_HIDDEN, StepLaw, actions_of
 from trim_pomdp.model.actions.tables import ActionTables
-from trim_pomdp.model.redrafts import redraft_class
+from trim_pomdp.model.redrafts import DraftLaw
 from trim_pomdp.policies.base import FloatArray
 
 if TYPE_CHECKING:
@@ -46,16 +46,17 @@ class RuleTables(ByContent):
         The rule's actions.
     again : ndarray of bool, shape (A,)
         Whether an action asks for another draft.
-    redraft_class : ndarray of shape (T, drafts - 1, 3, 3)
-        P(class of another draft | step, drafts before it, hidden state after the last).
+    other : ndarray of shape (T, drafts - 1, 3, 3)
+    same : ndarray of shape (3,)
+        Of `trim_pomdp.model.redrafts.DraftLaw`.
     drafts : int
         Drafts of a step at most.
     draft_cells, draft_shares : int
         Number of cells of P(prefix right), and of P(last draft right | that), within a step.
     draft_vectors : ndarray of shape (W, 3)
         Alpha-vectors over the hidden states before each further draft.
-    draft_offset : ndarray of shape (T * (drafts - 1) + 1,)
-        Where those of each step and further draft begin.
+    draft_offset : ndarray of shape (2 T (drafts - 1) + 1,)
+        Where those of each step, further draft, and end of the one before it begin.
     """
 
     success: FloatArray
@@ -69,7 +70,8 @@ class RuleTables(ByContent):
     cells: int
     codes: NDArray[np.int64]
     again: NDArray[np.bool_]
-    redraft_class: FloatArray
+    other: FloatArray
+    same: FloatArray
     drafts: int
     draft_cells: int
     draft_shares: int
@@ -96,7 +98,8 @@ class RuleTables(ByContent):
             cells=1,
             codes=np.zeros(1, dtype=np.int64),
             again=np.zeros(n_actions, dtype=np.bool_),
-            redraft_class=np.zeros((1, 0, 3, 3)),
+            other=np.zeros((1, 0, 3, 3)),
+            same=np.zeros(3),
             drafts=1,
             draft_cells=1,
             draft_shares=1,
@@ -115,6 +118,8 @@ class RuleTables(ByContent):
         if rule.hazard is not None:
             end = np.array([rule.hazard, rule.hazard_derailed, rule.hazard_wrong or rule.hazard]).T
         recovery = np.broadcast_to(np.array(rule.recovery), (T,))
+        same = np.zeros(3) if rule.redraft_same is None else rule.redraft_same.array
+        further = DraftLaw.of(success, rule.redraft_repair or 0.0, same, rule.max_drafts)
         actions = ActionTables.of(StepLaw(success, rule.strong_success, rule.repair, recovery, end))
         strong = actions.strong(rule.tradeoff * rule.strong_tokens.array)
         reading = np.array(rule.reading_price or (0.0,) * T)[:, None, None] * actions.asks_strong[:, None, None, None]
@@ -130,7 +135,8 @@ class RuleTables(ByContent):
             cells=rule.belief_cells,
             codes=np.array([action.code for action in actions_of(rule.actions)]),
             again=actions.again,
-            redraft_class=redraft_class(success, rule.redraft_repair or 0.0, rule.max_drafts),
+            other=further.other,
+            same=further.same,
             drafts=rule.max_drafts,
             draft_cells=rule.draft_cells[0],
             draft_shares=rule.draft_cells[1],

@@ -31,7 +31,7 @@ from pydantic import (
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.actions.base import actions_of, names_of
-from trim_pomdp.model.dynamics import PerClass, Probability
+from trim_pomdp.model.dynamics import PerClass, Probability, Shares
 from trim_pomdp.model.evidence import EvidenceMap
 from trim_pomdp.model.hazard import HAZARDS
 from trim_pomdp.model.observations import ClassTable, check_distribution, check_edges
@@ -96,10 +96,12 @@ class AlphaVectorRule(Rule):
     max_drafts : int
         Drafts of a step at most; 1 for rules that ask for no other.
     redraft_repair : float or None
+    redraft_same : Shares or None
         As in `trim_pomdp.model.dynamics.StepDynamics`; for rules that ask for other drafts.
     draft_vectors : tuple of tuples of tuples of (float, float, float)
-        For each step and each draft after the first, vectors of the value before that draft, over the hidden states:
-        prefix and last draft right, derailed, prefix right and last draft wrong.
+        For each step, two for each draft after the first, by whether the one before it goes on or ends the solution:
+        vectors of the value before that draft, over the hidden states: prefix and last draft right, derailed, prefix
+        right and last draft wrong.
     draft_cells : tuple of (int, int)
         Between drafts P(prefix right), and P(last draft right) given that, are kept as multiples of one over these.
     """
@@ -126,6 +128,7 @@ class AlphaVectorRule(Rule):
     actions: tuple[str, ...] = ("keep", "regenerate")
     max_drafts: Annotated[int, Field(ge=1, le=16)] = 1
     redraft_repair: Probability | None = None
+    redraft_same: Shares | None = None
     draft_vectors: tuple[tuple[tuple[tuple[float, float, float], ...], ...], ...] = ()
     draft_cells: tuple[Cells, Cells] = DRAFT_CELLS
 
@@ -163,8 +166,8 @@ class AlphaVectorRule(Rule):
         if drafts_again != (self.max_drafts > 1) or drafts_again != (self.redraft_repair is not None):
             raise ValueError("max_drafts above 1 and redraft_repair go with an action that asks for another draft")
         shape = [len(step) for step in self.draft_vectors]
-        if shape != [self.max_drafts - 1] * (len(self.alpha_vectors) if drafts_again else 0):
-            raise ValueError(f"draft_vectors need {self.max_drafts - 1} sets of vectors for each step")
+        if shape != [2 * (self.max_drafts - 1)] * (len(self.alpha_vectors) if drafts_again else 0):
+            raise ValueError(f"draft_vectors need {2 * (self.max_drafts - 1)} sets of vectors for each step")
         if self.hazard is None and any(action.writes == "rest" for action in chosen):
             raise ValueError("hazards must be known where the strong model may write all that is left")
         if not all(vectors for step in self.draft_vectors for vectors in step):
@@ -180,7 +183,7 @@ class AlphaVectorRule(Rule):
         if self.actions == type(self).model_fields["actions"].default:
             document.pop("actions", None)
         if self.max_drafts == 1:
-            for name in ("max_drafts", "redraft_repair", "draft_vectors", "draft_cells"):
+            for name in ("max_drafts", "redraft_repair", "redraft_same", "draft_vectors", "draft_cells"):
                 document.pop(name, None)
         return document
 
@@ -270,12 +273,13 @@ class AlphaVectorRule(Rule):
         from trim_pomdp import _kernels
 
         check_bins(self, model)
-        law = model.law
+        law, further = model.law, model.dynamics.draft_law(self.max_drafts)
         accuracy, by_end, before = _kernels.propagate_alpha(
             self.tables.arguments,
             (
                 law.weak_success,
-                model.dynamics.redraft_class(self.max_drafts),
+                further.other,
+                further.same,
                 law.end,
                 np.ascontiguousarray(model.emission),
                 model.outcomes,
@@ -318,6 +322,7 @@ def decide(
     *,
     held: FloatArray | None = None,
     draft: int = 0,
+    repeated: bool = False,
 ) -> NDArray[np.int64]:
     """The action, by code, for many problems at once.
 
@@ -335,10 +340,14 @@ def decide(
         Where a draft was discarded, what is believed of it in place of q (`AlphaVectorRouter`).
     draft : int
         Which draft of the step it is, from 0.
+    repeated : bool
+        Whether it is the draft before it word for word; its bin is not looked at then.
     """
     from trim_pomdp import _kernels
 
     out = np.empty(len(q), dtype=np.int64)
     state = np.zeros((len(q), 3)) if held is None else held
-    _kernels.decide(q, state, 0 if held is None else draft, bins, ended, steps, rule.tables.arguments, out)
+    if held is None:
+        draft, repeated = 0, False
+    _kernels.decide(q, state, draft, repeated, bins, ended, steps, rule.tables.arguments, out)
     return out

@@ -59,6 +59,8 @@ class StepObservation:
         0, 1, 2 for S0, S1, S2, where truth is known.
     draft : int
         Which draft of the step it is, from 0; higher where the router had the weak model draft the step again.
+    repeated : bool
+        Whether it is the draft before it word for word.
     """
 
     step: int
@@ -66,6 +68,7 @@ class StepObservation:
     features: Mapping[str, float]
     true_class: int | None = None
     draft: int = 0
+    repeated: bool = False
 
 
 @dataclass(frozen=True)

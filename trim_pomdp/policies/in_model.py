@@ -80,7 +80,7 @@ def simulate_counts(
     cumulative[:, -1] = np.inf  # a uniform draw never falls behind the last bin, whatever rounding says
     out = Drawn.empty(n, len(actions.keeps))
     rule = RuleTables.none(len(actions.keeps)) if tables is None else tables
-    redraft_class = model.dynamics.redraft_class(rule.drafts)
+    further = model.dynamics.draft_law(rule.drafts)
     _kernels.simulate(
         rng,
         (out.right, out.counts, out.strong_steps, out.before, out.steps_before),
@@ -88,7 +88,7 @@ def simulate_counts(
         np.zeros((3, model.emission.shape[1])) if by_bin is None else np.ascontiguousarray(by_bin),
         np.zeros((1, 1), dtype=np.int64) if by_minimum is None else by_minimum,
         rule.arguments,
-        (law.weak_success, redraft_class, law.end, cumulative, actions.outcomes, actions.strong_steps),
+        (law.weak_success, further.other, further.same, law.end, cumulative, actions.outcomes, actions.strong_steps),
         model.accepted_tokens,
     )
     return out

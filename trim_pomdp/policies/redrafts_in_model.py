@@ -1,8 +1,8 @@
 """What drafting a step again until it looks right does in a routing model: exactly, and by draws.
 
-Of a step whose prefix is right, drafts are a chain of classes (`trim_pomdp.model.redrafts`), each with a score
-and an end of its own. What is decided at last depends on the best of them, or the latest, so (class, bin, end) of that
-one and the class of the last draft are propagated from draft to draft. Between steps nothing but the prefix matters.
+Drafts of a step are a chain of classes (`trim_pomdp.model.redrafts`), each text with a score and an end of its own.
+What is decided at last depends on the best of them, or the latest, so (class, bin, end) of that one and the class of the
+last draft are propagated from draft to draft. Between steps nothing but the prefix matters.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.model.actions.base import KEEP, NEXT, OVER, REGENERATE
 from trim_pomdp.model.actions.redraft import Redraft
 from trim_pomdp.model.propagation import Course, Drawn
+from trim_pomdp.model.redrafts import DraftLaw
 from trim_pomdp.policies.base import FloatArray
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ class _Step:
     drafts: FloatArray  # (3,)
 
 
-def _step(rule: RedraftRule, bins: _Bins, first: FloatArray, again: FloatArray, end: FloatArray) -> _Step:
-    """One step by classes of its first draft (3,) and of further ones (drafts - 1, 3, 3), and hazards by class (3,)."""
+def _step(rule: RedraftRule, bins: _Bins, first: FloatArray, law: DraftLaw, t: int, end: FloatArray) -> _Step:
+    """Step index t by classes of its first draft (3,), what further ones are, and hazards by class (3,)."""
     emission, J = bins.emission, bins.emission.shape[1]
     low, high = slice(bins.stood_by_from), slice(bins.kept_from, J)
     ends = np.stack([1.0 - end, end], axis=1)  # class, end
@@ -78,12 +79,12 @@ def _step(rule: RedraftRule, bins: _Bins, first: FloatArray, again: FloatArray, 
     decided, drafts = np.zeros((2, 2, 3)), np.zeros(3)
     # P(class, bin, end of the draft that would stand; class of the last), of steps that are drafted again.
     held = np.zeros((3, J, 2, 3))
-    coming = first  # P(class of the draft to come)
+    coming = first  # P(another text, and of this class, to come)
     for draft in range(rule.max_drafts):
-        moved = (
-            held if draft == 0 else np.einsum("cjes,sk->cjek", held, again[draft - 1])
-        )  # by the class of the new one
-        drafts += coming
+        # Another text, by its class; or the last draft once more, after which what would stand is what did.
+        moved = held if draft == 0 else np.einsum("cjes,sk->cjek", held, law.other[t, draft - 1])
+        repeated = held * law.same
+        drafts += coming + repeated.sum(axis=(0, 1, 2))
         # One that looks right is kept: those before it did not, and so look worse.
         decided[KEEP] += (coming[:, None] * scored[:, high].sum(axis=1)).T
         # One that does not: it would stand itself, or one before it.
@@ -92,12 +93,12 @@ def _step(rule: RedraftRule, bins: _Bins, first: FloatArray, again: FloatArray, 
             better_before = np.cumsum(moved.sum(axis=(0, 2)), axis=0)  # P(best so far at most bin j, class to come)
             new = scored * better_before.T[:, :, None]
         new[:, high] = 0.0
-        stays = moved * below.T[None, :, None, :] if rule.keeps == "better" else np.zeros_like(moved)
+        stays = repeated + (moved * below.T[None, :, None, :] if rule.keeps == "better" else 0.0)
         if draft + 1 < rule.max_drafts:
             held = stays
             for c in range(3):
                 held[c, :, :, c] += new[c]
-            coming = held.sum(axis=(0, 1, 2)) @ again[draft]
+            coming = held.sum(axis=(0, 1, 2)) @ law.other[t, draft]
         else:
             stood = new + stays.sum(axis=3)
             decided[KEEP] += stood[:, bins.stood_by_from :].sum(axis=1).T
@@ -111,13 +112,13 @@ def redraft_course(rule: RedraftRule, model: RoutingModel) -> Course:
     """`Rule.course` of a redraft rule."""
     bins, law, tables = _Bins.of(rule, model), model.law, model.tables
     T, A = law.steps, len(tables.keeps)
-    again = model.dynamics.redraft_class(rule.max_drafts)
+    further = model.dynamics.draft_law(rule.max_drafts)
     accuracy, by_end, before = np.zeros(T), np.zeros((T, 2, A, 3)), np.zeros((T, A))
     mass, length = np.array([1.0, 0.0]), np.zeros(2)  # by prefix, right or derailed
     codes = [KEEP, REGENERATE]
     tokens = model.accepted_tokens[codes]
     for t in range(T):
-        steps = [_step(rule, bins, law.class_given_prefix[t, s], again[t], law.end[t]) for s in range(2)]
+        steps = [_step(rule, bins, law.class_given_prefix[t, s], further, t, law.end[t]) for s in range(2)]
         new_mass, new_length = np.zeros(2), np.zeros(2)
         for s, step in enumerate(steps):
             after = np.einsum("aec,eacxh->acxh", step.decided, tables.outcomes[t][:, codes, :, :2, :2])
@@ -139,26 +140,30 @@ def redraft_draws(rule: RedraftRule, model: RoutingModel, n: int, rng: np.random
     cumulative = np.cumsum(bins.emission, axis=1)
     cumulative[:, -1] = np.inf
     out = Drawn.empty(n, len(tables.keeps))
-    again = model.dynamics.redraft_class(rule.max_drafts)
+    further = model.dynamics.draft_law(rule.max_drafts)
     right, length = np.ones(n, dtype=np.bool_), np.zeros(n)
     alive = np.arange(n)
     for t in range(law.steps):
         last = np.where(right[alive], np.where(rng.random(len(alive)) < law.weak_success[t], 0, 2), 1)
         stands = [last.copy(), *_scored(last, law.end[t], cumulative, rng)]  # class, bin, end
-        ended, waiting = stands[2].copy(), stands[1] < bins.kept_from
+        scored, ended, waiting = stands[1].copy(), stands[2].copy(), stands[1] < bins.kept_from
         for draft in range(1, rule.max_drafts):
             who = np.flatnonzero(waiting)
             discarded = last[who].copy()
-            success = again[t, draft - 1, discarded, 0]
-            last[who] = np.where(discarded == 1, 1, np.where(rng.random(len(who)) < success, 0, 2))
-            bin_, ended[who] = _scored(last[who], law.end[t], cumulative, rng)
+            other = rng.random(len(who)) >= further.same[discarded]  # else the last draft once more
+            success = further.other[t, draft - 1, discarded, 0] / np.maximum(1.0 - further.same[discarded], 1e-300)
+            new = np.where(discarded == 1, 1, np.where(rng.random(len(who)) < success, 0, 2))
+            last[who] = np.where(other, new, discarded)
+            bin_, new_end = _scored(last[who], law.end[t], cumulative, rng)
+            ended[who] = np.where(other, new_end, ended[who])
+            bin_ = scored[who] = np.where(other, bin_, scored[who])
             better = (bin_ >= stands[1][who]) if rule.keeps == "better" else np.ones(len(who), dtype=np.bool_)
             dropped = np.where(better, stands[0][who], last[who])
             out.counts[alive[who], _REDRAFT, dropped] += 1.0
             out.before[alive[who], _REDRAFT] += length[alive[who]]
             out.steps_before[alive[who], _REDRAFT] += t
-            for kept, new in zip(stands, (last[who], bin_, ended[who]), strict=True):
-                kept[who[better]] = new[better]
+            for kept, now in zip(stands, (last[who], bin_, ended[who]), strict=True):
+                kept[who[better]] = now[better]
             waiting[who] = bin_ < bins.kept_from
         redone = stands[1] < bins.stood_by_from
         # Discarded drafts and the one decided on are the same ones, whichever of them is replaced.

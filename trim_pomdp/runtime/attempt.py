@@ -371,7 +371,14 @@ class Attempt:
             draft.scoring = known.repeated if known else (yield from self._score((*self._texts, weak.text)))
             features["score"] = draft.scoring.scores[-1]
             features["minimum"] = min((score for score in self._own_scores if score is not None), default=1.0)
-        draft.seen = StepObservation(len(self._texts), draft.ended, features, weak.true_class, draft=len(step.earlier))
+        draft.seen = StepObservation(
+            len(self._texts),
+            draft.ended,
+            features,
+            weak.true_class,
+            draft=len(step.earlier),
+            repeated=step.discarded[-1:] == (weak.text,),
+        )
         draft.decision = self.router.decide(draft.seen)
 
     def _generate(self, role: Author, step: Step) -> Generator[Call, _Reply, Generation]:

@@ -7,7 +7,7 @@ what it is: ``"3 weak right 0.4127"`` (index, author, whether right, and a nonce
 Given the seed, the weak model writes the same step whatever came before, apart from the class that follows from it,
 and the strong model knows that step: where the weak one would be right it is right with probability p_s, where it
 would just have failed with p_r, and its step ends the solution iff the weak one's does. A further draft of a step is
-right or wrong given how the last one was, and ends or not by itself.
+right or wrong given how the last one was, and ends or not by itself; or it is the last one word for word.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import asyncio
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+import numpy as np
 from pydantic import NonNegativeFloat, model_validator
 
 from trim_pomdp.data.problems import Problem
@@ -46,6 +47,14 @@ def dummy_problems(n: int, *, first: int = 0) -> list[Problem]:
     return [Problem(f"dummy-{i}", "What is 6 · 7?", RIGHT_ANSWER) for i in range(first, first + n)]
 
 
+def _further_drafts(dynamics: StepDynamics) -> dict[str, Any]:
+    """What further drafts are, as fields of a `DummyWorld`."""
+    law = dynamics.draft_law(_DRAFTS)
+    of_other = law.other / np.maximum(law.other.sum(axis=-1, keepdims=True), 1e-300)
+    success = of_other[..., ::2, 0].tolist()
+    return {"redraft": tuple(tuple(map(tuple, step)) for step in success), "same": tuple(law.same.tolist())}
+
+
 def step_class(steps: Sequence[str]) -> StepClass:
     """True class of the last step: S0 right, S1 after an earlier error, S2 the first error."""
     if any(" wrong " in step for step in steps[:-1]):
@@ -69,8 +78,10 @@ class DummyWorld:
     strong_success, repair : float
         p_s, p_r.
     redraft : tuple of tuples of two floats, one a step and further draft, or None
-        P(a further draft is right | the last one was right, was wrong), the last for all that follow; None: as often
-        as a first one.
+        P(a further draft of another text is right | the last one was right, was wrong), the last for all that follow;
+        None: as often as a first one.
+    same : tuple of three floats
+        P(a further draft is the last one word for word | class of that).
     score_edges : tuple of float
         Lower edges of the score bins, the last one the atom {1.0}; scores are uniform within a bin.
     emission : tuple of three tuples of float
@@ -90,6 +101,7 @@ class DummyWorld:
     weak_tokens: tuple[float, float, float] = (10.0, 10.0, 12.0)
     strong_tokens: tuple[float, float, float] = (9.0, 9.0, 11.0)
     redraft: tuple[tuple[tuple[float, float], ...], ...] | None = None
+    same: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @classmethod
     def of(cls, observations: ObservationModel, dynamics: StepDynamics) -> DummyWorld:
@@ -126,9 +138,7 @@ class DummyWorld:
             emission=tuple(map(tuple, observations.class_emission(dynamics).tolist())),
             weak_tokens=tuple(dynamics.weak_tokens.array.tolist()),
             strong_tokens=tuple(dynamics.strong_tokens.array.tolist()),
-            redraft=None
-            if dynamics.redraft_repair is None
-            else tuple(tuple(map(tuple, step)) for step in dynamics.redraft_class(_DRAFTS)[..., ::2, 0].tolist()),
+            **({} if dynamics.redraft_repair is None else _further_drafts(dynamics)),
         )
 
     @cached_property
@@ -138,6 +148,8 @@ class DummyWorld:
     def write(self, request: StepRequest, author: Author) -> GeneratedStep:
         """The step that the weak or the strong model writes."""
         t = min(len(request.steps), len(self.hazard) - 1)
+        if self._is_repeated(request):
+            return self.write(replace(request, drafts=request.drafts[:-1]), author)
         draw = [float(u) for u in keyed_uniforms(5, request.seed, *request.key("dummy"))]
         derailed = any(" wrong " in step for step in request.steps)
         weak_right = draw[0] < self._success(request, t)
@@ -160,6 +172,13 @@ class DummyWorld:
         if tokens > request.max_tokens:
             return GeneratedStep(text, logprobs[: request.max_tokens], "length")
         return GeneratedStep(text, logprobs, "answer" if ends else "separator")
+
+    def _is_repeated(self, request: StepRequest) -> bool:
+        """Whether the weak draft is the last one once more."""
+        if not request.drafts or not any(self.same):
+            return False
+        last = step_class((*request.steps, request.drafts[-1]))
+        return float(keyed_uniforms(1, request.seed, *request.key("dummy"), "same")[0]) < self.same[last]
 
     def _success(self, request: StepRequest, t: int) -> float:
         """P(the weak draft of step t is right after a right prefix), given how the last one was, if there was one."""
