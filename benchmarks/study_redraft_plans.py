@@ -3,14 +3,13 @@
     python benchmarks/study_redraft_plans.py --work FOLDER [--family loop] [--problems 1000] [--budgets .05,.1,.2]
 
 Every run has the same problems and the same seed, so that differences are paired; runs that have ended are not
-repeated. `--repair FILE` says what P(next draft right | this one wrong) is in each family, as `fit-dynamics` found it
-(a JSON object); by default what `benchmarks/study_redrafts.py` counted on 300 fitting problems.
+repeated. How drafts of a step depend on each other is what `benchmarks/study_redrafts.py` counted on 300 fitting
+problems, or what the presets say (`--presets`).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 
 from trim_pomdp.lab.problems import FAMILIES, Family, draw
 from trim_pomdp.lab.source import LabSource
+from trim_pomdp.model.dynamics import Shares
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.frontier import policy_for_budget
 from trim_pomdp.policies import PolicyArtifact, Rule
@@ -31,17 +31,21 @@ from trim_pomdp.runtime.traces import read_traces
 TEST_SEED = 3
 IN_FLIGHT = 256
 GAP = 1e-3
+# P(second draft right | first one wrong); P(the last draft word for word | right, derailed, wrong).
 REPAIR = {"loop": 0.321, "chain": 0.351, "mixed": 0.366}
+SAME = Shares(right=0.95, derailed=0.88, wrong=0.43)
 ACTIONS = ("keep", "regenerate", "redraft")
 RULES = ((0.3, 0.0), (0.3, 0.02), (0.3, 0.1), (0.7, 0.1))
 
 
 def plans(
-    family: str, evidence: str, budgets: Sequence[float], drafts: Sequence[int], repair: float, work: Path
+    family: str, evidence: str, budgets: Sequence[float], drafts: Sequence[int], own: bool, work: Path
 ) -> Iterator[tuple[str, PolicyArtifact]]:
     """Plans of two and of three actions, kept in files once they are made."""
     preset = load_preset(f"lab-{family}{evidence}")
-    dynamics = preset.dynamics.replace(redraft_repair=repair)
+    dynamics = preset.dynamics
+    if not own:
+        dynamics = dynamics.replace(redraft_repair=REPAIR[family], redraft_same=SAME)
     for budget in budgets:
         for most in (1, *drafts):
             name = f"plan{evidence}-{budget:g}-drafts-{most}"
@@ -90,9 +94,9 @@ def main() -> int:
     parser.add_argument("--budgets", default="0.05,0.1,0.2")
     parser.add_argument("--drafts", default="2,4", help="most drafts of plans with redrafts")
     parser.add_argument("--evidence", default=",.prm", help="endings of presets, by comma; an empty one is the default")
-    parser.add_argument("--repair", type=Path)
+    parser.add_argument("--presets", action="store_true", help="take how drafts depend on each other from the presets")
+    parser.add_argument("--only", default="", help="only runs whose name begins so")
     parsed = parser.parse_args()
-    repair = REPAIR if parsed.repair is None else json.loads(parsed.repair.read_text())
     budgets = [float(item) for item in parsed.budgets.split(",")]
     drafts = [int(item) for item in parsed.drafts.split(",") if item]
     families: Sequence[Family] = parsed.family or FAMILIES
@@ -101,12 +105,14 @@ def main() -> int:
         work.mkdir(parents=True, exist_ok=True)
         for evidence in parsed.evidence.split(","):
             unit = load_preset(f"lab-{family}{evidence}").routing_model().strong_only_tokens
-            planned = plans(family, evidence, budgets, drafts, repair[family], work)
+            planned = plans(family, evidence, budgets, drafts, parsed.presets, work)
             made: list[tuple[str, PolicyArtifact | None, LivePlan | Rule]] = [
                 *((name, item, plan_from_file(item, None)) for name, item in planned),
                 *((name, None, rule) for name, rule in rules(family, evidence)),
             ]
             for name, artifact, plan in made:
+                if not name.startswith(parsed.only):
+                    continue
                 began = time.process_time()
                 run_live(plan, problems, source, work / name, seed=TEST_SEED, resume=True, in_flight=IN_FLIGHT)
                 took = time.process_time() - began

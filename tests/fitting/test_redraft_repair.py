@@ -16,12 +16,13 @@ from trim_pomdp.fitting.redrafts import Redrafts
 from trim_pomdp.fitting.rollout_data import RedraftRows, RolloutRows
 from trim_pomdp.fitting.rollout_estimation import Fitter
 from trim_pomdp.fitting.rollout_fitting import fit_rollouts
-from trim_pomdp.model.dynamics import StepDynamics
+from trim_pomdp.model.dynamics import Shares, StepDynamics
 from trim_pomdp.runtime.backends.dummy import dummy_problems
 from trim_pomdp.runtime.recording import repair_job, solo_job
 
 B = 0.4
-DRAFTY = DYNAMICS.replace(redraft_repair=B, recovery=0.0)
+SAME = Shares(right=0.6, derailed=0.5, wrong=0.3)
+DRAFTY = DYNAMICS.replace(redraft_repair=B, redraft_same=SAME, recovery=0.0)
 RECOVERING = DRAFTY.replace(recovery=0.1)
 FITTER = Fitter(OBSERVATIONS, DYNAMICS.max_steps, np.ones(len(OBSERVATIONS.table[0])))
 
@@ -128,6 +129,38 @@ def test_known_classes_are_counted() -> None:
     assert 0.3 < term(rows_of(*items, *more, labelled=True), DRAFTY).fit() < 0.34
 
 
+def test_repeats_of_known_classes_are_counted() -> None:
+    shares = {0: 0.9, 1: 0.75, 2: 0.25}
+    items = [
+        redraft((0.3,), (0.9,), correct=True, repeated=i < share * 20, **{"class": c, "redrafted_right": c == 0})
+        for c, share in shares.items()
+        for i in range(20)
+    ]
+    found = term(rows_of(*items, labelled=True), DRAFTY)
+    assert found.fit_same() == pytest.approx(list(shares.values()), abs=1e-6)
+    assert term(rows_of(*CASES), DRAFTY).fit_same() is None, "nobody knows"
+    of_one = term(rows_of(*items[:20], labelled=True), DRAFTY).fit_same()
+    assert of_one == pytest.approx([0.9, 0.0, 0.0])
+
+
+def test_repeats_of_unknown_classes_are_fitted_at_their_likelihood() -> None:
+    rng = np.random.default_rng(4)
+    belief = rng.dirichlet((0.4, 0.4, 0.4), 300)
+    repeated = (rng.random(300) < belief @ SAME.array).astype(np.int64)
+    unknown = np.full(300, 0.5)
+    term = Redrafts(belief, np.ones((300, 3)), repeated == 1, unknown, repeated)
+
+    def likelihood(same: np.ndarray) -> float:
+        chance = belief @ same
+        return float(np.log(np.where(repeated == 1, chance, 1.0 - chance)).sum())
+
+    found = term.fit_same()
+    assert found is not None
+    assert found == pytest.approx(SAME.array, abs=0.15)
+    for move in np.concatenate([np.eye(3), -np.eye(3)]):
+        assert likelihood(found) >= likelihood(np.clip(found + 1e-3 * move, 0.0, 1.0))
+
+
 def test_records_that_contradict_themselves_are_refused() -> None:
     with pytest.raises(ValueError, match="go together"):
         redraft((0.3,), (0.9,), correct=True, **{"class": 2})
@@ -198,6 +231,13 @@ def test_b_comes_back_where_all_else_is_known(rollouts: Rollouts, *, labelled: b
     assert b == pytest.approx(B, abs=3.5 * error)
 
 
+@pytest.mark.parametrize("labelled", [True, False], ids=["labels", "outcomes"])
+def test_repeats_come_back(rollouts: Rollouts, *, labelled: bool) -> None:
+    found = term(RedraftRows.of(rollouts.redrafts, None, labelled=labelled), DRAFTY).fit_same()
+    assert found is not None
+    assert found[[0, 2]] == pytest.approx(SAME.array[[0, 2]], abs=0.1 if labelled else 0.2)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("labels", [True, False], ids=["labels", "outcomes"])
 def test_b_comes_back_with_everything_else(rollouts: Rollouts, *, labels: bool) -> None:
@@ -206,6 +246,10 @@ def test_b_comes_back_with_everything_else(rollouts: Rollouts, *, labels: bool) 
     span = dynamics.fit.intervals["redraft_repair"]
     assert span.low - 0.05 < B < span.high + 0.05
     assert dynamics.redraft_repair == span.estimate
+    assert dynamics.redraft_same is not None
+    for name, share in SAME:
+        span = dynamics.fit.intervals[f"redraft_same.{name}"]
+        assert span.low - 0.05 < share < span.high + 0.05
     assert any("redraft" in name for name in dynamics.fit.sources)
     others = Rollouts(rollouts.weak, rollouts.strong, rollouts.repairs)
     without = fit_rollouts(
@@ -218,7 +262,7 @@ def test_b_comes_back_with_everything_else(rollouts: Rollouts, *, labels: bool) 
     )
     assert without.redraft_repair is None
     assert without.model_dump(exclude={"fit", "name"}) == dynamics.model_dump(
-        exclude={"fit", "name", "redraft_repair"}
+        exclude={"fit", "name", "redraft_repair", "redraft_same"}
     ), "redrafts change nothing else"
 
 
@@ -236,7 +280,7 @@ def test_intervals_cover(tmp_path: Path) -> None:
         draws = []
         for _ in range(100):
             index = rng.integers(len(whole.belief), size=len(whole.belief))
-            parts = (whole.belief, whole.right, whole.correct, whole.weak_success)
+            parts = (whole.belief, whole.right, whole.correct, whole.weak_success, whole.repeated)
             draws.append(Redrafts(*(part[index] for part in parts)).fit())
         low, high = np.quantile(draws, [0.025, 0.975])
         held.append(low <= B <= high)

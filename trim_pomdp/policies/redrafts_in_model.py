@@ -1,7 +1,7 @@
 """What drafting a step again until it looks right does in a routing model: exactly, and by draws.
 
 Drafts of a step are a chain of classes (`trim_pomdp.model.redrafts`), each text with a score and an end of its own.
-What is decided at last depends on the best of them, or the latest, so (class, bin, end) of that one and the class of the
+What is decided at last depends on the best of them, or the latest: (class, bin, end) of that one and the class of the
 last draft are propagated from draft to draft. Between steps nothing but the prefix matters.
 """
 

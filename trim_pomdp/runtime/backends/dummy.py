@@ -16,7 +16,7 @@ import asyncio
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -148,12 +148,14 @@ class DummyWorld:
     def write(self, request: StepRequest, author: Author) -> GeneratedStep:
         """The step that the weak or the strong model writes."""
         t = min(len(request.steps), len(self.hazard) - 1)
-        if self._is_repeated(request):
-            return self.write(replace(request, drafts=request.drafts[:-1]), author)
         draw = [float(u) for u in keyed_uniforms(5, request.seed, *request.key("dummy"))]
         derailed = any(" wrong " in step for step in request.steps)
-        weak_right = draw[0] < self._success(request, t)
+        repeated = self._is_repeated(request)
+        weak_right = " wrong " not in request.drafts[-1] if repeated else draw[0] < self._success(request, t)
         weak_class = 1 if derailed else (0 if weak_right else 2)
+        if repeated:  # it ends the solution as it did, so that of the draw one thing is known
+            h = (self.hazard, self.hazard_derailed, self.hazard_wrong)[weak_class][t]
+            draw[4] = draw[4] * h if "\\boxed" in request.drafts[-1] else h + draw[4] * (1.0 - h)
         if author == "weak":
             right, means = weak_right, self.weak_tokens
         else:
@@ -166,6 +168,8 @@ class DummyWorld:
             reference = request.problem.answer or RIGHT_ANSWER
             wrong = "13" if reference != "13" else "31"
             text += f" \\boxed{{{reference if right and not derailed else wrong}}}"
+        if repeated and author == "weak":
+            text = request.drafts[-1]
         tokens = max(math.floor(means[weak_class] + draw[2]), 1)
         lowest = math.log(0.02 + 0.9 * draw[3]) * (1.0 if right else 2.0)
         logprobs = (lowest, *(-0.01,) * (tokens - 1))
