@@ -14,6 +14,8 @@ from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import TrimError
 from trim_pomdp.model.actions import KEEP, REGENERATE, action_named
 from trim_pomdp.model.dynamics import Shares
+from trim_pomdp.model.process import RoutingModel
+from trim_pomdp.planning.frontier import policy_for_tradeoff
 from trim_pomdp.policies import Decision, StrategyRule, ThresholdRule
 from trim_pomdp.policies.redraft import RedraftRule
 from trim_pomdp.runtime.attempt import Attempt, Caps
@@ -294,3 +296,23 @@ def test_rules_that_never_regenerate_ask_no_strong_model() -> None:
     assert StrategyRule(strategy="weak").authors == {"weak"}
     with pytest.raises(ValueError, match="above redraft_below"):
         RedraftRule(redraft_below=0.1, regenerate_below=0.2)
+
+
+def test_a_plan_with_redrafts_comes_true_among_dummies(tmp_path: Path) -> None:
+    """The engine tells the router of repeats, and what comes of it is what evaluation says."""
+    model = RoutingModel(OBSERVATIONS, DRAFTY, actions=("keep", "regenerate", "redraft"), max_drafts=3)
+    artifact = policy_for_tradeoff(model, 0.5, gap=1e-3)
+    traces_of(tmp_path / "run", artifact.policy, n=1500)  # type: ignore[arg-type]
+    found, wanted = list(read_traces(tmp_path / "run")), artifact.planned
+    assert wanted is not None
+    assert wanted.redrafts is not None
+    assert min(wanted.redrafts, wanted.regenerations) > 0.1
+    for name, value in {
+        "correct": wanted.accuracy,
+        "redrafts": wanted.redrafts,
+        "regenerations": wanted.regenerations,
+    }.items():
+        column = np.array([getattr(item.terminal, name) for item in found], dtype=np.float64)
+        assert column.mean() == pytest.approx(value, abs=4 * column.std() / len(found) ** 0.5), name
+    drafts = [step.all_drafts for item in found for step in item.decisions]
+    assert 0.2 < np.mean([a.weak.text == b.weak.text for step in drafts for a, b in pairwise(step)]) < 0.7
