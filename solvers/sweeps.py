@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from solvers._search_model import Floats, Ints
+from solvers._search_policies import policy
 from solvers.policies import AlphaVectorPolicy
 from solvers.pomdp import POMDP
-from solvers.search import Progress, Searcher, compile_kernels, compiling, policy
+from solvers.search import Progress, Searcher, compile_kernels, compiling, kept_from_interrupt
 from solvers.solution import Bounds, Solution
 
 _SLICE = 2_000_000  # work between looks at the clock
@@ -43,7 +44,7 @@ def pbvi(
         Sweeps over a set end when no belief gains more than (1 - γ) times as much; all ends when the gap to the fast
         informed bound is no larger.
     time_limit : float, optional
-        Seconds of wall time.
+        Seconds of wall time; as for `sarsop`, and adding to the set is not cut short.
     progress : callable, optional
         Called with seconds, lower and upper bound after each sweep.
     seed : int
@@ -55,6 +56,8 @@ def pbvi(
     ------
     ModelError
         If the discount is 1 and some policy need not end.
+    KeyboardInterrupt
+        If Ctrl-C comes before the sweeps have begun; from then on, what was found is returned.
     """
     run = _Sweeps.begin(pomdp, precision, time_limit, progress)
     if not run.searcher.model.roots:
@@ -137,7 +140,8 @@ class _Sweeps:
     def begin(cls, pomdp: POMDP, precision: float, time_limit: float | None, progress: Progress | None) -> "_Sweeps":
         compile_s = compile_kernels() + compiling(_sweep_once)
         began = time.monotonic()
-        run = cls(Searcher(pomdp, precision), precision, time_limit, progress, compile_s, began)
+        searcher = Searcher(pomdp, precision, deadline=np.inf if time_limit is None else began + time_limit)
+        run = cls(searcher, precision, time_limit, progress, compile_s, began)
         for root in run.searcher.model.roots:
             run.upper += root.weight * float((run.searcher.state.q[:, root.state] @ root.prob).max())
         run.raise_low(run.roots(), np.full(run.roots().size, np.inf))
@@ -241,7 +245,7 @@ class _Sweeps:
     def solution(self, method: str, ended: str) -> Solution:
         searcher = self.searcher
         elapsed = time.monotonic() - self.began
-        found: AlphaVectorPolicy = policy(searcher)
+        found: AlphaVectorPolicy = kept_from_interrupt(lambda: policy(searcher))
         return Solution(
             pomdp=searcher.pomdp,
             method=method,
