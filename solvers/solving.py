@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _SHARE_TO_IMPROVE = 0.2  # of a time limit
 _MOST_STATES_TO_IMPROVE = 2000
 _MOST_CELLS_TO_PRUNE = 3_000_000
-_SHARE_TO_PRUNE = 5e-4  # of the precision, that pruning may cost
+_SHARE_TO_PRUNE = 5e-4  # of the precision, or the gap, that pruning may cost
 _log = logging.getLogger("solvers")
 Progress = Callable[[float, float, float], object]
 """Called with the seconds so far and both bounds."""
@@ -155,11 +155,8 @@ def _check_whole(name: str, value: object, least: int) -> None:
 def _no_such_method(method: str) -> str:
     names = ["auto", *_METHODS]
     close = get_close_matches(method.lower(), names, 1)
-    return (
-        f"no method {method!r}"
-        + (f"; did you mean {close[0]!r}?" if close else "")
-        + f" (there are {', '.join(names)})"
-    )
+    hint = f", perhaps {close[0]!r}" if close else ""
+    return f"no method {method!r}{hint} (there are {', '.join(names)})"
 
 
 # Finite horizons ------------------------------------------------------------------------------------------------
@@ -290,7 +287,7 @@ def _without_idle_vectors(found: Solution, policy: AlphaVectorPolicy, precision:
     discount = found.pomdp.discount
     if policy.n_vectors * found.pomdp.n_states > _MOST_CELLS_TO_PRUNE or discount >= 1.0:
         return found
-    most = _SHARE_TO_PRUNE * precision
+    most = _SHARE_TO_PRUNE * min(precision, found.gap)
     tolerance = most * (1.0 - discount)
     if tolerance < LEAST * float(abs(policy.vectors).max()):
         return found
