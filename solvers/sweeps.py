@@ -44,7 +44,7 @@ def pbvi(
         Sweeps over a set end when no belief gains more than (1 - γ) times as much; all ends when the gap to the fast
         informed bound is no larger.
     time_limit : float, optional
-        Seconds of wall time; as for `sarsop`, and adding to the set is not cut short.
+        Seconds of wall time; as for `sarsop`.
     progress : callable, optional
         Called with seconds, lower and upper bound after each sweep.
     seed : int
@@ -69,7 +69,8 @@ def pbvi(
             ended = run.sweep_until_still(points)
             if ended is None:
                 more = run.farthest(points, beliefs, rng)
-                ended = "converged" if more.size == points.size else None
+                if more.size == points.size:
+                    ended = "time limit" if run.late() else "converged"
                 points = more
             if ended is not None:
                 return run.solution("pbvi", ended)
@@ -170,9 +171,13 @@ class _Sweeps:
             if not self.searcher.make_room():
                 return "memory"
             done = kernels.raise_each(self.searcher.state, points, before, done, _SLICE)
-            if self.time_limit is not None and time.monotonic() - self.began >= self.time_limit:
+            if self.late():
                 return "time limit"
         return None
+
+    def late(self) -> bool:
+        """Whether the time limit has passed."""
+        return self.time_limit is not None and time.monotonic() - self.began >= self.time_limit
 
     def sweep_until_still(self, points: Ints, rng: np.random.Generator | None = None) -> str | None:
         """Sweep until no belief gains; why all ends, if it does. With `rng`: in random order, sparing the raised."""
@@ -190,7 +195,7 @@ class _Sweeps:
         found = dict.fromkeys(self.roots().tolist())
         here = self.roots()[:1]
         for _ in range(100 * size):
-            if len(found) >= size:
+            if len(found) >= size or self.late():
                 break
             here = self._step(here, rng.random((1, 2)))
             if here[0] < 0:
@@ -208,7 +213,7 @@ class _Sweeps:
         for n in points.tolist():
             near.add(*self._row(n))
         for n in points.tolist():
-            if len(known) >= most:
+            if len(known) >= most or self.late():
                 break
             uniform = np.stack([(np.arange(A) + 0.5) / A, rng.random(A)], axis=1)
             best, far = -1, 1e-9

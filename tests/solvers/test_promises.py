@@ -1,7 +1,9 @@
 """What a solution says is so: policies attain their bounds, and what was found is not lost."""
 # ruff: noqa: E741 (O is the number of observations)
 
+import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -91,7 +93,8 @@ def classes_of_single_actions() -> POMDP:
 
 def check_policies_attain(seed: int, models: int) -> None:
     rng = np.random.default_rng(seed)
-    methods: tuple[Callable[..., object], ...] = (sarsop, sarsop, sarsop, solve, pbvi, perseus)
+    few = [partial(method, beliefs=30) for method in (pbvi, perseus)]
+    methods: tuple[Callable[..., object], ...] = (sarsop, sarsop, sarsop, solve, *few)
     for number in range(models):
         p, precision = random_pomdp(rng), float(rng.choice([1.0, 0.1, 1e-2]))
         found = methods[number % len(methods)](p, precision=precision, time_limit=5.0)
@@ -293,6 +296,14 @@ def test_fast_bounds_say_how_they_ended(monkeypatch):
         for other in (limited, few):
             assert other.lower <= found.lower + 1e-9
             assert other.upper >= found.upper - 1e-9
+
+
+def test_walks_end_in_time():
+    """Few beliefs can occur, so that a walk that looks for many goes on for long."""
+    began = time.monotonic()
+    found = perseus(classes_of_single_actions(), time_limit=0.05)
+    assert time.monotonic() - began < 0.05 + found.compile_s + 1.0
+    assert found.lower <= 8.5 + 1e-9
 
 
 def test_options_that_would_be_ignored_are_refused():

@@ -238,7 +238,7 @@ def test_warm_starts():
     assert solve(p).upper == first.upper
     with pytest.raises(SolverError, match="more than its rewards"):
         solve(other, warm_start=first)
-    with pytest.raises(SolverError, match="by search"):
+    with pytest.raises(SolverError, match="keeps its search"):
         solve(p, warm_start=solve(p, "fib"))
 
 
