@@ -145,8 +145,9 @@ def fast_bounds(
     tolerance, deadline : float
         See `Sweeps`.
     """
-    sweeps = Sweeps(tolerance, deadline)
-    return _fib(model, time_to_go, sweeps), _blind(model, time_to_go, model.table.reward, sweeps)
+    # Plans end in single actions, so that what these lack is never made up for; and they are cheap.
+    q = _fib(model, time_to_go, Sweeps(tolerance, deadline))
+    return q, _blind(model, time_to_go, model.table.reward, Sweeps(1e-3 * tolerance, deadline))
 
 
 def blind_values(model: SearchModel, time_to_go: Floats, reward: Floats) -> Floats:
