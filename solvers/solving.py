@@ -74,8 +74,9 @@ def solve(
         Stop when upper - lower is no larger, in units of the value.
     time_limit : float, optional
         Seconds of wall time, compilation apart; the result says if it was reached. What cannot be cut short: taking
-        the model apart, the first epoch of "exact", the first sweep of "epochs", and pruning the vectors that were
-        found, of at most three million entries. Nor can linear programs of "exact" that are left to HiGHS.
+        the model apart, the first epoch of "exact" and its linear programs that are left to HiGHS, a sweep of
+        "epochs"; and after a search, pruning its vectors (of at most three million entries) and a round of policy
+        iteration, so that "sarsop" may take half as long again.
     horizon : int, optional
         Number of actions; by default the model's own.
     progress : callable, optional

@@ -177,6 +177,14 @@ def test_a_value_of_worthless_states_has_a_vector(start):
     assert abs(played.mean - found.lower) <= 4.0 * played.standard_error + 2e-3
 
 
+@pytest.mark.slow
+def test_small_improvements_that_are_forgone_do_not_stall_the_search(shared):
+    from solvers.formats import read
+
+    found = sarsop(read(shared / "pomdp_files" / "network.pomdp"), time_limit=300.0)
+    assert (found.ended_by, found.gap <= 1e-3) == ("precision", True)
+
+
 # What is not lost ---------------------------------------------------------------------------------------------------
 
 
