@@ -2,6 +2,7 @@
 # ruff: noqa: E741 (O is the number of observations)
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,12 @@ class RewardRules:
             If there is no such place.
         """
         self._table.add_cells(where, values)
+
+    def nothing_in(self, states: NDArray[np.int64]) -> "RewardRules":
+        """A copy in which these states, whatever is done there and follows, bring nothing."""
+        rules = deepcopy(self)
+        rules.add_cells((None, states, None, None), np.zeros(len(states)))
+        return rules
 
     @property
     def by_action_and_state(self) -> bool:
