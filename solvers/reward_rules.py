@@ -117,7 +117,7 @@ class RewardRules:
         return self.at(*np.ogrid[tuple(slice(n) for n in self.shape)])
 
     def expected(self, transition: Sequence[Any], observation: Sequence[Any]) -> NDArray[np.float64]:
-        """r(s, a) = Σ T(s'|s, a) O(o|a, s') R(a, s, s', o), over outcomes that can occur.
+        """r(s, a) = Σ T(s' | s, a) O(o | a, s') R(a, s, s', o), over outcomes that can occur.
 
         Parameters
         ----------
