@@ -13,7 +13,7 @@ turns components into one value.
 """
 # ruff: noqa: E741 (O is the number of observations)
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -308,6 +308,9 @@ def _expect(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> Non
 def _names(field_name: str, names: Sequence[str], kind: str, count: int) -> tuple[str, ...]:
     if isinstance(names, str):
         raise ModelError(f"{field_name} must be a sequence of names, not one string")
+    if not isinstance(names, Iterable):
+        raise ModelError(f"{field_name} must be a sequence of names, got {names!r}")
+    names = tuple(names)
     for name in names:
         if not isinstance(name, str):
             raise ModelError(f"{field_name} must be names, that is strings, got {name!r}")

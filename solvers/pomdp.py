@@ -336,6 +336,8 @@ def _matrices(name: str, value: Any) -> tuple["csr_array", ...]:
     """Matrices of one shape, an action each, without stored zeros; those that are one object stay one."""
     from scipy.sparse import issparse
 
+    if issparse(value):
+        raise ModelError(f"{name} must be a sequence of matrices, one for each action, got one sparse matrix")
     if not (isinstance(value, (tuple, list)) and any(map(issparse, value))):
         return tuple(_sparse(name, matrix) for matrix in _array(name, value, 3))
     made = {id(item): _sparse(name, item) for item in value}

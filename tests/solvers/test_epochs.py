@@ -125,6 +125,8 @@ def pomdp_parts(**changes: Any) -> dict[str, Any]:
         ({"discount": "0.9"}, "discount must be a number, got '0.9'"),
         ({"rewards": RewardRules((1, 2, 2, 2))}, "rewards must have shape (1, 2, 2, 3)"),
         ({"rewards": 3.0}, "rewards must be a RewardRules, got float"),
+        ({"transition": csr_array(np.eye(2))}, "transition must be a sequence of matrices, one for each action"),
+        ({"states": 3}, "states must be a sequence of names, got 3"),
         ({"states": (1, 2)}, "states must be names, that is strings, got 1"),
     ],
 )
