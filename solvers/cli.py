@@ -193,6 +193,10 @@ def _compare(options: argparse.Namespace) -> dict[str, Any]:
         except SolverError as error:  # the others may do better
             failures.append(error)
             rows.append({"method": method, "ended_by": f"error: {error}"})
+        except KeyboardInterrupt:  # what is known already is shown
+            if not rows:
+                raise
+            break
     if len(failures) == len(rows):
         raise failures[0]
     columns = ("method", "lower", "upper", "vectors", "elapsed_s", "ended_by")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from solvers import POMDP, EpochModel, ModelError, read, solve_epochs, write
 from solvers.reward_rules import RewardRules
@@ -179,8 +180,6 @@ def test_the_observed_factor_must_be_known_at_the_start() -> None:
 
 
 def test_tables_are_sparse_and_alike_ones_are_one() -> None:
-    from scipy.sparse import csr_array
-
     seen = csr_array(np.full((2, 3), 1 / 3))
     pomdp = POMDP(**{**pomdp_parts(), "transition": [csr_array(np.eye(2))], "observation": [seen]})
     np.testing.assert_array_equal(pomdp.transition_array, [np.eye(2)])

@@ -215,6 +215,11 @@ def test_interrupted(file: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     monkeypatch.setattr("solvers.solving.solve", stopped)
     assert main(["solve", str(file)]) == 130
     assert capsys.readouterr() == ("", "interrupted\n")
+    assert main(["compare", str(file)]) == 130
+    capsys.readouterr()
+    found = solve(tiger(), "qmdp")
+    monkeypatch.setattr("solvers.solving.solve", lambda _, method, **__: found if method == "qmdp" else stopped())
+    assert [row["method"] for row in printed(capsys, "compare", file)["methods"]] == ["qmdp"]
 
 
 def test_compare_by_horizon_and_with_a_method_that_fails(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
