@@ -49,7 +49,7 @@ def expected_steps(m: Table, w: Floats, most: int) -> bool:
 
 @entry
 def lower_mdp(m: Table, v: Floats, tolerance: float, most: int) -> int:
-    """Lower v (S,) from above towards the value of the MDP; number of sweeps."""
+    """Lower v (S,) from above towards the value of the MDP; number of sweeps, `most` if they were too few."""
     A, S = m.reward.shape
     for sweep in range(most):
         change = 0.0
@@ -70,7 +70,7 @@ def lower_mdp(m: Table, v: Floats, tolerance: float, most: int) -> int:
 
 @entry
 def lower_fib(m: Table, q: Floats, tolerance: float, most: int) -> int:
-    """Lower q (S, A) from above towards the fast informed bound; number of sweeps."""
+    """Lower q (S, A) from above towards the fast informed bound; number of sweeps, as `lower_mdp`."""
     A, S = m.reward.shape
     after = np.zeros((m.n_seen, A))
     touched = np.empty(m.n_seen, np.int64)
@@ -112,7 +112,7 @@ def lower_fib(m: Table, q: Floats, tolerance: float, most: int) -> int:
 
 @entry
 def raise_blind(m: Table, v: Floats, tolerance: float, most: int) -> int:
-    """Raise v (A, S) from below towards the values of one action for ever; number of sweeps."""
+    """Raise v (A, S) from below towards the values of one action for ever; number of sweeps, as `lower_mdp`."""
     A, S = m.reward.shape
     sweeps = 0
     for a in range(A):
@@ -126,7 +126,9 @@ def raise_blind(m: Table, v: Floats, tolerance: float, most: int) -> int:
                 if value > v[a, s]:
                     change = max(change, value - v[a, s])
                     v[a, s] = value
-            sweeps = max(sweeps, sweep)
             if change <= tolerance:
+                sweeps = max(sweeps, sweep)
                 break
+        else:
+            sweeps = most
     return sweeps

@@ -61,6 +61,8 @@ LEAST = 1e-12  # smaller shares of a belief are dropped, and made up for in the 
 HULL_SLACK = 0.1  # share of a belief's gap by which its upper bound may miss the hull of the points
 HULL_AGAIN = 1.5  # look at the hull again when the class's points changed so many times as often as at the last look
 
+AIM = 0.97  # share of the precision that trials aim at: what `TIE` forgoes, above and below, must not end them
+
 # What a call comes back with.
 BUDGET, CLOSED, STALLED, FULL = range(4)
 
@@ -725,7 +727,7 @@ def _start_trial(z: State) -> int:
     if count[TRIALS] > 0 and count[CHANGES] == count[CHANGES_BEFORE]:
         return STALLED
     count[CHANGES_BEFORE] = count[CHANGES]
-    z.number[TARGET] = max(z.number[PRECISION], aim)
+    z.number[TARGET] = max(AIM * z.number[PRECISION], aim)
     return BUDGET
 
 
@@ -844,7 +846,10 @@ def rehash(z: State) -> None:
 
 @entry
 def needed(z: State, wanted: NDArray[np.bool_]) -> None:
-    """Among vectors (a flag each), want those too that the plans of wanted ones go on with."""
+    """Among vectors (a flag each), want those too that the plans of wanted ones go on with after their first action.
+
+    What single actions go on with, in other classes, is not among them.
+    """
     for cls in range(z.chain.size):
         wanted[z.chain[cls].default] = True
     for i in range(z.count[VECTORS] - 1, -1, -1):
@@ -858,11 +863,11 @@ def needed(z: State, wanted: NDArray[np.bool_]) -> None:
 def refill(z: State) -> None:
     """Work out all plans for the rewards, and the values of single actions, that the state has now.
 
-    A plan goes on with those that were made before it, so that one pass in this order gives their values.
+    A plan goes on with those that were made before it, so that one pass in this order gives their values. The first
+    are the single actions of each class.
     """
-    for i in range(z.count[VECTORS]):
-        if z.vector[z.made[i]].follow_end > 0:
-            _fill_vector(z, z.made[i])
+    for i in range(z.chain.size * z.reward.shape[0], z.count[VECTORS]):
+        _fill_vector(z, z.made[i])
 
 
 @entry

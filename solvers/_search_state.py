@@ -59,7 +59,7 @@ VECTOR = np.dtype(
     [
         ("cls", "i8"),
         ("action", "i8"),
-        ("follow", "i8"),  # the plan goes on by follow:follow_end of `State.follow`; 0:0: the same action for ever
+        ("follow", "i8"),  # the plan goes on by follow:follow_end of `State.follow`, those of single actions apart
         ("follow_end", "i8"),
     ]
 )
@@ -99,7 +99,8 @@ class State(NamedTuple):
     *Beliefs* are sparse, on states of one class, and stand once each: a hash table finds those seen before. X of them
     are expanded: their actions have edges to the beliefs that follow.
 
-    *Vectors* stand in blocks of `LANES`, on the states of their class; the blocks of a class are a chain. Vector v is
+    *Vectors* come first for every class and action: the same action for ever, see `single_actions`. They stand
+    in blocks of `LANES`, on the states of their class; the blocks of a class are a chain. Vector v is
     ``pool[block[v // LANES].at + i * LANES + v % LANES]`` in state i of its class, so that products of a belief with
     all vectors of a block are sums of contiguous pieces. A plan goes on with vectors that were made before it.
 
@@ -177,7 +178,7 @@ _GROWING: tuple[tuple[int, str, Any, int], ...] = (
 
 
 def allocate(model: SearchModel, q: Floats, blind: Floats) -> State:
-    """State with no belief, and of the plans of single actions those that no other dominates.
+    """State with no belief, and the plans of single actions for ever.
 
     Parameters
     ----------
@@ -255,15 +256,16 @@ def grown(z: State) -> State:
     """State in which one more step finds room; if `table` is a new one, it is empty."""
     A = z.reward.shape[0]
     short = z.count[:KINDS] + z.need > z.capacity
-    z.capacity[short] = np.maximum(2 * z.capacity, z.count[:KINDS] + 2 * z.need)[short]
-    larger = {}
+    # A new array: until all are there, `z` is as it was, whatever interrupts this.
+    capacity = np.where(short, np.maximum(2 * z.capacity, z.count[:KINDS] + 2 * z.need), z.capacity)
+    larger: dict[str, Any] = {"capacity": capacity}
     for kind, name, dtype, per in _GROWING:
         if short[kind]:
             old = getattr(z, name)
-            larger[name] = np.zeros(z.capacity[kind] * (per or A), dtype)
+            larger[name] = np.zeros(capacity[kind] * (per or A), dtype)
             larger[name][: old.size] = old
     if short[BELIEFS]:
-        larger["table"] = _empty_table(z.capacity)
+        larger["table"] = _empty_table(capacity)
     return z._replace(**larger)
 
 
@@ -293,38 +295,42 @@ def _most(m: Table, n_classes: int) -> tuple[int, int, int]:
 
 def _plans(chain: Records, blind: Floats) -> dict[str, Any]:
     """Vectors of single actions, class by class; fills in where the chains of blocks begin and end."""
-    blocks: list[tuple[int, int]] = []
-    made, pool, vectors = [], [], []
-    at = 0
+    A = len(blind)
+    per_class = -(-A // LANES)
+    numbers = single_actions(chain.size, A)
+    blocks = np.zeros(chain.size * per_class, BLOCK)
+    sizes = np.repeat(chain["n_states"] * LANES, per_class)
+    blocks["at"] = np.cumsum(sizes) - sizes
+    blocks["following"] = np.arange(blocks.size) + 1
+    chain["first_block"] = np.arange(chain.size) * per_class
+    chain["last_block"] = chain["first_block"] + per_class - 1
+    blocks["following"][chain["last_block"]] = -1
+    chain["newest"] = numbers[:, -1]
+    pool = np.zeros(sizes.sum())
     for cls, link in enumerate(chain):
         part = blind[:, link["first_state"] : link["first_state"] + link["n_states"]]
-        kept = _undominated(part)
-        link["first_block"], link["default"] = len(blocks), len(blocks) * LANES
-        for i in range(0, len(kept), LANES):
-            lanes = kept[i : i + LANES]
-            values = np.zeros((part.shape[1], LANES))
-            values[:, : len(lanes)] = part[lanes].T
-            described = np.zeros(LANES, VECTOR)
-            described["cls"] = cls
-            described["action"][: len(lanes)] = lanes
-            made.append(len(blocks) * LANES + np.arange(len(lanes)))
-            blocks.append((at, len(blocks) + 1 if i + LANES < len(kept) else -1))
-            pool.append(values.reshape(-1))
-            vectors.append(described)
-            at += values.size
-        link["last_block"], link["newest"] = len(blocks) - 1, made[-1][-1]
-    return {
-        "block": np.array(blocks, BLOCK),
-        "made": np.concatenate(made),
-        "pool": np.concatenate(pool),
-        "vector": np.concatenate(vectors),
-    }
+        link["default"] = numbers[cls, part.sum(axis=1).argmax()]
+    vectors = np.zeros(blocks.size * LANES, VECTOR)
+    vectors["cls"][numbers] = np.arange(chain.size)[:, None]
+    vectors["action"][numbers] = np.arange(A)
+    write_single_actions(pool, blocks, chain, blind)
+    return {"block": blocks, "made": numbers.reshape(-1), "pool": pool, "vector": vectors}
 
 
-def _undominated(rows: Floats) -> list[int]:
-    """Rows that no other is above everywhere, the largest sum first."""
-    kept: list[int] = []
-    for i in np.argsort(-rows.sum(axis=1), kind="stable"):
-        if not any((rows[j] >= rows[i]).all() for j in kept):
-            kept.append(int(i))
-    return kept
+def single_actions(n_classes: int, n_actions: int) -> Ints:
+    """Numbers of the vectors of single actions for ever, shape (C, A): blocks of their own at the front, all of them.
+
+    None is left out as worse than another: with other rewards it may be better, and what an action earns in one class
+    counts on the same action in those that follow.
+    """
+    first = np.arange(n_classes)[:, None] * (-(-n_actions // LANES) * LANES)
+    return np.asarray(first + np.arange(n_actions))
+
+
+def write_single_actions(pool: Floats, block: Records, chain: Records, blind: Floats) -> None:
+    """Put values (A, S) into the vectors of single actions."""
+    numbers = single_actions(chain.size, len(blind))
+    for cls, link in enumerate(chain):
+        places = block["at"][numbers[cls] // LANES] + numbers[cls] % LANES
+        local = np.arange(link["n_states"])
+        pool[places[:, None] + local * LANES] = blind[:, link["first_state"] + local]

@@ -98,7 +98,7 @@ class FiniteStateController:
 
     @property
     def lower(self) -> float:
-        """What the controller is worth at the start belief: a lower bound of the optimum."""
+        """What the controller is worth at the start belief, a lower bound of the optimum."""
         return float(self.vectors[self.start] @ self.pomdp.start)
 
     def value(self, belief: Any, node: int | None = None) -> float:

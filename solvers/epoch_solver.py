@@ -49,6 +49,7 @@ from solvers.errors import ModelError, SolverError
 
 Ended = Literal["gap reached", "sweep limit", "point limit", "time limit", "interrupted", "stalled"]
 _log = logging.getLogger("solvers")
+_STALE = 1.5  # a mesh of cells that has grown by this, along warm starts, is begun anew
 _NO_ACTION = np.zeros((0, 0), np.int16)
 
 
@@ -94,6 +95,7 @@ class EpochSolution:
     n_vectors: int
     rounds: tuple[Round, ...] = field(repr=False)
     _bounds: Bounds = field(repr=False)
+    _fresh_points: int = field(repr=False)  # when points from before were last no more than half of them
 
     @property
     def gap(self) -> float:
@@ -263,8 +265,9 @@ def solve_epochs(
     progress : callable, optional
         Called after every sweep with the `Round`: bounds at the start, and the number of points.
     warm_start : EpochSolution, optional
-        EpochSolution of a model with the same nodes and states, any weights: its points are used again. Bounds are
-        computed afresh, so a bad start costs time, never correctness.
+        EpochSolution of a model with the same nodes and states, any weights: its points are used again, unless they
+        are many more than it takes without (three to six states). Bounds are computed afresh, so a bad start costs
+        time, never correctness.
     report : callable, optional
         Called with a line when kernels have to be compiled, which takes seconds, once per installation; by default
         the line goes to the logger "solvers", as information.
@@ -323,7 +326,8 @@ def _solve(
     begin = time.monotonic()
     m = kernel_model(model, w)
     e, b = room_for(m)
-    mesh = first_mesh(m, model) if warm_start is None else _mesh_of(warm_start, model)
+    old = None if warm_start is None else _mesh_of(warm_start, model)
+    mesh = first_mesh(m, model) if old is None else old
     live = model.table_of >= 0
     z: Bounds | None = None
     rounds: tuple[Round, ...] = ()
@@ -359,7 +363,7 @@ def _solve(
                 target=limits.gap,
                 sweeps=len(rounds),
                 room=limits.max_points - before,
-                renew=warm_start is not None and len(rounds) == 1,
+                renew=old is not None and len(rounds) == 1,
             )
             if isinstance(finer, str):
                 ended = finer
@@ -372,7 +376,10 @@ def _solve(
         if z is None:
             raise
         ended = "interrupted"
-    return _finish(model, w, m, z, ended, rounds)
+    fresh = rounds[-1].n_points
+    if warm_start is not None and old is not None and rounds[0].n_points > 0.5 * fresh:
+        fresh = warm_start._fresh_points
+    return _finish(model, w, m, z, ended, rounds, fresh)
 
 
 def solve_epochs_many(
@@ -415,11 +422,15 @@ def solve_epochs_many(
         return [solution for solutions in pool.map(chain, parts) for solution in solutions]
 
 
-def _mesh_of(solution: EpochSolution, model: EpochModel) -> Mesh:
+def _mesh_of(solution: EpochSolution, model: EpochModel) -> Mesh | None:
+    """Mesh to go on with; None where it has grown so much that a new one takes less."""
     other = solution.model
     if other.n_states != model.n_states or not np.array_equal(other.table_of >= 0, model.table_of >= 0):
         raise SolverError("the warm start belongs to a model with other nodes or states")
-    return Mesh(solution._bounds.offset, solution._bounds.points, solution._bounds.cells)
+    z = solution._bounds
+    if z.cells.child.size and solution.n_points > _STALE * solution._fresh_points:
+        return None
+    return Mesh(z.offset, z.points, z.cells)
 
 
 def _bounds(mesh: Mesh, model: EpochModel) -> Bounds:
@@ -465,6 +476,7 @@ def _finish(
     z: Bounds,
     ended: Ended,
     rounds: tuple[Round, ...],
+    fresh_points: int,
 ) -> EpochSolution:
     from solvers import _epoch_evaluation as _evaluation
 
@@ -487,4 +499,5 @@ def _finish(
         n_vectors=int(z.n_vectors[live].sum()),
         rounds=rounds,
         _bounds=z._replace(action=_NO_ACTION, follow=np.zeros((0, 0, 0), np.int32), action_up=_NO_ACTION),
+        _fresh_points=fresh_points,
     )

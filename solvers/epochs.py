@@ -13,13 +13,14 @@ turns components into one value.
 """
 # ruff: noqa: E741 (O is the number of observations)
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from solvers import checks
 from solvers.errors import ModelError
 
 if TYPE_CHECKING:
@@ -114,8 +115,7 @@ class EpochModel:
         start = check_belief("start", self.start, S)
         _check_graph(table_of, children)
         _check_probabilities(joint)
-        if not 0.0 < self.discount <= 1.0:
-            raise ModelError(f"discount must lie in (0, 1], got {self.discount}")
+        discount = checks.discount(self.discount)
         names = _names("component_names", self.component_names, "component", D)
         actions = _names("actions", self.actions, "action", A)
         for name, value in (
@@ -129,7 +129,7 @@ class EpochModel:
         ):
             value.flags.writeable = False
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "discount", float(self.discount))
+        object.__setattr__(self, "discount", discount)
         object.__setattr__(self, "component_names", names)
         object.__setattr__(self, "actions", actions)
 
@@ -308,7 +308,13 @@ def _expect(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> Non
 def _names(field_name: str, names: Sequence[str], kind: str, count: int) -> tuple[str, ...]:
     if isinstance(names, str):
         raise ModelError(f"{field_name} must be a sequence of names, not one string")
-    result = tuple(names) or tuple(f"{kind} {i}" for i in range(count))
+    if not isinstance(names, Iterable):
+        raise ModelError(f"{field_name} must be a sequence of names, got {names!r}")
+    names = tuple(names)
+    for name in names:
+        if not isinstance(name, str):
+            raise ModelError(f"{field_name} must be names, that is strings, got {name!r}")
+    result = tuple(map(str, names)) or tuple(f"{kind} {i}" for i in range(count))
     if len(result) != count or len(set(result)) != count:
         raise ModelError(f"{field_name} must be {count} different names, got {list(result)}")
     return result

@@ -13,7 +13,8 @@ an observation is seen together with the next value.
 Guarantee: pruning drops no vector that is anywhere more than the tolerance better than those kept (`solvers.pruning`).
 With n the most observations that may follow an action, an epoch prunes at most 2n times between a belief and its value,
 so V_t is nowhere further than e_t = γ e_{t-1} + 2n·tolerance below the optimum, and nowhere above: each vector is the
-exact value of a plan. `Exact.upper` is `Exact.lower` + e_t.
+exact value of a plan. `Exact.upper` is `Exact.lower` + e_t. Pruning goes no lower than a share of the largest entry of
+the vectors, so that the tolerance is no less than that share of what t steps can bring.
 """
 # ruff: noqa: E741 (O is the number of observations)
 
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 from solvers.errors import ModelError
 from solvers.policies import AlphaVectorPolicy, FiniteHorizonPolicy
 from solvers.pomdp import POMDP
-from solvers.pruning import prune_sums
+from solvers.pruning import LEAST, prune_sums
 
 if TYPE_CHECKING:
     from solvers.epoch_solver import EpochSolution
@@ -126,7 +127,8 @@ def exact(
     if not tolerance > 0.0:
         raise ModelError(f"tolerance must be above 0, got {tolerance}")
     began = time.monotonic()
-    unit = tolerance * (float(np.abs(pomdp.reward).max()) or 1.0)
+    highest = float(np.abs(pomdp.reward).max())
+    unit = tolerance * (highest or 1.0)
     tables = _Tables.of(pomdp)
     policies: list[AlphaVectorPolicy] = []
     successors: list[Ints] = []
@@ -137,12 +139,13 @@ def exact(
             raise _OutOfTimeError
 
     ended: Literal["horizon", "time limit", "interrupted"] = "horizon"
-    below, error = tables.nothing(), 0.0
+    below, error, most = tables.nothing(), 0.0, 0.0
     try:
         while len(policies) < h:
             check()
             below = _epoch(tables, below, unit, check)
-            error = pomdp.discount * error + 2 * tables.most_outcomes * unit
+            most = highest + pomdp.discount * most
+            error = pomdp.discount * error + 2 * tables.most_outcomes * max(unit, LEAST * most)
             policy = tables.policy(below)
             lower = policy.value(pomdp.start)
             policies.append(policy)

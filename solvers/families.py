@@ -11,7 +11,7 @@ lower bound belongs to are returned: what it earns and what it costs, apart.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from solvers.epochs import _array, _expect
 from solvers.errors import ModelError
 from solvers.pomdp import POMDP
-from solvers.search import Searcher, compile_kernels, policy, run_search
+from solvers.search import Searcher, compile_kernels, run_search, solution
 from solvers.solution import Bounds, Solution
 
 
@@ -55,7 +55,7 @@ def solve_family(
     Parameters
     ----------
     pomdp : POMDP
-        Its own rewards are not used.
+        Its own rewards are not used. Without a horizon.
     rewards : array, shape (D, A, S)
         Expected rewards, or costs below zero, of each kind.
     weights : array, shape (L, D)
@@ -63,14 +63,16 @@ def solve_family(
     precision : float
         Largest gap at the start for each of them.
     time_limit : float, optional
-        Seconds of wall time for each.
+        Seconds of wall time for each; as for `solvers.search.sarsop`.
     progress : callable, optional
         Called with the number of the weighting, its seconds, lower and upper bound.
 
     Raises
     ------
     ModelError
-        If shapes do not agree, or the discount is 1 and some policy need not end.
+        If shapes do not agree, the POMDP has a horizon, or the discount is 1 and some policy need not end.
+    KeyboardInterrupt
+        If Ctrl-C comes before the first of them has begun; from then on, a shorter family is returned.
 
     Examples
     --------
@@ -87,46 +89,42 @@ def solve_family(
     _expect("weights", table.shape, (table.shape[0], parts.shape[0]))
     if not table.size:
         raise ModelError("at least one weighting of at least one reward is needed")
+    if pomdp.horizon is not None:
+        raise ModelError(f"families are solved without a horizon, and the POMDP has one of {pomdp.horizon} steps")
     compile_s = compile_kernels()
     worth = np.asarray(parts.any(axis=(0, 1)))
     searcher: Searcher | None = None
-    solutions, values = [], np.zeros(table.shape)
-    for number, w in enumerate(table):
-        began = time.monotonic()
-        weighted = _with_reward(pomdp, np.tensordot(w, parts, 1))
-        if searcher is None:
-            searcher = Searcher(weighted, precision, worth=worth)
-        elif searcher.model.roots:
-            searcher.pomdp = weighted
-            searcher.reweigh(weighted.reward[:, searcher.model.original], precision)
-        history: list[Bounds] = []
+    solutions: list[Solution] = []
+    values = np.zeros(table.shape)
+    try:
+        for number, w in enumerate(table):
+            began = time.monotonic()
+            deadline = np.inf if time_limit is None else began + time_limit
+            weighted = _with_reward(pomdp, np.tensordot(w, parts, 1))
+            if searcher is None:
+                searcher = Searcher(weighted, precision, worth=worth, deadline=deadline)
+            elif searcher.model.n_states:
+                searcher.pomdp = weighted
+                searcher.reweigh(weighted.reward[:, searcher.model.original], precision, deadline)
+            history: list[Bounds] = []
 
-        def told(*bounds: float, number: int = number) -> None:
-            if progress is not None:
-                progress(number, *bounds)
+            def told(*bounds: float, number: int = number) -> None:
+                if progress is not None:
+                    progress(number, *bounds)
 
-        ended = "precision"
-        if searcher.model.roots:
-            ended = run_search(searcher, began, time_limit, told, history)
-            for d, part in enumerate(parts):
-                values[number, d] = searcher.plan_value(part[:, searcher.model.original])
-        solutions.append(
-            Solution(
-                pomdp=weighted,
-                method="sarsop",
-                lower=searcher.lower,
-                upper=searcher.upper,
-                policy=policy(searcher),
-                guarantee="both bounds hold at the start, and the policy attains the lower one",
-                ended_by=ended,
-                horizon=None,
-                elapsed_s=time.monotonic() - began,
-                compile_s=compile_s if number == 0 else 0.0,
-                history=tuple(history),
-            )
-        )
-        if ended == "interrupted":
-            break
+            ended = "precision"
+            if searcher.model.n_states:
+                ended = run_search(searcher, began, time_limit, told, history)
+                for d, part in enumerate(parts):
+                    values[number, d] = searcher.plan_value(part[:, searcher.model.original])
+            found = solution(searcher, "sarsop", ended, began, 0.0 if number else compile_s, history)
+            # The next weighting takes the search over, so that it is no bound of this one then.
+            solutions.append(replace(found, upper_bound=None))
+            if ended == "interrupted":
+                break
+    except KeyboardInterrupt:  # between two searches
+        if not solutions:
+            raise
     return Family(table[: len(solutions)], tuple(solutions), values[: len(solutions)])
 
 

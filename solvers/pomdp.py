@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from solvers import checks
 from solvers.epochs import EpochModel, _array, _expect, _indices, _names, check_belief
 from solvers.errors import ModelError
 from solvers.reward_rules import RewardRules
@@ -49,7 +50,7 @@ class POMDP:
         beside the observations, before the first action too. See `finite_horizon`.
     terminal : sequence of int, or bool array of shape (S,), optional
         States in which the process is over: their rows of `transition` and `reward` are ignored, and become those of
-        a state that is never left and brings nothing.
+        a state that is never left and brings nothing, whatever rules say.
 
     Attributes
     ----------
@@ -102,11 +103,7 @@ class POMDP:
     ) -> None:
         moves = _matrices("transition", transition)
         seen = _matrices("observation", observation)
-        A, (S, O) = len(moves), seen[0].shape
-        _expect("transition", (A, *moves[0].shape), (A, S, S))
-        _expect("observation", (len(seen), S, O), (A, S, O))
-        if min(A, S, O) == 0:
-            raise ModelError("at least one state, action and observation are needed")
+        A, S, O = _sizes(moves, seen)
         names = {
             "states": _names("states", states, "state", S),
             "actions": _names("actions", actions, "action", A),
@@ -119,11 +116,9 @@ class POMDP:
         _check_rows("observation", seen, names["actions"], names["states"])
         expected, rules = _rewards(reward, rewards, moves, seen)
         expected[:, declared] = 0.0
+        if rules is not None and declared.any():
+            rules = rules.nothing_in(np.flatnonzero(declared))
         belief = check_belief("start", start, S)
-        if not 0.0 < discount <= 1.0:
-            raise ModelError(f"discount must lie in (0, 1], got {discount}")
-        if horizon is not None and horizon < 1:
-            raise ModelError(f"horizon must be at least 1, got {horizon}")
         over = ~expected.any(axis=0)
         for matrix in moves:
             over &= matrix.diagonal() == 1.0
@@ -136,8 +131,8 @@ class POMDP:
             "observation": seen,
             "reward": expected,
             "start": belief,
-            "discount": float(discount),
-            "horizon": horizon,
+            "discount": checks.discount(discount),
+            "horizon": None if horizon is None else checks.whole("horizon", horizon, 1),
             **names,
             "observed": factor,
             "terminal": over,
@@ -200,8 +195,10 @@ class POMDP:
         Raises
         ------
         ModelError
-            If the observation cannot occur, or the belief is none.
+            If the observation cannot occur, there is no such action or observation, or the belief is none.
         """
+        action = checks.whole("action", action, 0, self.n_actions)
+        observation = checks.whole("observation", observation, 0, self.n_observations)
         b = check_belief("belief", belief, self.n_states)
         after = (b @ self.transition[action]) * self.observation[action][:, [observation]].toarray()[:, 0]
         probability = float(after.sum())
@@ -233,8 +230,9 @@ class POMDP:
             If there is no horizon, or the start belief leaves the observed factor open.
         """
         h = self.horizon if horizon is None else horizon
-        if h is None or h < 1:
-            raise ModelError(f"a horizon of at least 1 is needed, got {h}")
+        if h is None:
+            raise ModelError("a horizon of at least 1 is needed: the model has none of its own")
+        h = checks.whole("horizon", h, 1)
         end = np.zeros(len(self.states)) if terminal is None else _array("terminal", terminal, 1)
         _expect("terminal", end.shape, (len(self.states),))
         if self.observed is not None:
@@ -295,6 +293,23 @@ class POMDP:
         )
 
 
+def _sizes(moves: tuple["csr_array", ...], seen: tuple["csr_array", ...]) -> tuple[int, int, int]:
+    """Numbers of actions, states and observations, on which the tables agree."""
+    if not moves or not seen or 0 in (*moves[0].shape, *seen[0].shape):
+        raise ModelError("at least one state, action and observation are needed")
+    A, S = len(moves), moves[0].shape[0]
+    _expect("transition", (A, *moves[0].shape), (A, S, S))
+    if len(seen) != A:
+        raise ModelError(f"numbers of actions differ: {A} in transition, {len(seen)} in observation")
+    O = seen[0].shape[1]
+    if seen[0].shape[0] != S:
+        raise ModelError(
+            f"observation must have shape (A, S, O), here ({A}, {S}, any), to go with transition; got "
+            f"{(A, *seen[0].shape)}"
+        )
+    return A, S, O
+
+
 def _rewards(
     given: ArrayLike | RewardRules,
     rules: RewardRules | None,
@@ -303,6 +318,9 @@ def _rewards(
 ) -> tuple[NDArray[np.float64], RewardRules | None]:
     """Expected rewards (A, S), and the rules for those of outcomes where they matter."""
     A, (S, O) = len(transition), observation[0].shape
+    if rules is not None:
+        checks.of_type("rewards", rules, RewardRules)
+        _expect("rewards", rules.shape, (A, S, S, O))
     if not isinstance(given, RewardRules):
         table = _array("reward", given, 2, 4)
         if table.ndim == 2:
@@ -318,6 +336,8 @@ def _matrices(name: str, value: Any) -> tuple["csr_array", ...]:
     """Matrices of one shape, an action each, without stored zeros; those that are one object stay one."""
     from scipy.sparse import issparse
 
+    if issparse(value):
+        raise ModelError(f"{name} must be a sequence of matrices, one for each action, got one sparse matrix")
     if not (isinstance(value, (tuple, list)) and any(map(issparse, value))):
         return tuple(_sparse(name, matrix) for matrix in _array(name, value, 3))
     made = {id(item): _sparse(name, item) for item in value}
@@ -375,7 +395,11 @@ def _check_rows(
 ) -> None:
     for action, matrix in zip(actions, matrices, strict=True):
         if matrix.nnz and matrix.data.min() < 0:
-            raise ModelError(f"{name} has a negative probability: {matrix.data.min()} (action {action!r})")
+            least = int(matrix.data.argmin())
+            state = states[int(np.searchsorted(matrix.indptr, least, side="right")) - 1]
+            raise ModelError(
+                f"{name} has a negative probability: {matrix.data[least]} (action {action!r}, state {state!r})"
+            )
         total = matrix.sum(axis=1)
         worst = int(np.abs(total - 1.0).argmax())
         if abs(total[worst] - 1.0) > _TOLERANCE:
@@ -385,8 +409,9 @@ def _check_rows(
 
 
 def _check_observed(value: ArrayLike, size: int) -> NDArray[np.int64]:
-    observed = _array("observed", value, 1).astype(np.int64)
+    observed = _indices("observed", value, 1, None, None)
     _expect("observed", observed.shape, (size,))
-    if set(observed.tolist()) != set(range(int(observed.max()) + 1)):
-        raise ModelError(f"observed must use each of 0, 1, … at least once, got {sorted(set(observed.tolist()))}")
+    used = np.unique(observed)
+    if not np.array_equal(used, np.arange(used.size)):
+        raise ModelError(f"observed must use each of 0, 1, … at least once, got {used.tolist()}")
     return observed

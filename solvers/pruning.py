@@ -22,7 +22,7 @@ from solvers.epochs import _array, _expect
 from solvers.errors import ModelError, SolverError
 
 Floats = NDArray[np.float64]
-_LEAST = 1e-11  # tolerance, as a share of the largest entry
+LEAST = 1e-11  # tolerance that is not gone below, as a share of the largest entry
 _SCORES = 100_000  # of vectors at beliefs, at a time: they stay in the cache
 _WORK = 3e7  # multiplications between two looks at the clock: some hundredths of a second
 
@@ -155,7 +155,7 @@ def prune_sums(
     if len(A) == len(B) == 1:
         return Sums(np.array([[from_a[0], from_b[0]]]), beliefs[:1])
     scale = max(float(np.abs(A).max()), float(np.abs(B).max())) or 1.0
-    pairs, witnesses = _filter(A / scale, B / scale, beliefs, max(tolerance / scale, _LEAST), check)
+    pairs, witnesses = _filter(A / scale, B / scale, beliefs, max(tolerance / scale, LEAST), check)
     return Sums(np.column_stack([from_a[pairs[:, 0]], from_b[pairs[:, 1]]]), witnesses)
 
 

@@ -2,6 +2,7 @@
 # ruff: noqa: E741 (O is the number of observations)
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,12 @@ class RewardRules:
         """
         self._table.add_cells(where, values)
 
+    def nothing_in(self, states: NDArray[np.int64]) -> "RewardRules":
+        """A copy in which these states, whatever is done there and follows, bring nothing."""
+        rules = deepcopy(self)
+        rules.add_cells((None, states, None, None), np.zeros(len(states)))
+        return rules
+
     @property
     def by_action_and_state(self) -> bool:
         """Whether no rule looks at the end state or the observation."""
@@ -110,7 +117,7 @@ class RewardRules:
         return self.at(*np.ogrid[tuple(slice(n) for n in self.shape)])
 
     def expected(self, transition: Sequence[Any], observation: Sequence[Any]) -> NDArray[np.float64]:
-        """r(s, a) = Σ T(s'|s, a) O(o|a, s') R(a, s, s', o), over outcomes that can occur.
+        """r(s, a) = Σ T(s' | s, a) O(o | a, s') R(a, s, s', o), over outcomes that can occur.
 
         Parameters
         ----------

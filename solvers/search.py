@@ -28,42 +28,53 @@ import copy
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from solvers import _search_state as at
-from solvers._search_model import Floats, Ints, SearchModel, build, time_to_go
-from solvers._search_state import LANES, State, allocate, grown, size_after_growing
+from solvers._search_model import Floats, SearchModel, build, time_to_go
+from solvers._search_policies import policy
+from solvers._search_state import State, allocate, grown, size_after_growing, write_single_actions
 from solvers.bounds import blind_values, fast_bounds
 from solvers.epochs import check_beliefs
 from solvers.errors import SolverError
-from solvers.policies import AlphaVectorPolicy
 from solvers.pomdp import POMDP
 from solvers.solution import Bounds, Solution
 
+T = TypeVar("T")
 Progress = Callable[[float, float, float], object]
 _SLICE_S = 0.05  # a kernel runs about so long before Python looks at the clock and at Ctrl-C
-_MOST_CELLS = 25_000_000  # entries of the vectors of a policy; beyond, those that the start needs are kept alone
 _SHRINK = 0.5  # a trial aims at so much of the gap at the start
 _MEMORY = 4_000_000_000
+_ROUNDING = 1e-9  # of the largest value: bounds that cross by more are a mistake
+SPARE = 1e-3  # of the precision: what pruning and rounding may take afterwards
 
 
 class Searcher:
-    """A graph of beliefs with both bounds, and what it takes to run kernels on it in slices."""
+    """A graph of beliefs with both bounds, and what it takes to run kernels on it in slices.
+
+    Where no state is of any worth there is nothing to search, and no `state`. A start that is worthless alone has no
+    roots, but the bounds hold elsewhere. Fast bounds end at the `deadline`, a time of `time.monotonic`.
+    """
 
     def __init__(
-        self, pomdp: POMDP, precision: float, memory: int = _MEMORY, worth: NDArray[np.bool_] | None = None
+        self,
+        pomdp: POMDP,
+        precision: float,
+        memory: int = _MEMORY,
+        worth: NDArray[np.bool_] | None = None,
+        deadline: float = np.inf,
     ) -> None:
         self.pomdp = pomdp
         self.model: SearchModel = build(pomdp, worth)
         self.memory = memory
         m = self.model.table
         self.time_to_go = time_to_go(m)
-        if not self.model.roots:
+        if not self.model.n_states:
             return
-        q, blind = fast_bounds(self.model, self.time_to_go, 1e-4 * precision)
+        q, blind = fast_bounds(self.model, self.time_to_go, 1e-4 * precision, deadline)
         self.state: State = allocate(self.model, q, blind)
         self._set(precision)
         for root in self.model.roots:
@@ -71,22 +82,22 @@ class Searcher:
 
     def _set(self, precision: float) -> None:
         number = self.state.number
-        number[at.PRECISION] = precision
+        number[at.PRECISION] = (1.0 - SPARE) * precision
         # Improvements below this are forgone; all of them together lose 1 % of the precision.
         number[at.TIE] = 0.01 * precision / float(self.time_to_go.max())
         number[at.SHRINK] = _SHRINK
         number[at.TOP] = max(0.0, float(self.state.corner.max()))
 
-    def reweigh(self, reward: Floats, precision: float) -> None:
+    def reweigh(self, reward: Floats, precision: float, deadline: float = np.inf) -> None:
         """Go over to other rewards (A, S) in place: beliefs and plans stay, bounds are worked out anew."""
         from solvers import _search_kernels as kernels
 
         table = self.model.table._replace(reward=np.ascontiguousarray(reward))
         self.model = self.model._replace(table=table)
-        q, blind = fast_bounds(self.model, self.time_to_go, 1e-4 * precision)
+        q, blind = fast_bounds(self.model, self.time_to_go, 1e-4 * precision, deadline)
         z = self.state = self.state._replace(reward=table.reward, q=q, corner=q.max(axis=0))
         self._set(precision)
-        self.write_blind(z, blind)
+        write_single_actions(z.pool, z.block, z.chain, blind)
         kernels.refill(z)
         kernels.restart(z)
 
@@ -97,47 +108,45 @@ class Searcher:
         count[at.CHANGES_BEFORE] = -1
         return bool(number[at.TIE] > 1e-13 * float(np.abs(self.state.corner).max()))
 
-    def write_blind(self, z: State, blind: Floats) -> None:
-        """Put values (A, S) into the vectors of single actions."""
-        for v in z.made[: z.count[at.VECTORS]]:
-            described = z.vector[v]
-            if described["follow_end"] == 0:
-                link = z.chain[described["cls"]]
-                states = np.arange(link["n_states"])
-                first = z.block["at"][v // LANES] + v % LANES
-                z.pool[first + states * LANES] = blind[described["action"], link["first_state"] + states]
-
     def plan_value(self, reward: Floats) -> float:
         """What the plan of the lower bound is worth at the start for other rewards (A, S), exactly."""
         from solvers import _search_kernels as kernels
 
         z = self.state._replace(reward=np.ascontiguousarray(reward), pool=self.state.pool.copy())
-        self.write_blind(z, blind_values(self.model, self.time_to_go, reward))
+        write_single_actions(z.pool, z.block, z.chain, blind_values(self.model, self.time_to_go, reward))
         kernels.refill(z)
         total = 0.0
         for n, weight in enumerate(z.root):
             b = z.belief[n]
             shares, v = slice(b["first"], b["end"]), b["vector"]
             local = z.state[shares] - z.chain[b["cls"]]["first_state"]
-            total += weight * float(z.prob[shares] @ z.pool[z.block["at"][v // LANES] + v % LANES + local * LANES])
+            first = z.block["at"][v // at.LANES] + v % at.LANES
+            total += weight * float(z.prob[shares] @ z.pool[first + local * at.LANES])
         return total
 
     def add(self, cls: int, state: NDArray[np.int32], prob: Floats) -> int:
         """Add a belief on the states of a class."""
         from solvers import _search_kernels as kernels
 
-        self.make_room(state.size)
+        self._room_for(state.size)
         return int(kernels.add_belief(self.state, cls, state, prob))
 
-    def make_room(self, shares: int = 0) -> bool:
-        """See to it that a step finds room, and a belief of so many states; False if that takes too much memory."""
+    def _room_for(self, shares: int) -> None:
+        """See to it that a belief of so many states finds room, whatever memory that takes."""
+        need = self.state.need.copy()
+        need[at.SHARES] = max(need[at.SHARES], shares)
+        self.state = self.state._replace(need=need)
+        if not self.make_room(np.inf):
+            raise SolverError("no room for a belief")
+
+    def make_room(self, memory: float | None = None) -> bool:
+        """See to it that a step finds room; False, and nothing done, if that takes more memory than is allowed."""
         from solvers import _search_kernels as kernels
 
         need = self.state.need
-        need[at.SHARES] = max(need[at.SHARES], shares)
         if not (self.state.count[: at.KINDS] + need > self.state.capacity).any():
             return True
-        if size_after_growing(self.state) > self.memory:
+        if size_after_growing(self.state) > (self.memory if memory is None else memory):
             return False
         state = grown(self.state)
         if state.table is not self.state.table:
@@ -147,28 +156,41 @@ class Searcher:
 
     @property
     def lower(self) -> float:
-        """Lower bound at the start."""
+        """Lower bound at the start; 0 if that is worthless."""
         if not self.model.roots:
             return 0.0
         return float(self.state.root @ self.state.belief["low"][: self.state.root.size])
 
     @property
     def upper(self) -> float:
-        """Upper bound at the start."""
+        """Upper bound at the start.
+
+        Raises
+        ------
+        SolverError
+            If it lies below the lower one by more than rounding explains.
+        """
         if not self.model.roots:
             return 0.0
-        # Where both have met, rounding may let them cross.
-        return max(self.lower, float(self.state.root @ self.state.belief["up"][: self.state.root.size]))
+        lower, upper = self.lower, float(self.state.root @ self.state.belief["up"][: self.state.root.size])
+        if lower - upper > _ROUNDING * max(float(np.abs(self.state.corner).max()), abs(lower)):
+            raise SolverError(f"the bounds have crossed, {lower!r} > {upper!r}: this is a mistake in the solver")
+        return max(lower, upper)
 
     def upper_at(self, belief: ArrayLike) -> float:
-        """Upper bound at a belief over states of the POMDP (S,); over several classes, as if the class were seen."""
+        """Upper bound at a belief over states of the POMDP (S,); over several classes, as if the class were seen.
+
+        At the start, the search knows better.
+        """
         from solvers import _search_kernels as kernels
 
         row = np.asarray(belief, np.float64)
         model = self.model
-        if not model.roots:
+        if not model.n_states:
             return 0.0
-        self.make_room(model.n_states)
+        if np.abs(row - self.pomdp.start).max() <= 1e-12:
+            return self.upper
+        self._room_for(model.n_states)
         total = 0.0
         for cls in np.unique(model.labels[(row > 0.0) & (model.labels >= 0)]).tolist():
             first, last = model.table.class_start[cls : cls + 2]
@@ -212,15 +234,17 @@ def sarsop(
     Parameters
     ----------
     pomdp : POMDP
-        With a discount below 1, or one of 1 where every policy ends.
+        With a discount below 1, or one of 1 where every policy ends. Its horizon, if it has one, is not used.
     precision : float
         Largest gap at the start to end with.
     time_limit : float, optional
-        Seconds of wall time.
+        Seconds of wall time. Compilation does not count; taking the model apart, and one sweep of the fast bounds,
+        are never cut short.
     progress : callable, optional
         Called with seconds, lower and upper bound, about twenty times a second.
     warm_start : Solution, optional
-        Of this method, for a POMDP that differs in its rewards alone.
+        Of this method, for a POMDP that differs in its rewards alone. Where states are of worth that were of none,
+        there is nothing to begin with, and the search begins anew.
     memory : int
         Bytes; the search ends rather than take more. Policies are made beside them.
 
@@ -230,12 +254,18 @@ def sarsop(
         If the discount is 1 and some policy need not end.
     SolverError
         If `warm_start` is of another method, or of a POMDP that differs in more than its rewards.
+    KeyboardInterrupt
+        If Ctrl-C comes before the search has begun; from then on, what was found is returned.
     """
     compile_s = compile_kernels()
     began = time.monotonic()
-    searcher = Searcher(pomdp, precision, memory) if warm_start is None else _reused(warm_start, pomdp, precision)
+    deadline = np.inf if time_limit is None else began + time_limit
+    if warm_start is None:
+        searcher = Searcher(pomdp, precision, memory, deadline=deadline)
+    else:
+        searcher = _reused(warm_start, pomdp, precision, memory, deadline)
     history: list[Bounds] = []
-    ended = "precision" if not searcher.model.roots else run_search(searcher, began, time_limit, progress, history)
+    ended = "precision" if not searcher.model.n_states else run_search(searcher, began, time_limit, progress, history)
     return solution(searcher, "sarsop", ended, began, compile_s, history)
 
 
@@ -278,12 +308,13 @@ def solution(
 ) -> Solution:
     """What a search found, as people get it."""
     elapsed = time.monotonic() - began
+    found = kept_from_interrupt(lambda: policy(searcher))
     return Solution(
         pomdp=searcher.pomdp,
         method=method,
         lower=searcher.lower,
         upper=searcher.upper,
-        policy=policy(searcher),
+        policy=found,
         guarantee="both bounds hold at the start, and the policy attains the lower one",
         ended_by=ended,
         horizon=None,
@@ -292,6 +323,14 @@ def solution(
         history=tuple(history),
         upper_bound=UpperBound(searcher),
     )
+
+
+def kept_from_interrupt(make: Callable[[], T]) -> T:
+    """What is made of a finished search; Ctrl-C makes it begin once more, and a second one gives it up."""
+    try:
+        return make()
+    except KeyboardInterrupt:
+        return make()
 
 
 def _coin() -> POMDP:
@@ -328,116 +367,33 @@ def compile_kernels() -> float:
     return compiling(_search_once)
 
 
-# Policies -------------------------------------------------------------------------------------------------------
-
-
-def policy(searcher: Searcher) -> AlphaVectorPolicy:
-    """The vectors that are best at some belief of the search, and those that their plans go on with."""
-    pomdp = searcher.pomdp
-    if not searcher.model.roots:
-        return AlphaVectorPolicy(pomdp, np.zeros((1, pomdp.n_states)), np.zeros(1, np.int64))
-    state = searcher.state
-    beliefs = np.concatenate([np.arange(state.root.size), state.expanded[: state.count[at.EXPANDED]]])
-    kept = _kept(state, beliefs)
-    if kept.size * pomdp.n_states > _MOST_CELLS:
-        kept = _kept(state, beliefs[: state.root.size])
-    if pomdp.observed is not None:
-        return _policy_by_value(searcher, kept, pomdp, pomdp.observed)
-    labels = searcher.model.labels
-    one_class = searcher.model.n_classes == labels.max() + 1
-    if kept.size * pomdp.n_states > _MOST_CELLS and one_class:
-        found = np.unique(labels, return_inverse=True)[1]
-        return _policy_by_value(searcher, kept, _with_factor(pomdp, found), found)
-    floor = _floor(searcher)
-    rows = np.tile(floor, (kept.size, 1))
-    for states, mine, block in _blocks(searcher, kept):
-        rows[mine[:, None], states] = block
-    return AlphaVectorPolicy(pomdp, rows, state.vector["action"][kept])
-
-
-def _kept(state: State, beliefs: Ints) -> Ints:
-    """Vectors that are best at beliefs, with what their plans need, in the order in which they were made."""
-    from solvers import _search_kernels as kernels
-
-    wanted = np.zeros(state.vector.size, bool)
-    best = state.belief["vector"][beliefs]
-    wanted[best[best >= 0]] = True
-    kernels.needed(state, wanted)
-    made = state.made[: state.count[at.VECTORS]]
-    return made[wanted[made]]
-
-
-def _blocks(searcher: Searcher, kept: Ints) -> Any:
-    """For each class: its states of the POMDP, which of the kept vectors are for it, and these (V, states)."""
-    z, start = searcher.state, searcher.model.table.class_start
-    of_class = z.vector["cls"][kept]
-    for cls in np.unique(of_class).tolist():
-        states = searcher.model.original[start[cls] : start[cls + 1]]
-        mine = np.flatnonzero(of_class == cls)
-        first = z.block["at"][kept[mine] // LANES] + kept[mine] % LANES
-        yield states, mine, z.pool[first[:, None] + np.arange(states.size) * LANES]
-
-
-def _floor(searcher: Searcher) -> Floats:
-    """What no policy does worse than, in each state of the POMDP (S,)."""
-    model = searcher.model
-    floor = np.zeros(model.n_original)
-    floor[model.original] = min(float(model.table.reward.min()), 0.0) * searcher.time_to_go
-    return floor
-
-
-def _policy_by_value(searcher: Searcher, kept: Ints, pomdp: POMDP, value: Ints) -> AlphaVectorPolicy:
-    """Sparse vectors, each for one value of an observed factor, of which the classes are parts."""
-    from scipy.sparse import coo_array, csr_array
-
-    floor = _floor(searcher)
-    observed = np.zeros(kept.size, np.int64)
-    rows, columns, entries = [], [], []
-    for states, mine, block in _blocks(searcher, kept):
-        observed[mine] = y = value[states[0]]
-        others = np.setdiff1d(np.flatnonzero((value == y) & (floor < 0.0)), states)
-        both = np.concatenate([states, others])
-        rows.append(np.repeat(mine, both.size))
-        columns.append(np.tile(both, mine.size))
-        entries.append(np.hstack([block, np.tile(floor[others], (mine.size, 1))]).reshape(-1))
-    cells = (np.concatenate(entries), (np.concatenate(rows), np.concatenate(columns)))
-    vectors = csr_array(coo_array(cells, shape=(kept.size, pomdp.n_states)))
-    return AlphaVectorPolicy(pomdp, vectors, searcher.state.vector["action"][kept], observed)
-
-
-def _with_factor(pomdp: POMDP, value: Ints) -> POMDP:
-    """The same POMDP with the observed factor that was found in it."""
-    return POMDP(
-        transition=pomdp.transition,
-        observation=pomdp.observation,
-        reward=pomdp.reward,
-        rewards=pomdp.rewards,
-        start=pomdp.start,
-        discount=pomdp.discount,
-        states=pomdp.states,
-        actions=pomdp.actions,
-        observations=pomdp.observations,
-        observed=value,
-    )
-
-
 # Other rewards --------------------------------------------------------------------------------------------------
 
 
-def _reused(solution: Solution, pomdp: POMDP, precision: float) -> Searcher:
+def _reused(warm_start: Solution, pomdp: POMDP, precision: float, memory: int, deadline: float) -> Searcher:
     """A copy of the search behind a solution, for the rewards of another POMDP."""
-    found = solution.upper_bound
+    found = warm_start.upper_bound
     if not isinstance(found, UpperBound):
-        raise SolverError(f"warm_start must be a solution by search, not by {solution.method!r}")
+        raise SolverError(
+            f"warm_start must be a solution that keeps its search: by 'sarsop', and not of a family; "
+            f"this one, by {warm_start.method!r}, keeps none"
+        )
     old = found.searcher
+    differs = "warm_start is of a POMDP that differs in more than its rewards"
+    if (old.pomdp.n_states, old.pomdp.n_actions) != (pomdp.n_states, pomdp.n_actions):
+        raise SolverError(f"{differs}: in its states or actions")
+    if not np.array_equal(old.pomdp.start, pomdp.start):
+        raise SolverError(f"{differs}: in its start")
     model = build(pomdp, old.model.worth | _has_reward(pomdp))
+    if not np.array_equal(old.model.worth, model.worth) or not old.model.n_states:
+        return Searcher(pomdp, precision, memory, deadline=deadline)
     for name, array in old.model.table._asdict().items():
         if name != "reward" and not np.array_equal(array, getattr(model.table, name)):
-            raise SolverError("warm_start is of a POMDP that differs in more than its rewards")
+            raise SolverError(differs)
     searcher = copy.copy(old)
-    searcher.pomdp, searcher.model = pomdp, model
+    searcher.pomdp, searcher.model, searcher.memory = pomdp, model, memory
     searcher.state = old.state._replace(**{name: array.copy() for name, array in old.state._asdict().items()})
-    searcher.reweigh(model.table.reward, precision)
+    searcher.reweigh(model.table.reward, precision, deadline)
     return searcher
 
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from solvers import checks
 from solvers.controllers import FiniteStateController
 from solvers.epoch_policies import EpochPolicy
+from solvers.epochs import _expect, _indices
 from solvers.errors import ModelError
 from solvers.policies import AlphaVectorPolicy, FiniteHorizonPolicy
 from solvers.pomdp import POMDP
@@ -73,8 +75,12 @@ class Simulated:
             "mean": f"{self.mean:.5g} ± {self.standard_error:.2g}",
             "episodes": f"{self.episodes:,}",
             "steps": f"up to {self.steps}",
-            "later steps": f"within ± {self.truncation:.2g}",
+            "later steps": f"within ± {self.truncation:.2g}" if self.truncation else "worth nothing",
+            "unfinished": f"{100.0 * self.unfinished:.3g} % of episodes",
         }
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:14}  {value}" for name, value in self._facts().items())
 
     def __repr__(self) -> str:
         return f"Simulated({', '.join(f'{name} {value}' for name, value in self._facts().items())})"
@@ -126,17 +132,19 @@ def simulate(
     ------
     ModelError
         If there are fewer than two episodes, if neither a horizon nor a discount says where to stop, or if the policy
-        is for a POMDP of another shape.
+        is for a POMDP of another shape, or does what is no action.
     """
-    if episodes < 2:
-        raise ModelError(f"episodes must be at least 2, got {episodes}")
+    checks.of_type("pomdp", pomdp, POMDP)
+    if not (isinstance(policy, FiniteStateController) or callable(getattr(policy, "action", None))):
+        raise ModelError(f"policy must have a method action(beliefs), got {type(policy).__name__}")
+    episodes = checks.whole("episodes", episodes, 2)
     began = time.monotonic()
-    rng = np.random.default_rng(seed)
+    rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng(checks.whole("seed", seed, 0))
     most = _steps(pomdp, policy, steps, truncation)
     values, unfinished = np.zeros(episodes), 0
     for first in range(0, episodes, _TOGETHER):
         part = values[first : first + _TOGETHER]
-        running = np.arange(part.size)
+        running = np.zeros(0, np.int64)  # without any step, all of them started where all is over
         for t, step in enumerate(walk(pomdp, policy, rng=rng, episodes=part.size, steps=most)):
             part[step.episode] += pomdp.discount**t * step.reward
             running = step.episode[~pomdp.terminal[step.after]]
@@ -172,7 +180,8 @@ def walk(
             actor.keep(alive)
         if not running.size:
             return
-        action = np.asarray(actor.actions(t), np.int64)
+        action = _indices("actions of the policy", actor.actions(t), 1, 0, pomdp.n_actions)
+        _expect("actions of the policy", action.shape, state.shape)
         chance, after, observation = rng.random(state.size), np.empty_like(state), np.empty_like(state)
         for a in np.unique(action):
             here = action == a
@@ -395,14 +404,14 @@ def horizon_of(pomdp: POMDP, policy: Policy) -> float:
 def _steps(pomdp: POMDP, policy: Policy, steps: int | None, truncation: float) -> int:
     horizon = horizon_of(pomdp, policy)
     if steps is not None:
-        if not 1 <= steps <= horizon:
+        if not 1 <= checks.whole("steps", steps, 1) <= horizon:
             raise ModelError(f"steps must lie in 1 … {horizon:g}, got {steps}")
         return steps
     if horizon < math.inf:
         return int(horizon)
     if pomdp.discount == 1.0:
         raise ModelError("with a discount of 1 and no horizon, steps must be given")
-    if not truncation > 0.0:
+    if not checks.real("truncation", truncation) > 0.0:
         raise ModelError(f"truncation must be above 0, got {truncation}")
     whole = _worth_after(pomdp, 0)
     return 1 if whole <= truncation else math.ceil(math.log(truncation / whole) / math.log(pomdp.discount))

@@ -95,8 +95,7 @@ class Solution:
 
     def _facts(self) -> dict[str, str]:
         return {
-            "value": f"{_shown(self.lower)} to {_shown(self.upper)}"
-            + (f" (gap {self.gap:.3g})" if math.isfinite(self.gap) else ""),
+            "value": shown(self.lower, self.upper),
             "method": self.method + ("" if self.horizon is None else f", {self.horizon} steps"),
             "ended by": f"{self.ended_by} after {self.elapsed_s:.3g} s"
             + (f", and {self.compile_s:.3g} s of compiling" if self.compile_s >= 0.5 else ""),
@@ -120,5 +119,10 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _shown(value: float) -> str:
-    return f"{value:.6g}" if math.isfinite(value) else "?"
+def shown(lower: float, upper: float) -> str:
+    """Bounds in words, also where one is missing."""
+    if math.isfinite(lower) and math.isfinite(upper):
+        return f"{lower:.6g} to {upper:.6g} (gap {upper - lower:.3g})"
+    if math.isfinite(upper):
+        return f"at most {upper:.6g}"
+    return f"at least {lower:.6g}" if math.isfinite(lower) else "unknown"

@@ -10,14 +10,18 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from numbers import Integral, Real
+from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from solvers.compilation import compilation_told
-from solvers.errors import ModelError, SolverError
+from solvers.errors import SolverError
 from solvers.policies import AlphaVectorPolicy, FiniteHorizonPolicy
 from solvers.pomdp import POMDP
+from solvers.pruning import LEAST
 from solvers.solution import Bounds, Solution
 
 if TYPE_CHECKING:
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 _SHARE_TO_IMPROVE = 0.2  # of a time limit
 _MOST_STATES_TO_IMPROVE = 2000
 _MOST_CELLS_TO_PRUNE = 3_000_000
+_SHARE_TO_PRUNE = 5e-4  # of the precision, or the gap, that pruning may cost
 _log = logging.getLogger("solvers")
 Progress = Callable[[float, float, float], object]
 """Called with the seconds so far and both bounds."""
@@ -68,13 +73,16 @@ def solve(
     precision : float
         Stop when upper - lower is no larger, in units of the value.
     time_limit : float, optional
-        Seconds of wall time, compilation apart; the result says if it was reached.
+        Seconds of wall time, compilation apart; the result says if it was reached. What cannot be cut short: taking
+        the model apart, the first epoch of "exact" and its linear programs that are left to HiGHS, a sweep of
+        "epochs"; and after a search, pruning its vectors (of at most three million entries) and a round of policy
+        iteration, so that "sarsop" may take half as long again.
     horizon : int, optional
         Number of actions; by default the model's own.
     progress : callable, optional
         Called now and then with the seconds so far, the lower and the upper bound.
     warm_start : Solution, optional
-        Of a POMDP with the same states, actions and observations, any rewards: its beliefs and vectors are used again.
+        By "sarsop", for "sarsop": of a POMDP that differs in its rewards alone. Its beliefs and vectors are used again.
     seed : int
         Of all chance.
     report : callable, optional
@@ -85,6 +93,9 @@ def solve(
     ------
     SolverError
         If the method is unknown or cannot solve this model, or an argument makes no sense.
+    KeyboardInterrupt
+        If Ctrl-C comes before there are bounds; from then on, what was found is returned, with `ended_by`
+        "interrupted".
 
     Examples
     --------
@@ -93,23 +104,60 @@ def solve(
     >>> print(solution.ended_by, round(solution.lower, 4))
     precision 2.3098
     """
-    steps = pomdp.horizon if horizon is None else horizon
-    if not precision > 0.0 or (time_limit is not None and not time_limit > 0.0):
-        raise SolverError(f"precision and time_limit must be above 0, got {precision} and {time_limit}")
-    if steps is not None and steps < 1:
-        raise SolverError(f"horizon must be at least 1, got {steps}")
+    _check_types(pomdp, method, warm_start)
+    _check_number("precision", precision)
+    if time_limit is not None:
+        _check_number("time_limit", time_limit)
+    if horizon is not None:
+        _check_whole("horizon", horizon, 1)
+    _check_whole("seed", seed, 0)
+    steps = pomdp.horizon if horizon is None else int(horizon)
     chosen = ("sarsop" if steps is None else "epochs") if method == "auto" else method
     if chosen not in _METHODS:
-        raise SolverError(f"no method {method!r} (there are auto, {', '.join(_METHODS)})")
+        raise SolverError(_no_such_method(method))
     of_horizon, run = _METHODS[chosen]
+    if warm_start is not None and chosen != "sarsop":
+        raise SolverError(f"method {chosen!r} cannot use warm_start; sarsop can")
     if report is None and _log.isEnabledFor(logging.INFO):
         report = _log.info
     if of_horizon and steps is None:
         raise SolverError(f"method {chosen!r} needs a horizon")
     if not of_horizon and steps is not None:
-        raise SolverError(f"method {chosen!r} knows no horizon; epochs and exact do")
+        whose = f"the model has one of {steps} steps" if horizon is None else f"{steps} steps were asked for"
+        raise SolverError(f"method {chosen!r} knows no horizon, and {whose}; epochs and exact know one")
     with contextlib.nullcontext() if report is None else compilation_told(report):
         return run(pomdp, Options(chosen, precision, time_limit, steps, progress, warm_start, seed))
+
+
+def _check_types(pomdp: object, method: object, warm_start: object) -> None:
+    if isinstance(pomdp, str | PathLike):
+        raise SolverError(f"solve needs a POMDP, not a path; read it first: solve(read({str(pomdp)!r}))")
+    if not isinstance(pomdp, POMDP):
+        raise SolverError(
+            f"solve needs a POMDP, got {type(pomdp).__name__}; POMDP(transition=…, …) makes one of arrays"
+        )
+    if not isinstance(method, str):
+        hint = "; precision is given by name, as precision=…" if isinstance(method, Real) else ""
+        raise SolverError(f"method must be a name, got {method!r}{hint}")
+    if warm_start is not None and not isinstance(warm_start, Solution):
+        raise SolverError(f"warm_start must be a Solution, got {type(warm_start).__name__}")
+
+
+def _check_number(name: str, value: object) -> None:
+    if not isinstance(value, Real) or isinstance(value, bool) or not float(value) > 0.0:
+        raise SolverError(f"{name} must be a number above 0, got {value!r}")
+
+
+def _check_whole(name: str, value: object, least: int) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
+        raise SolverError(f"{name} must be a whole number, at least {least}, got {value!r}")
+
+
+def _no_such_method(method: str) -> str:
+    names = ["auto", *_METHODS]
+    close = get_close_matches(method.lower(), names, 1)
+    hint = f", perhaps {close[0]!r}" if close else ""
+    return f"no method {method!r}{hint} (there are {', '.join(names)})"
 
 
 # Finite horizons ------------------------------------------------------------------------------------------------
@@ -117,11 +165,13 @@ def solve(
 
 def _exact(pomdp: POMDP, options: Options) -> Solution:
     from solvers.exact import ExactEpoch, exact
+    from solvers.search import compiling
 
     def told(epoch: ExactEpoch) -> None:
         if options.progress is not None:
             options.progress(epoch.elapsed_s, epoch.lower, epoch.upper)
 
+    compile_s = compiling(_exact_once)
     found = exact(pomdp, options.horizon, time_limit=options.time_limit, progress=told)
     done = "" if found.horizon == options.horizon else f" (of {options.horizon} that were asked for)"
     return Solution(
@@ -134,13 +184,16 @@ def _exact(pomdp: POMDP, options: Options) -> Solution:
         ended_by=found.ended_by,
         horizon=found.horizon,
         elapsed_s=found.elapsed_s,
+        compile_s=compile_s,
         history=(Bounds(found.elapsed_s, found.lower, found.upper),),
     )
 
 
 def _epochs(pomdp: POMDP, options: Options) -> Solution:
     from solvers.epoch_solver import Round, solve_epochs
+    from solvers.search import compiling, kept_from_interrupt
 
+    compile_s = compiling(_epochs_once)
     model = pomdp.finite_horizon(options.horizon)
     history: list[Bounds] = []
     began = time.monotonic()
@@ -156,13 +209,26 @@ def _epochs(pomdp: POMDP, options: Options) -> Solution:
         method="epochs",
         lower=found.lower,
         upper=found.upper,
-        policy=_by_steps_to_go(pomdp, found),
+        policy=kept_from_interrupt(lambda: _by_steps_to_go(pomdp, found)),
         guarantee=f"both bounds hold for {options.horizon} steps, and the policy attains the lower one",
         ended_by="precision" if found.ended == "gap reached" else found.ended,
         horizon=options.horizon,
         elapsed_s=time.monotonic() - began,
+        compile_s=compile_s,
         history=tuple(history),
     )
+
+
+def _exact_once(pomdp: POMDP) -> None:
+    from solvers.exact import exact
+
+    exact(pomdp, 2)
+
+
+def _epochs_once(pomdp: POMDP) -> None:
+    from solvers.epoch_solver import solve_epochs
+
+    solve_epochs(pomdp.finite_horizon(2))
 
 
 def _by_steps_to_go(pomdp: POMDP, found: "EpochSolution") -> FiniteHorizonPolicy:
@@ -202,21 +268,33 @@ def _sarsop(pomdp: POMDP, options: Options) -> Solution:
         progress=options.progress,
         warm_start=options.warm_start,
     )
-    assert isinstance(found.policy, AlphaVectorPolicy)
-    found = _without_idle_vectors(found, found.policy)
-    if found.ended_by == "time limit" and improves and limit is not None:
+    try:
         assert isinstance(found.policy, AlphaVectorPolicy)
-        return _improved(found, found.policy, limit - found.elapsed_s)
+        found = _without_idle_vectors(found, found.policy, options.precision)
+        if found.ended_by == "time limit" and improves and limit is not None:
+            assert isinstance(found.policy, AlphaVectorPolicy)
+            return _improved(found, found.policy, limit - found.elapsed_s)
+    except KeyboardInterrupt:  # what was found is not lost to what would polish it
+        return replace(found, ended_by="interrupted")
     return found
 
 
-def _without_idle_vectors(found: Solution, policy: AlphaVectorPolicy) -> Solution:
-    """Without the vectors that are nowhere the best, where finding them is quick."""
-    if policy.n_vectors * found.pomdp.n_states > _MOST_CELLS_TO_PRUNE:
+def _without_idle_vectors(found: Solution, policy: AlphaVectorPolicy, precision: float) -> Solution:
+    """Without the vectors that are nowhere the best, where finding them is quick.
+
+    Pruning by δ makes a policy worth γ δ / (1 - γ) less than its vectors say, at most: each V with V ≤ HV that loses δ
+    still has V - δ ≤ H(V - δ) + γ δ. The lower bound counts that; a search leaves room for it (`search.SPARE`).
+    """
+    discount = found.pomdp.discount
+    if policy.n_vectors * found.pomdp.n_states > _MOST_CELLS_TO_PRUNE or discount >= 1.0:
+        return found
+    most = _SHARE_TO_PRUNE * min(precision, found.gap)
+    tolerance = most * (1.0 - discount)
+    if tolerance < LEAST * float(abs(policy.vectors).max()):
         return found
     began = time.monotonic()
-    pruned = policy.pruned(max(1e-6 * found.gap, 1e-12))
-    lower = min(found.lower, pruned.value(found.pomdp.start))
+    pruned = policy.pruned(tolerance)
+    lower = min(found.lower, pruned.value(found.pomdp.start) - most * discount)
     elapsed = found.elapsed_s + time.monotonic() - began
     return replace(found, policy=pruned, lower=lower, elapsed_s=elapsed)
 
@@ -228,7 +306,7 @@ def _improved(found: Solution, policy: AlphaVectorPolicy, seconds: float) -> Sol
     began = time.monotonic()
     try:
         better = improve(policy, time_limit=max(0.6 * seconds, 1e-3))  # rounds grow longer
-    except ModelError:  # the start leaves the value of an observed factor open
+    except SolverError:  # the start leaves the value of an observed factor open, or an equation is not solved
         return found
     elapsed = found.elapsed_s + time.monotonic() - began
     if better.lower <= found.lower:
@@ -253,7 +331,7 @@ def _fast(pomdp: POMDP, options: Options) -> Solution:
     from solvers.bounds import FastMethod, fast_bound
 
     method: FastMethod = options.method  # type: ignore[assignment]  # the table below names these four
-    return fast_bound(pomdp, method, precision=options.precision)
+    return fast_bound(pomdp, method, precision=options.precision, time_limit=options.time_limit)
 
 
 _METHODS: dict[str, tuple[bool, Callable[[POMDP, Options], Solution]]] = {

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from solvers._search_model import Floats, Ints
+from solvers._search_policies import policy
 from solvers.policies import AlphaVectorPolicy
 from solvers.pomdp import POMDP
-from solvers.search import Progress, Searcher, compile_kernels, compiling, policy
+from solvers.search import Progress, Searcher, compile_kernels, compiling, kept_from_interrupt
 from solvers.solution import Bounds, Solution
 
 _SLICE = 2_000_000  # work between looks at the clock
@@ -43,7 +44,7 @@ def pbvi(
         Sweeps over a set end when no belief gains more than (1 - γ) times as much; all ends when the gap to the fast
         informed bound is no larger.
     time_limit : float, optional
-        Seconds of wall time.
+        Seconds of wall time; as for `sarsop`.
     progress : callable, optional
         Called with seconds, lower and upper bound after each sweep.
     seed : int
@@ -55,6 +56,8 @@ def pbvi(
     ------
     ModelError
         If the discount is 1 and some policy need not end.
+    KeyboardInterrupt
+        If Ctrl-C comes before the sweeps have begun; from then on, what was found is returned.
     """
     run = _Sweeps.begin(pomdp, precision, time_limit, progress)
     if not run.searcher.model.roots:
@@ -66,7 +69,8 @@ def pbvi(
             ended = run.sweep_until_still(points)
             if ended is None:
                 more = run.farthest(points, beliefs, rng)
-                ended = "converged" if more.size == points.size else None
+                if more.size == points.size:
+                    ended = "time limit" if run.late() else "converged"
                 points = more
             if ended is not None:
                 return run.solution("pbvi", ended)
@@ -137,7 +141,8 @@ class _Sweeps:
     def begin(cls, pomdp: POMDP, precision: float, time_limit: float | None, progress: Progress | None) -> "_Sweeps":
         compile_s = compile_kernels() + compiling(_sweep_once)
         began = time.monotonic()
-        run = cls(Searcher(pomdp, precision), precision, time_limit, progress, compile_s, began)
+        searcher = Searcher(pomdp, precision, deadline=np.inf if time_limit is None else began + time_limit)
+        run = cls(searcher, precision, time_limit, progress, compile_s, began)
         for root in run.searcher.model.roots:
             run.upper += root.weight * float((run.searcher.state.q[:, root.state] @ root.prob).max())
         run.raise_low(run.roots(), np.full(run.roots().size, np.inf))
@@ -166,9 +171,13 @@ class _Sweeps:
             if not self.searcher.make_room():
                 return "memory"
             done = kernels.raise_each(self.searcher.state, points, before, done, _SLICE)
-            if self.time_limit is not None and time.monotonic() - self.began >= self.time_limit:
+            if self.late():
                 return "time limit"
         return None
+
+    def late(self) -> bool:
+        """Whether the time limit has passed."""
+        return self.time_limit is not None and time.monotonic() - self.began >= self.time_limit
 
     def sweep_until_still(self, points: Ints, rng: np.random.Generator | None = None) -> str | None:
         """Sweep until no belief gains; why all ends, if it does. With `rng`: in random order, sparing the raised."""
@@ -186,7 +195,7 @@ class _Sweeps:
         found = dict.fromkeys(self.roots().tolist())
         here = self.roots()[:1]
         for _ in range(100 * size):
-            if len(found) >= size:
+            if len(found) >= size or self.late():
                 break
             here = self._step(here, rng.random((1, 2)))
             if here[0] < 0:
@@ -204,7 +213,7 @@ class _Sweeps:
         for n in points.tolist():
             near.add(*self._row(n))
         for n in points.tolist():
-            if len(known) >= most:
+            if len(known) >= most or self.late():
                 break
             uniform = np.stack([(np.arange(A) + 0.5) / A, rng.random(A)], axis=1)
             best, far = -1, 1e-9
@@ -241,7 +250,7 @@ class _Sweeps:
     def solution(self, method: str, ended: str) -> Solution:
         searcher = self.searcher
         elapsed = time.monotonic() - self.began
-        found: AlphaVectorPolicy = policy(searcher)
+        found: AlphaVectorPolicy = kept_from_interrupt(lambda: policy(searcher))
         return Solution(
             pomdp=searcher.pomdp,
             method=method,

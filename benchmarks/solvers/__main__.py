@@ -30,7 +30,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from report import data_folder, heading, table
 
 FILES = data_folder().parent / "pomdp_files"
-MADE = {"tag": tag, "rocksample_7_8": lambda: rocksample(7, 8)}
+MADE = {"tag": tag, "rocksample_7_8": rocksample}
 PRECISION = 1e-3
 PEERS = ("skdecide-sarsop", "skdecide-hsvi", "toolkit-hsvi", "toolkit-perseus")
 _DENSE = 4_000_000  # entries of T that peers are given
@@ -164,11 +164,17 @@ def main() -> None:
         for solver, found in runs.items():
             low, up = found.get("lower"), found.get("upper")
             gap = None if low is None or up is None else up - low
-            rows.append([name, solver, low, up, gap, found.get("cpu_s"), found.get("vectors"), _ended(found)])
+            rows.append(
+                [name, solver, _value(low), _value(up), gap, found.get("cpu_s"), found.get("vectors"), _ended(found)]
+            )
             print(".", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     table(["model", "solver", "lower", "upper", "gap", "CPU s", "vectors", ""], rows)
     print(f"First solve with an empty cache: {compile_seconds():.1f} s of processor time, nearly all of it compiling.")
+
+
+def _value(value: float | None) -> str | None:
+    return None if value is None else f"{value:.6g}"
 
 
 def _ended(found: dict[str, Any]) -> str:

@@ -32,37 +32,43 @@ __all__ = [
 ]
 
 _READERS: dict[str, Callable[[str | PathLike[str]], POMDP]] = {".pomdp": read_pomdp, ".pomdpx": read_pomdpx}
-_WRITERS: dict[str, Callable[[POMDP, str | PathLike[str]], None]] = {".pomdp": write_pomdp, ".pomdpx": write_pomdpx}
+_WRITERS = {".pomdp": write_pomdp, ".pomdpx": write_pomdpx}
 
 
 def read(path: str | PathLike[str]) -> POMDP:
-    """Read a model in the format that the file's suffix names: `.pomdp` (`read_pomdp`), `.pomdpx` (`read_pomdpx`).
+    """Read a model in the format that the file's name ends in: ``.pomdp`` (`read_pomdp`), ``.pomdpx`` (`read_pomdpx`).
 
     Raises
     ------
     PomdpFormatError
-        If the suffix names none, or the file is not such a model.
+        If the name ends otherwise, or the file is not such a model.
     OSError
         If the file cannot be read.
     """
     return _READERS[_suffix(path)](path)
 
 
-def write(pomdp: POMDP, path: str | PathLike[str]) -> None:
-    """Write a model in the format that the file's suffix names: `.pomdp` (`write_pomdp`), `.pomdpx` (`write_pomdpx`).
+def write(pomdp: POMDP, path: str | PathLike[str], *, names: bool = True) -> None:
+    """Write a model in the format that the name ends in: ``.pomdp`` (`write_pomdp`), ``.pomdpx`` (`write_pomdpx`).
+
+    Parameters
+    ----------
+    pomdp : POMDP
+    path : str or path
+    names : bool
+        False: write numbers instead of the names of states, actions and observations, of which formats allow few.
 
     Raises
     ------
     PomdpFormatError
-        If the suffix names none, or the format cannot say what the model has.
+        If the name ends otherwise, or the format cannot say what the model has.
     """
-    _WRITERS[_suffix(path)](pomdp, path)
+    _WRITERS[_suffix(path)](pomdp, path, names=names)
 
 
 def _suffix(path: str | PathLike[str]) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in _READERS:
-        raise PomdpFormatError(
-            f"{path}: a model's file ends in {' or '.join(_READERS)}, not in {suffix or 'nothing'!r}"
-        )
+        found = f"not in {suffix!r}" if suffix else "but this name has no ending"
+        raise PomdpFormatError(f"{path}: a model's file ends in {' or '.join(_READERS)}, {found}")
     return suffix

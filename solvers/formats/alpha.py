@@ -2,14 +2,24 @@
 
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from solvers.epochs import _array, _expect
 from solvers.errors import ModelError, PomdpFormatError
-from solvers.formats.text import MAX_ACTIONS, SIGNED, failed, index_of, lines_of, plain, read_text, short, shown
+from solvers.formats.text import (
+    MAX_ACTIONS,
+    SIGNED,
+    failed,
+    index_of,
+    lines_of,
+    plain,
+    read_text,
+    short,
+    shown,
+    write_texts,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +110,13 @@ def write_alpha(vectors: VectorSet, path: str | PathLike[str]) -> None:
             f"{path}: the format cannot say for which value of an observed factor a vector holds; "
             ".policy can (write_appl_policy)"
         )
+    write_texts({path: alpha_text(vectors)})
+
+
+def alpha_text(vectors: VectorSet) -> str:
+    """What an .alpha file of these vectors holds."""
     pairs = zip(vectors.actions.tolist(), vectors.vectors, strict=True)
-    Path(path).write_text("".join(f"{a}\n{' '.join(map(plain, v))}\n\n" for a, v in pairs), encoding="ascii")
+    return "".join(f"{a}\n{' '.join(map(plain, v))}\n\n" for a, v in pairs)
 
 
 def numbers(words: list[str], path: str | PathLike[str], line: int) -> NDArray[np.float64]:

@@ -2,14 +2,13 @@
 
 import re
 from os import PathLike
-from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solvers.formats.alpha import VectorSet, numbers
-from solvers.formats.text import MAX_ACTIONS, MAX_CELLS, MAX_PLACES, index_of, read_bytes, short, shown
+from solvers.formats.text import MAX_ACTIONS, MAX_CELLS, MAX_PLACES, index_of, read_bytes, short, shown, write_texts
 from solvers.formats.xml import Document, Element
 
 _HEAD = 1 << 16  # bytes among which the attribute stands
@@ -76,7 +75,7 @@ def write_appl_policy(vectors: VectorSet, path: str | PathLike[str], *, model: s
         value = 0 if observed is None else int(observed[i])
         # The shortest form that is the number, with an exponent if need be: APPL reads no more than 200 signs.
         lines.append(f'<Vector action="{action}" obsValue="{value}">{" ".join(map(repr, vector))} </Vector>')
-    Path(path).write_text("\n".join([*lines, "</AlphaVector>", "</Policy>", ""]), encoding="utf-8")
+    write_texts({path: "\n".join([*lines, "</AlphaVector>", "</Policy>", ""])}, encoding="utf-8")
 
 
 def _read_vector(document: Document, element: Element, vector: NDArray[np.float64]) -> None:

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solvers.errors import ModelError
-from solvers.formats.text import MAX_ACTIONS, MAX_CELLS, failed, index_of, lines_of, read_text, shown
+from solvers.formats.text import MAX_ACTIONS, MAX_CELLS, failed, index_of, lines_of, read_text, shown, write_texts
 
 IMPOSSIBLE = -1
 """Successor after an observation that cannot occur (`-` in files)."""
@@ -99,11 +98,16 @@ def read_policy_graph(path: str | PathLike[str], *, n_next: int | None = None) -
 
 def write_policy_graph(nodes: GraphNodes, path: str | PathLike[str]) -> None:
     """Write a policy graph as pomdp-solve does."""
+    write_texts({path: graph_text(nodes)})
+
+
+def graph_text(nodes: GraphNodes) -> str:
+    """What a .pg file of these nodes holds."""
     lines = [
         f"{n} {action}  " + " ".join(_WRITTEN.get(i, str(i)) for i in after)
         for n, (action, after) in enumerate(zip(nodes.actions.tolist(), nodes.successors.tolist(), strict=True))
     ]
-    Path(path).write_text("\n".join(lines) + "\n", encoding="ascii")
+    return "\n".join(lines) + "\n"
 
 
 def _row(words: list[str], node: int, length: int | None, path: str | PathLike[str], line: int) -> list[int]:

@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from solvers.errors import PomdpFormatError
 from solvers.formats.pomdp_reader import KEYWORDS
-from solvers.formats.text import STRICT_NAME, plain
+from solvers.formats.text import STRICT_NAME, plain, warn_of_horizon, write_texts
 from solvers.pomdp import POMDP
 
 if TYPE_CHECKING:
@@ -19,11 +18,19 @@ if TYPE_CHECKING:
 _WIDE = 20  # columns of a table that is written entry by entry if most are zero
 
 
-def write_pomdp(pomdp: POMDP, path: str | PathLike[str]) -> None:
+def write_pomdp(pomdp: POMDP, path: str | PathLike[str], *, names: bool = True) -> None:
     """Write a model as a .pomdp file, in plain decimals that `read_pomdp` and other programs take.
 
     Decimals are as long as needed to be read back as the same numbers. Large tables are written entry by entry, without
-    zeros. The format has no place for a horizon.
+    zeros. The format has no place for a horizon: a warning says so
+    where the model has one.
+
+    Parameters
+    ----------
+    pomdp : POMDP
+    path : str or path
+    names : bool
+        False: write numbers instead of the names of states, actions and observations.
 
     Raises
     ------
@@ -35,24 +42,25 @@ def write_pomdp(pomdp: POMDP, path: str | PathLike[str]) -> None:
         raise PomdpFormatError(
             f"{path}: the format cannot say that a factor of the state is observed; .pomdpx can (write_pomdpx)"
         )
+    warn_of_horizon(pomdp.horizon, path)
     lines = [f"discount: {plain(pomdp.discount)}", "values: reward"]
-    names: dict[str, Sequence[object]] = {}
+    called: dict[str, Sequence[object]] = {}
     for kind in ("states", "actions", "observations"):
         given = getattr(pomdp, kind)
-        generated = given == tuple(f"{kind[:-1]} {i}" for i in range(len(given)))
+        generated = not names or given == tuple(f"{kind[:-1]} {i}" for i in range(len(given)))
         for name in () if generated else given:
             if not STRICT_NAME.fullmatch(name) or name in KEYWORDS:
                 raise PomdpFormatError(
                     f"{path}: {name!r} cannot be a name in {kind}: a letter must come first, then letters, digits, "
-                    "'-' and '_', and keywords of the format are taken"
+                    "'-' and '_', and keywords of the format are taken; names=False (--no-names) writes numbers"
                 )
-        names[kind] = range(len(given)) if generated else given
+        called[kind] = range(len(given)) if generated else given
         lines.append(f"{kind}: {len(given) if generated else ' '.join(given)}")
     lines.append("start: " + " ".join(map(plain, pomdp.start)))
-    lines.extend(_table_lines("T", pomdp.transition, names["actions"], names["states"], names["states"]))
-    lines.extend(_table_lines("O", pomdp.observation, names["actions"], names["states"], names["observations"]))
-    lines.extend(list(_reward_lines(pomdp, names)) or ["R: * : * : * : * 0.0"])  # APPL refuses a file without any
-    Path(path).write_text("\n".join(lines) + "\n", encoding="ascii")
+    lines.extend(_table_lines("T", pomdp.transition, called["actions"], called["states"], called["states"]))
+    lines.extend(_table_lines("O", pomdp.observation, called["actions"], called["states"], called["observations"]))
+    lines.extend(list(_reward_lines(pomdp, called)) or ["R: * : * : * : * 0.0"])  # APPL refuses a file without any
+    write_texts({path: "\n".join(lines) + "\n"})
 
 
 def _table_lines(

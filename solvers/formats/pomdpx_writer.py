@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solvers.errors import PomdpFormatError
-from solvers.formats.text import STRICT_NAME, plain
+from solvers.formats.text import STRICT_NAME, plain, warn_of_horizon, write_texts
 from solvers.pomdp import POMDP
 
 if TYPE_CHECKING:
@@ -20,28 +19,38 @@ Entry = tuple[str, str]
 """An instance and the numbers for it."""
 
 
-def write_pomdpx(pomdp: POMDP, path: str | PathLike[str]) -> None:
+def write_pomdpx(pomdp: POMDP, path: str | PathLike[str], *, names: bool = True) -> None:
     """Write a model as a .pomdpx file, in plain decimals that are read back as the same numbers.
 
     Without an observed factor there is one state variable. With one there are two: `seen`, the factor, and `hidden`,
     which tells apart the states that share a value of it. Joint states are then ordered by value, states of one value
     as they were; where values have unequal numbers of states, states that are never reached fill up; and transitions
     are split by the chain rule, so that they come back to within rounding. Other programs refuse a discount of 1, and
-    may refuse rewards that depend on the observation. There is no place for a horizon.
+    may refuse rewards that depend on the observation. There is no place for a horizon: a warning
+    says so where the model has one.
+
+    Parameters
+    ----------
+    pomdp : POMDP
+    path : str or path
+    names : bool
+        False: write numbers instead of the names of states, actions and observations.
 
     Raises
     ------
     PomdpFormatError
         If a name is not allowed there (a letter, then letters, digits, `-`, `_`).
     """
-    Path(path).write_text("\n".join(_Writer(pomdp, str(path)).lines()) + "\n", encoding="ascii")
+    warn_of_horizon(pomdp.horizon, path)
+    write_texts({path: "\n".join(_Writer(pomdp, str(path), names).lines()) + "\n"})
 
 
 class _Writer:
     """Names of all values, and the model's states as values of one or two variables."""
 
-    def __init__(self, pomdp: POMDP, path: str) -> None:
+    def __init__(self, pomdp: POMDP, path: str, names: bool) -> None:
         self.pomdp = pomdp
+        self.names = names
         self.path = path
         self.actions, self.action_values = self._values("actions", "a")
         self.observations, self.observation_values = self._values("observations", "o")
@@ -62,13 +71,14 @@ class _Writer:
     def _values(self, kind: str, letter: str) -> tuple[list[str], str]:
         """Names by which tables call the values, and the element that declares them."""
         given = getattr(self.pomdp, kind)
-        if given == tuple(f"{kind[:-1]} {i}" for i in range(len(given))):
+        if not self.names or given == tuple(f"{kind[:-1]} {i}" for i in range(len(given))):
             return [f"{letter}{i}" for i in range(len(given))], _count(letter, len(given))
         for name in given:
             if not STRICT_NAME.fullmatch(name):
                 raise PomdpFormatError(
                     f"{self.path}: {name!r} cannot be a name in {kind}: "
-                    "a letter must come first, then letters, digits, '-' and '_'"
+                    "a letter must come first, then letters, digits, '-' and '_'; "
+                    "names=False (--no-names) writes numbers"
                 )
         return list(given), f"<ValueEnum>{' '.join(given)}</ValueEnum>"
 

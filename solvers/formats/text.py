@@ -2,8 +2,10 @@
 
 import codecs
 import io
+import os
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 
@@ -60,6 +62,37 @@ def read_text(path: str | PathLike[str]) -> str:
         if data.startswith(mark):
             return data[len(mark) :].decode(encoding, errors="replace")
     return data.decode("utf-8", errors="replace")
+
+
+def warn_of_horizon(horizon: int | None, path: str | PathLike[str]) -> None:
+    """Warn that a file of a model has no place for its horizon."""
+    if horizon is not None:
+        warnings.warn(f"{path}: the format has no place for the horizon {horizon}: give it to solve", stacklevel=4)
+
+
+def write_texts(texts: Mapping[str | PathLike[str], str], encoding: str = "ascii") -> None:
+    """Write files whole or not at all: each beside its place first, all of them moved there when they are complete.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written.
+    """
+    written: list[tuple[Path, Path]] = []
+    try:
+        for name, text in texts.items():
+            path = Path(os.path.realpath(name))
+            beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+            written.append((beside, path))
+            try:
+                beside.write_text(text, encoding=encoding)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(name)) from None
+        for beside, path in written:
+            beside.replace(path)
+    finally:
+        for beside, _ in written:
+            beside.unlink(missing_ok=True)
 
 
 def lines_of(text: str) -> Iterator[tuple[int, str]]:

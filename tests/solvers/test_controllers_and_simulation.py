@@ -197,12 +197,28 @@ def test_what_is_left_out_is_bounded() -> None:
     short = simulate(over, Always(0), episodes=2000, steps=2)
     assert short.truncation == np.inf
     assert abs(short.unfinished - 0.25) < 0.05
+    done = simulate(replace_start(over, [0.0, 1.0]), Always(0), episodes=10, steps=2)
+    assert (done.mean, done.unfinished, done.truncation) == (0.0, 0.0, 0.0)
+
+
+def replace_start(pomdp: POMDP, start: list[float]) -> POMDP:
+    return POMDP(
+        transition=pomdp.transition, observation=pomdp.observation, reward=pomdp.reward, start=start, discount=1.0
+    )
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda p: simulate(p, Always(0), episodes=1), "episodes must be at least 2, got 1"),
+        (lambda p: simulate(p, Always(0), episodes=2.5), "episodes must be a whole number, got 2.5"),
+        (lambda p: simulate(p, Always(0), steps=0), "steps must be at least 1, got 0"),
+        (lambda p: simulate(p, Always(0), steps="3"), "steps must be a whole number, got '3'"),
+        (lambda p: simulate(p, Always(0), seed=-1), "seed must be at least 0, got -1"),
+        (lambda p: simulate(p, Always(0), truncation="a"), "truncation must be a number, got 'a'"),
+        (lambda p: simulate(p, None), "policy must have a method action"),
+        (lambda p: simulate("tiger.pomdp", Always(0)), "pomdp must be a POMDP, got str"),
+        (lambda p: simulate(p, Always(9)), "actions of the policy must lie in 0 … 2, got 9"),
         (lambda p: simulate(maze(MAP), Always(0)), "with a discount of 1 and no horizon, steps must be given"),
         (lambda p: simulate(p, Always(0), truncation=0.0), "truncation must be above 0"),
         (lambda p: simulate(p, exact(p, 3).policy, steps=4), r"steps must lie in 1 … 3, got 4"),

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,7 +115,31 @@ def test_points_do_not_pile_up_along_a_chain() -> None:
     weights = np.linspace(0.5, 2.0, 9)[:, None]
     chain = solve_epochs_many(model, weights, gap=1e-2, threads=1)
     cold = solve_epochs(model, weights[-1], gap=1e-2)
-    assert chain[-1].n_points <= 4 * cold.n_points
+    assert chain[-1].n_points <= 2 * cold.n_points
+
+
+def priced(model: EpochModel) -> EpochModel:
+    """`diagnosis`, with the number of replacements as a component of its own."""
+    replaced = model.joint.sum(axis=(3, 5))[..., None] * np.array([0.0, 1.0])[:, None, None]
+    reward = np.concatenate([model.reward + 12.0 * replaced, -replaced], axis=4)
+    return replace(model, reward=reward, terminal=None, component_names=())
+
+
+def test_a_mesh_that_has_grown_is_begun_anew_and_one_that_was_refined_is_not() -> None:
+    model = priced(diagnosis(3, 8, 30))
+    rough = solve_epochs(model, [1.0, 12.0], gap=1.0)
+    before = solve_epochs(model, [1.0, 12.0], gap=2e-3, warm_start=rough)
+    assert before.n_points > 4 * rough.n_points
+    restarts = 0
+    for step, price in enumerate(np.linspace(12.0, 5.0, 8).tolist()):
+        after = solve_epochs(model, [1.0, price], gap=2e-3, warm_start=before)
+        assert after.ended == "gap reached"
+        if after.rounds[0].n_points < before.n_points:
+            restarts += 1
+            assert step > 1, "what was refined a moment ago is not given up"
+            assert after.rounds == solve_epochs(model, [1.0, price], gap=2e-3).rounds
+        before = after
+    assert restarts > 0
 
 
 @pytest.mark.parametrize("n_states", [2, 3, 7])

@@ -2,12 +2,15 @@
 # ruff: noqa: E741 (O is the number of observations)
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
-from solvers import POMDP, EpochModel, ModelError, solve_epochs
+from solvers import POMDP, EpochModel, ModelError, read, solve_epochs, write
+from solvers.reward_rules import RewardRules
 
 
 def parts(**changes: Any) -> dict[str, Any]:
@@ -105,13 +108,27 @@ def pomdp_parts(**changes: Any) -> dict[str, Any]:
     [
         ({"transition": np.ones((1, 2, 2))}, "transition must sum to 1: action 'action 0', state 'state 0' sums to"),
         ({"observation": np.full((1, 2, 3), 0.3)}, "observation must sum to 1"),
-        ({"observation": np.full((2, 2, 3), 1 / 3)}, "observation must have shape (1, 2, 3)"),
+        ({"observation": np.full((2, 2, 3), 1 / 3)}, "numbers of actions differ: 1 in transition, 2 in observation"),
+        ({"observation": np.full((1, 3, 2), 0.5)}, "observation must have shape (A, S, O), here (1, 2, any)"),
+        ({"transition": np.full((1, 2, 3), 1 / 3)}, "transition must have shape (1, 2, 2), got (1, 2, 3)"),
+        (
+            {"transition": [[[1.0, 0.0], [1.5, -0.5]]]},
+            "probability: -0.5 (action 'action 0', state 'state 1')",
+        ),
         ({"reward": np.ones((2, 1))}, "reward must have shape (1, 2)"),
         ({"reward": np.ones((1, 2, 2, 2))}, "reward must have shape (1, 2, 2, 3)"),
         ({"discount": 1.5}, "discount must lie in (0, 1]"),
         ({"horizon": 0}, "horizon must be at least 1"),
         ({"states": ("a",)}, "states must be 2 different names"),
         ({"observed": [0, 2]}, "observed must use each of 0, 1, …"),
+        ({"observed": [0, 0.7]}, "observed must hold integers"),
+        ({"horizon": 1.5}, "horizon must be a whole number, got 1.5"),
+        ({"discount": "0.9"}, "discount must be a number, got '0.9'"),
+        ({"rewards": RewardRules((1, 2, 2, 2))}, "rewards must have shape (1, 2, 2, 3)"),
+        ({"rewards": 3.0}, "rewards must be a RewardRules, got float"),
+        ({"transition": csr_array(np.eye(2))}, "transition must be a sequence of matrices, one for each action"),
+        ({"states": 3}, "states must be a sequence of names, got 3"),
+        ({"states": (1, 2)}, "states must be names, that is strings, got 1"),
     ],
 )
 def test_pomdp_refuses(changes: dict[str, Any], message: str) -> None:
@@ -163,8 +180,6 @@ def test_the_observed_factor_must_be_known_at_the_start() -> None:
 
 
 def test_tables_are_sparse_and_alike_ones_are_one() -> None:
-    from scipy.sparse import csr_array
-
     seen = csr_array(np.full((2, 3), 1 / 3))
     pomdp = POMDP(**{**pomdp_parts(), "transition": [csr_array(np.eye(2))], "observation": [seen]})
     np.testing.assert_array_equal(pomdp.transition_array, [np.eye(2)])
@@ -199,3 +214,21 @@ def test_the_filter_of_a_pomdp() -> None:
     np.testing.assert_allclose(belief, np.array([0.55 * 0.3, 0.45 * 0.6]) / probability)
     with pytest.raises(ModelError, match="observation 'z' cannot occur after action 'action 0'"):
         pomdp.update([0.5, 0.5], 0, 2)
+    for action, observation in ((-1, 0), (7, 0), (0, -1), (0, 3), (0.5, 0), ("listen", 0)):
+        with pytest.raises(ModelError, match="must"):
+            pomdp.update([0.5, 0.5], action, observation)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("end", ["pomdp", "pomdpx"])
+def test_what_is_over_stays_over_in_files(tmp_path: Path, end: str) -> None:
+    rules = RewardRules((1, 2, 2, 1))
+    rules.add((None, None, 1, None), 10.0)
+    pomdp = POMDP(
+        transition=[[[0.5, 0.5], [0.0, 1.0]]], observation=[[[1.0], [1.0]]], reward=rules, start=[1.0, 0.0],
+        discount=0.9, terminal=[1],
+    )  # fmt: skip
+    assert rules.at(0, 1, 1, 0) == 10.0, "what was given stays as it is"
+    write(pomdp, tmp_path / f"over.{end}")
+    back = read(tmp_path / f"over.{end}")
+    assert back.reward.tolist() == pomdp.reward.tolist() == [[5.0, 0.0]]
+    assert back.terminal.tolist() == [False, True]

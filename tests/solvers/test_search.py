@@ -8,10 +8,11 @@ import pytest
 
 from solvers import ModelError, SolverError, simulate
 from solvers._search_model import build, find_classes
+from solvers._search_policies import policy
 from solvers.examples import maze, rocksample, tag, tiger
 from solvers.formats import read
 from solvers.pomdp import POMDP
-from solvers.search import Searcher, policy, run_search, sarsop
+from solvers.search import Searcher, run_search, sarsop
 from solvers.solving import solve
 
 UPPER, LOWER = ("mdp", "qmdp", "fib"), ("blind", "pbvi", "perseus")
@@ -237,7 +238,7 @@ def test_warm_starts():
     assert solve(p).upper == first.upper
     with pytest.raises(SolverError, match="more than its rewards"):
         solve(other, warm_start=first)
-    with pytest.raises(SolverError, match="by search"):
+    with pytest.raises(SolverError, match="keeps its search"):
         solve(p, warm_start=solve(p, "fib"))
 
 

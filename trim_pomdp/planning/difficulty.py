@@ -65,7 +65,7 @@ class Worth:
 
     @property
     def knowing(self) -> Bracket:
-        """What knowing the type beforehand would add to the best plan with the type hidden: Σ wᵢ Vᵢ - V."""
+        """What knowing the type beforehand would add to the best plan with the type hidden, Σ wᵢ Vᵢ - V."""
         lower = sum(w * solution.lower for w, solution in zip(self.weights, self.known, strict=True))
         upper = sum(w * solution.upper for w, solution in zip(self.weights, self.known, strict=True))
         return Bracket(lower - self.hidden.upper, upper - self.hidden.lower)
@@ -122,7 +122,7 @@ class DifficultyTypes:
 
     @cached_property
     def hidden(self) -> EpochModel:
-        """The model with the type hidden: its hidden states are those of the types, one type after the other."""
+        """The model with the type hidden, whose hidden states are those of the types, one type after the other."""
         parts = [model.epoch_model for model in self.models]
         first = parts[0]
         places = np.cumsum([0, *(part.n_states for part in parts)])
@@ -138,7 +138,7 @@ class DifficultyTypes:
 
     @cached_property
     def pooled(self) -> EpochModel:
-        """The model that knows no types: at each step and in each hidden state, their mean among kept solutions.
+        """The model that knows no types; at each step and in each hidden state it has their mean among kept solutions.
 
         The share of types changes on the way: few solutions of hard problems are still right late. In this model it
         does so as in solutions that the router leaves alone, which is what models are fitted on; a belief over types

@@ -317,7 +317,7 @@ class DecisionRecord(Record):
 
     @property
     def standing(self) -> DraftRecord | DecisionRecord:
-        """What tells of the weak step that stands, if one does: of the last draft unless an earlier one was kept."""
+        """What tells of the weak step that stands, if one does; of the last draft unless an earlier one was kept."""
         return self if self.stands is None else self.drafts[self.stands]
 
 

@@ -524,5 +524,5 @@ def test_the_suffix_names_the_format(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read(tmp_path / name).transition_array, pomdp.transition_array)
     with pytest.raises(PomdpFormatError, match=r"a model's file ends in \.pomdp or \.pomdpx, not in '\.json'"):
         read(tmp_path / "a.json")
-    with pytest.raises(PomdpFormatError, match="not in 'nothing'"):
+    with pytest.raises(PomdpFormatError, match="this name has no ending"):
         write(pomdp, tmp_path / "a")
