@@ -134,6 +134,13 @@ def test_drafts_of_a_step_are_drawn_from_an_urn(p_w: float, share: float) -> Non
     assert table[:, 1].tolist() == [[0.0, 1.0, 0.0]] * 3
 
 
+def test_a_right_draft_that_looked_bad_may_be_known_to_fail_more_often() -> None:
+    known, urn = (redraft_class(np.array([0.9]), 0.3, 4, success)[0] for success in (0.7, None))
+    np.testing.assert_allclose(known[:, 0, 2], np.maximum(urn[:, 0, 2], 0.3))
+    np.testing.assert_array_equal(known[:, 1:], urn[:, 1:])
+    assert (known[:, 0, 2] > urn[:, 0, 2]).tolist() == [True, False, False]
+
+
 def test_drafts_are_independent_where_a_first_error_says_nothing() -> None:
     table = redraft_class(np.array([0.3, 0.5]), 0.5, 3)
     np.testing.assert_allclose(table[:, :, ::2, 0], np.array([0.3, 0.5])[:, None, None] * np.ones((2, 2, 2)))

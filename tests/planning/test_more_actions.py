@@ -82,6 +82,7 @@ def tree(
     a, b = p_w, 0.0  # of a first draft, of which state 2 knows nothing
     if draft > 0:
         a, b = urn(p_w, d.redraft_repair, draft)
+        a = min(a, 1.0 if d.redraft_success is None else d.redraft_success)
     same = np.zeros(3)
     if draft > 0 and d.redraft_same is not None:
         same = d.redraft_same.array
@@ -139,6 +140,7 @@ def test_plans_are_worth_what_the_belief_tree_says(
     emission, (T, drafts) = ((0.2, 0.8), (0.5, 0.5), (0.9, 0.1)), size
     model = model_of(
         T, actions, drafts, emission, weak_success=(p_w,), strong_success=p_s, repair=p_r, redraft_repair=repair,
+        redraft_success=None if same is None or same[0] > 0.5 else same[0] + 0.3,
         redraft_same=None if same is None else Shares(right=same[0], derailed=same[1], wrong=same[2]),
         recovery=recovery, hazard=(*(0.3,) * (T - 1), 1.0), strong_only_tokens=10.0,
     )  # fmt: skip

@@ -206,6 +206,9 @@ class StepDynamics(Artifact):
     redraft_repair : float or None
         b: P(the second draft of a step is right | the first was a first error), the prefix being right, from which all
         further drafts follow (`trim_pomdp.model.redrafts`). None: not known, and nothing can be planned that redrafts.
+    redraft_success : float or None
+        P(another draft is right | the last was right, and looked bad enough to be drafted again), at most. None: what
+        follows from b.
     redraft_same : Shares or None
         P(another draft is the last one word for word | class of that). None: never.
     running_minimum : MinimumCalibration or None
@@ -234,6 +237,7 @@ class StepDynamics(Artifact):
     strong_tokens: PerClass | None = None
     strong_only_tokens: PositiveFloat | None = None
     redraft_repair: Probability | None = None
+    redraft_success: Probability | None = None
     redraft_same: Shares | None = None
     running_minimum: MinimumCalibration | None = None
     conditions: Conditions | None = None
@@ -260,7 +264,7 @@ class StepDynamics(Artifact):
     def _without_redrafts(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Dynamics that know nothing of redrafts are written as before there were any."""
         document: dict[str, Any] = serialise(self)
-        for name in ("redraft_repair", "redraft_same"):
+        for name in ("redraft_repair", "redraft_success", "redraft_same"):
             if getattr(self, name) is None:
                 document.pop(name, None)
         return document
@@ -327,7 +331,7 @@ class StepDynamics(Artifact):
         if drafts > 1:
             self.require("redraft_repair")
         same = np.zeros(3) if self.redraft_same is None else self.redraft_same.array
-        return DraftLaw.of(self.weak_success_by_step, self.redraft_repair or 0.0, same, drafts)
+        return DraftLaw.of(self.weak_success_by_step, self.redraft_repair or 0.0, same, drafts, self.redraft_success)
 
     def facts(self) -> Mapping[str, object]:
         """See `Shown`: the parameters; p_w by step is shown by its mean."""

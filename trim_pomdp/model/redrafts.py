@@ -17,6 +17,10 @@ such a draft has the class, the score and the end that the last one had: it brin
 written twice, which right drafts are more often. A draft of another text has a score and an end of its own, and classes
 such that all drafts together have those above: P(right, another text | last wrong) is the urn's P(right) as far as
 1 − s leaves room for it, P(wrong, another text | last right) likewise.
+
+Steps that look suspicious, which are those that are drafted again, are harder than others that are right too. How often
+another draft of such a right one is right, `success`, may therefore be told; the urn's P(wrong | last right) is then
+the least that it is.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ from trim_pomdp.equality import ByContent
 FloatArray = NDArray[np.float64]
 
 
-def redraft_class(weak_success: FloatArray, repair: float, drafts: int) -> FloatArray:
+def redraft_class(weak_success: FloatArray, repair: float, drafts: int, success: float | None = None) -> FloatArray:
     """P(another draft is of class S0, S1, S2 | step, drafts before it, how the last was), shape (T, drafts - 1, 3, 3).
 
     Parameters
@@ -42,6 +46,8 @@ def redraft_class(weak_success: FloatArray, repair: float, drafts: int) -> Float
         b.
     drafts : int
         Most drafts of a step, the first among them.
+    success : float or None
+        P(right | the last was right), at most; None: as the urn has it.
 
     Examples
     --------
@@ -53,6 +59,7 @@ def redraft_class(weak_success: FloatArray, repair: float, drafts: int) -> Float
     n = np.divide(repair, p - repair, out=np.zeros_like(p), where=together)
     right = np.where(together, p * n / (n + m), p)
     wrong = np.where(together, ((1.0 - p) * n + m - 1.0) / (n + m), 1.0 - p)
+    wrong = wrong if success is None else np.maximum(wrong, 1.0 - success)
     out = np.zeros((len(p), drafts - 1, 3, 3))
     out[..., 0, 0], out[..., 0, 2] = 1.0 - wrong, wrong
     out[..., 1, 1] = 1.0
@@ -76,9 +83,11 @@ class DraftLaw(ByContent):
     other: FloatArray
 
     @classmethod
-    def of(cls, weak_success: FloatArray, repair: float, same: FloatArray, drafts: int) -> DraftLaw:
-        """From p_w (T,), b, and s by class (3,)."""
-        other = redraft_class(weak_success, repair, drafts)
+    def of(
+        cls, weak_success: FloatArray, repair: float, same: FloatArray, drafts: int, success: float | None = None
+    ) -> DraftLaw:
+        """From p_w (T,), b, s by class (3,), and what `redraft_class` takes."""
+        other = redraft_class(weak_success, repair, drafts, success)
         for last, new in ((0, 2), (2, 0)):
             other[..., last, new] = np.minimum(other[..., last, new], 1.0 - same[last])
             other[..., last, last] = 1.0 - same[last] - other[..., last, new]

@@ -474,6 +474,7 @@ def _of_drafts(solution: EpochSolution, model: RoutingModel) -> dict[str, Any]:
     return {
         "max_drafts": model.drafts,
         "redraft_repair": model.dynamics.redraft_repair,
+        "redraft_success": model.dynamics.redraft_success,
         "redraft_same": model.dynamics.redraft_same,
         "draft_vectors": tuple(map(tuple, by_node)),
     }

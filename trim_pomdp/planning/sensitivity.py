@@ -33,6 +33,7 @@ _NUMBERS = (
     "misses",
     "recovery",
     "redraft_repair",
+    "redraft_success",
 )
 
 

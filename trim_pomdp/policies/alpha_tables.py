@@ -119,7 +119,7 @@ class RuleTables(ByContent):
             end = np.array([rule.hazard, rule.hazard_derailed, rule.hazard_wrong or rule.hazard]).T
         recovery = np.broadcast_to(np.array(rule.recovery), (T,))
         same = np.zeros(3) if rule.redraft_same is None else rule.redraft_same.array
-        further = DraftLaw.of(success, rule.redraft_repair or 0.0, same, rule.max_drafts)
+        further = DraftLaw.of(success, rule.redraft_repair or 0.0, same, rule.max_drafts, rule.redraft_success)
         actions = ActionTables.of(StepLaw(success, rule.strong_success, rule.repair, recovery, end))
         strong = actions.strong(rule.tradeoff * rule.strong_tokens.array)
         reading = np.array(rule.reading_price or (0.0,) * T)[:, None, None] * actions.asks_strong[:, None, None, None]

@@ -96,6 +96,7 @@ class AlphaVectorRule(Rule):
     max_drafts : int
         Drafts of a step at most; 1 for rules that ask for no other.
     redraft_repair : float or None
+    redraft_success : float or None
     redraft_same : Shares or None
         As in `trim_pomdp.model.dynamics.StepDynamics`; for rules that ask for other drafts.
     draft_vectors : tuple of tuples of tuples of (float, float, float)
@@ -128,6 +129,7 @@ class AlphaVectorRule(Rule):
     actions: tuple[str, ...] = ("keep", "regenerate")
     max_drafts: Annotated[int, Field(ge=1, le=16)] = 1
     redraft_repair: Probability | None = None
+    redraft_success: Probability | None = None
     redraft_same: Shares | None = None
     draft_vectors: tuple[tuple[tuple[tuple[float, float, float], ...], ...], ...] = ()
     draft_cells: tuple[Cells, Cells] = DRAFT_CELLS
@@ -185,6 +187,8 @@ class AlphaVectorRule(Rule):
         if self.max_drafts == 1:
             for name in ("max_drafts", "redraft_repair", "redraft_same", "draft_vectors", "draft_cells"):
                 document.pop(name, None)
+        if self.redraft_success is None:
+            document.pop("redraft_success", None)
         return document
 
     @property
