@@ -148,7 +148,7 @@ def test_repeats_of_unknown_classes_are_fitted_at_their_likelihood() -> None:
     belief = rng.dirichlet((0.4, 0.4, 0.4), 300)
     repeated = (rng.random(300) < belief @ SAME.array).astype(np.int64)
     unknown = np.full(300, 0.5)
-    term = Redrafts(belief, np.ones((300, 3)), repeated == 1, unknown, repeated)
+    term = Redrafts(belief, np.ones((300, 3)), repeated == 1, unknown, repeated, np.ones(300, dtype=np.bool_))
 
     def likelihood(same: np.ndarray) -> float:
         chance = belief @ same
@@ -159,6 +159,20 @@ def test_repeats_of_unknown_classes_are_fitted_at_their_likelihood() -> None:
     assert found == pytest.approx(SAME.array, abs=0.15)
     for move in np.concatenate([np.eye(3), -np.eye(3)]):
         assert likelihood(found) >= likelihood(np.clip(found + 1e-3 * move, 0.0, 1.0))
+
+
+def test_right_drafts_that_looked_bad_are_counted() -> None:
+    looks = {0.3: (20, 13), 0.99: (40, 39)}  # of so many, so many are right again; only the first looked bad
+    items = [
+        redraft((score,), (0.9,), correct=True, repeated=i < again, **{"class": 0, "redrafted_right": i < again})
+        for score, (count, again) in looks.items()
+        for i in range(count)
+    ]
+    found = term(rows_of(*items, labelled=True), DRAFTY)
+    assert found.doubted.sum() == 20
+    assert found.fit_success(B) == pytest.approx(13 / 20, abs=1e-6)
+    assert found.fit_same() == pytest.approx([13 / 20, 0.0, 0.0], abs=1e-6)
+    assert term(rows_of(*items[20:], labelled=True), DRAFTY).fit_success(B) is None
 
 
 def test_records_that_contradict_themselves_are_refused() -> None:
@@ -233,7 +247,9 @@ def test_b_comes_back_where_all_else_is_known(rollouts: Rollouts, *, labelled: b
 
 @pytest.mark.parametrize("labelled", [True, False], ids=["labels", "outcomes"])
 def test_repeats_come_back(rollouts: Rollouts, *, labelled: bool) -> None:
-    found = term(RedraftRows.of(rollouts.redrafts, None, labelled=labelled), DRAFTY).fit_same()
+    redrafts = term(RedraftRows.of(rollouts.redrafts, None, labelled=labelled), DRAFTY)
+    assert redrafts.fit_success(B) == pytest.approx(1.0 - 0.15 * B / 0.85, abs=0.1 if labelled else 0.2)
+    found = redrafts.fit_same()
     assert found is not None
     assert found[[0, 2]] == pytest.approx(SAME.array[[0, 2]], abs=0.1 if labelled else 0.2)
 
@@ -262,7 +278,7 @@ def test_b_comes_back_with_everything_else(rollouts: Rollouts, *, labels: bool) 
     )
     assert without.redraft_repair is None
     assert without.model_dump(exclude={"fit", "name"}) == dynamics.model_dump(
-        exclude={"fit", "name", "redraft_repair", "redraft_same"}
+        exclude={"fit", "name", "redraft_repair", "redraft_success", "redraft_same"}
     ), "redrafts change nothing else"
 
 
@@ -280,7 +296,7 @@ def test_intervals_cover(tmp_path: Path) -> None:
         draws = []
         for _ in range(100):
             index = rng.integers(len(whole.belief), size=len(whole.belief))
-            parts = (whole.belief, whole.right, whole.correct, whole.weak_success, whole.repeated)
+            parts = (whole.belief, whole.right, whole.correct, whole.weak_success, whole.repeated, whole.doubted)
             draws.append(Redrafts(*(part[index] for part in parts)).fit())
         low, high = np.quantile(draws, [0.025, 0.975])
         held.append(low <= B <= high)

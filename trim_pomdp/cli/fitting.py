@@ -316,7 +316,11 @@ def show_dynamics(dynamics: StepDynamics) -> None:
             key: getattr(dynamics, key)
             for key in ("strong_success", "repair", "look_right", "false_alarms", "misses", "recovery")
         },
-        **({} if dynamics.redraft_repair is None else {"redraft_repair": dynamics.redraft_repair}),
+        **{
+            name: value
+            for name in ("redraft_repair", "redraft_success")
+            if (value := getattr(dynamics, name)) is not None
+        },
     }
     for kind in ("redraft_same", "weak_tokens", "strong_tokens"):
         tokens = getattr(dynamics, kind)

@@ -12,7 +12,9 @@ text, and right ones of a hard step look worse than others, so that their eviden
 on first drafts (docs/results.md). Where classes are known, shares are counted.
 
 How often a new draft is the discarded one word for word, by the class of that, is likewise fitted on whether it was:
-P(repeated) is :math:`\beta \cdot s`. Where classes are known, shares are counted.
+P(repeated) is :math:`\beta \cdot s`. Where classes are known, shares are counted. After drafts that look good, a new one
+is far more often right, or the same, than after those that a plan has drafted again: so s, and a where it is not to
+follow from b, are fitted on *doubted* drafts, which given a right prefix are less likely to be right than a new one.
 """
 
 from __future__ import annotations
@@ -51,6 +53,8 @@ class Redrafts:
         p_w of the step.
     repeated : ndarray of int, shape (n,)
         1 if the new draft is the discarded one word for word, 0 if not, `UNKNOWN` where nobody knows.
+    doubted : ndarray of bool, shape (n,)
+        Whether the discarded draft looked worse than a new one would be.
     """
 
     belief: FloatArray
@@ -58,6 +62,7 @@ class Redrafts:
     correct: NDArray[np.bool_]
     weak_success: FloatArray
     repeated: IntArray
+    doubted: NDArray[np.bool_]
     name: str = "redraft rollouts: outcomes given what was seen before"
 
     @classmethod
@@ -67,9 +72,17 @@ class Redrafts:
         step = np.minimum(before.lengths, len(hazards.right)) - 1
         curve = weak_success_curve(parameters, len(hazards.right))
         right = answer_right(curve, hazards, parameters["recovery"])[step]
+        doubted = belief[:, 0] < curve[step] * (belief[:, 0] + belief[:, 2])
         known = rows.true_class != UNKNOWN
         belief[known], right[known] = np.eye(3)[rows.true_class[known]], np.eye(3)[0]
-        return cls(belief, right, np.where(known, rows.redrafted_right, rows.batch.correct), curve[step], rows.repeated)
+        return cls(
+            belief,
+            right,
+            np.where(known, rows.redrafted_right, rows.batch.correct),
+            curve[step],
+            rows.repeated,
+            doubted,
+        )
 
     def fit(self) -> float:
         """The most likely b."""
@@ -82,11 +95,11 @@ class Redrafts:
         return float(minimise(negative, 0.5 * (low + high), (low, high), gradient=True).point[0])
 
     def fit_same(self) -> FloatArray | None:
-        """The most likely s by class, shape (3,), by expectation and maximisation; None where it is not known at all.
+        """The most likely s by class, shape (3,), by expectation and maximisation; None where nothing is known of it.
 
         Of a class that no discarded draft is of it is 0.
         """
-        told = self.repeated != UNKNOWN
+        told = self.doubted & (self.repeated != UNKNOWN)
         if not told.any():
             return None
         belief, repeated = self.belief[told], self.repeated[told, None] == 1
@@ -100,6 +113,24 @@ class Redrafts:
             if moved < _SMALL:
                 break
         return same
+
+    def fit_success(self, repair: float) -> float | None:
+        """The most likely a, given b, by expectation and maximisation; None where no right draft was doubted."""
+        at = self.doubted & (self.belief[:, 0] > _TINY)
+        if not at.any():
+            return None
+        belief, right, b = self.belief[at], self.right[at], np.minimum(repair, self.weak_success[at])
+        seen = np.where(self.correct[at, None], right, 1.0 - right)  # P(the outcome | class of the new draft)
+        others = belief[:, 1] * seen[:, 1] + belief[:, 2] * (b * seen[:, 0] + (1.0 - b) * seen[:, 2])
+        a = 0.5
+        for _ in range(_ROUNDS):
+            stays, fails = belief[:, 0] * a * seen[:, 0], belief[:, 0] * (1.0 - a) * seen[:, 2]
+            total = np.maximum(stays + fails + others, _TINY)
+            new = float((stays / total).sum() / max(((stays + fails) / total).sum(), _TINY))
+            moved, a = abs(new - a), new
+            if moved < _SMALL:
+                break
+        return a
 
     def slope(self, repair: float) -> tuple[float, float]:
         """Log-likelihood, and its slope in b."""

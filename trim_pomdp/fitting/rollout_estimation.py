@@ -88,6 +88,8 @@ class Fitted:
         Mean strong tokens of a strong-only solution.
     redraft_repair : float or None
         P(next draft right | this one wrong).
+    redraft_success : float or None
+        P(next draft right | this one right, and doubted).
     redraft_same : ndarray of shape (3,) or None
         P(next draft is this one word for word | class of this one).
     """
@@ -98,6 +100,7 @@ class Fitted:
     strong_tokens: FloatArray | None
     strong_only_tokens: float | None
     redraft_repair: float | None = None
+    redraft_success: float | None = None
     redraft_same: FloatArray | None = None
 
     @property
@@ -129,6 +132,8 @@ class Fitted:
             out["strong_only_tokens"] = self.strong_only_tokens
         if self.redraft_repair is not None:
             out["redraft_repair"] = self.redraft_repair
+        if self.redraft_success is not None:
+            out["redraft_success"] = self.redraft_success
         return out
 
 
@@ -197,13 +202,15 @@ class Fitter:
         """Fit everything; the options are those of `estimate`."""
         estimate, hazards = self.estimate(rows, plan.explanation, plan.ends, **options)
         redrafts = self.redrafts(rows, estimate.parameters, hazards)
+        repair = None if redrafts is None else redrafts.fit()
         return Fitted(
             estimate,
             hazards,
             self._weak_tokens(rows, estimate, hazards),
             self._strong_tokens(rows, estimate, hazards),
             None if rows.strong is None else float(rows.strong.tokens.mean()),
-            None if redrafts is None else redrafts.fit(),
+            repair,
+            None if redrafts is None or repair is None else redrafts.fit_success(repair),
             None if redrafts is None else redrafts.fit_same(),
         )
 

@@ -226,6 +226,7 @@ def _dynamics(name: str, fitted: Fitted) -> StepDynamics:
         strong_tokens=_per_class(fitted.strong_tokens),
         strong_only_tokens=fitted.strong_only_tokens,
         redraft_repair=fitted.redraft_repair,
+        redraft_success=fitted.redraft_success,
         redraft_same=None if fitted.redraft_same is None else Shares(**_by_class(fitted.redraft_same)),
     )
 
