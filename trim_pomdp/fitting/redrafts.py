@@ -12,8 +12,8 @@ text, and right ones of a hard step look worse than others, so that their eviden
 on first drafts (docs/results.md). Where classes are known, shares are counted.
 
 How often a new draft is the discarded one word for word, by the class of that, is likewise fitted on whether it was:
-P(repeated) is :math:`\beta \cdot s`. Where classes are known, shares are counted. After drafts that look good, a new one
-is far more often right, or the same, than after those that a plan has drafted again: so s, and a where it is not to
+P(repeated) is :math:`\beta \cdot s`. Where classes are known, shares are counted. After drafts that look good, a new
+one is far more often right, or the same, than after those that a plan has drafted again: so s, and a where it is not to
 follow from b, are fitted on *doubted* drafts, which given a right prefix are less likely to be right than a new one.
 """
 
