@@ -49,7 +49,7 @@ from solvers.errors import ModelError, SolverError
 
 Ended = Literal["gap reached", "sweep limit", "point limit", "time limit", "interrupted", "stalled"]
 _log = logging.getLogger("solvers")
-_STALE = 1.5  # a mesh of cells that has grown by this, along warm starts, is begun anew
+_STALE = 2.0  # a mesh of cells that has grown by this, along warm starts, is begun anew
 _NO_ACTION = np.zeros((0, 0), np.int16)
 
 

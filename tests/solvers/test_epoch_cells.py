@@ -125,7 +125,8 @@ def priced(model: EpochModel) -> EpochModel:
     return replace(model, reward=reward, terminal=None, component_names=())
 
 
-def test_a_mesh_that_has_grown_is_begun_anew_and_one_that_was_refined_is_not() -> None:
+def test_a_mesh_that_has_grown_is_begun_anew_and_one_that_was_refined_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("solvers.epoch_solver._STALE", 1.5)
     model = priced(diagnosis(3, 8, 30))
     rough = solve_epochs(model, [1.0, 12.0], gap=1.0)
     before = solve_epochs(model, [1.0, 12.0], gap=2e-3, warm_start=rough)
