@@ -286,7 +286,7 @@ class RoutingModel(Shown):
 
     @property
     def places(self) -> int:
-        """Nodes of a step: its first draft, and every further one by whether the draft before it ends the solution."""
+        """Nodes of a step, one for its first draft, two for every other one, by the end of the draft before it."""
         return 2 * self.drafts - 1
 
     @cached_property
