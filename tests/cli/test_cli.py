@@ -88,7 +88,7 @@ def test_policy_meets_a_budget(budget, cli_json, tmp_path):
     document = cli_json("policy", "--preset", FITTED, "--budget", budget, "--out", out)
     assert set(document) >= {"form", "planned", "asked_budget", "notes", "out", "kind", "model"}
     planned = document["planned"]
-    assert set(planned) == POINT | MORE | {"money", "rate"}
+    assert set(planned) == POINT | MORE | {"money", "rate", "redrafts"}
     assert document["asked_budget"] == budget
     assert document["notes"]
     if budget < 1:

@@ -52,7 +52,7 @@ Spending = Literal["strong_tokens", "money"]
 
 FloatArray = NDArray[np.float64]
 DEFAULT_ACTIONS = ("keep", "regenerate")
-MAX_DRAFTS = 4
+MAX_DRAFTS = 2  # with more, plans of the lab spent more than they said (docs/results.md)
 
 
 @dataclass(frozen=True, repr=False)
