@@ -244,7 +244,7 @@ def _strong_alone(
 
 def _redo(model: RoutingModel, step: int, ended: bool, true_class: int, rng: np.random.Generator) -> tuple[bool, bool]:
     """Whether the solution is over, and right so far, after a weak step of a class was regenerated."""
-    outcomes = model.outcomes[step, int(ended), REGENERATE, true_class]
+    outcomes = model.outcomes[step, int(ended), REGENERATE, true_class, :2, :2]  # goes on or is over, right or not
     over, derailed = divmod(int(np.searchsorted(outcomes.cumsum()[:-1], rng.random(), side="right")), 2)
     return bool(over), derailed == RIGHT
 
