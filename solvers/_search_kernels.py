@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers._search_state import (
-    BACKUPS,
     BELIEFS,
     BLOCKS,
     CHANGES,
@@ -690,7 +689,6 @@ def _step(z: State) -> None:
         _expand(z, n)
     a = _lower_up(z, n)
     _raise_low(z, n, False)
-    count[BACKUPS] += 1
     if count[GOING_UP] == 0:
         target = z.number[TARGET] * z.number[DISCOUNT] ** (-depth)
         on = -1

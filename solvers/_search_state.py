@@ -22,7 +22,7 @@ _MOST_DEPTH = 4096
 # Places in `State.count`: what is used of each kind of room, …
 BELIEFS, SHARES, EXPANDED, EDGES, BLOCKS, POOL, VECTORS, FOLLOWS, POINTS, HULL_BLOCKS, HULL_POOL, KINDS = range(12)
 # … and where the search stands.
-DEPTH, GOING_UP, TRIALS, BACKUPS, CHANGES, CHANGES_BEFORE, TICK, WORK, COUNTS = range(KINDS, KINDS + 9)
+DEPTH, GOING_UP, TRIALS, CHANGES, CHANGES_BEFORE, TICK, WORK, COUNTS = range(KINDS, KINDS + 8)
 # Places in `State.number`: TOP is the highest upper bound of any state, and not below 0.
 DISCOUNT, PRECISION, TIE, SHRINK, TARGET, TOP, NUMBERS = range(7)
 
