@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from solvers.epochs import _expect, _indices, check_belief
+from solvers.checks import check_belief, check_indices, check_shape
 from solvers.errors import ModelError, SolverError
 from solvers.policies import AlphaVectorPolicy
 from solvers.pomdp import POMDP
@@ -57,10 +57,10 @@ class FiniteStateController:
     start: int = 0
 
     def __post_init__(self) -> None:
-        actions = _indices("actions", self.actions, 1, 0, self.pomdp.n_actions)
+        actions = check_indices("actions", self.actions, 1, 0, self.pomdp.n_actions)
         N = actions.size
-        successors = _indices("successors", self.successors, 2, -1, N)
-        _expect("successors", successors.shape, (max(N, 1), self.pomdp.n_observations * self.n_values))
+        successors = check_indices("successors", self.successors, 2, -1, N)
+        check_shape("successors", successors.shape, (max(N, 1), self.pomdp.n_observations * self.n_values))
         if not 0 <= self.start < N:
             raise ModelError(f"start must be one of {N} nodes, got {self.start}")
         for name, value in (("actions", actions), ("successors", successors)):

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from solvers._epoch_arrays import Bounds, Model, room_for
-from solvers.epochs import EpochModel, check_belief, check_beliefs
+from solvers.checks import check_belief, check_beliefs
+from solvers.epochs import EpochModel
 from solvers.errors import ModelError
 
 _MOST_STATES_WITH_CELLS = 6  # more have a sawtooth upper bound

@@ -42,9 +42,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from solvers._epoch_arrays import Bounds, Mesh, Model, room_for, shares_at
+from solvers.checks import check_belief, check_beliefs
 from solvers.compilation import compilation_told
 from solvers.epoch_policies import EpochPolicy, PolicyGraph, kernel_model, restrict_to_reachable
-from solvers.epochs import EpochModel, check_belief, check_beliefs
+from solvers.epochs import EpochModel
 from solvers.errors import ModelError, SolverError
 
 Ended = Literal["gap reached", "sweep limit", "point limit", "time limit", "interrupted", "stalled"]

@@ -13,7 +13,6 @@ turns components into one value.
 """
 # ruff: noqa: E741 (O is the number of observations)
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from solvers import checks
+from solvers.checks import check_array, check_belief, check_indices, check_names, check_shape
 from solvers.errors import ModelError
 
 if TYPE_CHECKING:
@@ -93,31 +93,31 @@ class EpochModel:
     actions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        joint = _array("joint", self.joint, 6)
-        reward = _array("reward", self.reward, 5)
+        joint = check_array("joint", self.joint, 6)
+        reward = check_array("reward", self.reward, 5)
         T, K, A, O, S = joint.shape[:5]
         D = reward.shape[4]
-        _expect("joint", joint.shape, (T, K, A, O, S, S))
-        _expect("reward", reward.shape, (T, K, A, S, D))
+        check_shape("joint", joint.shape, (T, K, A, O, S, S))
+        check_shape("reward", reward.shape, (T, K, A, S, D))
         if min(joint.shape) == 0 or D == 0:
             raise ModelError(f"every dimension needs at least one entry: joint {joint.shape}, reward {reward.shape}")
         if np.iinfo(np.int16).max < A:
             raise ModelError(f"at most {np.iinfo(np.int16).max} actions, got {A}")
-        table_of = _indices("table_of", self.table_of, 1, -1, T)
-        children = _indices("children", self.children, 2, None, None)
+        table_of = check_indices("table_of", self.table_of, 1, -1, T)
+        children = check_indices("children", self.children, 2, None, None)
         N = table_of.size
-        _expect("children", children.shape, (N, children.shape[1]))
+        check_shape("children", children.shape, (N, children.shape[1]))
         successor = np.zeros((T, K, A, O), np.int64) if self.successor is None else self.successor
-        successor = _indices("successor", successor, 4, 0, children.shape[1])
-        _expect("successor", successor.shape, (T, K, A, O))
-        terminal = _array("terminal", np.zeros((N, S, D)) if self.terminal is None else self.terminal, 3)
-        _expect("terminal", terminal.shape, (N, S, D))
+        successor = check_indices("successor", successor, 4, 0, children.shape[1])
+        check_shape("successor", successor.shape, (T, K, A, O))
+        terminal = check_array("terminal", np.zeros((N, S, D)) if self.terminal is None else self.terminal, 3)
+        check_shape("terminal", terminal.shape, (N, S, D))
         start = check_belief("start", self.start, S)
         _check_graph(table_of, children)
         _check_probabilities(joint)
         discount = checks.discount(self.discount)
-        names = _names("component_names", self.component_names, "component", D)
-        actions = _names("actions", self.actions, "action", A)
+        names = check_names("component_names", self.component_names, "component", D)
+        actions = check_names("actions", self.actions, "action", A)
         for name, value in (
             ("joint", joint),
             ("reward", reward),
@@ -239,85 +239,9 @@ class EpochModel:
             if self.n_components > 1:
                 raise ModelError(f"weights are needed for the components {', '.join(self.component_names)}")
             return np.ones(1)
-        w = _array("weights", weights, 1)
-        _expect("weights", w.shape, (self.n_components,))
+        w = check_array("weights", weights, 1)
+        check_shape("weights", w.shape, (self.n_components,))
         return w
-
-
-def check_belief(name: str, value: ArrayLike, size: int) -> NDArray[np.float64]:
-    """Return a belief as an array that sums to one exactly; within 1e-9 it must already.
-
-    Raises
-    ------
-    ModelError
-        If it is no distribution over `size` states.
-    """
-    b = _array(name, value, 1)
-    _expect(name, b.shape, (size,))
-    if (b < 0).any():
-        raise ModelError(f"{name} has a negative entry: {b.min()}")
-    if abs(b.sum() - 1.0) > _TOLERANCE:
-        raise ModelError(f"{name} must sum to 1, not {b.sum():.12g}")
-    return np.asarray(b / b.sum())
-
-
-def check_beliefs(name: str, value: ArrayLike, size: int) -> NDArray[np.float64]:
-    """Return a belief (S,), or beliefs (B, S), as an array (B, S); see `check_belief`.
-
-    Raises
-    ------
-    ModelError
-        If one is no distribution over `size` states.
-    """
-    beliefs = _array(name, value, 1, 2)
-    _expect(name, beliefs.shape[-1:], (size,))
-    beliefs = beliefs.reshape(-1, size)
-    wrong = (beliefs < 0).any(axis=1) | (np.abs(beliefs.sum(axis=1) - 1.0) > _TOLERANCE)
-    for row in np.flatnonzero(wrong):
-        check_belief(name if len(beliefs) == 1 else f"{name} {row}", beliefs[row], size)
-    return beliefs
-
-
-def _array(name: str, value: ArrayLike, *ndim: int) -> NDArray[np.float64]:
-    try:
-        array = np.array(value, dtype=np.float64, order="C")
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"{name} is not an array of numbers: {error}") from None
-    if array.ndim not in ndim:
-        raise ModelError(f"{name} must have {' or '.join(map(str, ndim))} dimensions, got shape {array.shape}")
-    if not np.isfinite(array).all():
-        raise ModelError(f"{name} has an entry that is not finite")
-    return array
-
-
-def _indices(name: str, value: ArrayLike, ndim: int, low: int | None, high: int | None) -> NDArray[np.int64]:
-    floats = _array(name, value, ndim)
-    array = floats.astype(np.int64)
-    if (array != floats).any():
-        raise ModelError(f"{name} must hold integers")
-    if array.size and low is not None and high is not None and (array.min() < low or array.max() >= high):
-        raise ModelError(f"{name} must lie in {low} … {high - 1}, got {array.min()} … {array.max()}")
-    return array
-
-
-def _expect(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    if shape != expected:
-        raise ModelError(f"{name} must have shape {expected}, got {shape}")
-
-
-def _names(field_name: str, names: Sequence[str], kind: str, count: int) -> tuple[str, ...]:
-    if isinstance(names, str):
-        raise ModelError(f"{field_name} must be a sequence of names, not one string")
-    if not isinstance(names, Iterable):
-        raise ModelError(f"{field_name} must be a sequence of names, got {names!r}")
-    names = tuple(names)
-    for name in names:
-        if not isinstance(name, str):
-            raise ModelError(f"{field_name} must be names, that is strings, got {name!r}")
-    result = tuple(map(str, names)) or tuple(f"{kind} {i}" for i in range(count))
-    if len(result) != count or len(set(result)) != count:
-        raise ModelError(f"{field_name} must be {count} different names, got {list(result)}")
-    return result
 
 
 def _check_graph(table_of: NDArray[np.int64], children: NDArray[np.int64]) -> None:

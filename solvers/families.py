@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from solvers.epochs import _array, _expect
+from solvers.checks import check_array, check_shape
 from solvers.errors import ModelError
 from solvers.pomdp import POMDP
 from solvers.search import Searcher, compile_kernels, run_search, solution
@@ -83,10 +83,10 @@ def solve_family(
     >>> [round(solution.lower) for solution in family.solutions]
     [19, 4]
     """
-    parts = _array("rewards", rewards, 3)
-    _expect("rewards", parts.shape, (parts.shape[0], pomdp.n_actions, pomdp.n_states))
-    table = _array("weights", weights, 2)
-    _expect("weights", table.shape, (table.shape[0], parts.shape[0]))
+    parts = check_array("rewards", rewards, 3)
+    check_shape("rewards", parts.shape, (parts.shape[0], pomdp.n_actions, pomdp.n_states))
+    table = check_array("weights", weights, 2)
+    check_shape("weights", table.shape, (table.shape[0], parts.shape[0]))
     if not table.size:
         raise ModelError("at least one weighting of at least one reward is needed")
     if pomdp.horizon is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from solvers.epochs import _array, _expect, _indices, check_beliefs
+from solvers.checks import check_array, check_beliefs, check_indices, check_shape
 from solvers.errors import ModelError
 from solvers.pomdp import POMDP
 from solvers.pruning import first_best, prune
@@ -51,15 +51,15 @@ class AlphaVectorPolicy:
         p = self.pomdp
         vectors = _vectors(self.vectors)
         V = vectors.shape[0]
-        _expect("vectors", vectors.shape, (max(V, 1), p.n_states))
-        actions = _indices("actions", self.actions, 1, 0, p.n_actions)
-        _expect("actions", actions.shape, (V,))
+        check_shape("vectors", vectors.shape, (max(V, 1), p.n_states))
+        actions = check_indices("actions", self.actions, 1, 0, p.n_actions)
+        check_shape("actions", actions.shape, (V,))
         observed = self.observed
         if observed is not None:
             if p.observed is None:
                 raise ModelError("vectors are for values of an observed factor, but the POMDP has none")
-            observed = _indices("observed", observed, 1, 0, int(p.observed.max()) + 1)
-            _expect("observed", observed.shape, (V,))
+            observed = check_indices("observed", observed, 1, 0, int(p.observed.max()) + 1)
+            check_shape("observed", observed.shape, (V,))
         for name, value in (("vectors", vectors), ("actions", actions), ("observed", observed)):
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
@@ -156,7 +156,7 @@ class AlphaVectorPolicy:
         if not issparse(belief):
             return check_beliefs("belief", belief, self.pomdp.n_states)
         rows = belief.tocsr()
-        _expect("belief", rows.shape, (rows.shape[0], self.pomdp.n_states))
+        check_shape("belief", rows.shape, (rows.shape[0], self.pomdp.n_states))
         if (rows.data < 0).any() or (np.abs(rows.sum(axis=1) - 1.0) > 1e-9).any():
             raise ModelError("belief must have no negative entry, and sum to 1")
         return rows
@@ -293,7 +293,7 @@ def _vectors(value: Any) -> Any:
     from scipy.sparse import csr_array, issparse
 
     if not issparse(value):
-        return _array("vectors", value, 2)
+        return check_array("vectors", value, 2)
     rows = csr_array(value, dtype=np.float64)
     if not np.isfinite(rows.data).all():
         raise ModelError("vectors has an entry that is not finite")

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from solvers import checks
-from solvers.epochs import EpochModel, _array, _expect, _indices, _names, check_belief
+from solvers.checks import check_array, check_belief, check_indices, check_names, check_shape
+from solvers.epochs import EpochModel
 from solvers.errors import ModelError
 from solvers.reward_rules import RewardRules
 
@@ -105,9 +106,9 @@ class POMDP:
         seen = _matrices("observation", observation)
         A, S, O = _sizes(moves, seen)
         names = {
-            "states": _names("states", states, "state", S),
-            "actions": _names("actions", actions, "action", A),
-            "observations": _names("observations", observations, "observation", O),
+            "states": check_names("states", states, "state", S),
+            "actions": check_names("actions", actions, "action", A),
+            "observations": check_names("observations", observations, "observation", O),
         }
         declared = _flags("terminal", terminal, S)
         if declared.any():
@@ -233,8 +234,8 @@ class POMDP:
         if h is None:
             raise ModelError("a horizon of at least 1 is needed: the model has none of its own")
         h = checks.whole("horizon", h, 1)
-        end = np.zeros(len(self.states)) if terminal is None else _array("terminal", terminal, 1)
-        _expect("terminal", end.shape, (len(self.states),))
+        end = np.zeros(len(self.states)) if terminal is None else check_array("terminal", terminal, 1)
+        check_shape("terminal", end.shape, (len(self.states),))
         if self.observed is not None:
             return self._factored(h, end, self.observed)
         last = np.zeros((h + 1, end.size, 1))
@@ -298,7 +299,7 @@ def _sizes(moves: tuple["csr_array", ...], seen: tuple["csr_array", ...]) -> tup
     if not moves or not seen or 0 in (*moves[0].shape, *seen[0].shape):
         raise ModelError("at least one state, action and observation are needed")
     A, S = len(moves), moves[0].shape[0]
-    _expect("transition", (A, *moves[0].shape), (A, S, S))
+    check_shape("transition", (A, *moves[0].shape), (A, S, S))
     if len(seen) != A:
         raise ModelError(f"numbers of actions differ: {A} in transition, {len(seen)} in observation")
     O = seen[0].shape[1]
@@ -320,15 +321,15 @@ def _rewards(
     A, (S, O) = len(transition), observation[0].shape
     if rules is not None:
         checks.of_type("rewards", rules, RewardRules)
-        _expect("rewards", rules.shape, (A, S, S, O))
+        check_shape("rewards", rules.shape, (A, S, S, O))
     if not isinstance(given, RewardRules):
-        table = _array("reward", given, 2, 4)
+        table = check_array("reward", given, 2, 4)
         if table.ndim == 2:
-            _expect("reward", table.shape, (A, S))
+            check_shape("reward", table.shape, (A, S))
             return table, rules
-        _expect("reward", table.shape, (A, S, S, O))
+        check_shape("reward", table.shape, (A, S, S, O))
         given = RewardRules.of(table)
-    _expect("reward", given.shape, (A, S, S, O))
+    check_shape("reward", given.shape, (A, S, S, O))
     return given.expected(transition, observation), None if given.by_action_and_state else given
 
 
@@ -339,11 +340,11 @@ def _matrices(name: str, value: Any) -> tuple["csr_array", ...]:
     if issparse(value):
         raise ModelError(f"{name} must be a sequence of matrices, one for each action, got one sparse matrix")
     if not (isinstance(value, (tuple, list)) and any(map(issparse, value))):
-        return tuple(_sparse(name, matrix) for matrix in _array(name, value, 3))
+        return tuple(_sparse(name, matrix) for matrix in check_array(name, value, 3))
     made = {id(item): _sparse(name, item) for item in value}
     found = tuple(made[id(item)] for item in value)
     for matrix in found:
-        _expect(name, (len(found), *matrix.shape), (len(found), *found[0].shape))
+        check_shape(name, (len(found), *matrix.shape), (len(found), *found[0].shape))
     return found
 
 
@@ -384,9 +385,9 @@ def _flags(name: str, value: Any, size: int) -> NDArray[np.bool_]:
         return flags
     given = np.asarray(value)
     if given.dtype == bool:
-        _expect(name, given.shape, (size,))
+        check_shape(name, given.shape, (size,))
         return given.copy()
-    flags[_indices(name, given, 1, 0, size)] = True
+    flags[check_indices(name, given, 1, 0, size)] = True
     return flags
 
 
@@ -409,8 +410,8 @@ def _check_rows(
 
 
 def _check_observed(value: ArrayLike, size: int) -> NDArray[np.int64]:
-    observed = _indices("observed", value, 1, None, None)
-    _expect("observed", observed.shape, (size,))
+    observed = check_indices("observed", value, 1, None, None)
+    check_shape("observed", observed.shape, (size,))
     used = np.unique(observed)
     if not np.array_equal(used, np.arange(used.size)):
         raise ModelError(f"observed must use each of 0, 1, … at least once, got {used.tolist()}")

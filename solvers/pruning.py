@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from solvers.epochs import _array, _expect
+from solvers.checks import check_array, check_shape
 from solvers.errors import ModelError, SolverError
 
 Floats = NDArray[np.float64]
@@ -36,7 +36,7 @@ class Sums(NamedTuple):
 
 def undominated(vectors: ArrayLike) -> NDArray[np.int64]:
     """Indices of vectors (V, S) that no other one equals or exceeds in every state; of equal ones, the first."""
-    rows = _array("vectors", vectors, 2)
+    rows = check_array("vectors", vectors, 2)
     order = np.argsort(-rows.sum(axis=1), kind="stable")  # what dominates has a sum that is no smaller, and comes first
     kept = np.empty_like(rows)
     found: list[int] = []
@@ -69,9 +69,9 @@ def witness(vector: ArrayLike, others: ArrayLike) -> tuple[float, Floats]:
     """
     from scipy.optimize import linprog
 
-    w, rest = _array("vector", vector, 1), _array("others", others, 2)
+    w, rest = check_array("vector", vector, 1), check_array("others", others, 2)
     V, S = rest.shape
-    _expect("others", rest.shape, (max(V, 1), w.size))
+    check_shape("others", rest.shape, (max(V, 1), w.size))
     better = w - rest
     scale = float(np.abs(better).max()) or 1.0
     found = linprog(
@@ -115,7 +115,7 @@ def prune(vectors: ArrayLike, tolerance: float = 1e-9, *, points: ArrayLike | No
     >>> prune([[1.0, 0.0], [0.0, 1.0], [0.45, 0.45], [0.6, 0.6], [1.0, -1.0]]).tolist()
     [0, 1, 3]
     """
-    rows = _array("vectors", vectors, 2)
+    rows = check_array("vectors", vectors, 2)
     if len(rows) < 2:
         return np.arange(len(rows))
     nothing = np.zeros((1, rows.shape[1]))
@@ -141,14 +141,14 @@ def prune_sums(
     check : callable, optional
         Called now and then; may raise to give up.
     """
-    A, B = _array("first", first, 2), _array("second", second, 2)
+    A, B = check_array("first", first, 2), check_array("second", second, 2)
     S = A.shape[1]
-    _expect("second", B.shape, (max(len(B), 1), S))
-    _expect("first", A.shape, (max(len(A), 1), S))
+    check_shape("second", B.shape, (max(len(B), 1), S))
+    check_shape("first", A.shape, (max(len(A), 1), S))
     if not tolerance > 0.0:
         raise ModelError(f"tolerance must be above 0, got {tolerance}")
     corners = np.eye(S)
-    beliefs = corners if points is None else np.concatenate([corners, _array("points", points, 2).reshape(-1, S)])
+    beliefs = corners if points is None else np.concatenate([corners, check_array("points", points, 2).reshape(-1, S)])
     # Where vectors are equal at a belief, the first in lexicographic order is one that is needed (Littman).
     A, from_a = _in_order(A)
     B, from_b = _in_order(B)

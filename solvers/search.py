@@ -38,7 +38,7 @@ from solvers._search_model import Floats, SearchModel, build, time_to_go
 from solvers._search_policies import policy
 from solvers._search_state import State, allocate, grown, size_after_growing, write_single_actions
 from solvers.bounds import blind_values, fast_bounds
-from solvers.epochs import check_beliefs
+from solvers.checks import check_beliefs
 from solvers.errors import SolverError
 from solvers.pomdp import POMDP
 from solvers.solution import Bounds, Solution

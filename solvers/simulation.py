@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from solvers import checks
+from solvers.checks import check_indices, check_shape
 from solvers.controllers import FiniteStateController
 from solvers.epoch_policies import EpochPolicy
-from solvers.epochs import _expect, _indices
 from solvers.errors import ModelError
 from solvers.policies import AlphaVectorPolicy, FiniteHorizonPolicy
 from solvers.pomdp import POMDP
@@ -180,8 +180,8 @@ def walk(
             actor.keep(alive)
         if not running.size:
             return
-        action = _indices("actions of the policy", actor.actions(t), 1, 0, pomdp.n_actions)
-        _expect("actions of the policy", action.shape, state.shape)
+        action = check_indices("actions of the policy", actor.actions(t), 1, 0, pomdp.n_actions)
+        check_shape("actions of the policy", action.shape, state.shape)
         chance, after, observation = rng.random(state.size), np.empty_like(state), np.empty_like(state)
         for a in np.unique(action):
             here = action == a

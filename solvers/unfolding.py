@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from solvers.epochs import EpochModel, check_beliefs
+from solvers.checks import check_beliefs
+from solvers.epochs import EpochModel
 from solvers.errors import ModelError
 from solvers.pomdp import POMDP
 from solvers.reward_rules import RewardRules

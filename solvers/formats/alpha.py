@@ -6,7 +6,7 @@ from os import PathLike
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from solvers.epochs import _array, _expect
+from solvers.checks import check_array, check_shape
 from solvers.errors import ModelError, PomdpFormatError
 from solvers.formats.text import (
     MAX_ACTIONS,
@@ -45,7 +45,7 @@ class VectorSet:
     observed: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        vectors = _array("vectors", self.vectors, 2)
+        vectors = check_array("vectors", self.vectors, 2)
         if not vectors.size:
             raise ModelError("at least one vector with at least one number is needed")
         object.__setattr__(self, "vectors", vectors)
@@ -138,7 +138,7 @@ def numbers(words: list[str], path: str | PathLike[str], line: int) -> NDArray[n
 
 def _whole(name: str, value: ArrayLike, size: int) -> NDArray[np.int64]:
     array = np.array(value)
-    _expect(name, array.shape, (size,))
+    check_shape(name, array.shape, (size,))
     if array.dtype.kind not in "iu" or (array < 0).any():
         raise ModelError(f"{name} must be numbers from 0, got {array.tolist()[:5]}")
     return array.astype(np.int64)

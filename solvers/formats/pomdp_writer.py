@@ -22,8 +22,7 @@ def write_pomdp(pomdp: POMDP, path: str | PathLike[str], *, names: bool = True) 
     """Write a model as a .pomdp file, in plain decimals that `read_pomdp` and other programs take.
 
     Decimals are as long as needed to be read back as the same numbers. Large tables are written entry by entry, without
-    zeros. The format has no place for a horizon: a warning says so
-    where the model has one.
+    zeros. The format has no place for a horizon: a warning says so where the model has one.
 
     Parameters
     ----------
