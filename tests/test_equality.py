@@ -49,8 +49,10 @@ def used() -> dict[str, Any]:
 
 
 def other(value: Any) -> Any:
-    """A value of the same kind that is another one."""
+    """A value of the same kind that is another one; None where this does not know one."""
     if isinstance(value, np.ndarray):
+        if not value.size:  # nothing in it to change: one row more along its empty axes
+            return np.ones([length or 1 for length in value.shape], value.dtype)
         if value.dtype.kind == "b":
             return ~value
         return np.char.add(value, "x") if value.dtype.kind == "U" else value + 1

@@ -133,6 +133,31 @@ def normalised(b, otherwise):
 
 
 @helper
+def explained(c, table, step, draft, likelihood, end):
+    """P(another text that looks as it does | the draft before it was of class c)."""
+    m = draft - 1
+    return (
+        table[step, m, c, 0] * likelihood[0] * end[0]
+        + table[step, m, c, 1] * likelihood[1] * end[1]
+        + table[step, m, c, 2] * likelihood[2] * end[2]
+    )
+
+
+@helper
+def looked_back(held, table, step, draft, likelihood, end):
+    """Belief over the class of the draft before, after another text; `held` where nothing can be learned from that."""
+    b0 = held[0] * explained(0, table, step, draft, likelihood, end)
+    b1 = held[1] * explained(1, table, step, draft, likelihood, end)
+    b2 = held[2] * explained(2, table, step, draft, likelihood, end)
+    if b0 + b1 + b2 == 0.0:
+        whatever = (1.0, 1.0, 1.0)
+        b0 = held[0] * explained(0, table, step, draft, likelihood, whatever)
+        b1 = held[1] * explained(1, table, step, draft, likelihood, whatever)
+        b2 = held[2] * explained(2, table, step, draft, likelihood, whatever)
+    return normalised((b0, b1, b2), held)
+
+
+@helper
 def by_class(emission, j):
     """Likelihood by class of a bin, of a table (3, J)."""
     return emission[0, j], emission[1, j], emission[2, j]
@@ -215,11 +240,13 @@ def value_and_q(b, ended, action, step, vectors, offset, after, reward):
 
 @helper
 def best_other(
-    b, ended, step, vectors, offset, after, price, reward, codes, again, draft, drafts, draft_vectors, draft_offset
-):
+    b, ended, step, before, before_ended, before_step, vectors, offset, after, price, reward, codes, again, former,
+    draft, drafts, draft_vectors, draft_offset,
+):  # fmt: skip
     """The action other than keeping that is worth most at its price: code, gain, price, q after it; and q of keeping.
 
-    Of equals the first. Where another draft comes, q after it is of no use.
+    Of equals the first. Where another draft comes, q after it is of no use. `before`, `before_ended`, `before_step`
+    are belief, end and step of the draft before, if there is one.
     """
     kept, keep = value_and_q(b, ended, 0, step, vectors, offset, after, reward)
     best = 0
@@ -235,6 +262,10 @@ def best_other(
             held = hidden_again(b, after, step, ended, action)
             value = value_again(draft_vectors, draft_offset[row], draft_offset[row + 1], held)
             q = keep
+        elif former[action]:
+            if draft == 0:
+                continue
+            value, q = value_and_q(before, before_ended, action, before_step, vectors, offset, after, reward)
         else:
             value, q = value_and_q(b, ended, action, step, vectors, offset, after, reward)
         gain = value - kept
@@ -304,27 +335,33 @@ def of_draft_cell(cell, cells, shares):
 
 
 @compiled
-def decide(q, held, draft, repeated, bins, ended, steps, rule, out):
+def decide(q, held, draft, held_ended, repeated, bins, ended, steps, rule, out):
     """Action for every problem.
 
-    `held` (n, 3) is the hidden state after the last draft, looked at where `draft` > 0; `repeated`: it came once more.
+    `held` (n, 3) is the hidden state after the last draft and `held_ended` (n,) whether that ended the solution, looked
+    at where `draft` > 0; `repeated`: it came once more.
     """
-    success, end, emission, vectors, offset, after, price, reward, _, codes, again, other, same = rule[:13]
-    drafts, _, _, draft_vectors, draft_offset = rule[13:]
+    success, end, emission, vectors, offset, after, price, reward, _, codes, again, former, other, same = rule[:14]
+    emission_again, drafts, _, _, draft_vectors, draft_offset = rule[14:]
     n_steps = len(success)
     for i in range(len(q)):
         t = rule_step(steps[i], n_steps, ended[i])
+        ends = end_evidence(end, t, ended[i])
+        before = (0.0, 0.0, 0.0)
         if draft == 0:
-            prior = opening(q[i], success[t])
+            b = weighed(opening(q[i], success[t]), by_class(emission, bins[i]), ends)
         else:
             last = (held[i, 0], held[i, 1], held[i, 2])
-            prior = normalised(repeating(last, same) if repeated else reopening(last, other, t, draft), last)
-        b = prior
-        if not repeated:
-            b = weighed(prior, by_class(emission, bins[i]), end_evidence(end, t, ended[i]))
+            if repeated:
+                b = normalised(repeating(last, same), last)
+                before = b
+            else:
+                looks = by_class(emission_again, bins[i])
+                b = weighed(normalised(reopening(last, other, t, draft), last), looks, ends)
+                before = looked_back(last, other, t, draft, looks, ends)
         action, gain, cost, _, _ = best_other(
-            b, int(ended[i]), t, vectors, offset, after, price, reward, codes, again, draft, drafts,
-            draft_vectors, draft_offset,
+            b, int(ended[i]), t, before, int(held_ended[i]), rule_step(steps[i], n_steps, held_ended[i]), vectors,
+            offset, after, price, reward, codes, again, former, draft, drafts, draft_vectors, draft_offset,
         )  # fmt: skip
         out[i] = action if gain > cost else 0
 
@@ -332,11 +369,12 @@ def decide(q, held, draft, repeated, bins, ended, steps, rule, out):
 def propagate_alpha(rule: Any, true: Any, tokens: Any) -> Any:
     """Accuracy by step, counts (T, 2, A, 3) and tokens of solutions before decisions (T, A).
 
-    `true` is what is so: p_w by step, `DraftLaw.other` and `same`, hazards, emission (3, J), what follows actions;
+    `true` is what is so: p_w by step, `DraftLaw.other` and `same`, hazards, emission (3, J) of first drafts and of
+    other texts after them, what follows actions;
     `tokens` (A, 3) what an action adds to a solution that goes on.
     """
     T, A = len(true[0]), len(tokens)
-    cells, drafts, draft_cells, shares = rule[8], rule[13], rule[14], rule[15]
+    cells, drafts, draft_cells, shares = rule[8], rule[15], rule[16], rule[17]
     mass = np.zeros((2, 2, 2, cells + 1))
     mass[0, 0, 0, -1] = 1.0
     # Cells of further drafts, now and of the next one; there are none where nothing is drafted again.
@@ -353,11 +391,15 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
     `mass` (2, 2, 2, cells + 1): now and after the step; probability, and E[tokens of the solution so far] on it; prefix
     right or derailed; belief cell. `held` (2, 2, 3, draft cells) is the same within a step, by hidden state.
     """
-    true_success, true_other, true_same, true_end, true_emission, true_after = true
-    success, end, emission, vectors, offset, after, price, reward, cells, codes, again, other, same = rule[:13]
-    drafts, draft_cells, shares, draft_vectors, draft_offset = rule[13:]
-    T, J = len(true_success), emission.shape[1]
+    true_success, true_other, true_same, true_end, true_first, true_emission_again, true_after = true
+    success, end, first, vectors, offset, after, price, reward, cells, codes, again, former, other, same = rule[:14]
+    emission_again, drafts, draft_cells, shares, draft_vectors, draft_offset = rule[14:]
+    T, J = len(true_success), first.shape[1]
     n_steps = len(success)
+    asking = 0  # the action that discards drafts
+    for a in range(len(again)):
+        if again[a]:
+            asking = a
     now = 0
     for t in range(T):
         new = 1 - now
@@ -365,6 +407,8 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
         here = 0
         for draft in range(drafts):
             there = 1 - here
+            emission = first if draft == 0 else emission_again
+            true_emission = true_first if draft == 0 else true_emission_again
             for g in range(cells + 1 if draft == 0 else held.shape[3]):
                 # How likely the draft is of each class, in truth, and E[tokens before it] on that.
                 if draft == 0:
@@ -376,12 +420,14 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                 q = g / cells
                 if draft == 0:
                     believed = (q, 1.0 - q, 0.0)
+                    held_ended = 0
                     class0 = right * true_success[t]
                     classes = (class0, derailed, right - class0)
                     sums = opening(mass[now, 1, 0, g], true_success[t])
                     sums = (sums[0], mass[now, 1, 1, g], sums[2])
                 else:
                     believed = of_draft_cell(g, draft_cells, shares)
+                    held_ended = end_of_cell(g, draft_cells, shares)
                     classes = reopening((right, derailed, wrong), true_other, t, draft)
                     sums = (held[here, 1, 0, g], held[here, 1, 1, g], held[here, 1, 2, g])
                     sums = reopening(sums, true_other, t, draft)
@@ -406,12 +452,13 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                     if drawn0 + drawn1 + drawn2 == 0.0:
                         continue
                     b = believed
+                    back = believed
                     known_step = -1
                     for ended in range(2):
                         ends = ended == 1
                         happens = end_evidence(true_end, t, ends)
                         if repeated:
-                            came_again = 1.0 if ended == end_of_cell(g, draft_cells, shares) else 0.0
+                            came_again = 1.0 if ended == held_ended else 0.0
                             happens = (came_again, came_again, came_again)
                         flow = (drawn0 * happens[0], drawn1 * happens[1], drawn2 * happens[2])
                         if flow[0] + flow[1] + flow[2] == 0.0:
@@ -420,20 +467,44 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                         # Equal hazards say nothing, so the belief is the same whether the step ends or not.
                         if repeated:
                             b = normalised(repeating(believed, same), believed)
+                            back = b
                         elif step != known_step or end[step, 0] != end[step, 1] or end[step, 0] != end[step, 2]:
                             known_step = step
+                            looks = by_class(emission, j)
+                            likely = end_evidence(end, step, ends)
                             if draft == 0:
                                 prior = opening(q, success[step])
                             else:
                                 prior = normalised(reopening(believed, other, step, draft), believed)
-                            b = weighed(prior, by_class(emission, j), end_evidence(end, step, ends))
+                                back = looked_back(believed, other, step, draft, looks, likely)
+                            b = weighed(prior, looks, likely)
                         action, gain, cost, moved, kept = best_other(
-                            b, ended, step, vectors, offset, after, price, reward, codes, again, draft, drafts,
-                            draft_vectors, draft_offset,
+                            b, ended, step, back, held_ended, rule_step(t, n_steps, held_ended == 1), vectors, offset,
+                            after, price, reward, codes, again, former, draft, drafts, draft_vectors, draft_offset,
                         )  # fmt: skip
                         if not gain > cost:
                             action = 0
                             moved = kept
+                        if former[action]:
+                            # The draft before stands, of its own class and end; this one is discarded in its place.
+                            cell = cell_of(moved, cells)
+                            for c in range(3):
+                                drawn = held[here, 0, c, g] * explained(
+                                    c, true_other, t, draft, by_class(true_emission, j), happens
+                                )
+                                if drawn == 0.0:
+                                    continue
+                                written = held[here, 1, c, g] / held[here, 0, c, g]
+                                counts[t, ended, asking, c] += flow[c]
+                                counts[t, held_ended, asking, c] -= drawn
+                                counts[t, held_ended, action, c] += drawn
+                                before_total[t, action] += drawn * written
+                                accuracy[t] += drawn * true_after[t, held_ended, action, c, 1, 0]
+                                for s in range(2):
+                                    onward = drawn * true_after[t, held_ended, action, c, 0, s]
+                                    mass[new, 0, s, cell] += onward
+                                    mass[new, 1, s, cell] += onward * (written + tokens[action, c])
+                            continue
                         for c in range(3):
                             counts[t, ended, action, c] += flow[c]
                             before_total[t, action] += flow[c] * before[c]
@@ -527,11 +598,15 @@ def propagate_posterior(act, success, end, emission, after, tokens):
 def simulate(rng, out, kind, table, act, rule, true, tokens):
     """Fill `out`, the arrays of `trim_pomdp.model.propagation.Drawn`."""
     rights, counts, strong_steps, before, steps_before = out
-    true_success, true_other, true_same, true_end, cumulative, true_after, true_strong = true
-    success, end, emission, vectors, offset, after, price, reward, cells, codes, again, other, same = rule[:13]
-    drafts, draft_cells, shares, draft_vectors, draft_offset = rule[13:]
+    true_success, true_other, true_same, true_end, cumulative, cumulative_again, true_after, true_strong = true
+    success, end, emission, vectors, offset, after, price, reward, cells, codes, again, former, other, same = rule[:14]
+    emission_again, drafts, draft_cells, shares, draft_vectors, draft_offset = rule[14:]
     T, J = len(true_success), cumulative.shape[1]
     n_steps = len(success)
+    asking = 0
+    for a in range(len(again)):
+        if again[a]:
+            asking = a
     for i in range(len(rights)):
         right = True
         cell = cells
@@ -545,9 +620,10 @@ def simulate(rng, out, kind, table, act, rule, true, tokens):
         j = 0
         while t < T:
             repeated = draft > 0 and rng.random() < true_same[hidden]
+            held_ended = end_of_cell(cell, draft_cells, shares) if draft > 0 else 0
             if repeated:
                 c = hidden
-                ended = end_of_cell(cell, draft_cells, shares)
+                ended = held_ended
                 ends = ended == 1
             else:
                 c = 1
@@ -556,27 +632,38 @@ def simulate(rng, out, kind, table, act, rule, true, tokens):
                     if draft > 0:
                         share = true_other[t, draft - 1, hidden, 0] / (1.0 - true_same[hidden])
                     c = 0 if rng.random() < share else 2
-                j = np.searchsorted(cumulative[c], rng.random(), side="right")
+                drawn_from = cumulative if draft == 0 else cumulative_again
+                j = np.searchsorted(drawn_from[c], rng.random(), side="right")
                 ends = rng.random() < true_end[t, c]
                 ended = 1 if ends else 0
             moved = 0.0
             if kind == ALPHA:
                 step = rule_step(t, n_steps, ends)
+                likely = end_evidence(end, step, ends)
+                back = (0.0, 0.0, 0.0)
                 if draft == 0:
-                    prior = opening(cell / cells, success[step])
+                    b = weighed(opening(cell / cells, success[step]), by_class(emission, j), likely)
                 else:
                     last = of_draft_cell(cell, draft_cells, shares)
-                    prior = normalised(repeating(last, same) if repeated else reopening(last, other, step, draft), last)
-                b = prior
-                if not repeated:
-                    b = weighed(prior, by_class(emission, j), end_evidence(end, step, ends))
+                    if repeated:
+                        b = normalised(repeating(last, same), last)
+                        back = b
+                    else:
+                        looks = by_class(emission_again, j)
+                        b = weighed(normalised(reopening(last, other, step, draft), last), looks, likely)
+                        back = looked_back(last, other, step, draft, looks, likely)
                 action, gain, cost, moved, kept = best_other(
-                    b, ended, step, vectors, offset, after, price, reward, codes, again, draft, drafts,
-                    draft_vectors, draft_offset,
+                    b, ended, step, back, held_ended, rule_step(t, n_steps, held_ended == 1), vectors, offset, after,
+                    price, reward, codes, again, former, draft, drafts, draft_vectors, draft_offset,
                 )  # fmt: skip
                 if not gain > cost:
                     action = 0
                     moved = kept
+                elif former[action]:
+                    counts[i, asking, c] += 1.0
+                    counts[i, asking, hidden] -= 1.0
+                    c = hidden
+                    ended = held_ended
             elif kind == POSTERIOR:
                 action = act[minimum, j]
             else:

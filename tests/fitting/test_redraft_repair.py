@@ -1,6 +1,5 @@
 """How drafts depend on each other: the likelihood by brute force, its slope, and what comes back of drawn redrafts."""
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +10,20 @@ import trim_pomdp as tp
 from trim_pomdp.data.rollouts import RedraftRollout, Rollouts
 from trim_pomdp.data.sequences import ScoredSequence
 from trim_pomdp.errors import InputError
-from trim_pomdp.fitting.lengths import Hazards
-from trim_pomdp.fitting.redrafts import Redrafts
+from trim_pomdp.fitting.lengths import UNKNOWN, Hazards
+from trim_pomdp.fitting.redrafts import DraftFit, Redrafts
 from trim_pomdp.fitting.rollout_data import RedraftRows, RolloutRows
 from trim_pomdp.fitting.rollout_estimation import Fitter
 from trim_pomdp.fitting.rollout_fitting import fit_rollouts
 from trim_pomdp.model.dynamics import Shares, StepDynamics
+from trim_pomdp.model.redrafts import tilted
 from trim_pomdp.runtime.backends.dummy import dummy_problems
 from trim_pomdp.runtime.recording import repair_job, solo_job
 
 B = 0.4
 SAME = Shares(right=0.6, derailed=0.5, wrong=0.3)
-DRAFTY = DYNAMICS.replace(redraft_repair=B, redraft_same=SAME, recovery=0.0)
+TILT = 0.3
+DRAFTY = DYNAMICS.replace(redraft_repair=B, redraft_same=SAME, redraft_tilt=TILT, recovery=0.0)
 RECOVERING = DRAFTY.replace(recovery=0.1)
 FITTER = Fitter(OBSERVATIONS, DYNAMICS.max_steps, np.ones(len(OBSERVATIONS.table[0])))
 
@@ -55,13 +56,13 @@ def rows_of(*items: RedraftRollout, labelled: bool = False) -> RedraftRows:
     return RedraftRows.of(items, None, labelled=labelled)
 
 
-def by_hand(item: RedraftRollout, dynamics: StepDynamics, b: float) -> float:
+def by_hand(item: RedraftRollout, dynamics: StepDynamics, fitted: DraftFit) -> float:
     """The log-likelihood: the filter of the steps before by its definition, then every way that the rest can go."""
     assert item.scores is not None
+    assert fitted.same is not None
+    assert fitted.success is not None
     emission = OBSERVATIONS.class_emission(dynamics)
     p_w, end, rho = dynamics.weak_success[0], dynamics.end, dynamics.recovery_by_step
-    b = min(b, p_w)
-    change = {0: (1.0 - (1.0 - p_w) * b / p_w, 0.0, (1.0 - p_w) * b / p_w), 1: (0.0, 1.0, 0.0), 2: (b, 0.0, 1.0 - b)}
     q, last = 1.0, len(item.scores) - 1
     for t, score in enumerate(item.scores):
         ended = item.ended and t == last
@@ -83,17 +84,24 @@ def by_hand(item: RedraftRollout, dynamics: StepDynamics, b: float) -> float:
         )
         return float(end[t, c] * stands + (1.0 - end[t, c]) * following)
 
-    right = sum(
-        belief[old] * change[old][new] * goes_right(last, new) for old, new in itertools.product(range(3), repeat=2)
-    )
-    return float(np.log(right if item.correct else 1.0 - right))
+    total = 0.0
+    for old in range(3):
+        same = fitted.same[old]
+        right = {0: fitted.success - same, 1: 0.0, 2: fitted.repair}[old]  # and another text
+        new = {0: right, 1: 0.0, 2: 1.0 - same - right} if old != 1 else {0: 0.0, 1: 1.0 - same, 2: 0.0}
+        if item.repeated:
+            new = {old: same}
+        for c, chance in new.items():
+            answer = goes_right(last, c)
+            total += belief[old] * chance * (answer if item.correct else 1.0 - answer)
+    return float(np.log(total))
 
 
 CASES = (
-    redraft((0.3,), (0.9,), correct=True),
-    redraft((0.3,), (0.9, 0.97), correct=False),
-    redraft((0.97, 0.1), (0.4,), correct=True, ended=True),
-    redraft((0.97, 0.1), (0.99, 0.6), correct=True),
+    redraft((0.3,), (0.9,), correct=True, repeated=False),
+    redraft((0.3,), (0.9, 0.97), correct=False, repeated=False),
+    redraft((0.97, 0.1), (0.4,), correct=True, ended=True, repeated=True),
+    redraft((0.97, 0.1), (0.99, 0.6), correct=True, repeated=False),
 )
 
 
@@ -101,78 +109,99 @@ CASES = (
 @pytest.mark.parametrize("case", range(len(CASES)))
 def test_the_likelihood_against_its_definition(case: int, dynamics: StepDynamics) -> None:
     found = term(rows_of(CASES[case]), dynamics)
-    for b in (0.1, 0.5, 0.9):
-        assert found.slope(b)[0] == pytest.approx(by_hand(CASES[case], dynamics, b), abs=1e-9)
+    for fitted in (DraftFit(0.4, 0.8, SAME.array, 0.0), DraftFit(0.1, 0.6, np.array([0.1, 0.2, 0.7]), 0.3)):
+        assert found.log_likelihood(fitted) == pytest.approx(by_hand(CASES[case], dynamics, fitted), abs=1e-9)
 
 
-def test_the_slope_is_that_of_the_likelihood() -> None:
-    found = term(rows_of(*CASES), RECOVERING)
-    for b in (0.1, 0.4, 0.8):
-        step = 1e-6
-        difference = (found.slope(b + step)[0] - found.slope(b - step)[0]) / (2 * step)
-        assert found.slope(b)[1] == pytest.approx(difference, rel=1e-6)
+def fitted_on(*items: RedraftRollout, labelled: bool = True) -> DraftFit:
+    found = term(rows_of(*items, labelled=labelled), DRAFTY).fit()
+    assert found is not None
+    return found
+
+
+def of_class(
+    c: int, n: int, repeated: int, right: int, *, score: float = 0.3, new: float = 0.9
+) -> list[RedraftRollout]:
+    """Labelled redrafts: of n as many repeated, then as many of another text right."""
+    return [
+        redraft(
+            (score,), (new,), correct=True, repeated=i < repeated,
+            **{"class": c, "redrafted_right": c == 0 if i < repeated else i < repeated + right},
+        )
+        for i in range(n)
+    ]  # fmt: skip
 
 
 def test_known_classes_are_counted() -> None:
-    kinds = {(2, True): 6, (2, False): 14, (1, False): 30}
-    items = [
-        redraft((0.3,), (0.9,), correct=True, **{"class": c, "redrafted_right": right})
-        for (c, right), count in kinds.items()
-        for _ in range(count)
-    ]
-    found = term(rows_of(*items, labelled=True), DRAFTY)
-    assert found.fit() == pytest.approx(6 / 20, abs=1e-5)
-    # Of right drafts P(wrong | right) = (1 − p_w) b / p_w, so that 3 of 50 say b = .34 by themselves.
-    more = [redraft((0.3,), (0.9,), correct=True, **{"class": 0, "redrafted_right": i >= 3}) for i in range(50)]
-    alone = term(rows_of(*more, labelled=True), DRAFTY)
-    assert alone.fit() == pytest.approx(3 / 50 * 0.85 / 0.15, abs=1e-4)
-    assert 0.3 < term(rows_of(*items, *more, labelled=True), DRAFTY).fit() < 0.34
+    found = fitted_on(*of_class(0, 20, 13, 2), *of_class(1, 40, 30, 0), *of_class(2, 50, 15, 20))
+    assert found.repair == pytest.approx(20 / 50, abs=1e-6)
+    assert found.success == pytest.approx(15 / 20, abs=1e-6)
+    assert found.same == pytest.approx([13 / 20, 30 / 40, 15 / 50], abs=1e-6)
+    alone = fitted_on(*of_class(2, 50, 15, 20))
+    assert (alone.repair, alone.success) == (pytest.approx(0.4), None)
+    assert alone.same == pytest.approx([0.0, 0.0, 0.3])
 
 
-def test_repeats_of_known_classes_are_counted() -> None:
-    shares = {0: 0.9, 1: 0.75, 2: 0.25}
+def test_only_drafts_that_looked_bad_count() -> None:
+    doubted, good = of_class(0, 20, 13, 2), of_class(0, 40, 40, 0, score=0.99)
+    assert fitted_on(*doubted, *good).same == pytest.approx([13 / 20, 0.0, 0.0], abs=1e-6)
+    assert term(rows_of(*good, labelled=True), DRAFTY).fit() is None
+
+
+def test_what_nobody_knows_is_left_out() -> None:
+    """Repeats, and how new drafts look."""
+    unseen = ScoredSequence(id="p/weak", problem_id="p", features={"logprob_min": (-1.0,)}, correct=True, tokens=(5,))
     items = [
-        redraft((0.3,), (0.9,), correct=True, repeated=i < share * 20, **{"class": c, "redrafted_right": c == 0})
-        for c, share in shares.items()
+        redraft((0.3,), (0.9,), correct=True, **{"class": 2, "redrafted_right": i < 6}).model_copy(
+            update={"redrafted": unseen}
+        )
         for i in range(20)
     ]
-    found = term(rows_of(*items, labelled=True), DRAFTY)
-    assert found.fit_same() == pytest.approx(list(shares.values()), abs=1e-6)
-    assert term(rows_of(*CASES), DRAFTY).fit_same() is None, "nobody knows"
-    of_one = term(rows_of(*items[:20], labelled=True), DRAFTY).fit_same()
-    assert of_one == pytest.approx([0.9, 0.0, 0.0])
+    found = fitted_on(*items)
+    assert (found.same, found.tilt) == (None, None)
+    assert found.repair == pytest.approx(0.3, abs=1e-6)
 
 
-def test_repeats_of_unknown_classes_are_fitted_at_their_likelihood() -> None:
+def test_worse_looks_of_new_drafts_are_fitted() -> None:
+    """At their likelihood, where classes are known."""
+    looks = [0.99, 0.9, 0.7, 0.5, 0.3, 0.1]
+    items = [item for score in looks for item in of_class(2, 4, 0, 2, new=score)]
+    found = fitted_on(*items)
+    assert found.tilt is not None
+    assert found.tilt != 0.0
+    bins = OBSERVATIONS.bins(np.array(looks)[:, None])[:, 0]
+    emission = OBSERVATIONS.class_emission(DRAFTY)
+
+    def likelihood(tilt: float) -> float:
+        return float(np.log(tilted(emission, tilt)[[0, 2]][:, bins]).sum())
+
+    assert all(likelihood(found.tilt) > likelihood(found.tilt + step) for step in (-1e-3, 1e-3))
+
+
+def test_unknown_classes_are_fitted_at_their_likelihood() -> None:
     rng = np.random.default_rng(4)
-    belief = rng.dirichlet((0.4, 0.4, 0.4), 300)
-    repeated = (rng.random(300) < belief @ SAME.array).astype(np.int64)
-    unknown = np.full(300, 0.5)
-    term = Redrafts(belief, np.ones((300, 3)), repeated == 1, unknown, repeated, np.ones(300, dtype=np.bool_))
-
-    def likelihood(same: np.ndarray) -> float:
-        chance = belief @ same
-        return float(np.log(np.where(repeated == 1, chance, 1.0 - chance)).sum())
-
-    found = term.fit_same()
-    assert found is not None
-    assert found == pytest.approx(SAME.array, abs=0.15)
-    for move in np.concatenate([np.eye(3), -np.eye(3)]):
-        assert likelihood(found) >= likelihood(np.clip(found + 1e-3 * move, 0.0, 1.0))
-
-
-def test_right_drafts_that_looked_bad_are_counted() -> None:
-    looks = {0.3: (20, 13), 0.99: (40, 39)}  # of so many, so many are right again; only the first looked bad
-    items = [
-        redraft((score,), (0.9,), correct=True, repeated=i < again, **{"class": 0, "redrafted_right": i < again})
-        for score, (count, again) in looks.items()
-        for i in range(count)
-    ]
-    found = term(rows_of(*items, labelled=True), DRAFTY)
-    assert found.doubted.sum() == 20
-    assert found.fit_success(B) == pytest.approx(13 / 20, abs=1e-6)
-    assert found.fit_same() == pytest.approx([13 / 20, 0.0, 0.0], abs=1e-6)
-    assert term(rows_of(*items[20:], labelled=True), DRAFTY).fit_success(B) is None
+    n = 600
+    belief = rng.dirichlet((0.4, 0.4, 0.4), n)
+    c = (rng.random(n)[:, None] > belief.cumsum(axis=1)).sum(axis=1)
+    repeated = rng.random(n) < SAME.array[c]
+    new = np.where(repeated | (c == 1), c, np.where(rng.random(n) < 0.5, 0, 2))
+    right = np.tile([0.9, 0.1, 0.2], (n, 1))
+    correct = rng.random(n) < right[np.arange(n), new]
+    outcome = np.where(correct[:, None], right, 1.0 - right)
+    found = Redrafts(
+        belief, right, outcome, repeated.astype(np.int64), np.full(n, UNKNOWN), np.ones((3, 1)) / 1.0, np.arange(n)
+    )  # fmt: skip
+    fitted = found.fit()
+    assert fitted is not None
+    assert fitted.same is not None
+    assert fitted.success is not None
+    assert fitted.same == pytest.approx(SAME.array, abs=0.15)
+    assert fitted.repair == pytest.approx(0.35, abs=0.15)
+    assert fitted.success == pytest.approx(0.8, abs=0.15)
+    best = found.log_likelihood(fitted)
+    for move in np.concatenate([np.eye(5), -np.eye(5)]) * 1e-3:
+        moved = DraftFit(fitted.repair + move[3], fitted.success + move[4], fitted.same + move[:3], None)
+        assert best >= found.log_likelihood(moved) - 1e-9
 
 
 def test_records_that_contradict_themselves_are_refused() -> None:
@@ -235,23 +264,17 @@ def test_redrafts_are_recorded_as_they_were(rollouts: Rollouts) -> None:
 
 
 @pytest.mark.parametrize("labelled", [True, False], ids=["labels", "outcomes"])
-def test_b_comes_back_where_all_else_is_known(rollouts: Rollouts, *, labelled: bool) -> None:
-    rows = RedraftRows.of(rollouts.redrafts, None, labelled=labelled)
-    found = term(rows, DRAFTY)
-    b, step = found.fit(), 0.01
-    curvature = (found.slope(b + step)[1] - found.slope(b - step)[1]) / (2 * step)
-    error = (-1.0 / curvature) ** 0.5
-    assert error < (0.06 if labelled else 0.12)
-    assert b == pytest.approx(B, abs=3.5 * error)
-
-
-@pytest.mark.parametrize("labelled", [True, False], ids=["labels", "outcomes"])
-def test_repeats_come_back(rollouts: Rollouts, *, labelled: bool) -> None:
-    redrafts = term(RedraftRows.of(rollouts.redrafts, None, labelled=labelled), DRAFTY)
-    assert redrafts.fit_success(B) == pytest.approx(1.0 - 0.15 * B / 0.85, abs=0.1 if labelled else 0.2)
-    found = redrafts.fit_same()
+def test_all_comes_back_where_the_rest_is_known(rollouts: Rollouts, *, labelled: bool) -> None:
+    found = term(RedraftRows.of(rollouts.redrafts, None, labelled=labelled), DRAFTY).fit()
     assert found is not None
-    assert found[[0, 2]] == pytest.approx(SAME.array[[0, 2]], abs=0.1 if labelled else 0.2)
+    assert found.same is not None
+    assert found.tilt is not None
+    wide = 1.0 if labelled else 2.0
+    assert found.repair == pytest.approx(B, abs=0.1 * wide)
+    assert found.success == pytest.approx(1.0 - 0.15 * B / 0.85, abs=0.1 * wide)
+    assert found.success >= found.same[0]
+    assert found.same[[0, 2]] == pytest.approx(SAME.array[[0, 2]], abs=0.1 * wide)
+    assert found.tilt == pytest.approx(TILT, abs=0.1 * wide)
 
 
 @pytest.mark.slow
@@ -278,7 +301,7 @@ def test_b_comes_back_with_everything_else(rollouts: Rollouts, *, labels: bool) 
     )
     assert without.redraft_repair is None
     assert without.model_dump(exclude={"fit", "name"}) == dynamics.model_dump(
-        exclude={"fit", "name", "redraft_repair", "redraft_success", "redraft_same"}
+        exclude={"fit", "name", "redraft_repair", "redraft_success", "redraft_same", "redraft_tilt"}
     ), "redrafts change nothing else"
 
 
@@ -295,9 +318,9 @@ def test_intervals_cover(tmp_path: Path) -> None:
         assert whole is not None
         draws = []
         for _ in range(100):
-            index = rng.integers(len(whole.belief), size=len(whole.belief))
-            parts = (whole.belief, whole.right, whole.correct, whole.weak_success, whole.repeated, whole.doubted)
-            draws.append(Redrafts(*(part[index] for part in parts)).fit())
+            fitted = whole.take(rng.integers(len(whole.belief), size=len(whole.belief))).fit()
+            assert fitted is not None
+            draws.append(fitted.repair)
         low, high = np.quantile(draws, [0.025, 0.975])
         held.append(low <= B <= high)
     assert np.mean(held) >= 0.8, ".95 is meant, and P(fewer than 24 of 30) is below .001 then"

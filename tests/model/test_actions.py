@@ -25,9 +25,15 @@ def law(**changes: object) -> StepLaw:
 
 
 def test_catalogue_has_stable_codes() -> None:
-    assert [(a.name, a.code) for a in catalogue()] == [("keep", 0), ("regenerate", 1), ("redraft", 2), ("takeover", 3)]
-    assert [a.asks for a in catalogue()] == [None, "strong", "weak", "strong"]
-    assert [a.is_judged_again for a in catalogue()] == [False, False, True, False]
+    assert [(a.name, a.code) for a in catalogue()] == [
+        ("keep", 0),
+        ("regenerate", 1),
+        ("redraft", 2),
+        ("takeover", 3),
+        ("recall", 4),
+    ]
+    assert [a.asks for a in catalogue()] == [None, "strong", "weak", "strong", None]
+    assert [a.is_judged_again for a in catalogue()] == [False, False, True, False, False]
     assert action_named("redraft") is not action_of(1)
     assert action_of(2).name == "redraft"
 
@@ -39,6 +45,7 @@ def test_what_is_no_set_of_actions_is_refused() -> None:
         (("regenerate",), "expected keep"),
         (("keep",), "at least one more"),
         (("keep", "redraft", "redraft"), "twice"),
+        (("keep", "recall"), "no draft before"),
     ):
         with pytest.raises(InputError, match=words):
             actions_of(names)

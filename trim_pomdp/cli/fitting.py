@@ -183,6 +183,9 @@ def fit_dynamics(
     labels: Annotated[
         bool, typer.Option("--labels", help="Use the truth that rollouts hold, in place of outcomes.")
     ] = False,
+    redraft_labels: Annotated[
+        bool, typer.Option("--redraft-labels", help="Use the truth that redrafts hold, and outcomes of the others.")
+    ] = False,
     explanation: Annotated[str, typer.Option(help="Explanation of a pilot, or best.")] = "best",
     fit_thresholds: Annotated[
         str | None, typer.Option(help="Pilot thresholds to fit on, by commas; the others are held out.")
@@ -218,8 +221,8 @@ def fit_dynamics(
     model = read_observations(observations)
     if layout is not None and labelled is None:
         raise InputError("--layout is of a --labelled file, and none is given")
-    if rollouts is None and (repair is not None or redraft is not None or labels):
-        raise InputError("--repair, --redraft and --labels go with --rollouts, and none are given")
+    if rollouts is None and (repair is not None or redraft is not None or labels or redraft_labels):
+        raise InputError("--repair, --redraft, --labels and --redraft-labels go with --rollouts, and none are given")
     if rollouts is not None:
         if any(item is not None for item in (step_counts, weak, pilot, sequences, labelled, generator)):
             raise InputError(
@@ -242,6 +245,7 @@ def fit_dynamics(
             by_step=by_step,
             class_hazards=class_hazards,
             labels=labels,
+            redraft_labels=redraft_labels,
             rivals=rivals,
             intervals=intervals,
             max_steps=max_steps or (conditions and conditions.max_steps) or _MAX_STEPS,
@@ -318,7 +322,7 @@ def show_dynamics(dynamics: StepDynamics) -> None:
         },
         **{
             name: value
-            for name in ("redraft_repair", "redraft_success")
+            for name in ("redraft_repair", "redraft_success", "redraft_tilt")
             if (value := getattr(dynamics, name)) is not None
         },
     }

@@ -2,8 +2,8 @@
 
 It runs the very commands that fit one's own models (and prints them): rollouts of the weak and the strong model,
 repairs and redrafts for every family; observations fitted on labelled solutions *of the other two families*, as one's
-own PRM would be judged on somebody else's labels; dynamics, transfer included, from outcomes alone. What is there
-already is not made again.
+own PRM would be judged on somebody else's labels, and so are redrafts; all else of the dynamics, transfer included,
+from outcomes alone. What is there already is not made again.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from trim_pomdp.presets.store import Preset
 DEFAULT_EVIDENCE: EvidenceKind = "prm+logprob"
 COMMAND = "python -m trim_pomdp.cli.lab_presets --work FOLDER"
 WEAK, STRONG, REPAIRS = 4000, 4000, 4000
+_REDRAFTS = "labelled-redrafts.jsonl"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         for family in FAMILIES:
             _roll_out(parsed.work, family)
         for family in FAMILIES:
-            labelled = _labels_from_elsewhere(parsed.work, family)
+            labelled = _from_elsewhere(parsed.work, family, "weak/scores.jsonl", "labelled.jsonl")
+            _from_elsewhere(parsed.work, family, "redraft/redraft.jsonl", _REDRAFTS)
             for kind in EVIDENCE_KINDS:
                 preset = _fit(parsed.work, family, kind, labelled)
                 preset.save(parsed.out / f"{preset.name}.json")
@@ -64,10 +66,10 @@ def _roll_out(work: Path, family: Family) -> None:
             _run("rollout", "--mode", name, *options, *common, "--out", str(base / name))
 
 
-def _labels_from_elsewhere(work: Path, family: Family) -> Path:
-    """Scores of labelled solutions of the other families, in one file."""
-    path = work / family / "labelled.jsonl"
-    others = [work / other / "weak" / "scores.jsonl" for other in FAMILIES if other != family]
+def _from_elsewhere(work: Path, family: Family, source: str, name: str) -> Path:
+    """A file of every other family, in one."""
+    path = work / family / name
+    others = [work / other / source for other in FAMILIES if other != family]
     path.write_text("".join(other.read_text() for other in others))
     return path
 
@@ -85,13 +87,14 @@ def _fit(work: Path, family: Family, kind: EvidenceKind, labelled: Path) -> Pres
         _run(
             "fit-dynamics", "--observations", str(observations), "--max-steps", str(MAX_STEPS),
             "--rollouts", str(base / "weak" / "weak.jsonl"), "--strong", str(base / "strong" / "strong.jsonl"),
-            "--repair", str(base / "repair" / "repair.jsonl"), "--redraft", str(base / "redraft" / "redraft.jsonl"),
-            "--name", f"lab {family}, outcomes alone", "--out", str(dynamics),
+            "--repair", str(base / "repair" / "repair.jsonl"), "--redraft", str(base / _REDRAFTS),
+            "--redraft-labels", "--name", f"lab {family}, outcomes alone", "--out", str(dynamics),
         )  # fmt: skip
     fitted = StepDynamics.read(dynamics)
     return Preset(
         name=f"lab-{family}.{kind}",
-        description=f"the lab's tiny models on the family {family}, evidence {kind}; dynamics from outcomes alone",
+        description=f"the lab's tiny models on the family {family}, evidence {kind}; dynamics from outcomes alone, of "
+        "redrafts from labels of the other families",
         observations=ObservationModel.read(observations),
         dynamics=fitted,
         command=COMMAND,

@@ -68,6 +68,7 @@ def fit_dynamics(
     by_step: bool = False,
     class_hazards: bool = False,
     labels: bool = False,
+    redraft_labels: bool = False,
     rivals: bool = True,
     intervals: bool = True,
     max_steps: int = MAX_STEPS,
@@ -99,6 +100,8 @@ def fit_dynamics(
         that themselves, unless it is asked for.
     labels : bool
         Whether to use the truth where rollouts have it, in place of outcomes.
+    redraft_labels : bool
+        Whether to use that of redrafts, whatever is done with the others.
     rivals : bool
         Whether to fit the other explanations too, for comparison; ``"best"`` needs them.
     intervals : bool
@@ -129,6 +132,7 @@ def fit_dynamics(
                 sources.rollouts,
                 observations,
                 labels=labels,
+                redraft_labels=redraft_labels,
                 class_hazards=class_hazards,
                 by_step=by_step,
                 intervals=intervals,
@@ -137,7 +141,7 @@ def fit_dynamics(
                 provenance=sources.provenance,
                 progress=progress,
             )
-    if labels:
+    if labels or redraft_labels:
         raise InputError("labels are those of rollouts, and none are given")
     trials = _hazard(sources, max_steps)
     hazard = _constant_hazard(sources, max_steps) if trials is None else trials.estimate()

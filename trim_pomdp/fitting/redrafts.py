@@ -1,154 +1,219 @@
 r"""How drafts of one step depend on each other, from rollouts in which the weak model drafted steps again.
 
-With belief :math:`\beta` over the class of the discarded draft, given what was seen up to it, the new one is of class
+Of a discarded draft of class c (0: right, 1: of a derailed solution, 2: a first error), the new one is
 
-.. math:: \pi = (\beta_0 a_t + \beta_2 b,\; \beta_1,\; \beta_0 (1 - a_t) + \beta_2 (1 - b)),
+* the same text with probability :math:`s_c`, and then of the same class;
+* else another text, right with probability u after a right draft and v after a first error; after a derailed prefix
+  nothing is right.
 
-b being `redraft_repair`, p_w at most. Drafts are drawn independently given the prefix, so they can change places, which
-makes :math:`a_t = 1 - (1 - p_w) b / p_w` (`trim_pomdp.model.redrafts`). With r the probability that the weak model ends
-right, by the class of the new draft, the answer is right with probability :math:`\pi\cdot r`; everything but b is given
-(hazards, emission, success, recovery). What was seen of the new draft has no say: further drafts are often the same
-text, and right ones of a hard step look worse than others, so that their evidence is none of the kind that was fitted
-on first drafts (docs/results.md). Where classes are known, shares are counted.
+What is known of c is the belief :math:`\beta` of the filter, given all that was seen up to the discarded draft. With r
+the probability that the weak model ends right, by the class of the new draft, a right answer after another text is seen
+with probability :math:`\sum_c \beta_c (1 - s_c) \sum_k T_{ck}(u, v)\, r_k`, and after the same text with
+:math:`\sum_c \beta_c s_c r_c`. Everything but s, u and v is given; they are fitted together by expectation and
+maximisation, so that they cannot contradict each other. Where classes are known, those are counted.
 
-How often a new draft is the discarded one word for word, by the class of that, is likewise fitted on whether it was:
-P(repeated) is :math:`\beta \cdot s`. Where classes are known, shares are counted. After drafts that look good, a new
-one is far more often right, or the same, than after those that a plan has drafted again: so s, and a where it is not to
-follow from b, are fitted on *doubted* drafts, which given a right prefix are less likely to be right than a new one.
+How new texts look tells γ (`trim_pomdp.model.redrafts.tilted`), given how likely each is of each class by all of that.
+It has no say in s, u and v: a step that is hard to judge is so in ways that γ does not tell in full, and then b comes
+out far too high (docs/results.md).
+
+After drafts that look good a new one is far more often right, or the same, than after those that a plan drafts again:
+so only *doubted* drafts count, which given a right prefix are less likely to be right than a new one. Plans read
+b = (1 − s_2) v, and P(next right | this one right) = s_0 + (1 − s_0) u.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 
 from trim_pomdp.fitting.lengths import UNKNOWN, Hazards, OutcomeChain
 from trim_pomdp.fitting.likelihood import Parameters, weak_success_curve
-from trim_pomdp.fitting.optimise import minimise
 from trim_pomdp.fitting.rollout_data import RedraftRows
-from trim_pomdp.fitting.rollout_terms import SeenSteps
-from trim_pomdp.model.redrafts import redraft_class
+from trim_pomdp.fitting.rollout_terms import SeenSteps, emission
+from trim_pomdp.model.redrafts import tilted
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 _TINY = 1e-12
-_ROUNDS, _SMALL = 10_000, 1e-9  # of expectation and maximisation, and a step after which it ends
+_ROUNDS, _SMALL = 5_000, 1e-7  # of expectation and maximisation, and a step after which it ends
+_MOST_TILT = 2.0
+
+
+@dataclass(frozen=True)
+class DraftFit:
+    """What was fitted; see the module.
+
+    Attributes
+    ----------
+    repair : float
+        b: P(next draft right | this one wrong).
+    success : float or None
+        P(next draft right | this one right); None where none was.
+    same : ndarray of shape (3,) or None
+        P(next draft is this one word for word | class of this one), 0 of a class that none is of; None where nothing is
+        known of it.
+    tilt : float or None
+        γ; None where nobody saw how new drafts look.
+    """
+
+    repair: float
+    success: float | None
+    same: FloatArray | None
+    tilt: float | None
+
+
+@dataclass(frozen=True)
+class _Guess:
+    """Parameters in the making: s by class, u and v."""
+
+    same: FloatArray
+    right: FloatArray  # P(another text is right | class of the discarded draft), 0 of derailed ones
+
+    @property
+    def classes(self) -> FloatArray:
+        """P(class of another text | class of the discarded draft), shape (3, 3)."""
+        (u, _, v) = self.right
+        return np.array([[u, 0.0, 1.0 - u], [0.0, 1.0, 0.0], [v, 0.0, 1.0 - v]])
+
+    def moved(self, other: _Guess) -> float:
+        """The largest difference."""
+        return float(max(np.abs(self.same - other.same).max(), np.abs(self.right - other.right).max()))
 
 
 @dataclass(frozen=True)
 class Redrafts:
-    """The likelihood of redrafts, everything but b given.
+    """The likelihood of redrafts whose discarded draft was doubted, s, u, v and γ not given.
 
     Attributes
     ----------
     belief : ndarray of shape (n, 3)
         Over the class of the discarded draft; exact where it is known.
     right : ndarray of shape (n, 3)
-        P(the answer is right | class of the new draft); where classes are known, of the new draft itself.
-    correct : ndarray of bool, shape (n,)
-        Whether it was.
-    weak_success : ndarray of shape (n,)
-        p_w of the step.
+        P(the answer is right | class of the new draft).
+    outcome : ndarray of shape (n, 3)
+        P(what came of it | class of the new draft): its answer, or, where known, that class itself.
     repeated : ndarray of int, shape (n,)
         1 if the new draft is the discarded one word for word, 0 if not, `UNKNOWN` where nobody knows.
-    doubted : ndarray of bool, shape (n,)
-        Whether the discarded draft looked worse than a new one would be.
+    bins : ndarray of int, shape (n,)
+        Observation bin of the new draft; `UNKNOWN` where nobody saw it.
+    emission : ndarray of shape (3, J)
+        P(bin | class) of first drafts.
+    rows : ndarray of int, shape (n,)
+        Which redrafts these are of all.
     """
 
     belief: FloatArray
     right: FloatArray
-    correct: NDArray[np.bool_]
-    weak_success: FloatArray
+    outcome: FloatArray
     repeated: IntArray
-    doubted: NDArray[np.bool_]
-    name: str = "redraft rollouts: outcomes given what was seen before"
+    bins: IntArray
+    emission: FloatArray
+    rows: IntArray
+    name: str = "redraft rollouts: repeats and outcomes given what was seen before"
 
     @classmethod
-    def of(cls, rows: RedraftRows, before: SeenSteps, parameters: Parameters, hazards: Hazards) -> Redrafts:
-        """Of redrafts whose steps were seen up to the discarded draft."""
+    def of(
+        cls, rows: RedraftRows, before: SeenSteps, bins: IntArray, parameters: Parameters, hazards: Hazards
+    ) -> Redrafts:
+        """Of redrafts whose steps were seen up to the discarded draft, and the new one's observation bin (n,)."""
         belief = before.last_beliefs(parameters, hazards)
         step = np.minimum(before.lengths, len(hazards.right)) - 1
         curve = weak_success_curve(parameters, len(hazards.right))
         right = answer_right(curve, hazards, parameters["recovery"])[step]
-        doubted = belief[:, 0] < curve[step] * (belief[:, 0] + belief[:, 2])
+        doubted = np.flatnonzero(belief[:, 0] < curve[step] * (belief[:, 0] + belief[:, 2]))
         known = rows.true_class != UNKNOWN
-        belief[known], right[known] = np.eye(3)[rows.true_class[known]], np.eye(3)[0]
+        belief[known] = np.eye(3)[rows.true_class[known]]
+        outcome = np.where(rows.batch.correct[:, None], right, 1.0 - right)
+        new = np.where(rows.true_class == 1, 1, np.where(rows.redrafted_right, 0, 2))
+        outcome[known] = np.eye(3)[new[known]]
+        # How a draft looks that may be one that was seen already tells nothing, unless it is known to be another.
+        bins = np.where((rows.repeated == UNKNOWN) & (rows.repeated != UNKNOWN).any(), UNKNOWN, bins)
         return cls(
-            belief,
-            right,
-            np.where(known, rows.redrafted_right, rows.batch.correct),
-            curve[step],
-            rows.repeated,
+            belief[doubted],
+            right[doubted],
+            outcome[doubted],
+            rows.repeated[doubted],
+            bins[doubted],
+            emission(before.table, parameters),
             doubted,
         )
 
-    def fit(self) -> float:
-        """The most likely b."""
+    def take(self, index: NDArray[np.int64]) -> Redrafts:
+        """Some of them, repeats allowed."""
+        names = ("belief", "right", "outcome", "repeated", "bins", "rows")
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
 
-        def negative(b: FloatArray) -> tuple[float, FloatArray]:
-            value, slope = self.slope(float(b[0]))
-            return -value, np.array([-slope])
-
-        low, high = np.array([_TINY]), np.array([self.weak_success.max()])
-        return float(minimise(negative, 0.5 * (low + high), (low, high), gradient=True).point[0])
-
-    def fit_same(self) -> FloatArray | None:
-        """The most likely s by class, shape (3,), by expectation and maximisation; None where nothing is known of it.
-
-        Of a class that no discarded draft is of it is 0.
-        """
-        told = self.doubted & (self.repeated != UNKNOWN)
-        if not told.any():
+    def fit(self) -> DraftFit | None:
+        """The most likely parameters; None where no draft was doubted."""
+        if not len(self.belief):
             return None
-        belief, repeated = self.belief[told], self.repeated[told, None] == 1
-        same = np.full(3, repeated.mean())
+        tells = (self.repeated != UNKNOWN).any()
+        guess = _Guess(np.full(3, 0.5 if tells else 0.0), np.array([0.5, 0.0, 0.5]))
         for _ in range(_ROUNDS):
-            weight = belief * np.where(repeated, same, 1.0 - same)
-            weight /= np.maximum(weight.sum(axis=1, keepdims=True), _TINY)
-            total = weight.sum(axis=0)
-            new = np.divide((weight * repeated).sum(axis=0), total, out=np.zeros(3), where=total > _TINY)
-            moved, same = np.abs(new - same).max(), new
+            again, other = self._weights(guess)
+            total = again.sum(axis=0) + other.sum(axis=(0, 2))
+            same = np.divide(again.sum(axis=0), total, out=np.zeros(3), where=total > _TINY)
+            mass = other.sum(axis=(0, 2))
+            right = np.divide(other[:, :, 0].sum(axis=0), mass, out=np.zeros(3), where=mass > _TINY)
+            new = _Guess(same if tells else guess.same, right)
+            moved, guess = guess.moved(new), new
             if moved < _SMALL:
                 break
-        return same
+        again, other = self._weights(guess)
+        had_right = again[:, 0].sum() + other[:, 0].sum() > _TINY
+        after = guess.same * np.array([1.0, 0.0, 0.0]) + (1.0 - guess.same) * guess.right
+        return DraftFit(
+            repair=float(after[2]),
+            success=float(after[0]) if had_right else None,
+            same=guess.same if tells else None,
+            tilt=self._tilt(other.sum(axis=1)),
+        )
 
-    def fit_success(self, repair: float) -> float | None:
-        """The most likely a, given b, by expectation and maximisation; None where no right draft was doubted."""
-        at = self.doubted & (self.belief[:, 0] > _TINY)
-        if not at.any():
+    def log_likelihood(self, fitted: DraftFit) -> float:
+        """Of what was fitted."""
+        again, other = self._joint(_guess_of(fitted))
+        return float(np.log(np.maximum(again.sum(axis=1) + other.sum(axis=(1, 2)), _TINY)).sum())
+
+    def probability_right(self, fitted: DraftFit) -> FloatArray:
+        """P(the answer is right | what was seen before the new draft), shape (n,)."""
+        guess = _guess_of(fitted)
+        moved = guess.same[:, None] * np.eye(3) + (1.0 - guess.same)[:, None] * guess.classes
+        return np.asarray(((self.belief @ moved) * self.right).sum(axis=1))
+
+    def _joint(self, guess: _Guess) -> tuple[FloatArray, FloatArray]:
+        """P(same text, class, what came of it), (n, 3), and P(another text, both classes, the same), (n, 3, 3)."""
+        again = self.belief * guess.same * self.outcome * (self.repeated != 0)[:, None]
+        other = (self.belief * (1.0 - guess.same) * (self.repeated != 1)[:, None])[:, :, None] * guess.classes
+        return again, other * self.outcome[:, None, :]
+
+    def _weights(self, guess: _Guess) -> tuple[FloatArray, FloatArray]:
+        again, other = self._joint(guess)
+        total = np.maximum(again.sum(axis=1) + other.sum(axis=(1, 2)), _TINY)
+        return again / total[:, None], other / total[:, None, None]
+
+    def _tilt(self, weights: FloatArray) -> float | None:
+        """The most likely γ, given how likely each new draft is another text of each class, (n, 3)."""
+        shown = (self.bins != UNKNOWN) & (weights.sum(axis=1) > _TINY)
+        if not shown.any():
             return None
-        belief, right, b = self.belief[at], self.right[at], np.minimum(repair, self.weak_success[at])
-        seen = np.where(self.correct[at, None], right, 1.0 - right)  # P(the outcome | class of the new draft)
-        others = belief[:, 1] * seen[:, 1] + belief[:, 2] * (b * seen[:, 0] + (1.0 - b) * seen[:, 2])
-        a = 0.5
-        for _ in range(_ROUNDS):
-            stays, fails = belief[:, 0] * a * seen[:, 0], belief[:, 0] * (1.0 - a) * seen[:, 2]
-            total = np.maximum(stays + fails + others, _TINY)
-            new = float((stays / total).sum() / max(((stays + fails) / total).sum(), _TINY))
-            moved, a = abs(new - a), new
-            if moved < _SMALL:
-                break
-        return a
+        weights, bins = weights[shown], self.bins[shown]
 
-    def slope(self, repair: float) -> tuple[float, float]:
-        """Log-likelihood, and its slope in b."""
-        right, moved = self.probability_right(repair), (self._moved(repair) * self.right).sum(axis=1)
-        seen = np.maximum(np.where(self.correct, right, 1.0 - right), _TINY)
-        return float(np.log(seen).sum()), float((np.where(self.correct, moved, -moved) / seen).sum())
+        def negative(tilt: float) -> float:
+            seen = (weights * tilted(self.emission, tilt)[:, bins].T).sum(axis=1)
+            return -float(np.log(np.maximum(seen, _TINY)).sum())
 
-    def probability_right(self, repair: float) -> FloatArray:
-        """P(right | what was seen before), shape (n,)."""
-        table = redraft_class(self.weak_success, repair, 2)[:, 0]
-        classes = (self.belief[:, :, None] * table).sum(axis=1)
-        return np.asarray((classes * self.right).sum(axis=1))
+        return float(minimize_scalar(negative, bounds=(-_MOST_TILT, _MOST_TILT), method="bounded").x)
 
-    def _moved(self, repair: float) -> FloatArray:
-        """How much P(class of the new draft) changes with b, shape (n, 3)."""
-        odds = (1.0 - self.weak_success) / self.weak_success
-        right = np.where(repair < self.weak_success, self.belief[:, 2] - odds * self.belief[:, 0], 0.0)
-        return np.asarray(right[:, None] * np.array([1.0, 0.0, -1.0]))
+
+def _guess_of(fitted: DraftFit) -> _Guess:
+    same = np.zeros(3) if fitted.same is None else fitted.same
+    stays = 1.0 - same
+    after = np.array([(fitted.success or 0.0) - same[0], 0.0, fitted.repair])
+    right = np.divide(after, stays, out=np.zeros(3), where=stays > 0.0)
+    return _Guess(same, np.clip(right, 0.0, 1.0))
 
 
 def answer_right(success: FloatArray, hazards: Hazards, recovery: float) -> FloatArray:

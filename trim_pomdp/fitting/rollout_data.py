@@ -109,7 +109,10 @@ class RepairRows:
 
 @dataclass(frozen=True)
 class RedraftRows:
-    """Redrafts: weak steps up to the discarded draft, number of steps from the new one on, repeated (1, 0), truth."""
+    """Redrafts: weak steps up to the discarded draft, number of steps from the new one on, repeated (1, 0), truth.
+
+    `scores` (n,) are of the new drafts, NaN where they were not seen.
+    """
 
     batch: SequenceBatch
     ended: BoolArray
@@ -117,6 +120,7 @@ class RedraftRows:
     repeated: IntArray
     true_class: IntArray
     redrafted_right: BoolArray
+    scores: FloatArray
 
     @classmethod
     def of(cls, items: Sequence[RedraftRollout], evidence: EvidenceMap | None, *, labelled: bool) -> RedraftRows:
@@ -129,12 +133,23 @@ class RedraftRows:
             repeated=np.array([UNKNOWN if item.repeated is None else item.repeated for item in items], dtype=np.int64),
             true_class=np.array(truth, dtype=np.int64),
             redrafted_right=np.array([bool(item.redrafted_right) for item in items], dtype=np.bool_),
+            scores=_first_scores([item.redrafted for item in items], evidence),
         )
 
     @property
     def groups(self) -> NDArray[np.str_]:
         """Problem of each."""
         return self.batch.groups
+
+
+def _first_scores(then: Sequence[ScoredSequence], evidence: EvidenceMap | None) -> FloatArray:
+    """Score, or evidence score, of each first step, NaN where what that is made of is not there."""
+    names = {"score"} if evidence is None else set(evidence.features)
+    out = np.full(len(then), np.nan)
+    seen = [i for i, item in enumerate(then) if names <= item.step_features.keys()]
+    if seen:
+        out[seen] = SequenceBatch.of([then[i] for i in seen], evidence).scores[:, 0]
+    return out
 
 
 @dataclass(frozen=True)
@@ -147,7 +162,9 @@ class RolloutRows:
     redrafts: RedraftRows | None = None
 
     @classmethod
-    def of(cls, rollouts: Rollouts, evidence: EvidenceMap | None, *, labelled: bool) -> RolloutRows:
+    def of(
+        cls, rollouts: Rollouts, evidence: EvidenceMap | None, *, labelled: bool, labelled_redrafts: bool = False
+    ) -> RolloutRows:
         """Arrays of rollouts.
 
         Parameters
@@ -158,6 +175,8 @@ class RolloutRows:
             As of the observation model.
         labelled : bool
             Whether to take the truth where it is known.
+        labelled_redrafts : bool
+            Whether to take that of redrafts, whatever is done with the others.
 
         Raises
         ------
@@ -168,7 +187,9 @@ class RolloutRows:
             WeakRows.of(rollouts.weak, evidence, labelled=labelled),
             StrongRows.of(rollouts.strong, labelled=labelled) if rollouts.strong else None,
             RepairRows.of(rollouts.repairs, evidence, labelled=labelled) if rollouts.repairs else None,
-            RedraftRows.of(rollouts.redrafts, evidence, labelled=labelled) if rollouts.redrafts else None,
+            RedraftRows.of(rollouts.redrafts, evidence, labelled=labelled or labelled_redrafts)
+            if rollouts.redrafts
+            else None,
         )
 
     @property

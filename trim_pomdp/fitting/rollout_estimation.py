@@ -21,7 +21,7 @@ from trim_pomdp.fitting.estimation import ROUGH, Estimate, fit
 from trim_pomdp.fitting.lengths import UNKNOWN, Ends, Hazards, LengthCounts, LengthFit, fit_lengths, reached
 from trim_pomdp.fitting.likelihood import Parameters, weak_success_curve
 from trim_pomdp.fitting.parameters import DEFAULTS, PARAMETERS, Explanation
-from trim_pomdp.fitting.redrafts import Redrafts
+from trim_pomdp.fitting.redrafts import DraftFit, Redrafts
 from trim_pomdp.fitting.rollout_data import RepairRows, RolloutRows, StrongRows, WeakRows, take
 from trim_pomdp.fitting.rollout_terms import (
     LabelledStepScores,
@@ -86,12 +86,8 @@ class Fitted:
         Mean tokens of a weak step, and of the strong one that replaces it, by class S0, S1, S2.
     strong_only_tokens : float or None
         Mean strong tokens of a strong-only solution.
-    redraft_repair : float or None
-        P(next draft right | this one wrong).
-    redraft_success : float or None
-        P(next draft right | this one right, and doubted).
-    redraft_same : ndarray of shape (3,) or None
-        P(next draft is this one word for word | class of this one).
+    redrafts : DraftFit or None
+        How drafts of a step depend on each other.
     """
 
     estimate: Estimate
@@ -99,9 +95,7 @@ class Fitted:
     weak_tokens: FloatArray | None
     strong_tokens: FloatArray | None
     strong_only_tokens: float | None
-    redraft_repair: float | None = None
-    redraft_success: float | None = None
-    redraft_same: FloatArray | None = None
+    redrafts: DraftFit | None = None
 
     @property
     def values(self) -> dict[str, float]:
@@ -124,16 +118,15 @@ class Fitted:
         for kind, by_class in (
             ("weak_tokens", self.weak_tokens),
             ("strong_tokens", self.strong_tokens),
-            ("redraft_same", self.redraft_same),
+            ("redraft_same", None if self.redrafts is None else self.redrafts.same),
         ):
             if by_class is not None:
                 out |= {f"{kind}.{name}": float(value) for name, value in zip(CLASSES, by_class, strict=True)}
         if self.strong_only_tokens is not None:
             out["strong_only_tokens"] = self.strong_only_tokens
-        if self.redraft_repair is not None:
-            out["redraft_repair"] = self.redraft_repair
-        if self.redraft_success is not None:
-            out["redraft_success"] = self.redraft_success
+        for name in ("repair", "success", "tilt"):
+            if (value := getattr(self.redrafts, name, None)) is not None:
+                out[f"redraft_{name}"] = value
         return out
 
 
@@ -202,16 +195,13 @@ class Fitter:
         """Fit everything; the options are those of `estimate`."""
         estimate, hazards = self.estimate(rows, plan.explanation, plan.ends, **options)
         redrafts = self.redrafts(rows, estimate.parameters, hazards)
-        repair = None if redrafts is None else redrafts.fit()
         return Fitted(
             estimate,
             hazards,
             self._weak_tokens(rows, estimate, hazards),
             self._strong_tokens(rows, estimate, hazards),
             None if rows.strong is None else float(rows.strong.tokens.mean()),
-            repair,
-            None if redrafts is None or repair is None else redrafts.fit_success(repair),
-            None if redrafts is None else redrafts.fit_same(),
+            None if redrafts is None else redrafts.fit(),
         )
 
     def fit_roughly(self, rows: RolloutRows, explanation: Explanation, *, ends: Ends) -> tuple[Estimate, Hazards]:
@@ -299,7 +289,10 @@ class Fitter:
             return None
         ended = rows.redrafts.ended | (rows.redrafts.batch.lengths >= self.max_steps)  # the cap ends all
         before = SeenSteps.of(rows.redrafts.batch, self.observations, self.weights, ended)
-        return Redrafts.of(rows.redrafts, before, parameters, hazards)
+        scores = rows.redrafts.scores
+        seen = np.nan_to_num(scores)[:, None]
+        bins = np.where(np.isnan(scores), UNKNOWN, self.observations.bins(seen)[:, 0])
+        return Redrafts.of(rows.redrafts, before, bins, parameters, hazards)
 
     def _weak_tokens(self, rows: RolloutRows, estimate: Estimate, hazards: Hazards) -> FloatArray | None:
         weak = rows.weak

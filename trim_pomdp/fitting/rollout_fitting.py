@@ -22,7 +22,7 @@ from trim_pomdp.fitting.estimation import ROUGH, bootstrap_intervals, is_identif
 from trim_pomdp.fitting.lengths import UNKNOWN, LengthCounts, OutcomeChain, reached
 from trim_pomdp.fitting.likelihood import step_dynamics, weak_success_curve
 from trim_pomdp.fitting.parameters import PARAMETERS
-from trim_pomdp.fitting.redrafts import Redrafts
+from trim_pomdp.fitting.redrafts import DraftFit, Redrafts
 from trim_pomdp.fitting.rollout_choice import choose_plan
 from trim_pomdp.fitting.rollout_data import RepairRows, RolloutRows
 from trim_pomdp.fitting.rollout_estimation import CLASSES, Fitted, Fitter, Plan
@@ -46,6 +46,7 @@ def fit_rollouts(
     observations: ObservationModel,
     *,
     labels: bool = False,
+    redraft_labels: bool = False,
     class_hazards: bool = False,
     by_step: bool = False,
     intervals: bool = True,
@@ -68,6 +69,8 @@ def fit_rollouts(
         Score densities, before transfer; its evidence map is applied to the rollouts.
     labels : bool
         Whether to use the truth where rollouts have it, in place of outcomes.
+    redraft_labels : bool
+        Whether to use that of redrafts, whatever is done with the others.
     class_hazards, by_step : bool
         Take hazards by class, or p_w by step, whatever held-out solutions say.
     intervals : bool
@@ -89,8 +92,8 @@ def fit_rollouts(
         If the rollouts lack a feature of the evidence, all have one outcome, or come from a single problem; if one has
         more than `max_steps` steps; if labels are wanted and there are none.
     """
-    rows = RolloutRows.of(rollouts, observations.evidence, labelled=labels)
-    if labels and not any(known.any() for known in _known(rows).values()):
+    rows = RolloutRows.of(rollouts, observations.evidence, labelled=labels, labelled_redrafts=redraft_labels)
+    if (labels or redraft_labels) and not any(known.any() for known in _known(rows).values()):
         raise InputError("labels are wanted, and no rollout holds any; without them outcomes are used")
     _check_cap(rows, max_steps)
     outcomes = rows.weak.correct
@@ -128,7 +131,7 @@ def fit_rollouts(
             prior_decides=prior_decides(fitted.estimate),
             checks=checks,
             warnings=_warnings(fitted, checks, stuck),
-            notes=(*plan.notes, *_notes(rows, max_steps, labels, ranges)),
+            notes=(*plan.notes, *_notes(rows, max_steps, ranges)),
         ),
     )
 
@@ -225,9 +228,7 @@ def _dynamics(name: str, fitted: Fitted) -> StepDynamics:
         weak_tokens=_per_class(fitted.weak_tokens),
         strong_tokens=_per_class(fitted.strong_tokens),
         strong_only_tokens=fitted.strong_only_tokens,
-        redraft_repair=fitted.redraft_repair,
-        redraft_success=fitted.redraft_success,
-        redraft_same=None if fitted.redraft_same is None else Shares(**_by_class(fitted.redraft_same)),
+        **_of_redrafts(fitted.redrafts),
     )
 
 
@@ -257,12 +258,13 @@ def _warnings(fitted: Fitted, checks: tuple[Check, ...], stuck: list[str]) -> tu
     )
 
 
-def _notes(rows: RolloutRows, max_steps: int, labels: bool, ranges: Mapping[str, Interval]) -> list[str]:
+def _notes(rows: RolloutRows, max_steps: int, ranges: Mapping[str, Interval]) -> list[str]:
     out = []
     if rows.repairs is None:
         out.append("p_s and p_r need repair rollouts (--repair); strong-only solutions alone tell a mixture of them")
-    if labels:
-        counts = (f"{known.sum()} of {len(known)} {kind}" for kind, known in _known(rows).items())
+    labelled = _known(rows)
+    if any(known.any() for known in labelled.values()):
+        counts = (f"{known.sum()} of {len(known)} {kind}" for kind, known in labelled.items())
         out.append(f"by their labels: {', '.join(counts)} rollouts; the others by their outcomes")
     longest = int(rows.weak.lengths.max())
     cut_off = int((rows.weak.lengths == longest).sum())
@@ -323,14 +325,27 @@ def _repair_checks(fitter: Fitter, repairs: RepairRows, fitted: Fitted) -> Itera
 
 
 def _redraft_checks(rows: RolloutRows, fitted: Fitted, redrafts: Redrafts | None) -> Iterator[Check]:
-    """Outcomes of solutions with a step drafted again, of those that count by their outcomes."""
-    if rows.redrafts is None or redrafts is None or fitted.redraft_repair is None:
+    """Outcomes of solutions with a doubted step drafted again, of those that count by their outcomes."""
+    if rows.redrafts is None or redrafts is None or fitted.redrafts is None:
         return
-    unknown = rows.redrafts.true_class == UNKNOWN
+    unknown = rows.redrafts.true_class[redrafts.rows] == UNKNOWN
     if unknown.any():
-        implied = float(redrafts.probability_right(fitted.redraft_repair)[unknown].mean())
-        observed, groups = rows.redrafts.batch.correct[unknown], rows.redrafts.groups[unknown]
-        yield _check("share of right redrafted solutions", implied, observed, groups)
+        where = redrafts.rows[unknown]
+        implied = float(redrafts.probability_right(fitted.redrafts)[unknown].mean())
+        observed, groups = rows.redrafts.batch.correct[where], rows.redrafts.groups[where]
+        yield _check("share of right solutions, a doubted step redrafted", implied, observed, groups)
+
+
+def _of_redrafts(fitted: DraftFit | None) -> dict[str, Any]:
+    """Fields of dynamics."""
+    if fitted is None:
+        return {}
+    return {
+        "redraft_repair": fitted.repair,
+        "redraft_success": fitted.success,
+        "redraft_same": None if fitted.same is None else Shares(**_by_class(fitted.same)),
+        "redraft_tilt": fitted.tilt,
+    }
 
 
 def _moments(fitter: Fitter, fitted: Fitted, regenerate: float) -> RoutingMoments:

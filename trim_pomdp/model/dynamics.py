@@ -211,6 +211,9 @@ class StepDynamics(Artifact):
         follows from b.
     redraft_same : Shares or None
         P(another draft is the last one word for word | class of that). None: never.
+    redraft_tilt : float or None
+        γ: how much worse drafts after the first look than first drafts of their class, since steps that are drafted
+        again are hard to judge, too (`trim_pomdp.model.redrafts.tilted`). None: not at all.
     running_minimum : MinimumCalibration or None
         Calibration of the reference belief of that name.
     conditions : Conditions or None
@@ -239,6 +242,7 @@ class StepDynamics(Artifact):
     redraft_repair: Probability | None = None
     redraft_success: Probability | None = None
     redraft_same: Shares | None = None
+    redraft_tilt: float | None = None
     running_minimum: MinimumCalibration | None = None
     conditions: Conditions | None = None
     fit: FitReport | None = None
@@ -264,7 +268,7 @@ class StepDynamics(Artifact):
     def _without_redrafts(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Dynamics that know nothing of redrafts are written as before there were any."""
         document: dict[str, Any] = serialise(self)
-        for name in ("redraft_repair", "redraft_success", "redraft_same"):
+        for name in ("redraft_repair", "redraft_success", "redraft_same", "redraft_tilt"):
             if getattr(self, name) is None:
                 document.pop(name, None)
         return document
@@ -330,8 +334,14 @@ class StepDynamics(Artifact):
         """
         if drafts > 1:
             self.require("redraft_repair")
-        same = np.zeros(3) if self.redraft_same is None else self.redraft_same.array
-        return DraftLaw.of(self.weak_success_by_step, self.redraft_repair or 0.0, same, drafts, self.redraft_success)
+        return DraftLaw.of(
+            self.weak_success_by_step,
+            self.redraft_repair or 0.0,
+            np.zeros(3) if self.redraft_same is None else self.redraft_same.array,
+            drafts,
+            self.redraft_success,
+            self.redraft_tilt or 0.0,
+        )
 
     def facts(self) -> Mapping[str, object]:
         """See `Shown`: the parameters; p_w by step is shown by its mean."""

@@ -25,7 +25,7 @@ The whole model, with what it assumes: docs/model.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -309,8 +309,17 @@ class RoutingModel(Shown):
             for place in range(N):
                 by_class = self._signal_probabilities(t, place)[:H]
                 for i, action in enumerate(self.chosen):
-                    # At the last draft there is no other: what would ask for one is what keeping is.
-                    code = KEEP if action.is_judged_again and draft[place] == M - 1 else action.code
+                    # At the last draft there is no other, before the first there was none: keeping is left.
+                    is_idle = draft[place] == (0 if action.is_of_former else M - 1 if action.is_judged_again else M)
+                    if action.is_of_former and not is_idle:
+                        ended = (place - 1) % 2
+                        outcomes = self.outcomes[t, ended, action.code]
+                        # The hidden state is the class of the draft that stands, whatever the new one looks like.
+                        joint[t, place, :, i] = np.einsum("skc,sop->kosp", by_class, outcomes)
+                        reward[t, place, :, i] = self._recalled(by_class, effects, t, ended, action.code)
+                        successor[t, place, :, i, NEXT] = NEXT
+                        continue
+                    code = KEEP if is_idle else action.code
                     for ended, signals in ((0, slice(J)), (1, slice(J, 2 * J)), ((place - 1) % 2, slice(2 * J, K))):
                         outcomes = self.outcomes[t, ended, code, :, :X, :H]
                         joint[t, place, signals, i] = np.einsum("sjc,cop->josp", by_class[:, signals], outcomes)
@@ -341,6 +350,22 @@ class RoutingModel(Shown):
             actions=self.actions,
         )
 
+    def _recalled(
+        self, by_class: FloatArray, effects: Sequence[FloatArray], t: int, ended: int, code: int
+    ) -> FloatArray:
+        """What it comes to if the draft before, whose class is the hidden state, stands after all; shape (K, 3, D).
+
+        The new draft is discarded, and that one is not.
+        """
+        asking = next(action.code for action in self.chosen if action.is_judged_again)
+        shown, J = by_class.sum(axis=2), self.emission.shape[1]  # (3, K): P(signal | class of the draft before)
+        out = np.empty((*shown.T.shape, len(effects)))
+        for d, effect in enumerate(effects):
+            out[..., d] = (shown * (effect[code, t, ended] - effect[asking, t, ended])[:, None]).T
+            for now, signals in ((0, slice(J)), (1, slice(J, 2 * J)), (ended, slice(2 * J, None))):
+                out[signals, :, d] += (by_class[:, signals] @ effect[asking, t, now]).T
+        return out
+
     @cached_property
     def draft_law(self) -> DraftLaw:
         """What drafts after the first are."""
@@ -353,7 +378,7 @@ class RoutingModel(Shown):
         """
         law, end = self.draft_law, self.dynamics.end[t]
         classes = self.law.class_given_prefix[t, [0, 1, 0]] if place == 0 else law.other[t, (place - 1) // 2]
-        by_bin = classes[:, None, :] * self.emission.T[None]
+        by_bin = classes[:, None, :] * (self.emission if place == 0 else law.emission(self.emission)).T[None]
         signals = [by_bin * (1.0 - end), by_bin * end]
         if self.drafts > 1:
             signals.append((np.diag(law.same) if place > 0 else np.zeros((3, 3)))[:, None])

@@ -18,6 +18,9 @@ written twice, which right drafts are more often. A draft of another text has a 
 such that all drafts together have those above: P(right, another text | last wrong) is the urn's P(right) as far as
 1 − s leaves room for it, P(wrong, another text | last right) likewise.
 
+What is drafted again is hard to judge, too: drafts of another text look worse than first ones do, right ones and wrong
+ones (`tilted`).
+
 Steps that look suspicious, which are those that are drafted again, are harder than others that are right too. How often
 another draft of such a right one is right, `success`, may therefore be told; the urn's P(wrong | last right) is then
 the least that it is.
@@ -33,6 +36,7 @@ from numpy.typing import NDArray
 from trim_pomdp.equality import ByContent
 
 FloatArray = NDArray[np.float64]
+_LEAST = 1e-6  # probability of a bin: one that a class never shows tells no more than that
 
 
 def redraft_class(weak_success: FloatArray, repair: float, drafts: int, success: float | None = None) -> FloatArray:
@@ -67,6 +71,33 @@ def redraft_class(weak_success: FloatArray, repair: float, drafts: int, success:
     return out
 
 
+def tilted(emission: FloatArray, tilt: float) -> FloatArray:
+    r"""Return :math:`E_c(j)\,(E_2(j) / E_0(j))^\gamma`, normalised by class: all look worse if γ is positive.
+
+    Parameters
+    ----------
+    emission : ndarray of shape (3, J)
+        P(observation bin | class S0, S1, S2) of first drafts.
+    tilt : float
+        γ.
+
+    Examples
+    --------
+    >>> tilted(np.array([[0.2, 0.8], [0.5, 0.5], [0.8, 0.2]]), 0.5).round(2).tolist()
+    [[0.5, 0.5], [0.8, 0.2], [0.94, 0.06]]
+    """
+    if tilt == 0.0:
+        return np.ascontiguousarray(emission)
+    out = emission * np.exp(tilt * looks_wrong(emission))
+    return np.ascontiguousarray(out / out.sum(axis=1, keepdims=True))
+
+
+def looks_wrong(emission: FloatArray) -> FloatArray:
+    """log E₂(j) / E₀(j), shape (J,), of an emission (3, J)."""
+    right, wrong = np.maximum(emission[0], _LEAST), np.maximum(emission[2], _LEAST)
+    return np.asarray(np.log(wrong / right))
+
+
 @dataclass(frozen=True, eq=False)
 class DraftLaw(ByContent):
     """What another draft of a step is, of so many in all.
@@ -77,19 +108,32 @@ class DraftLaw(ByContent):
         P(it is the last one word for word | class of the last).
     other : ndarray of shape (T, drafts - 1, 3, 3)
         P(it is another text, and of class S0, S1, S2 | step, drafts before it, class of the last).
+    tilt : float
+        γ of `tilted`, of another text.
     """
 
     same: FloatArray
     other: FloatArray
+    tilt: float = 0.0
 
     @classmethod
     def of(
-        cls, weak_success: FloatArray, repair: float, same: FloatArray, drafts: int, success: float | None = None
+        cls,
+        weak_success: FloatArray,
+        repair: float,
+        same: FloatArray,
+        drafts: int,
+        success: float | None = None,
+        tilt: float = 0.0,
     ) -> DraftLaw:
-        """From p_w (T,), b, s by class (3,), and what `redraft_class` takes."""
+        """From p_w (T,), b, s by class (3,), what `redraft_class` takes, and γ."""
         other = redraft_class(weak_success, repair, drafts, success)
         for last, new in ((0, 2), (2, 0)):
             other[..., last, new] = np.minimum(other[..., last, new], 1.0 - same[last])
             other[..., last, last] = 1.0 - same[last] - other[..., last, new]
         other[..., 1, 1] = 1.0 - same[1]
-        return cls(same, other)
+        return cls(same, other, tilt)
+
+    def emission(self, first: FloatArray) -> FloatArray:
+        """P(observation bin | class) of another text, shape (3, J), from that of first drafts."""
+        return tilted(first, self.tilt)

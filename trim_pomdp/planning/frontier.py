@@ -476,6 +476,7 @@ def _of_drafts(solution: EpochSolution, model: RoutingModel) -> dict[str, Any]:
         "redraft_repair": model.dynamics.redraft_repair,
         "redraft_success": model.dynamics.redraft_success,
         "redraft_same": model.dynamics.redraft_same,
+        "redraft_tilt": model.dynamics.redraft_tilt,
         "draft_vectors": tuple(map(tuple, by_node)),
     }
 

@@ -47,6 +47,8 @@ class RuleLists:
     again: list[bool]
     other: list[list[list[list[float]]]]
     same: Belief
+    former: list[bool]
+    emission_again: list[list[float]]
     drafts: int
     draft_values: list[list[list[float]]]
 
@@ -70,6 +72,8 @@ class RuleLists:
             again=tables.again.tolist(),
             other=tables.other.tolist(),
             same=(same[0], same[1], same[2]),
+            former=tables.former.tolist(),
+            emission_again=tables.emission_again.T.tolist(),
             drafts=tables.drafts,
             draft_values=[rows.tolist() for rows in np.split(tables.draft_vectors, tables.draft_offset[1:-1])],
         )
@@ -97,17 +101,24 @@ class AlphaVectorRouter(RuleRouter):
         P(the prefix is right) to start from.
     held : tuple of three floats or None
         Where a draft was discarded: P(prefix right, and so was the draft), P(derailed), P(prefix right, draft wrong).
+    held_ended : bool
+        Whether that draft ended the solution.
     """
 
     q: float
 
     def __init__(
-        self, rule: AlphaVectorRule, class_table: ClassTable | None = None, q: float = 1.0, held: Belief | None = None
+        self,
+        rule: AlphaVectorRule,
+        class_table: ClassTable | None = None,
+        q: float = 1.0,
+        held: Belief | None = None,
+        held_ended: bool = False,
     ) -> None:
         rule.require(class_table)
         super().__init__(rule)
         self._rule, self._class_table, self._lists = rule, class_table, rule.lists
-        self.q, self.held = q, held
+        self.q, self.held, self.held_ended = q, held, held_ended
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """All that it remembers are numbers: copies, of which a drawing asks thousands, share the rest."""
@@ -122,20 +133,26 @@ class AlphaVectorRouter(RuleRouter):
         if self._is_repeated(seen):
             belief = _normalised((b * s for b, s in zip(prior, lists.same, strict=True)), prior)
         else:
-            belief = self._weighed(prior, step, self._bin(evidence, seen.features), seen.ended)
+            belief = self._weighed(prior, self._looks(seen, evidence), self._lists.end[step], seen.ended)
         kept = self._worth(belief, step, seen, KEEP)
         worths = {KEEP: kept}
         best, gain, price = KEEP, 0.0, float("inf")
         for code in lists.codes[1:]:
             if lists.again[code] and seen.draft + 1 >= lists.drafts:
                 continue
-            worths[code] = worth = self._worth(belief, step, seen, code)
+            if lists.former[code]:
+                if seen.draft == 0 or self.held is None:
+                    continue
+                worth = self._worth_of_former(self.held, belief, evidence, seen, code)
+            else:
+                worth = self._worth(belief, step, seen, code)
+            worths[code] = worth
             of_class = lists.price[code][step][int(seen.ended)]
             cost = belief[0] * of_class[0] + belief[1] * of_class[1] + belief[2] * of_class[2]
             if worth.value - kept.value - cost > gain - price:
                 best, gain, price = code, worth.value - kept.value, cost
         action = best if gain > price else KEEP
-        self.q, self.held = worths[action].q, worths[action].held
+        self.q, self.held, self.held_ended = worths[action].q, worths[action].held, seen.ended
         return Decision(
             action=action,
             q=q,
@@ -167,10 +184,16 @@ class AlphaVectorRouter(RuleRouter):
         if self._is_repeated(seen):
             return self._lists.same
         step = self._table_step(seen.step, seen.ended)
-        bin_ = self._bin(evidence_score(self._rule.evidence, seen.features), seen.features)
+        looks = self._looks(seen, evidence_score(self._rule.evidence, seen.features))
         ends = (h if seen.ended else 1.0 - h for h in self._lists.end[step])
-        e0, e1, e2 = (e * end for e, end in zip(self._lists.emission[bin_], ends, strict=True))
+        e0, e1, e2 = (e * end for e, end in zip(looks, ends, strict=True))
         return e0, e1, e2
+
+    def _looks(self, seen: StepObservation, evidence: float) -> list[float]:
+        """P(its evidence | class), of first drafts or of those after them."""
+        lists = self._lists
+        emission = lists.emission if seen.draft == 0 or self.held is None else lists.emission_again
+        return emission[self._bin(evidence, seen.features)]
 
     def _is_repeated(self, seen: StepObservation) -> bool:
         return seen.repeated and seen.draft > 0 and self.held is not None
@@ -187,10 +210,11 @@ class AlphaVectorRouter(RuleRouter):
             return step
         return max(last - 1, 0)
 
-    def _weighed(self, prior: Belief, step: int, bin_: int, ended: bool) -> Belief:
+    @staticmethod
+    def _weighed(prior: Belief, looks: list[float], ends: list[float], ended: bool) -> Belief:
         """Belief over S0, S1, S2; an end (or none) that no class can explain is no evidence, nor is such a score."""
-        e0, e1, e2 = self._lists.emission[bin_]
-        end, end_derailed, end_wrong = (h if ended else 1.0 - h for h in self._lists.end[step])
+        e0, e1, e2 = looks
+        end, end_derailed, end_wrong = (h if ended else 1.0 - h for h in ends)
         b0, b1, b2 = prior[0] * e0, prior[1] * e1, prior[2] * e2
         if b0 * end + b1 * end_derailed + b2 * end_wrong > 0.0:
             b0, b1, b2 = b0 * end, b1 * end_derailed, b2 * end_wrong
@@ -198,10 +222,32 @@ class AlphaVectorRouter(RuleRouter):
         return (b0 / total, b1 / total, b2 / total) if total > 0.0 else prior
 
     def _worth(self, belief: Belief, step: int, seen: StepObservation, code: int) -> _Worth:
-        """What an action is worth, and q after it (where a solution cannot go on, or be over, alike)."""
+        """What an action is worth."""
+        if self._lists.again[code]:
+            return self._worth_again(belief, step, seen, self._lists.after[step][int(seen.ended)][code])
+        return self._worth_then(belief, step, seen.ended, code)
+
+    def _worth_of_former(
+        self, held: Belief, belief: Belief, evidence: float, seen: StepObservation, code: int
+    ) -> _Worth:
+        """What an action about the draft before is worth, of which the new one's looks tell something too."""
+        step = self._table_step(seen.step, self.held_ended)
+        if seen.repeated:
+            return self._worth_then(belief, step, self.held_ended, code)
+        now = self._table_step(seen.step, seen.ended)
+        rows, looks = self._lists.other[now][seen.draft - 1], self._looks(seen, evidence)
+        ends = [h if seen.ended else 1.0 - h for h in self._lists.end[now]]
+        explained = [[row[c] * looks[c] * ends[c] for c in range(3)] for row in rows]
+        if sum(h * sum(row) for h, row in zip(held, explained, strict=True)) == 0.0:
+            explained = [[row[c] * looks[c] for c in range(3)] for row in rows]
+        back = _normalised((h * sum(row) for h, row in zip(held, explained, strict=True)), held)
+        return self._worth_then(back, step, self.held_ended, code)
+
+    def _worth_then(self, belief: Belief, step: int, ended: bool, code: int) -> _Worth:
+        """Of an action after which no other draft comes; q is alike where a solution cannot go on, or be over."""
         lists, reward = self._lists, self._rule.reward
         on_right = on = over_right = over = 0.0
-        outcomes = lists.after[step][int(seen.ended)][code]
+        outcomes = lists.after[step][int(ended)][code]
         for b, exits in zip(belief, outcomes, strict=True):
             over_right += b * exits[OVER][0]
             over += b * exits[OVER][1]
@@ -209,11 +255,9 @@ class AlphaVectorRouter(RuleRouter):
             on += b * exits[NEXT][1]
         over += over_right
         on += on_right
-        if lists.again[code]:
-            return self._worth_again(belief, step, seen, outcomes)
         if on <= 0.0:
-            ended = over_right / over
-            return _Worth(reward * over_right, self._rounded(ended), ended)
+            at_end = over_right / over
+            return _Worth(reward * over_right, self._rounded(at_end), at_end)
         q = on_right / on
         value = reward * over_right + on * lists.values[step](q)
         return _Worth(value, self._rounded(q), over_right / over if over > 0.0 else q)

@@ -46,9 +46,13 @@ class RuleTables(ByContent):
         The rule's actions.
     again : ndarray of bool, shape (A,)
         Whether an action asks for another draft.
+    former : ndarray of bool, shape (A,)
+        Whether an action is about the draft before.
     other : ndarray of shape (T, drafts - 1, 3, 3)
     same : ndarray of shape (3,)
         Of `trim_pomdp.model.redrafts.DraftLaw`.
+    emission_again : ndarray of shape (3, J)
+        Of drafts after the first, of another text.
     drafts : int
         Drafts of a step at most.
     draft_cells, draft_shares : int
@@ -70,8 +74,10 @@ class RuleTables(ByContent):
     cells: int
     codes: NDArray[np.int64]
     again: NDArray[np.bool_]
+    former: NDArray[np.bool_]
     other: FloatArray
     same: FloatArray
+    emission_again: FloatArray
     drafts: int
     draft_cells: int
     draft_shares: int
@@ -98,8 +104,10 @@ class RuleTables(ByContent):
             cells=1,
             codes=np.zeros(1, dtype=np.int64),
             again=np.zeros(n_actions, dtype=np.bool_),
+            former=np.zeros(n_actions, dtype=np.bool_),
             other=np.zeros((1, 0, 3, 3)),
             same=np.zeros(3),
+            emission_again=np.zeros((3, 1)),
             drafts=1,
             draft_cells=1,
             draft_shares=1,
@@ -119,7 +127,14 @@ class RuleTables(ByContent):
             end = np.array([rule.hazard, rule.hazard_derailed, rule.hazard_wrong or rule.hazard]).T
         recovery = np.broadcast_to(np.array(rule.recovery), (T,))
         same = np.zeros(3) if rule.redraft_same is None else rule.redraft_same.array
-        further = DraftLaw.of(success, rule.redraft_repair or 0.0, same, rule.max_drafts, rule.redraft_success)
+        further = DraftLaw.of(
+            success,
+            rule.redraft_repair or 0.0,
+            same,
+            rule.max_drafts,
+            rule.redraft_success,
+            rule.redraft_tilt or 0.0,
+        )
         actions = ActionTables.of(StepLaw(success, rule.strong_success, rule.repair, recovery, end))
         strong = actions.strong(rule.tradeoff * rule.strong_tokens.array)
         reading = np.array(rule.reading_price or (0.0,) * T)[:, None, None] * actions.asks_strong[:, None, None, None]
@@ -135,8 +150,10 @@ class RuleTables(ByContent):
             cells=rule.belief_cells,
             codes=np.array([action.code for action in actions_of(rule.actions)]),
             again=actions.again,
+            former=actions.former,
             other=further.other,
             same=further.same,
+            emission_again=further.emission(rule.emission),
             drafts=rule.max_drafts,
             draft_cells=rule.draft_cells[0],
             draft_shares=rule.draft_cells[1],

@@ -98,6 +98,7 @@ class AlphaVectorRule(Rule):
     redraft_repair : float or None
     redraft_success : float or None
     redraft_same : Shares or None
+    redraft_tilt : float or None
         As in `trim_pomdp.model.dynamics.StepDynamics`; for rules that ask for other drafts.
     draft_vectors : tuple of tuples of tuples of (float, float, float)
         For each step, two for each draft after the first, by whether the one before it goes on or ends the solution:
@@ -131,6 +132,7 @@ class AlphaVectorRule(Rule):
     redraft_repair: Probability | None = None
     redraft_success: Probability | None = None
     redraft_same: Shares | None = None
+    redraft_tilt: float | None = None
     draft_vectors: tuple[tuple[tuple[tuple[float, float, float], ...], ...], ...] = ()
     draft_cells: tuple[Cells, Cells] = DRAFT_CELLS
 
@@ -187,8 +189,9 @@ class AlphaVectorRule(Rule):
         if self.max_drafts == 1:
             for name in ("max_drafts", "redraft_repair", "redraft_same", "draft_vectors", "draft_cells"):
                 document.pop(name, None)
-        if self.redraft_success is None:
-            document.pop("redraft_success", None)
+        for name in ("redraft_success", "redraft_tilt"):
+            if getattr(self, name) is None:
+                document.pop(name, None)
         return document
 
     @property
@@ -286,6 +289,7 @@ class AlphaVectorRule(Rule):
                 further.same,
                 law.end,
                 np.ascontiguousarray(model.emission),
+                further.emission(model.emission),
                 model.outcomes,
             ),
             model.accepted_tokens,
@@ -326,6 +330,7 @@ def decide(
     *,
     held: FloatArray | None = None,
     draft: int = 0,
+    former_ended: NDArray[np.bool_] | None = None,
     repeated: bool = False,
 ) -> NDArray[np.int64]:
     """The action, by code, for many problems at once.
@@ -344,6 +349,8 @@ def decide(
         Where a draft was discarded, what is believed of it in place of q (`AlphaVectorRouter`).
     draft : int
         Which draft of the step it is, from 0.
+    former_ended : ndarray of bool, shape (n,), optional
+        Whether the discarded draft ended the solution.
     repeated : bool
         Whether it is the draft before it word for word; its bin is not looked at then.
     """
@@ -353,5 +360,6 @@ def decide(
     state = np.zeros((len(q), 3)) if held is None else held
     if held is None:
         draft, repeated = 0, False
-    _kernels.decide(q, state, draft, repeated, bins, ended, steps, rule.tables.arguments, out)
+    former = np.zeros(len(q), dtype=np.bool_) if former_ended is None else former_ended
+    _kernels.decide(q, state, draft, former, repeated, bins, ended, steps, rule.tables.arguments, out)
     return out

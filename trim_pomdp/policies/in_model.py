@@ -76,11 +76,15 @@ def simulate_counts(
 
     kind = _kernels.MEMORYLESS if by_bin is not None else _kernels.ALPHA if tables is not None else _kernels.POSTERIOR
     law, actions = model.law, model.tables
-    cumulative = np.cumsum(model.emission, axis=1)
-    cumulative[:, -1] = np.inf  # a uniform draw never falls behind the last bin, whatever rounding says
     out = Drawn.empty(n, len(actions.keeps))
     rule = RuleTables.none(len(actions.keeps)) if tables is None else tables
     further = model.dynamics.draft_law(rule.drafts)
+    cumulative, cumulative_again = (
+        np.cumsum(emission, axis=1) for emission in (model.emission, further.emission(model.emission))
+    )
+    cumulative[:, -1] = cumulative_again[:, -1] = (
+        np.inf
+    )  # no uniform draw falls behind the last, whatever rounding says
     _kernels.simulate(
         rng,
         (out.right, out.counts, out.strong_steps, out.before, out.steps_before),
@@ -88,7 +92,16 @@ def simulate_counts(
         np.zeros((3, model.emission.shape[1])) if by_bin is None else np.ascontiguousarray(by_bin),
         np.zeros((1, 1), dtype=np.int64) if by_minimum is None else by_minimum,
         rule.arguments,
-        (law.weak_success, further.other, further.same, law.end, cumulative, actions.outcomes, actions.strong_steps),
+        (
+            law.weak_success,
+            further.other,
+            further.same,
+            law.end,
+            cumulative,
+            cumulative_again,
+            actions.outcomes,
+            actions.strong_steps,
+        ),
         model.accepted_tokens,
     )
     return out

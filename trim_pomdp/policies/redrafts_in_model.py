@@ -71,17 +71,18 @@ class _Step:
 
 def _step(rule: RedraftRule, bins: _Bins, first: FloatArray, law: DraftLaw, t: int, end: FloatArray) -> _Step:
     """Step index t by classes of its first draft (3,), what further ones are, and hazards by class (3,)."""
-    emission, J = bins.emission, bins.emission.shape[1]
+    J = bins.emission.shape[1]
     low, high = slice(bins.stood_by_from), slice(bins.kept_from, J)
     ends = np.stack([1.0 - end, end], axis=1)  # class, end
-    scored = emission[:, :, None] * ends[:, None, :]  # class, bin, end
-    below = np.concatenate([np.zeros((3, 1)), np.cumsum(emission, axis=1)[:, :-1]], axis=1)  # P(a lower bin | class)
+    again = law.emission(bins.emission)
+    below = np.concatenate([np.zeros((3, 1)), np.cumsum(again, axis=1)[:, :-1]], axis=1)  # P(a lower bin | class)
     decided, drafts = np.zeros((2, 2, 3)), np.zeros(3)
     # P(class, bin, end of the draft that would stand; class of the last), of steps that are drafted again.
     held = np.zeros((3, J, 2, 3))
     coming = first  # P(another text, and of this class, to come)
     for draft in range(rule.max_drafts):
         # Another text, by its class; or the last draft once more, after which what would stand is what did.
+        scored = (bins.emission if draft == 0 else again)[:, :, None] * ends[:, None, :]  # class, bin, end
         moved = held if draft == 0 else np.einsum("cjes,sk->cjek", held, law.other[t, draft - 1])
         repeated = held * law.same
         drafts += coming + repeated.sum(axis=(0, 1, 2))
@@ -137,10 +138,10 @@ def redraft_course(rule: RedraftRule, model: RoutingModel) -> Course:
 def redraft_draws(rule: RedraftRule, model: RoutingModel, n: int, rng: np.random.Generator) -> Drawn:
     """`Rule.simulated` of a redraft rule: problems side by side, draft by draft."""
     bins, law, tables = _Bins.of(rule, model), model.law, model.tables
-    cumulative = np.cumsum(bins.emission, axis=1)
-    cumulative[:, -1] = np.inf
     out = Drawn.empty(n, len(tables.keeps))
     further = model.dynamics.draft_law(rule.max_drafts)
+    cumulative, again = (np.cumsum(emission, axis=1) for emission in (bins.emission, further.emission(bins.emission)))
+    cumulative[:, -1] = again[:, -1] = np.inf
     right, length = np.ones(n, dtype=np.bool_), np.zeros(n)
     alive = np.arange(n)
     for t in range(law.steps):
@@ -154,7 +155,7 @@ def redraft_draws(rule: RedraftRule, model: RoutingModel, n: int, rng: np.random
             success = further.other[t, draft - 1, discarded, 0] / np.maximum(1.0 - further.same[discarded], 1e-300)
             new = np.where(discarded == 1, 1, np.where(rng.random(len(who)) < success, 0, 2))
             last[who] = np.where(other, new, discarded)
-            bin_, new_end = _scored(last[who], law.end[t], cumulative, rng)
+            bin_, new_end = _scored(last[who], law.end[t], again, rng)
             ended[who] = np.where(other, new_end, ended[who])
             bin_ = scored[who] = np.where(other, bin_, scored[who])
             better = (bin_ >= stands[1][who]) if rule.keeps == "better" else np.ones(len(who), dtype=np.bool_)

@@ -351,7 +351,9 @@ class Attempt:
                 raise TrimError(f"the policy asks for more than {_MOST_DRAFTS} drafts of step {len(self._texts) + 1}")
             step.set_aside()
         if action.asks is None:
-            stands = step.draft.decision.draft
+            stands = len(step.earlier) - 1 if action.is_of_former else step.draft.decision.draft
+            if stands == -1:
+                raise TrimError(f"the policy recalls a draft of step {len(self._texts) + 1} before there is any")
             step.stands = None if stands == len(step.earlier) else stands
         else:
             step.strong = yield from self._generate(action.asks, step)

@@ -89,6 +89,9 @@ class Action:
         What that model writes in place of the draft: nothing, this step, or all that is left of the solution.
     is_judged_again : bool
         Whether what was written is scored and decided on like a first draft.
+    is_of_former : bool
+        Whether it is about the draft before the one in hand, which stands instead; end and class in its tables are of
+        that one.
     needs : tuple of str
         Fields of `trim_pomdp.model.dynamics.StepDynamics` that planning with it needs, beside those it always does.
     """
@@ -101,11 +104,12 @@ class Action:
     asks: ClassVar[Author | None]
     writes: ClassVar[Literal["nothing", "step", "rest"]]
     is_judged_again: ClassVar[bool] = False
+    is_of_former: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ()
 
     @property
     def keeps_draft(self) -> bool:
-        """Whether the draft becomes a part of the solution."""
+        """Whether a draft becomes a part of the solution."""
         return self.asks is None
 
     def outcomes(self, law: StepLaw) -> FloatArray:
@@ -192,6 +196,8 @@ def actions_of(names: Iterable[str]) -> tuple[Action, ...]:
         raise InputError(f"actions {', '.join(wanted)} name one twice")
     if not actions or actions[0].code != KEEP or len(actions) < 2:
         raise InputError(f"actions are {', '.join(wanted) or 'none'}; expected keep, and at least one more")
+    if any(action.is_of_former for action in actions) and not any(action.is_judged_again for action in actions):
+        raise InputError(f"actions are {', '.join(wanted)}; without redraft there is no draft before to go back to")
     return tuple(actions)
 
 

@@ -21,8 +21,9 @@ class ActionTables(ByContent):
         P(exit, hidden state | step, whether the draft ends the solution, action, class): `Action.outcomes`.
     strong_steps : ndarray of shape (A, T, 2, 3, 3)
         `Action.strong_steps`.
-    keeps, asks_strong, again : ndarray of bool, shape (A,)
-        Whether the draft stands; whether the strong model is asked, once; whether another draft of the step may come.
+    keeps, asks_strong, again, former : ndarray of bool, shape (A,)
+        Whether a draft stands; whether the strong model is asked, once; whether another draft of the step may come;
+        whether the action is about the draft before, so that end and class are that one's.
     """
 
     outcomes: FloatArray
@@ -30,6 +31,7 @@ class ActionTables(ByContent):
     keeps: NDArray[np.bool_]
     asks_strong: NDArray[np.bool_]
     again: NDArray[np.bool_]
+    former: NDArray[np.bool_]
 
     @classmethod
     def of(cls, law: StepLaw) -> ActionTables:
@@ -42,6 +44,7 @@ class ActionTables(ByContent):
             keeps=np.array([action.keeps_draft for action in actions]),
             asks_strong=np.array([action.asks == "strong" for action in actions]),
             again=np.array([action.is_judged_again for action in actions]),
+            former=np.array([action.is_of_former for action in actions]),
         )
 
     def strong(self, of_class: FloatArray) -> FloatArray:

@@ -7,7 +7,8 @@ what it is: ``"3 weak right 0.4127"`` (index, author, whether right, and a nonce
 Given the seed, the weak model writes the same step whatever came before, apart from the class that follows from it,
 and the strong model knows that step: where the weak one would be right it is right with probability p_s, where it
 would just have failed with p_r, and its step ends the solution iff the weak one's does. A further draft of a step is
-right or wrong given how the last one was, and ends or not by itself; or it is the last one word for word.
+right or wrong given how the last one was, and ends or not by itself; or it is the last one word for word. Of another
+text its own says so (``again``), since it may look worse than first drafts do.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 RIGHT_ANSWER = "42"
 _DRAFTS = 16  # what drafts of a step depend on is told for so many
 _PRM_TOKENS = 10
+_AGAIN = " again"
 
 
 def dummy_problems(n: int, *, first: int = 0) -> list[Problem]:
@@ -47,12 +49,17 @@ def dummy_problems(n: int, *, first: int = 0) -> list[Problem]:
     return [Problem(f"dummy-{i}", "What is 6 · 7?", RIGHT_ANSWER) for i in range(first, first + n)]
 
 
-def _further_drafts(dynamics: StepDynamics) -> dict[str, Any]:
+def _further_drafts(observations: ObservationModel, dynamics: StepDynamics) -> dict[str, Any]:
     """What further drafts are, as fields of a `DummyWorld`."""
     law = dynamics.draft_law(_DRAFTS)
+    emission = law.emission(observations.class_emission(dynamics)).tolist()
     of_other = law.other / np.maximum(law.other.sum(axis=-1, keepdims=True), 1e-300)
     success = of_other[..., ::2, 0].tolist()
-    return {"redraft": tuple(tuple(map(tuple, step)) for step in success), "same": tuple(law.same.tolist())}
+    return {
+        "redraft": tuple(tuple(map(tuple, step)) for step in success),
+        "same": tuple(law.same.tolist()),
+        "emission_again": tuple(map(tuple, emission)),
+    }
 
 
 def step_class(steps: Sequence[str]) -> StepClass:
@@ -82,6 +89,8 @@ class DummyWorld:
         None: as often as a first one.
     same : tuple of three floats
         P(a further draft is the last one word for word | class of that).
+    emission_again : tuple of three tuples of float or None
+        As `emission`, of further drafts of another text; None: the same.
     score_edges : tuple of float
         Lower edges of the score bins, the last one the atom {1.0}; scores are uniform within a bin.
     emission : tuple of three tuples of float
@@ -102,6 +111,7 @@ class DummyWorld:
     strong_tokens: tuple[float, float, float] = (9.0, 9.0, 11.0)
     redraft: tuple[tuple[tuple[float, float], ...], ...] | None = None
     same: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    emission_again: tuple[tuple[float, ...], ...] | None = None
 
     @classmethod
     def of(cls, observations: ObservationModel, dynamics: StepDynamics) -> DummyWorld:
@@ -138,12 +148,16 @@ class DummyWorld:
             emission=tuple(map(tuple, observations.class_emission(dynamics).tolist())),
             weak_tokens=tuple(dynamics.weak_tokens.array.tolist()),
             strong_tokens=tuple(dynamics.strong_tokens.array.tolist()),
-            **({} if dynamics.redraft_repair is None else _further_drafts(dynamics)),
+            **({} if dynamics.redraft_repair is None else _further_drafts(observations, dynamics)),
         )
 
     @cached_property
     def _cumulative(self) -> list[list[float]]:
         return [list(accumulate(row)) for row in self.emission]
+
+    @cached_property
+    def _cumulative_again(self) -> list[list[float]]:
+        return [list(accumulate(row)) for row in self.emission_again or self.emission]
 
     def write(self, request: StepRequest, author: Author) -> GeneratedStep:
         """The step that the weak or the strong model writes."""
@@ -162,6 +176,8 @@ class DummyWorld:
             right = draw[1] < (self.repair if weak_class == 2 else self.strong_success)
             means = self.strong_tokens
         text = f"{len(request.steps)} {author} {'right' if right else 'wrong'} {draw[2 if author == 'weak' else 3]:.6f}"
+        if author == "weak" and request.drafts:
+            text += _AGAIN
         hazard = self.hazard_derailed if derailed else self.hazard if right else self.hazard_wrong
         ends = draw[4] < hazard[t]
         if ends:
@@ -202,7 +218,8 @@ class DummyWorld:
     def _step_score(self, problem: str, steps: tuple[str, ...]) -> float:
         bin_draw, place = keyed_uniforms(2, 0, problem, len(steps), steps[-1], "score").tolist()
         edges = self.score_edges
-        j = min(bisect_right(self._cumulative[step_class(steps)], bin_draw), len(edges) - 1)
+        cumulative = self._cumulative_again if _AGAIN in steps[-1] else self._cumulative
+        j = min(bisect_right(cumulative[step_class(steps)], bin_draw), len(edges) - 1)
         if j == len(edges) - 1:
             return edges[j]
         return float(edges[j] + place * (edges[j + 1] - edges[j]))
