@@ -76,7 +76,7 @@ def tree(
 
     Hazards are alike for all classes here, so that a rewritten step ends the solution iff its draft did.
     """
-    d, reward, first = model.dynamics, model.reward, emission
+    d, reward, first, drafting = model.dynamics, model.reward, emission, model.redraft_price * model.reward
     p_w, p_s, p_r, h = d.weak_success[0], d.strong_success, d.repair, d.hazard[t]
     assert p_s is not None
     assert p_r is not None
@@ -127,7 +127,7 @@ def tree(
         if draft > 0:
             options["recall"] = go(before[0] + d.recovery * before[1], before.sum(), last_ended)
         if draft + 1 < model.max_drafts:
-            options["redraft"] = tree(model, price, t, draft + 1, c, first, ended)
+            options["redraft"] = tree(model, price, t, draft + 1, c, first, ended) - drafting * c.sum()
         total += max(value for name, value in options.items() if name in model.actions)
     return total
 
@@ -163,9 +163,7 @@ def test_plans_are_worth_what_the_belief_tree_says(
     solution = solve_epochs(model.epoch_model, model.weights(price), gap=1e-3, max_sweeps=60)
     assert solution.lower - 1e-8 <= exact <= solution.upper + 1e-8
     assert solution.upper - solution.lower <= 1e-4 * model.reward
-    assert dict(zip(model.components, solution.components, strict=True))["strong_tokens"] * price == pytest.approx(
-        model.reward * solution.components[0] - solution.lower, abs=1e-6
-    )
+    assert solution.components @ model.weights(price) == pytest.approx(solution.lower, abs=1e-6)
 
 
 PRICES = Prices.model_validate(
@@ -199,7 +197,7 @@ def test_the_policy_is_worth_what_was_planned(
     fine = rule.model_copy(update={"draft_cells": (512, 256), "belief_cells": 1 << 14})
     for executed, tolerance in ((rule, 2e-2), (fine, 1e-3)):
         exact = evaluate_money(executed, model)
-        value = model.reward * exact.point.accuracy - RATE * exact.planned_money
+        value = model.reward * exact.point.accuracy - RATE * exact.planned_money  # redrafts are in the money
         assert solution.lower - tolerance < value < solution.upper + 1e-9
 
 
@@ -318,9 +316,9 @@ def test_frontiers_and_courses_of_redrafts() -> None:
         assert course.steps.sum() == pytest.approx(item.point.steps, abs=1e-9)
         exact = evaluate(course.rule, frontier.model)
         # Belief in cells may spend a little more or less, at next to no loss of value.
-        worth = [
-            frontier.model.reward * p.accuracy - item.point.tradeoff * p.strong_tokens for p in (exact, item.point)
-        ]
+        weights = frontier.model.weights(item.point.tradeoff or 0.0)
+        of = [frontier.model.components.index(name) for name in ("accuracy", "strong_tokens", "redrafts")]
+        worth = [weights[of] @ [p.accuracy, p.strong_tokens, p.redrafts] for p in (exact, item.point)]
         assert worth[0] == pytest.approx(worth[1], abs=0.05)
     # Redrafts cost no strong token: weak-only, which asks for none, is beaten for nothing.
     assert frontier.points[0].point.accuracy > frontier.weak_only.accuracy + 0.05
@@ -402,7 +400,8 @@ def test_no_best_of_a_few_drafts_beats_the_plan(keeps: Literal["latest", "better
             best = RedraftRule(redraft_below=redraft, regenerate_below=regenerate, keeps=keeps, max_drafts=drafts)
             point = evaluate(best, planned)
             for price in (0.05, 0.6, 3.0):
-                value = planned.reward * point.accuracy - price * point.strong_tokens
+                value = planned.reward * (point.accuracy - planned.redraft_price * (point.redrafts or 0.0))
+                value -= price * point.strong_tokens
                 solution = solve_epochs(planned.epoch_model, planned.weights(price), gap=1e-2)
                 assert value <= solution.upper + 1e-9
 

@@ -146,13 +146,17 @@ class FrontierView:
     def _proven(self) -> tuple[FloatArray, FloatArray]:
         """Lines that no policy's accuracy exceeds: intercept, and slope in what is spent; one for each price.
 
-        At a price p, reward · accuracy − p · spending is at most the certified upper bound of the best value. Over
+        At a price p, reward · accuracy − p · spending is at most the certified upper bound of the best value. Where
+        redrafts have a price too, it is of policies that draft no more steps again than the planned ones. Over
         money that bound is of policies that have steps scored; both ends, which do not, are held against it.
         """
         frontier = self.frontier
         ends = (frontier.weak_only, frontier.strong_only) if self.over == "money" else ()
         lines = []
+        redrafts = max((point.redrafts or 0.0 for point, _, _ in self._valued), default=0.0)
+        unpriced = self._reward * frontier.redraft_price * redrafts
         for point, _, upper in self._valued:
+            upper += unpriced
             price = self._price(point) * self._unit
             worth = [self._reward * end.accuracy - price * spent(end, self.over) for end in ends]
             lines.append((max(upper, *worth, -np.inf) / self._reward, price / self._reward))

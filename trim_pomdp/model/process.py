@@ -52,6 +52,7 @@ Spending = Literal["strong_tokens", "money"]
 
 FloatArray = NDArray[np.float64]
 DEFAULT_ACTIONS = ("keep", "regenerate")
+REDRAFT_PRICE = 0.003
 MAX_DRAFTS = 2  # with more, plans of the lab spent more than they said (docs/results.md)
 
 
@@ -73,6 +74,9 @@ class RoutingModel(Shown):
         What plans may do with a weak step (`trim_pomdp.model.actions`); sorted by their codes.
     max_drafts : int
         Drafts of one step at most, the first among them, in plans that may ask for another.
+    redraft_price : float
+        What another draft costs in plans over strong tokens, of which it takes none, as a share of the reward: it must
+        make a right answer likelier by as much. Plans over money price its tokens instead.
 
     Raises
     ------
@@ -88,6 +92,7 @@ class RoutingModel(Shown):
     tariff: Tariff | None = None
     actions: tuple[str, ...] = DEFAULT_ACTIONS
     max_drafts: int = MAX_DRAFTS
+    redraft_price: float = REDRAFT_PRICE
 
     def __post_init__(self) -> None:
         chosen = actions_of(self.actions)
@@ -97,6 +102,8 @@ class RoutingModel(Shown):
         self.dynamics.require(*needs)
         if self.max_drafts < 1:
             raise InputError(f"max_drafts is {self.max_drafts}; expected at least 1")
+        if not 0.0 <= self.redraft_price < np.inf:
+            raise InputError(f"redraft_price is {self.redraft_price}; expected a share of the reward, at least 0")
         if not (np.isfinite(self.reward) and self.reward > 0):
             raise InputError(f"reward is {self.reward}; expected a positive number")
         if not (self.strong_tokens.max() > 0 and self.strong_only_tokens > 0):
@@ -282,6 +289,8 @@ class RoutingModel(Shown):
             self.costs  # noqa: B018  # raises where money is not known
         out = np.zeros(len(self.components))
         out[0], out[self.components.index(over)] = self.reward, -price
+        if over == "strong_tokens" and self.drafts > 1:
+            out[self.components.index("redrafts")] = -self.redraft_price * self.reward
         return out
 
     @property

@@ -102,6 +102,11 @@ class Frontier(Shown):
     gap: float
     over: Spending = "strong_tokens"
 
+    @property
+    def redraft_price(self) -> float:
+        """What the value bounds are less for every redraft, as a share of the reward."""
+        return self.model.redraft_price if self.model.drafts > 1 and self.over == "strong_tokens" else 0.0
+
     def accuracy_at(self, budgets: Sequence[float] | FloatArray) -> FloatArray:
         """Accuracy at given budgets, on the concave hull of weak-only and all points; flat beyond the last.
 
@@ -450,7 +455,7 @@ def rule_from_solution(
         strong_tokens=dynamics.strong_tokens,
         reading_price=(None if over == "strong_tokens" else tuple((price * model.costs.strong_read).tolist())),
         actions=model.actions,
-        **_of_drafts(solution, model),
+        **_of_drafts(solution, model, over),
     )
 
 
@@ -462,7 +467,7 @@ def _of_prefix(vectors: FloatArray) -> tuple[tuple[float, float], ...]:
     return tuple((intercept + slope, intercept) for intercept, slope, _ in upper_envelope(pairs).tolist())
 
 
-def _of_drafts(solution: EpochSolution, model: RoutingModel) -> dict[str, Any]:
+def _of_drafts(solution: EpochSolution, model: RoutingModel, over: Spending) -> dict[str, Any]:
     """What a rule needs that may ask for another draft."""
     N = model.places
     if N == 1:
@@ -477,6 +482,7 @@ def _of_drafts(solution: EpochSolution, model: RoutingModel) -> dict[str, Any]:
         "redraft_success": model.dynamics.redraft_success,
         "redraft_same": model.dynamics.redraft_same,
         "redraft_tilt": model.dynamics.redraft_tilt,
+        "redraft_price": model.redraft_price * model.reward if over == "strong_tokens" else 0.0,
         "draft_vectors": tuple(map(tuple, by_node)),
     }
 
@@ -512,7 +518,8 @@ def policy_for_tradeoff(model: RoutingModel, tradeoff: float, *, gap: float | No
         policy=rule,
         planned=planned,
         asked_tradeoff=tradeoff,
-        value=model.reward * planned.accuracy - tradeoff * planned.strong_tokens,
+        value=model.reward * (planned.accuracy - model.redraft_price * (planned.redrafts or 0.0))
+        - tradeoff * planned.strong_tokens,
         value_lower=solution.lower,
         value_upper=solution.upper,
     )

@@ -50,6 +50,8 @@ class FrontierArtifact(Artifact):
         What is spent, and evenly covered.
     actions : tuple of str
         What its policies may do with a weak step.
+    redraft_price : float
+        Price of a redraft, a share of the reward, which the value bounds are less; 0 where none was there.
     tariff : Tariff or None
         What money is reckoned by.
     notes : tuple of str
@@ -68,6 +70,7 @@ class FrontierArtifact(Artifact):
     gap: NonNegativeFloat
     over: Spending = "strong_tokens"
     actions: tuple[str, ...] = DEFAULT_ACTIONS
+    redraft_price: NonNegativeFloat = 0.0
     tariff: Tariff | None = None
     notes: tuple[str, ...] = ()
 
@@ -95,6 +98,7 @@ class FrontierArtifact(Artifact):
             gap=frontier.gap,
             over=frontier.over,
             actions=frontier.model.actions,
+            redraft_price=frontier.redraft_price,
             tariff=frontier.model.tariff,
             notes=frontier.model.dynamics.warnings,
         )

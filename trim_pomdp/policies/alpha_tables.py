@@ -38,7 +38,8 @@ class RuleTables(ByContent):
     after : ndarray of shape (T, 2, A, 3, 3, 3)
         What follows an action: `trim_pomdp.model.actions.tables.ActionTables.outcomes`.
     price : ndarray of shape (A, T, 2, 3)
-        λ × strong tokens, plus the price of the strong model's reading, by action, step, end and class.
+        λ × strong tokens, plus the price of the strong model's reading, or of another draft, by action, step, end and
+        class.
     reward : float
     cells : int
         Number of belief cells at the opening of a step.
@@ -145,7 +146,7 @@ class RuleTables(ByContent):
             vectors=np.concatenate(by_step),
             offset=_offset(by_step),
             after=actions.outcomes,
-            price=strong + reading,
+            price=strong + reading + rule.redraft_price * actions.again[:, None, None, None],
             reward=rule.reward,
             cells=rule.belief_cells,
             codes=np.array([action.code for action in actions_of(rule.actions)]),

@@ -100,6 +100,8 @@ class AlphaVectorRule(Rule):
     redraft_same : Shares or None
     redraft_tilt : float or None
         As in `trim_pomdp.model.dynamics.StepDynamics`; for rules that ask for other drafts.
+    redraft_price : float
+        Price of another draft, in units of reward.
     draft_vectors : tuple of tuples of tuples of (float, float, float)
         For each step, two for each draft after the first, by whether the one before it goes on or ends the solution:
         vectors of the value before that draft, over the hidden states: prefix and last draft right, derailed, prefix
@@ -133,6 +135,7 @@ class AlphaVectorRule(Rule):
     redraft_success: Probability | None = None
     redraft_same: Shares | None = None
     redraft_tilt: float | None = None
+    redraft_price: NonNegativeFloat = 0.0
     draft_vectors: tuple[tuple[tuple[tuple[float, float, float], ...], ...], ...] = ()
     draft_cells: tuple[Cells, Cells] = DRAFT_CELLS
 
@@ -189,8 +192,8 @@ class AlphaVectorRule(Rule):
         if self.max_drafts == 1:
             for name in ("max_drafts", "redraft_repair", "redraft_same", "draft_vectors", "draft_cells"):
                 document.pop(name, None)
-        for name in ("redraft_success", "redraft_tilt"):
-            if getattr(self, name) is None:
+        for name in ("redraft_success", "redraft_tilt", "redraft_price"):
+            if not getattr(self, name):
                 document.pop(name, None)
         return document
 

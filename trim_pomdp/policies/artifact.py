@@ -52,7 +52,8 @@ class PolicyArtifact(Artifact):
     asked_budget, asked_tradeoff, asked_max_cost : float or None
         What it was made for: a share of strong-only's tokens, a price, or money per problem.
     value : float or None
-        Exact value of the policy itself, reward × accuracy − tradeoff × strong tokens (None for a mixture).
+        Exact value of the policy itself, reward × accuracy − tradeoff × strong tokens, less the price of redrafts (None
+        for a mixture).
     value_lower, value_upper : float or None
         Certified bounds on the optimal value at the tradeoff (None for a mixture). The policy keeps its belief on a
         grid, so its own value can lie a little below the lower bound.
