@@ -139,8 +139,10 @@ class Probe:
         """A router that takes an evidence score as the score."""
         if not isinstance(self.rule, AlphaVectorRule) or self.rule.evidence is None:
             return self.router
-        held = self.router.held if isinstance(self.router, AlphaVectorRouter) else None
-        return AlphaVectorRouter(self.rule.on_evidence_scores, self.class_table, believed(self.router), held)
+        rule = self.rule.on_evidence_scores
+        if isinstance(self.router, AlphaVectorRouter):
+            return self.router.of_rule(rule)
+        return AlphaVectorRouter(rule, self.class_table, believed(self.router))
 
     @cached_property
     def points(self) -> tuple[float, ...]:
@@ -179,7 +181,8 @@ class Probe:
         if not isinstance(self.rule, AlphaVectorRule) or not self.points:
             return tuple(item.action for item in self.decisions)
         size = len(self.points)
-        held = self.router.held if isinstance(self.router, AlphaVectorRouter) and self.seen.draft > 0 else None
+        router = self.router if isinstance(self.router, AlphaVectorRouter) and self.seen.draft > 0 else None
+        held = None if router is None else router.held
         found = decide(
             self.rule,
             np.full(size, believed(self.router)),
@@ -188,6 +191,7 @@ class Probe:
             np.full(size, self.seen.step),
             held=None if held is None else np.tile(held, (size, 1)),
             draft=self.seen.draft,
+            former_ended=np.full(size, router is not None and router.held_ended),
             repeated=self.seen.repeated,
         )
         return tuple(found.tolist())

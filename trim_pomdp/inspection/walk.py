@@ -262,7 +262,7 @@ class _Mind:
         # The probe's router may be of another rule, at this step alone.
         if isinstance(after, AlphaVectorRouter):
             assert isinstance(self._rule, AlphaVectorRule)
-            after = AlphaVectorRouter(self._rule, self._class_table, after.q, after.held)
+            after = after.of_rule(self._rule)
         self.router = after
         return decision, found
 
@@ -283,10 +283,9 @@ class _Mind:
     def _of(self, rule: Rule, q: float | None = None) -> AlphaVectorRouter:
         """A router of a planned rule that believes what this one does, or q."""
         assert isinstance(rule, AlphaVectorRule)
-        if q is not None:
-            return AlphaVectorRouter(rule, self._class_table, q)
-        held = self.router.held if isinstance(self.router, AlphaVectorRouter) else None
-        return AlphaVectorRouter(rule, self._class_table, believed(self.router), held)
+        if q is None and isinstance(self.router, AlphaVectorRouter):
+            return self.router.of_rule(rule)
+        return AlphaVectorRouter(rule, self._class_table, believed(self.router) if q is None else q)
 
 
 def _flips(probe: Probe) -> dict[str, Any]:

@@ -120,6 +120,10 @@ class AlphaVectorRouter(RuleRouter):
         self._rule, self._class_table, self._lists = rule, class_table, rule.lists
         self.q, self.held, self.held_ended = q, held, held_ended
 
+    def of_rule(self, rule: AlphaVectorRule) -> AlphaVectorRouter:
+        """A router of another rule that believes what this one does."""
+        return AlphaVectorRouter(rule, self._class_table, self.q, self.held, self.held_ended)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """All that it remembers are numbers: copies, of which a drawing asks thousands, share the rest."""
         return copy.copy(self)
