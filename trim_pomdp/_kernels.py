@@ -158,6 +158,12 @@ def looked_back(held, table, step, draft, likelihood, end):
 
 
 @helper
+def is_first_text(draft, repeated):
+    """Whether a draft is the first one word for word, as far as is remembered."""
+    return draft == 0 or (draft == 1 and repeated)
+
+
+@helper
 def by_class(emission, j):
     """Likelihood by class of a bin, of a table (3, J)."""
     return emission[0, j], emission[1, j], emission[2, j]
@@ -342,7 +348,7 @@ def decide(q, held, draft, held_ended, repeated, bins, ended, steps, rule, out):
     at where `draft` > 0; `repeated`: it came once more.
     """
     success, end, emission, vectors, offset, after, price, reward, _, codes, again, former, other, same = rule[:14]
-    emission_again, drafts, _, _, draft_vectors, draft_offset = rule[14:]
+    emission_again, after_again, drafts, _, _, draft_vectors, draft_offset = rule[14:]
     n_steps = len(success)
     for i in range(len(q)):
         t = rule_step(steps[i], n_steps, ended[i])
@@ -359,9 +365,10 @@ def decide(q, held, draft, held_ended, repeated, bins, ended, steps, rule, out):
                 looks = by_class(emission_again, bins[i])
                 b = weighed(normalised(reopening(last, other, t, draft), last), looks, ends)
                 before = looked_back(last, other, t, draft, looks, ends)
+        then = after if is_first_text(draft, repeated) else after_again
         action, gain, cost, _, _ = best_other(
             b, int(ended[i]), t, before, int(held_ended[i]), rule_step(steps[i], n_steps, held_ended[i]), vectors,
-            offset, after, price, reward, codes, again, former, draft, drafts, draft_vectors, draft_offset,
+            offset, then, price, reward, codes, again, former, draft, drafts, draft_vectors, draft_offset,
         )  # fmt: skip
         out[i] = action if gain > cost else 0
 
@@ -374,7 +381,7 @@ def propagate_alpha(rule: Any, true: Any, tokens: Any) -> Any:
     `tokens` (A, 3) what an action adds to a solution that goes on.
     """
     T, A = len(true[0]), len(tokens)
-    cells, drafts, draft_cells, shares = rule[8], rule[15], rule[16], rule[17]
+    cells, drafts, draft_cells, shares = rule[8], rule[16], rule[17], rule[18]
     mass = np.zeros((2, 2, 2, cells + 1))
     mass[0, 0, 0, -1] = 1.0
     # Cells of further drafts, now and of the next one; there are none where nothing is drafted again.
@@ -391,9 +398,9 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
     `mass` (2, 2, 2, cells + 1): now and after the step; probability, and E[tokens of the solution so far] on it; prefix
     right or derailed; belief cell. `held` (2, 2, 3, draft cells) is the same within a step, by hidden state.
     """
-    true_success, true_other, true_same, true_end, true_first, true_emission_again, true_after = true
+    true_success, true_other, true_same, true_end, true_first, true_emission_again, true_after, true_after_again = true
     success, end, first, vectors, offset, after, price, reward, cells, codes, again, former, other, same = rule[:14]
-    emission_again, drafts, draft_cells, shares, draft_vectors, draft_offset = rule[14:]
+    emission_again, after_again, drafts, draft_cells, shares, draft_vectors, draft_offset = rule[14:]
     T, J = len(true_success), first.shape[1]
     n_steps = len(success)
     asking = 0  # the action that discards drafts
@@ -438,6 +445,8 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                 )
                 for j in range(J if draft == 0 else J + 1):
                     repeated = j == J  # beyond the scores: the last draft once more
+                    then = after if is_first_text(draft, repeated) else after_again
+                    true_then = true_after if is_first_text(draft, repeated) else true_after_again
                     if repeated:
                         drawn0, drawn1, drawn2 = repeating((right, derailed, wrong), true_same)
                         before = (
@@ -480,7 +489,7 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                             b = weighed(prior, looks, likely)
                         action, gain, cost, moved, kept = best_other(
                             b, ended, step, back, held_ended, rule_step(t, n_steps, held_ended == 1), vectors, offset,
-                            after, price, reward, codes, again, former, draft, drafts, draft_vectors, draft_offset,
+                            then, price, reward, codes, again, former, draft, drafts, draft_vectors, draft_offset,
                         )  # fmt: skip
                         if not gain > cost:
                             action = 0
@@ -499,22 +508,22 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                                 counts[t, held_ended, asking, c] -= drawn
                                 counts[t, held_ended, action, c] += drawn
                                 before_total[t, action] += drawn * written
-                                accuracy[t] += drawn * true_after[t, held_ended, action, c, 1, 0]
+                                accuracy[t] += drawn * true_then[t, held_ended, action, c, 1, 0]
                                 for s in range(2):
-                                    onward = drawn * true_after[t, held_ended, action, c, 0, s]
+                                    onward = drawn * true_then[t, held_ended, action, c, 0, s]
                                     mass[new, 0, s, cell] += onward
                                     mass[new, 1, s, cell] += onward * (written + tokens[action, c])
                             continue
                         for c in range(3):
                             counts[t, ended, action, c] += flow[c]
                             before_total[t, action] += flow[c] * before[c]
-                            accuracy[t] += flow[c] * true_after[t, ended, action, c, 1, 0]
+                            accuracy[t] += flow[c] * true_then[t, ended, action, c, 1, 0]
                         if again[action]:
                             # The belief over classes is what is held of a draft that is discarded.
-                            cell = draft_cell(hidden_again(b, after, step, ended, action), ended, draft_cells, shares)
+                            cell = draft_cell(hidden_again(b, then, step, ended, action), ended, draft_cells, shares)
                             for c in range(3):
                                 for s in range(3):
-                                    onward = flow[c] * true_after[t, ended, action, c, 2, s]
+                                    onward = flow[c] * true_then[t, ended, action, c, 2, s]
                                     held[there, 0, s, cell] += onward
                                     held[there, 1, s, cell] += onward * before[c]
                         else:
@@ -522,7 +531,7 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                             for c in range(3):
                                 written = before[c] + tokens[action, c]
                                 for s in range(2):
-                                    onward = flow[c] * true_after[t, ended, action, c, 0, s]
+                                    onward = flow[c] * true_then[t, ended, action, c, 0, s]
                                     mass[new, 0, s, cell] += onward
                                     mass[new, 1, s, cell] += onward * written
             held[here] = 0.0
@@ -598,9 +607,10 @@ def propagate_posterior(act, success, end, emission, after, tokens):
 def simulate(rng, out, kind, table, act, rule, true, tokens):
     """Fill `out`, the arrays of `trim_pomdp.model.propagation.Drawn`."""
     rights, counts, strong_steps, before, steps_before = out
-    true_success, true_other, true_same, true_end, cumulative, cumulative_again, true_after, true_strong = true
+    true_success, true_other, true_same, true_end, cumulative, cumulative_again = true[:6]
+    true_after, true_after_again, true_strong = true[6:]
     success, end, emission, vectors, offset, after, price, reward, cells, codes, again, former, other, same = rule[:14]
-    emission_again, drafts, draft_cells, shares, draft_vectors, draft_offset = rule[14:]
+    emission_again, after_again, drafts, draft_cells, shares, draft_vectors, draft_offset = rule[14:]
     T, J = len(true_success), cumulative.shape[1]
     n_steps = len(success)
     asking = 0
@@ -636,6 +646,8 @@ def simulate(rng, out, kind, table, act, rule, true, tokens):
                 j = np.searchsorted(drawn_from[c], rng.random(), side="right")
                 ends = rng.random() < true_end[t, c]
                 ended = 1 if ends else 0
+            then = after if is_first_text(draft, repeated) else after_again
+            true_then = true_after if is_first_text(draft, repeated) else true_after_again
             moved = 0.0
             if kind == ALPHA:
                 step = rule_step(t, n_steps, ends)
@@ -653,7 +665,7 @@ def simulate(rng, out, kind, table, act, rule, true, tokens):
                         b = weighed(normalised(reopening(last, other, step, draft), last), looks, likely)
                         back = looked_back(last, other, step, draft, looks, likely)
                 action, gain, cost, moved, kept = best_other(
-                    b, ended, step, back, held_ended, rule_step(t, n_steps, held_ended == 1), vectors, offset, after,
+                    b, ended, step, back, held_ended, rule_step(t, n_steps, held_ended == 1), vectors, offset, then,
                     price, reward, codes, again, former, draft, drafts, draft_vectors, draft_offset,
                 )  # fmt: skip
                 if not gain > cost:
@@ -673,11 +685,11 @@ def simulate(rng, out, kind, table, act, rule, true, tokens):
                 strong_steps[i, k] += true_strong[action, t, ended, c, k]
             before[i, action] += length
             steps_before[i, action] += t
-            row = true_after[t, ended, action, c]
+            row = true_then[t, ended, action, c]
             u = rng.random()
             if again[action]:
                 hidden = 0 if u < row[2, 0] else (1 if u < row[2, 0] + row[2, 1] else 2)
-                cell = draft_cell(hidden_again(b, after, step, ended, action), ended, draft_cells, shares)
+                cell = draft_cell(hidden_again(b, then, step, ended, action), ended, draft_cells, shares)
                 draft += 1
                 continue
             length += tokens[action, c]

@@ -7,7 +7,7 @@ import pytest
 from scripted import DYNAMICS, OBSERVATIONS
 
 import trim_pomdp as tp
-from trim_pomdp.data.rollouts import RedraftRollout, Rollouts
+from trim_pomdp.data.rollouts import RedraftRollout, RepairRollout, Rollouts, beside_repairs
 from trim_pomdp.data.sequences import ScoredSequence
 from trim_pomdp.errors import InputError
 from trim_pomdp.fitting.lengths import UNKNOWN, Hazards
@@ -15,7 +15,7 @@ from trim_pomdp.fitting.redrafts import DraftFit, Redrafts
 from trim_pomdp.fitting.rollout_data import RedraftRows, RolloutRows
 from trim_pomdp.fitting.rollout_estimation import Fitter
 from trim_pomdp.fitting.rollout_fitting import fit_rollouts
-from trim_pomdp.model.dynamics import Shares, StepDynamics
+from trim_pomdp.model.dynamics import OF_REDRAFTS, Shares, StepDynamics
 from trim_pomdp.model.redrafts import tilted
 from trim_pomdp.runtime.backends.dummy import dummy_problems
 from trim_pomdp.runtime.recording import repair_job, solo_job
@@ -23,7 +23,11 @@ from trim_pomdp.runtime.recording import repair_job, solo_job
 B = 0.4
 SAME = Shares(right=0.6, derailed=0.5, wrong=0.3)
 TILT = 0.3
-DRAFTY = DYNAMICS.replace(redraft_repair=B, redraft_same=SAME, redraft_tilt=TILT, recovery=0.0)
+AGAIN = (0.9, 0.4)  # p_s, p_r
+DRAFTY = DYNAMICS.replace(
+    redraft_repair=B, redraft_same=SAME, redraft_tilt=TILT, recovery=0.0,
+    strong_success_again=AGAIN[0], repair_again=AGAIN[1],
+)  # fmt: skip
 RECOVERING = DRAFTY.replace(recovery=0.1)
 FITTER = Fitter(OBSERVATIONS, DYNAMICS.max_steps, np.ones(len(OBSERVATIONS.table[0])))
 
@@ -189,7 +193,8 @@ def test_unknown_classes_are_fitted_at_their_likelihood() -> None:
     correct = rng.random(n) < right[np.arange(n), new]
     outcome = np.where(correct[:, None], right, 1.0 - right)
     found = Redrafts(
-        belief, right, outcome, repeated.astype(np.int64), np.full(n, UNKNOWN), np.ones((3, 1)) / 1.0, np.arange(n)
+        belief, right, outcome, repeated.astype(np.int64), np.full(n, UNKNOWN), np.full((n, 2), UNKNOWN),
+        np.ones((3, 1)), np.arange(n),
     )  # fmt: skip
     fitted = found.fit()
     assert fitted is not None
@@ -202,6 +207,24 @@ def test_unknown_classes_are_fitted_at_their_likelihood() -> None:
     for move in np.concatenate([np.eye(5), -np.eye(5)]) * 1e-3:
         moved = DraftFit(fitted.repair + move[3], fitted.success + move[4], fitted.same + move[:3], None)
         assert best >= found.log_likelihood(moved) - 1e-9
+
+
+def test_what_is_hard_for_both_models_is_counted() -> None:
+    """Of new texts alone; of records of the same steps, which their ids tell."""
+    items = [*of_class(2, 30, 10, 8), *of_class(0, 5, 5, 0)]  # twelve are wrong again, in other words
+    redrafts = [item.model_copy(update={"id": f"p@{i}/redraft"}) for i, item in enumerate(items)]
+    repairs = [
+        RepairRollout.model_validate({
+            "id": f"p@{i}/repair", "problem_id": "p", "scores": (0.3,), "correct": True, "weak_tokens": (5,),
+            "strong_tokens": (5,), "class": item.true_class, "redone_right": i % 3 == 0,
+        })
+        for i, item in enumerate(items)
+    ]  # fmt: skip
+    assert fitted_on(*redrafts).strong_repair is None
+    found = fitted_on(*beside_repairs(redrafts, repairs))
+    assert found.strong_success == pytest.approx(np.mean([i % 3 == 0 for i in range(10, 18)]))
+    assert found.strong_repair == pytest.approx(np.mean([i % 3 == 0 for i in range(18, 30)]))
+    assert beside_repairs(redrafts[:1], []) == redrafts[:1]
 
 
 def test_records_that_contradict_themselves_are_refused() -> None:
@@ -275,6 +298,12 @@ def test_all_comes_back_where_the_rest_is_known(rollouts: Rollouts, *, labelled:
     assert found.success >= found.same[0]
     assert found.same[[0, 2]] == pytest.approx(SAME.array[[0, 2]], abs=0.1 * wide)
     assert found.tilt == pytest.approx(TILT, abs=0.1 * wide)
+    if not labelled:
+        assert (found.strong_success, found.strong_repair) == (None, None)
+        return
+    # The scripted strong model redid the first draft, whatever the second one would be.
+    assert found.strong_success == pytest.approx(DRAFTY.strong_success, abs=0.1)
+    assert found.strong_repair == pytest.approx(DRAFTY.repair, abs=0.1)
 
 
 @pytest.mark.slow
@@ -300,9 +329,9 @@ def test_b_comes_back_with_everything_else(rollouts: Rollouts, *, labels: bool) 
         intervals=False,
     )
     assert without.redraft_repair is None
-    assert without.model_dump(exclude={"fit", "name"}) == dynamics.model_dump(
-        exclude={"fit", "name", "redraft_repair", "redraft_success", "redraft_same", "redraft_tilt"}
-    ), "redrafts change nothing else"
+    assert without.model_dump(exclude={"fit", "name"}) == dynamics.model_dump(exclude={"fit", "name", *OF_REDRAFTS}), (
+        "redrafts change nothing else"
+    )
 
 
 @pytest.mark.slow

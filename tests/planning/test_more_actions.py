@@ -48,7 +48,7 @@ def model_of(
         "derailed_emission": "labelled", "hazard": (*(0.2,) * (T - 1), 1.0),
         "weak_tokens": PerClass.constant(8.0), "strong_tokens": TOKENS, "redraft_repair": 0.4,
         "redraft_same": Shares(right=0.6, derailed=0.5, wrong=0.3),
-        "redraft_tilt": 0.2,
+        "redraft_tilt": 0.2, "strong_success_again": 0.85, "repair_again": 0.5,
     }  # fmt: skip
     dynamics = StepDynamics(name="d", **{**fields, **changes})  # type: ignore[arg-type]
     return RoutingModel(observations, dynamics, actions=actions, max_drafts=drafts)
@@ -102,7 +102,8 @@ def tree(
         for j in range(emission.shape[1])
         for ended in (False, True)
     ]
-    for ended, both in [*seen, (last_ended, np.diag(held * same))]:
+    again = [x if x is not None else y for x, y in ((d.strong_success_again, p_s), (d.repair_again, p_r))]
+    for is_same, ended, both in [*((False, *item) for item in seen), (True, last_ended, np.diag(held * same))]:
         c, before = both.sum(axis=0), both.sum(axis=1)
         if c.sum() == 0.0:
             continue
@@ -120,7 +121,8 @@ def tree(
             return -float(of @ cost) + over * reward * now + onward
 
         kept = c[0] + d.recovery * c[1]
-        redone = c[0] * p_s + c[2] * p_r + d.recovery * c[1]
+        is_first = draft == 0 or (draft == 1 and is_same)
+        redone = c[0] * (p_s if is_first else again[0]) + c[2] * (p_r if is_first else again[1]) + d.recovery * c[1]
         options = {"keep": go(kept, c.sum())}
         options["regenerate"] = go(redone, c.sum()) - float(c @ cost)
         options["takeover"] = -float(c @ cost) + (reward * redone if ended else alone(t + 1, redone, c.sum()))
@@ -143,20 +145,20 @@ probability = st.one_of(st.sampled_from([0.0, 1.0, 0.5]), st.floats(0.01, 0.99))
         ALL, ("keep", "redraft"), ("keep", "takeover"), ("keep", "regenerate", "redraft"),
         ("keep", "redraft", "recall"),
     ]),
-    st.one_of(st.none(), st.floats(-1.0, 1.0)),
+    st.one_of(st.none(), st.floats(-1.0, 1.0)), st.one_of(st.none(), st.tuples(probability, probability)),
 )  # fmt: skip
 @settings(max_examples=25, deadline=None, phases=[Phase.generate])
 def test_plans_are_worth_what_the_belief_tree_says(
     size: tuple[int, int], p_w: float, p_s: float, p_r: float, repair: float, recovery: float,
     same: tuple[float, float, float] | None, price: float, actions: tuple[str, ...],
-    tilt: float | None,
+    tilt: float | None, again: tuple[float, float] | None,
 ) -> None:  # fmt: skip
     emission, (T, drafts) = ((0.2, 0.8), (0.5, 0.5), (0.9, 0.1)), size
     model = model_of(
         T, actions, drafts, emission, weak_success=(p_w,), strong_success=p_s, repair=p_r, redraft_repair=repair,
         redraft_success=None if same is None or same[0] > 0.5 else same[0] + 0.3,
         redraft_same=None if same is None else Shares(right=same[0], derailed=same[1], wrong=same[2]),
-        redraft_tilt=tilt,
+        redraft_tilt=tilt, strong_success_again=again and again[0], repair_again=again and again[1],
         recovery=recovery, hazard=(*(0.3,) * (T - 1), 1.0), strong_only_tokens=10.0,
     )  # fmt: skip
     exact = tree(model, price, 0, 0, np.array([1.0, 0.0, 0.0]), np.array(emission))

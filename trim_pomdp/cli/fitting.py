@@ -310,6 +310,8 @@ def _sources(
 
 def show_dynamics(dynamics: StepDynamics) -> None:
     """Tables of parameters with intervals, rival explanations, and goodness of fit."""
+    from trim_pomdp.model.dynamics import OF_REDRAFTS
+
     report = dynamics.fit
     show_warnings(dynamics)
     intervals = report.intervals if report else {}
@@ -322,8 +324,8 @@ def show_dynamics(dynamics: StepDynamics) -> None:
         },
         **{
             name: value
-            for name in ("redraft_repair", "redraft_success", "redraft_tilt")
-            if (value := getattr(dynamics, name)) is not None
+            for name in OF_REDRAFTS
+            if name != "redraft_same" and (value := getattr(dynamics, name)) is not None
         },
     }
     for kind in ("redraft_same", "weak_tokens", "strong_tokens"):

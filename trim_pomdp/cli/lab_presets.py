@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from trim_pomdp.cli.app import main as run_command
+from trim_pomdp.data.rollouts import RedraftRollout, beside_repairs, read_redraft_rollouts, read_repair_rollouts
 from trim_pomdp.errors import TrimError
 from trim_pomdp.lab.problems import FAMILIES, MAX_STEPS, Family
 from trim_pomdp.model.dynamics import StepDynamics
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
             _roll_out(parsed.work, family)
         for family in FAMILIES:
             labelled = _from_elsewhere(parsed.work, family, "weak/scores.jsonl", "labelled.jsonl")
-            _from_elsewhere(parsed.work, family, "redraft/redraft.jsonl", _REDRAFTS)
+            _redrafts_from_elsewhere(parsed.work, family)
             for kind in EVIDENCE_KINDS:
                 preset = _fit(parsed.work, family, kind, labelled)
                 preset.save(parsed.out / f"{preset.name}.json")
@@ -72,6 +73,18 @@ def _from_elsewhere(work: Path, family: Family, source: str, name: str) -> Path:
     others = [work / other / source for other in FAMILIES if other != family]
     path.write_text("".join(other.read_text() for other in others))
     return path
+
+
+def _redrafts_from_elsewhere(work: Path, family: Family) -> None:
+    """Labelled redrafts of every other family, beside what the strong model made of the same steps."""
+    found: list[RedraftRollout] = []
+    for other in FAMILIES:
+        if other != family:
+            folder = work / other
+            redrafts = read_redraft_rollouts(folder / "redraft" / "redraft.jsonl")
+            found += beside_repairs(redrafts, read_repair_rollouts(folder / "repair" / "repair.jsonl"))
+    lines = (item.model_dump_json(exclude_none=True, by_alias=True) for item in found)
+    (work / family / _REDRAFTS).write_text("".join(f"{line}\n" for line in lines))
 
 
 def _fit(work: Path, family: Family, kind: EvidenceKind, labelled: Path) -> Preset:

@@ -135,6 +135,9 @@ class RedraftRollout(ScoredSteps):
         ``class`` in the file: S0, S1 or S2, of the discarded draft, where truth is known.
     redrafted_right : bool or None
         Whether the new draft is right, where truth is known.
+    redone_right : bool or None
+        Whether the strong model's step in place of the discarded draft is right, where it redid that step too (a
+        `RepairRollout` of the same prefix) and truth is known.
     """
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
@@ -145,6 +148,7 @@ class RedraftRollout(ScoredSteps):
     repeated: bool | None = None
     true_class: Literal[0, 1, 2] | None = Field(default=None, alias="class")
     redrafted_right: bool | None = None
+    redone_right: bool | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> RedraftRollout:
@@ -235,3 +239,16 @@ def read_redraft_rollouts(path: str | Path) -> list[RedraftRollout]:
         Naming file, line, field and reason.
     """
     return read_records(path, RedraftRollout)
+
+
+def beside_repairs(redrafts: Sequence[RedraftRollout], repairs: Sequence[RepairRollout]) -> list[RedraftRollout]:
+    """Redrafts, with what became of the same steps where the strong model redid them.
+
+    Both kinds are recorded of the same steps, which their ids name: ``"p@3/redraft"`` and ``"p@3/repair"``.
+    """
+    redone = {item.id.rsplit("/", 1)[0]: item.redone_right for item in repairs}
+    found = []
+    for item in redrafts:
+        right = redone.get(item.id.rsplit("/", 1)[0])
+        found.append(item if right is None else item.model_copy(update={"redone_right": right}))
+    return found

@@ -16,6 +16,9 @@ How new texts look tells γ (`trim_pomdp.model.redrafts.tilted`), given how like
 It has no say in s, u and v: a step that is hard to judge is so in ways that γ does not tell in full, and then b comes
 out far too high (docs/results.md).
 
+Steps that are hard for the weak model are hard for the strong one: where it is known whether the strong model's step
+was right in place of the same draft, its shares after another text (p_s and p_r again) are counted by the class of that.
+
 After drafts that look good a new one is far more often right, or the same, than after those that a plan drafts again:
 so only *doubted* drafts count, which given a right prefix are less likely to be right than a new one. Plans read
 b = (1 − s_2) v, and P(next right | this one right) = s_0 + (1 − s_0) u.
@@ -57,12 +60,17 @@ class DraftFit:
         known of it.
     tilt : float or None
         γ; None where nobody saw how new drafts look.
+    strong_success, strong_repair : float or None
+        P(the strong model's step is right | the new draft is another text than the first, and right; or wrong); None
+        where nobody knows.
     """
 
     repair: float
     success: float | None
     same: FloatArray | None
     tilt: float | None
+    strong_success: float | None = None
+    strong_repair: float | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,8 @@ class Redrafts:
         1 if the new draft is the discarded one word for word, 0 if not, `UNKNOWN` where nobody knows.
     bins : ndarray of int, shape (n,)
         Observation bin of the new draft; `UNKNOWN` where nobody saw it.
+    redone : ndarray of int, shape (n, 2)
+        Class of the new draft, and whether the strong model's step was right (1, 0); `UNKNOWN` where nobody knows.
     emission : ndarray of shape (3, J)
         P(bin | class) of first drafts.
     rows : ndarray of int, shape (n,)
@@ -110,6 +120,7 @@ class Redrafts:
     outcome: FloatArray
     repeated: IntArray
     bins: IntArray
+    redone: IntArray
     emission: FloatArray
     rows: IntArray
     name: str = "redraft rollouts: repeats and outcomes given what was seen before"
@@ -137,13 +148,14 @@ class Redrafts:
             outcome[doubted],
             rows.repeated[doubted],
             bins[doubted],
+            np.stack([np.where(known, new, UNKNOWN), rows.redone_right], axis=1)[doubted],
             emission(before.table, parameters),
             doubted,
         )
 
     def take(self, index: NDArray[np.int64]) -> Redrafts:
         """Some of them, repeats allowed."""
-        names = ("belief", "right", "outcome", "repeated", "bins", "rows")
+        names = ("belief", "right", "outcome", "repeated", "bins", "redone", "rows")
         return replace(self, **{name: getattr(self, name)[index] for name in names})
 
     def fit(self) -> DraftFit | None:
@@ -170,6 +182,8 @@ class Redrafts:
             success=float(after[0]) if had_right else None,
             same=guess.same if tells else None,
             tilt=self._tilt(other.sum(axis=1)),
+            strong_success=self._strong(0),
+            strong_repair=self._strong(2),
         )
 
     def log_likelihood(self, fitted: DraftFit) -> float:
@@ -206,6 +220,12 @@ class Redrafts:
             return -float(np.log(np.maximum(seen, _TINY)).sum())
 
         return float(minimize_scalar(negative, bounds=(-_MOST_TILT, _MOST_TILT), method="bounded").x)
+
+    def _strong(self, c: int) -> float | None:
+        """Share of right steps of the strong model where the new draft is another text of a class."""
+        new, right = self.redone.T
+        told = (new == c) & (right != UNKNOWN) & (self.repeated == 0)
+        return float(right[told].mean()) if told.any() else None
 
 
 def _guess_of(fitted: DraftFit) -> _Guess:

@@ -111,7 +111,8 @@ class RepairRows:
 class RedraftRows:
     """Redrafts: weak steps up to the discarded draft, number of steps from the new one on, repeated (1, 0), truth.
 
-    `scores` (n,) are of the new drafts, NaN where they were not seen.
+    `redone_right` (n,) says whether the strong model's step in place of the discarded draft is right (1, 0); `scores`
+    (n,) are of the new drafts, NaN where they were not seen.
     """
 
     batch: SequenceBatch
@@ -120,6 +121,7 @@ class RedraftRows:
     repeated: IntArray
     true_class: IntArray
     redrafted_right: BoolArray
+    redone_right: IntArray
     scores: FloatArray
 
     @classmethod
@@ -133,6 +135,10 @@ class RedraftRows:
             repeated=np.array([UNKNOWN if item.repeated is None else item.repeated for item in items], dtype=np.int64),
             true_class=np.array(truth, dtype=np.int64),
             redrafted_right=np.array([bool(item.redrafted_right) for item in items], dtype=np.bool_),
+            redone_right=np.array(
+                [UNKNOWN if item.redone_right is None or not labelled else item.redone_right for item in items],
+                dtype=np.int64,
+            ),
             scores=_first_scores([item.redrafted for item in items], evidence),
         )
 

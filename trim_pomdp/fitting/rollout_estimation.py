@@ -124,9 +124,15 @@ class Fitted:
                 out |= {f"{kind}.{name}": float(value) for name, value in zip(CLASSES, by_class, strict=True)}
         if self.strong_only_tokens is not None:
             out["strong_only_tokens"] = self.strong_only_tokens
-        for name in ("repair", "success", "tilt"):
+        for name, shown in (
+            ("repair", "redraft_repair"),
+            ("success", "redraft_success"),
+            ("tilt", "redraft_tilt"),
+            ("strong_success", "strong_success_again"),
+            ("strong_repair", "repair_again"),
+        ):
             if (value := getattr(self.redrafts, name, None)) is not None:
-                out[f"redraft_{name}"] = value
+                out[shown] = value
         return out
 
 

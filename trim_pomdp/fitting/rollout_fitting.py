@@ -345,6 +345,8 @@ def _of_redrafts(fitted: DraftFit | None) -> dict[str, Any]:
         "redraft_success": fitted.success,
         "redraft_same": None if fitted.same is None else Shares(**_by_class(fitted.same)),
         "redraft_tilt": fitted.tilt,
+        "strong_success_again": fitted.strong_success,
+        "repair_again": fitted.strong_repair,
     }
 
 

@@ -171,6 +171,12 @@ class MinimumCalibration(Record):
     fitted_on: str
 
 
+OF_REDRAFTS = (
+    "redraft_repair", "redraft_success", "redraft_same", "redraft_tilt", "strong_success_again", "repair_again",
+)  # fmt: skip
+"""Fields of `StepDynamics` that tell of drafts after the first."""
+
+
 class StepDynamics(Artifact):
     """What the weak and the strong model do, step by step.
 
@@ -214,6 +220,9 @@ class StepDynamics(Artifact):
     redraft_tilt : float or None
         γ: how much worse drafts after the first look than first drafts of their class, since steps that are drafted
         again are hard to judge, too (`trim_pomdp.model.redrafts.tilted`). None: not at all.
+    strong_success_again, repair_again : float or None
+        p_s and p_r of a step whose draft is another text than its first one, which was doubted: what is hard for the
+        weak model is so for the strong one. None: as of first drafts.
     running_minimum : MinimumCalibration or None
         Calibration of the reference belief of that name.
     conditions : Conditions or None
@@ -243,6 +252,8 @@ class StepDynamics(Artifact):
     redraft_success: Probability | None = None
     redraft_same: Shares | None = None
     redraft_tilt: float | None = None
+    strong_success_again: Probability | None = None
+    repair_again: Probability | None = None
     running_minimum: MinimumCalibration | None = None
     conditions: Conditions | None = None
     fit: FitReport | None = None
@@ -268,7 +279,7 @@ class StepDynamics(Artifact):
     def _without_redrafts(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Dynamics that know nothing of redrafts are written as before there were any."""
         document: dict[str, Any] = serialise(self)
-        for name in ("redraft_repair", "redraft_success", "redraft_same", "redraft_tilt"):
+        for name in OF_REDRAFTS:
             if getattr(self, name) is None:
                 document.pop(name, None)
         return document

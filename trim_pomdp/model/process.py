@@ -26,7 +26,7 @@ The whole model, with what it assumes: docs/model.md.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -200,6 +200,14 @@ class RoutingModel(Shown):
         """What every action of the catalogue does here, whether plans may take it or not."""
         return ActionTables.of(self.law)
 
+    @cached_property
+    def tables_again(self) -> ActionTables:
+        """The same, of a draft that is another text than the first."""
+        dynamics = self.dynamics
+        return ActionTables.of(
+            replace(self.law, strong_success_here=dynamics.strong_success_again, repair_here=dynamics.repair_again)
+        )
+
     @property
     def outcomes(self) -> FloatArray:
         """P(exit, hidden state | step, end, action, class), of `trim_pomdp.model.actions.tables.ActionTables`."""
@@ -330,7 +338,9 @@ class RoutingModel(Shown):
                         continue
                     code = KEEP if is_idle else action.code
                     for ended, signals in ((0, slice(J)), (1, slice(J, 2 * J)), ((place - 1) % 2, slice(2 * J, K))):
-                        outcomes = self.outcomes[t, ended, code, :, :X, :H]
+                        first = draft[place] == 0 or (draft[place] == 1 and signals.start == 2 * J)
+                        follows = self.outcomes if first else self.tables_again.outcomes
+                        outcomes = follows[t, ended, code, :, :X, :H]
                         joint[t, place, signals, i] = np.einsum("sjc,cop->josp", by_class[:, signals], outcomes)
                         for exit_ in (NEXT, AGAIN)[: X - 1]:
                             if outcomes[:, exit_].any():

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from solvers import EpochSolution, solve_epochs, solve_epochs_many
 from trim_pomdp.display import Shown, html_table
 from trim_pomdp.errors import InputError
+from trim_pomdp.model.dynamics import OF_REDRAFTS
 from trim_pomdp.model.prices import Money
 from trim_pomdp.model.process import RoutingModel, Spending
 from trim_pomdp.planning.evaluation import end_money, evaluate, evaluate_money, mix
@@ -478,10 +479,7 @@ def _of_drafts(solution: EpochSolution, model: RoutingModel, over: Spending) -> 
     ]
     return {
         "max_drafts": model.drafts,
-        "redraft_repair": model.dynamics.redraft_repair,
-        "redraft_success": model.dynamics.redraft_success,
-        "redraft_same": model.dynamics.redraft_same,
-        "redraft_tilt": model.dynamics.redraft_tilt,
+        **{name: getattr(model.dynamics, name) for name in OF_REDRAFTS},
         "redraft_price": model.redraft_price * model.reward if over == "strong_tokens" else 0.0,
         "draft_vectors": tuple(map(tuple, by_node)),
     }

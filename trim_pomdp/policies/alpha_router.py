@@ -42,6 +42,7 @@ class RuleLists:
     end: list[list[float]]
     values: list[_Envelope]
     after: list[Any]
+    after_again: list[Any]
     price: list[Any]
     codes: list[int]
     again: list[bool]
@@ -67,6 +68,7 @@ class RuleLists:
                 for rows in np.split(tables.vectors, tables.offset[1:-1])
             ],
             after=tables.after.tolist(),
+            after_again=tables.after_again.tolist(),
             price=tables.price.tolist(),
             codes=tables.codes.tolist(),
             again=tables.again.tolist(),
@@ -227,17 +229,20 @@ class AlphaVectorRouter(RuleRouter):
 
     def _worth(self, belief: Belief, step: int, seen: StepObservation, code: int) -> _Worth:
         """What an action is worth."""
-        if self._lists.again[code]:
-            return self._worth_again(belief, step, seen, self._lists.after[step][int(seen.ended)][code])
-        return self._worth_then(belief, step, seen.ended, code)
+        is_first = seen.draft == 0 or (seen.draft == 1 and seen.repeated)
+        after = (self._lists.after if is_first else self._lists.after_again)[step][int(seen.ended)][code]
+        return (
+            self._worth_again(belief, step, seen, after) if self._lists.again[code] else self._then(belief, step, after)
+        )
 
     def _worth_of_former(
         self, held: Belief, belief: Belief, evidence: float, seen: StepObservation, code: int
     ) -> _Worth:
         """What an action about the draft before is worth, of which the new one's looks tell something too."""
         step = self._table_step(seen.step, self.held_ended)
+        after = self._lists.after[step][int(self.held_ended)][code]
         if seen.repeated:
-            return self._worth_then(belief, step, self.held_ended, code)
+            return self._then(belief, step, after)
         now = self._table_step(seen.step, seen.ended)
         rows, looks = self._lists.other[now][seen.draft - 1], self._looks(seen, evidence)
         ends = [h if seen.ended else 1.0 - h for h in self._lists.end[now]]
@@ -245,13 +250,12 @@ class AlphaVectorRouter(RuleRouter):
         if sum(h * sum(row) for h, row in zip(held, explained, strict=True)) == 0.0:
             explained = [[row[c] * looks[c] for c in range(3)] for row in rows]
         back = _normalised((h * sum(row) for h, row in zip(held, explained, strict=True)), held)
-        return self._worth_then(back, step, self.held_ended, code)
+        return self._then(back, step, after)
 
-    def _worth_then(self, belief: Belief, step: int, ended: bool, code: int) -> _Worth:
+    def _then(self, belief: Belief, step: int, outcomes: list[list[list[float]]]) -> _Worth:
         """Of an action after which no other draft comes; q is alike where a solution cannot go on, or be over."""
         lists, reward = self._lists, self._rule.reward
         on_right = on = over_right = over = 0.0
-        outcomes = lists.after[step][int(ended)][code]
         for b, exits in zip(belief, outcomes, strict=True):
             over_right += b * exits[OVER][0]
             over += b * exits[OVER][1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +37,8 @@ class RuleTables(ByContent):
         Where each step's vectors begin; the last step has the reward itself.
     after : ndarray of shape (T, 2, A, 3, 3, 3)
         What follows an action: `trim_pomdp.model.actions.tables.ActionTables.outcomes`.
+    after_again : ndarray of shape (T, 2, A, 3, 3, 3)
+        The same where the draft is another text than the first one.
     price : ndarray of shape (A, T, 2, 3)
         λ × strong tokens, plus the price of the strong model's reading, or of another draft, by action, step, end and
         class.
@@ -79,6 +81,7 @@ class RuleTables(ByContent):
     other: FloatArray
     same: FloatArray
     emission_again: FloatArray
+    after_again: FloatArray
     drafts: int
     draft_cells: int
     draft_shares: int
@@ -109,6 +112,7 @@ class RuleTables(ByContent):
             other=np.zeros((1, 0, 3, 3)),
             same=np.zeros(3),
             emission_again=np.zeros((3, 1)),
+            after_again=np.zeros((1, 2, n_actions, 3, N_EXITS, N_HIDDEN)),
             drafts=1,
             draft_cells=1,
             draft_shares=1,
@@ -136,7 +140,10 @@ class RuleTables(ByContent):
             rule.redraft_success,
             rule.redraft_tilt or 0.0,
         )
-        actions = ActionTables.of(StepLaw(success, rule.strong_success, rule.repair, recovery, end))
+        law = StepLaw(success, rule.strong_success, rule.repair, recovery, end)
+        actions, again = ActionTables.of(law), law
+        if rule.max_drafts > 1:
+            again = replace(law, strong_success_here=rule.strong_success_again, repair_here=rule.repair_again)
         strong = actions.strong(rule.tradeoff * rule.strong_tokens.array)
         reading = np.array(rule.reading_price or (0.0,) * T)[:, None, None] * actions.asks_strong[:, None, None, None]
         return cls(
@@ -155,6 +162,7 @@ class RuleTables(ByContent):
             other=further.other,
             same=further.same,
             emission_again=further.emission(rule.emission),
+            after_again=actions.outcomes if again is law else ActionTables.of(again).outcomes,
             drafts=rule.max_drafts,
             draft_cells=rule.draft_cells[0],
             draft_shares=rule.draft_cells[1],

@@ -98,7 +98,7 @@ class AlphaVectorRule(Rule):
     redraft_repair : float or None
     redraft_success : float or None
     redraft_same : Shares or None
-    redraft_tilt : float or None
+    redraft_tilt, strong_success_again, repair_again : float or None
         As in `trim_pomdp.model.dynamics.StepDynamics`; for rules that ask for other drafts.
     redraft_price : float
         Price of another draft, in units of reward.
@@ -135,6 +135,8 @@ class AlphaVectorRule(Rule):
     redraft_success: Probability | None = None
     redraft_same: Shares | None = None
     redraft_tilt: float | None = None
+    strong_success_again: Probability | None = None
+    repair_again: Probability | None = None
     redraft_price: NonNegativeFloat = 0.0
     draft_vectors: tuple[tuple[tuple[tuple[float, float, float], ...], ...], ...] = ()
     draft_cells: tuple[Cells, Cells] = DRAFT_CELLS
@@ -192,9 +194,11 @@ class AlphaVectorRule(Rule):
         if self.max_drafts == 1:
             for name in ("max_drafts", "redraft_repair", "redraft_same", "draft_vectors", "draft_cells"):
                 document.pop(name, None)
-        for name in ("redraft_success", "redraft_tilt", "redraft_price"):
-            if not getattr(self, name):
+        for name in ("redraft_success", "redraft_tilt", "strong_success_again", "repair_again"):
+            if getattr(self, name) is None:
                 document.pop(name, None)
+        if self.redraft_price == 0.0:
+            document.pop("redraft_price", None)
         return document
 
     @property
@@ -294,6 +298,7 @@ class AlphaVectorRule(Rule):
                 np.ascontiguousarray(model.emission),
                 further.emission(model.emission),
                 model.outcomes,
+                model.tables_again.outcomes,
             ),
             model.accepted_tokens,
         )

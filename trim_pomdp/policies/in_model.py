@@ -82,9 +82,8 @@ def simulate_counts(
     cumulative, cumulative_again = (
         np.cumsum(emission, axis=1) for emission in (model.emission, further.emission(model.emission))
     )
-    cumulative[:, -1] = cumulative_again[:, -1] = (
-        np.inf
-    )  # no uniform draw falls behind the last, whatever rounding says
+    # No uniform draw falls behind the last bin, whatever rounding says.
+    cumulative[:, -1] = cumulative_again[:, -1] = np.inf
     _kernels.simulate(
         rng,
         (out.right, out.counts, out.strong_steps, out.before, out.steps_before),
@@ -100,6 +99,7 @@ def simulate_counts(
             cumulative,
             cumulative_again,
             actions.outcomes,
+            model.tables_again.outcomes,
             actions.strong_steps,
         ),
         model.accepted_tokens,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trim_pomdp.policies.redraft import RedraftRule
 
 _REDRAFT = Redraft.code
+_FIRST, _OTHER = 1, 2  # of what is regenerated: the first text, another one
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,7 @@ class _Bins:
 class _Step:
     """What comes of one step, given the prefix: P(action at last, end, class decided on) and mean drafts by class."""
 
-    decided: FloatArray  # (2, 2, 3): keep or regenerate
+    decided: FloatArray  # (3, 2, 3): keep; regenerate a first text, or another one
     drafts: FloatArray  # (3,)
 
 
@@ -76,7 +77,7 @@ def _step(rule: RedraftRule, bins: _Bins, first: FloatArray, law: DraftLaw, t: i
     ends = np.stack([1.0 - end, end], axis=1)  # class, end
     again = law.emission(bins.emission)
     below = np.concatenate([np.zeros((3, 1)), np.cumsum(again, axis=1)[:, :-1]], axis=1)  # P(a lower bin | class)
-    decided, drafts = np.zeros((2, 2, 3)), np.zeros(3)
+    decided, drafts = np.zeros((3, 2, 3)), np.zeros(3)
     # P(class, bin, end of the draft that would stand; class of the last), of steps that are drafted again.
     held = np.zeros((3, J, 2, 3))
     coming = first  # P(another text, and of this class, to come)
@@ -105,7 +106,9 @@ def _step(rule: RedraftRule, bins: _Bins, first: FloatArray, law: DraftLaw, t: i
             decided[KEEP] += stood[:, bins.stood_by_from :].sum(axis=1).T
             # A step that is regenerated stands in the last draft's place.
             lost = new[:, low].sum(axis=(1, 2)) + stays[:, low].sum(axis=(0, 1, 2))
-            decided[REGENERATE] += (lost[:, None] * ends).T
+            still = repeated[:, low].sum(axis=(0, 1, 2)) if draft == 1 else lost if draft == 0 else np.zeros(3)
+            decided[_FIRST] += (still[:, None] * ends).T
+            decided[_OTHER] += ((lost - still)[:, None] * ends).T
     return _Step(decided, drafts)
 
 
@@ -116,16 +119,19 @@ def redraft_course(rule: RedraftRule, model: RoutingModel) -> Course:
     further = model.dynamics.draft_law(rule.max_drafts)
     accuracy, by_end, before = np.zeros(T), np.zeros((T, 2, A, 3)), np.zeros((T, A))
     mass, length = np.array([1.0, 0.0]), np.zeros(2)  # by prefix, right or derailed
-    codes = [KEEP, REGENERATE]
+    codes = [KEEP, REGENERATE, REGENERATE]
     tokens = model.accepted_tokens[codes]
+    first, other = tables.outcomes[:, :, :, :, :2, :2], model.tables_again.outcomes[:, :, :, :, :2, :2]
+    follows = np.stack([first[:, :, KEEP], first[:, :, REGENERATE], other[:, :, REGENERATE]], axis=2)
     for t in range(T):
         steps = [_step(rule, bins, law.class_given_prefix[t, s], further, t, law.end[t]) for s in range(2)]
         new_mass, new_length = np.zeros(2), np.zeros(2)
         for s, step in enumerate(steps):
-            after = np.einsum("aec,eacxh->acxh", step.decided, tables.outcomes[t][:, codes, :, :2, :2])
-            by_end[t, :, codes] += mass[s] * step.decided
+            after = np.einsum("aec,eacxh->acxh", step.decided, follows[t])
+            for code, decided in zip(codes, step.decided, strict=True):
+                by_end[t, :, code] += mass[s] * decided
+                before[t, code] += length[s] * decided.sum()
             by_end[t, 0, _REDRAFT] += mass[s] * (step.drafts - step.decided.sum(axis=(0, 1)))
-            before[t, codes] += length[s] * step.decided.sum(axis=(1, 2))
             before[t, _REDRAFT] += length[s] * (step.drafts.sum() - 1.0)
             accuracy[t] += mass[s] * after[:, :, OVER, 0].sum()
             new_mass += mass[s] * after[:, :, NEXT].sum(axis=(0, 1))
@@ -148,6 +154,7 @@ def redraft_draws(rule: RedraftRule, model: RoutingModel, n: int, rng: np.random
         last = np.where(right[alive], np.where(rng.random(len(alive)) < law.weak_success[t], 0, 2), 1)
         stands = [last.copy(), *_scored(last, law.end[t], cumulative, rng)]  # class, bin, end
         scored, ended, waiting = stands[1].copy(), stands[2].copy(), stands[1] < bins.kept_from
+        is_first = np.ones(len(alive), dtype=np.bool_)
         for draft in range(1, rule.max_drafts):
             who = np.flatnonzero(waiting)
             discarded = last[who].copy()
@@ -155,6 +162,7 @@ def redraft_draws(rule: RedraftRule, model: RoutingModel, n: int, rng: np.random
             success = further.other[t, draft - 1, discarded, 0] / np.maximum(1.0 - further.same[discarded], 1e-300)
             new = np.where(discarded == 1, 1, np.where(rng.random(len(who)) < success, 0, 2))
             last[who] = np.where(other, new, discarded)
+            is_first[who] = ~other & (draft == 1)
             bin_, new_end = _scored(last[who], law.end[t], again, rng)
             ended[who] = np.where(other, new_end, ended[who])
             bin_ = scored[who] = np.where(other, bin_, scored[who])
@@ -178,7 +186,10 @@ def redraft_draws(rule: RedraftRule, model: RoutingModel, n: int, rng: np.random
         out.before[alive, action] += length[alive]
         out.steps_before[alive, action] += t
         length[alive] += model.accepted_tokens[action, c]
-        rows = tables.outcomes[t, e, action, c][:, :2, :2].reshape(len(alive), 4).cumsum(axis=1)
+        rows = np.where(
+            is_first[:, None, None], tables.outcomes[t, e, action, c], model.tables_again.outcomes[t, e, action, c]
+        )
+        rows = rows[:, :2, :2].reshape(len(alive), 4).cumsum(axis=1)
         found = (rng.random(len(alive))[:, None] >= rows[:, :3]).sum(axis=1)
         over, derailed = np.divmod(found, 2)
         right[alive] = derailed == 0

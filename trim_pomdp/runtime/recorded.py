@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trim_pomdp.artifacts import hashes
 from trim_pomdp.data.rollouts import (
     Rollouts,
+    beside_repairs,
     read_redraft_rollouts,
     read_repair_rollouts,
     read_strong_rollouts,
@@ -121,11 +122,13 @@ def read_rollouts(
 def _sources(paths: Mapping[str, Path]) -> Sources:
     from trim_pomdp.fitting.dynamics import Sources
 
+    repairs = read_repair_rollouts(paths["repair"]) if "repair" in paths else []
+    redrafts = read_redraft_rollouts(paths["redraft"]) if "redraft" in paths else []
     found = Rollouts(
         weak=read_weak_rollouts(paths["weak"]),
         strong=read_strong_rollouts(paths["strong"]) if "strong" in paths else (),
-        repairs=read_repair_rollouts(paths["repair"]) if "repair" in paths else (),
-        redrafts=read_redraft_rollouts(paths["redraft"]) if "redraft" in paths else (),
+        repairs=repairs,
+        redrafts=beside_repairs(redrafts, repairs),
     )
     return Sources(rollouts=found, provenance=hashes(list(paths.values())))
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -50,6 +50,8 @@ class StepLaw:
         ρ.
     end : ndarray of shape (T, 3)
         P(a weak step ends the solution | class S0, S1, S2).
+    strong_success_here, repair_here : float or None
+        p_s and p_r of the step in hand, where they are others than those of the steps that follow.
     """
 
     weak_success: FloatArray
@@ -57,6 +59,21 @@ class StepLaw:
     repair: float
     recovery: FloatArray
     end: FloatArray
+    strong_success_here: float | None = None
+    repair_here: float | None = None
+
+    @property
+    def here(self) -> tuple[float, float]:
+        """p_s and p_r of the step in hand."""
+        return (
+            self.strong_success if self.strong_success_here is None else self.strong_success_here,
+            self.repair if self.repair_here is None else self.repair_here,
+        )
+
+    @property
+    def afterwards(self) -> StepLaw:
+        """The law of the steps that follow."""
+        return replace(self, strong_success_here=None, repair_here=None)
 
     @property
     def steps(self) -> int:

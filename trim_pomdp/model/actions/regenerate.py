@@ -23,17 +23,17 @@ class Regenerate(Action):
 
     def outcomes(self, law: StepLaw) -> FloatArray:
         """See `Action`."""
-        out = no_outcomes(law)
+        out, (success, repair) = no_outcomes(law), law.here
         h, _, h_wrong = law.end.T
         for ended in (NEXT, OVER):
             redone = out[:, ended]
             redone[:, 1, ended, :2] = np.stack([law.recovery, 1.0 - law.recovery], axis=1)
-            redone[:, 0, ended, 0] = law.strong_success
-            redone[:, 2, ended, 1] = 1.0 - law.repair
+            redone[:, 0, ended, 0] = success
+            redone[:, 2, ended, 1] = 1.0 - repair
             for over, share in enumerate(coupled_end(h, h_wrong, ended)):
-                redone[:, 0, over, 1] += (1.0 - law.strong_success) * share
+                redone[:, 0, over, 1] += (1.0 - success) * share
             for over, share in enumerate(coupled_end(h_wrong, h, ended)):
-                redone[:, 2, over, 0] += law.repair * share
+                redone[:, 2, over, 0] += repair * share
         return out
 
     def strong_steps(self, law: StepLaw) -> FloatArray:

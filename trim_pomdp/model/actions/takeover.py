@@ -30,7 +30,7 @@ class TakeOver(Action):
     def outcomes(self, law: StepLaw) -> FloatArray:
         """See `Action`."""
         first = Regenerate().outcomes(law)
-        right, _ = _rest(law, first)
+        right, _ = _rest(law.afterwards)
         out = no_outcomes(law)
         chance = first[..., OVER, 0] + np.einsum("tecs,ts->tec", first[..., NEXT, :2], right[1:])
         out[..., OVER, 0], out[..., OVER, 1] = chance, 1.0 - chance
@@ -39,11 +39,11 @@ class TakeOver(Action):
     def strong_steps(self, law: StepLaw) -> FloatArray:
         """See `Action`: this one and those that follow it."""
         first = Regenerate().outcomes(law)
-        _, steps = _rest(law, first)
+        _, steps = _rest(law.afterwards)
         return np.asarray(np.eye(3) + np.einsum("tecs,tsk->teck", first[..., NEXT, :2], steps[1:]))
 
 
-def _rest(law: StepLaw, redone: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _rest(law: StepLaw) -> tuple[FloatArray, FloatArray]:
     """What always regenerating comes to from the opening of step t on, by prefix (right, derailed).
 
     Returns
@@ -53,7 +53,7 @@ def _rest(law: StepLaw, redone: FloatArray) -> tuple[FloatArray, FloatArray]:
     steps : ndarray of shape (T + 1, 2, 3)
         Mean number of steps by the class of the weak step in whose place they stand.
     """
-    T = law.steps
+    T, redone = law.steps, Regenerate().outcomes(law)
     right, steps = np.zeros((T + 1, 2)), np.zeros((T + 1, 2, 3))
     ends = np.stack([1.0 - law.end, law.end], axis=1)  # (T, 2, 3)
     for t in reversed(range(T)):

@@ -59,6 +59,10 @@ def _further_drafts(observations: ObservationModel, dynamics: StepDynamics) -> d
         "redraft": tuple(tuple(map(tuple, step)) for step in success),
         "same": tuple(law.same.tolist()),
         "emission_again": tuple(map(tuple, emission)),
+        "again": (
+            dynamics.strong_success if dynamics.strong_success_again is None else dynamics.strong_success_again,
+            dynamics.repair if dynamics.repair_again is None else dynamics.repair_again,
+        ),
     }
 
 
@@ -91,6 +95,8 @@ class DummyWorld:
         P(a further draft is the last one word for word | class of that).
     emission_again : tuple of three tuples of float or None
         As `emission`, of further drafts of another text; None: the same.
+    again : tuple of two floats or None
+        p_s and p_r where the weak draft is another text than the first; None: the same.
     score_edges : tuple of float
         Lower edges of the score bins, the last one the atom {1.0}; scores are uniform within a bin.
     emission : tuple of three tuples of float
@@ -112,6 +118,7 @@ class DummyWorld:
     redraft: tuple[tuple[tuple[float, float], ...], ...] | None = None
     same: tuple[float, float, float] = (0.0, 0.0, 0.0)
     emission_again: tuple[tuple[float, ...], ...] | None = None
+    again: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, observations: ObservationModel, dynamics: StepDynamics) -> DummyWorld:
@@ -151,6 +158,11 @@ class DummyWorld:
             **({} if dynamics.redraft_repair is None else _further_drafts(observations, dynamics)),
         )
 
+    @property
+    def strong_again(self) -> tuple[float, float]:
+        """p_s and p_r of drafts of another text."""
+        return (self.strong_success, self.repair) if self.again is None else self.again
+
     @cached_property
     def _cumulative(self) -> list[list[float]]:
         return [list(accumulate(row)) for row in self.emission]
@@ -173,7 +185,10 @@ class DummyWorld:
         if author == "weak":
             right, means = weak_right, self.weak_tokens
         else:
-            right = draw[1] < (self.repair if weak_class == 2 else self.strong_success)
+            drafts = len(request.drafts)
+            is_first = drafts == 0 or (drafts == 1 and repeated)
+            success, repair = (self.strong_success, self.repair) if is_first else self.strong_again
+            right = draw[1] < (repair if weak_class == 2 else success)
             means = self.strong_tokens
         text = f"{len(request.steps)} {author} {'right' if right else 'wrong'} {draw[2 if author == 'weak' else 3]:.6f}"
         if author == "weak" and request.drafts:
