@@ -16,8 +16,9 @@ How new texts look tells γ (`trim_pomdp.model.redrafts.tilted`), given how like
 It has no say in s, u and v: a step that is hard to judge is so in ways that γ does not tell in full, and then b comes
 out far too high (docs/results.md).
 
-Steps that are hard for the weak model are hard for the strong one: where it is known whether the strong model's step
-was right in place of the same draft, its shares after another text (p_s and p_r again) are counted by the class of that.
+Steps that are hard for the weak model are hard for the strong one. Where it is known whether the strong model's step
+was right in place of the same draft, its shares after another text (p_s and p_r of `StepDynamics.strong_success_again`
+and `repair_again`) are counted by the class of that text.
 
 After drafts that look good a new one is far more often right, or the same, than after those that a plan drafts again:
 so only *doubted* drafts count, which given a right prefix are less likely to be right than a new one. Plans read
