@@ -247,12 +247,12 @@ def value_and_q(b, ended, action, step, vectors, offset, after, reward):
 @helper
 def best_other(
     b, ended, step, before, before_ended, before_step, vectors, offset, after, price, reward, codes, again, former,
-    draft, drafts, draft_vectors, draft_offset,
+    draft, repeated, drafts, draft_vectors, draft_offset,
 ):  # fmt: skip
     """The action other than keeping that is worth most at its price: code, gain, price, q after it; and q of keeping.
 
     Of equals the first. Where another draft comes, q after it is of no use. `before`, `before_ended`, `before_step`
-    are belief, end and step of the draft before, if there is one.
+    are belief, end and step of the draft before, if there is one; a draft that repeats it is that one itself.
     """
     kept, keep = value_and_q(b, ended, 0, step, vectors, offset, after, reward)
     best = 0
@@ -269,7 +269,7 @@ def best_other(
             value = value_again(draft_vectors, draft_offset[row], draft_offset[row + 1], held)
             q = keep
         elif former[action]:
-            if draft == 0:
+            if draft == 0 or repeated:
                 continue
             value, q = value_and_q(before, before_ended, action, before_step, vectors, offset, after, reward)
         else:
@@ -360,7 +360,6 @@ def decide(q, held, draft, held_ended, repeated, bins, ended, steps, rule, out):
             last = (held[i, 0], held[i, 1], held[i, 2])
             if repeated:
                 b = normalised(repeating(last, same), last)
-                before = b
             else:
                 looks = by_class(emission_again, bins[i])
                 b = weighed(normalised(reopening(last, other, t, draft), last), looks, ends)
@@ -368,7 +367,7 @@ def decide(q, held, draft, held_ended, repeated, bins, ended, steps, rule, out):
         then = after if is_first_text(draft, repeated) else after_again
         action, gain, cost, _, _ = best_other(
             b, int(ended[i]), t, before, int(held_ended[i]), rule_step(steps[i], n_steps, held_ended[i]), vectors,
-            offset, then, price, reward, codes, again, former, draft, drafts, draft_vectors, draft_offset,
+            offset, then, price, reward, codes, again, former, draft, repeated, drafts, draft_vectors, draft_offset,
         )  # fmt: skip
         out[i] = action if gain > cost else 0
 
@@ -476,7 +475,6 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                         # Equal hazards say nothing, so the belief is the same whether the step ends or not.
                         if repeated:
                             b = normalised(repeating(believed, same), believed)
-                            back = b
                         elif step != known_step or end[step, 0] != end[step, 1] or end[step, 0] != end[step, 2]:
                             known_step = step
                             looks = by_class(emission, j)
@@ -489,7 +487,8 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                             b = weighed(prior, looks, likely)
                         action, gain, cost, moved, kept = best_other(
                             b, ended, step, back, held_ended, rule_step(t, n_steps, held_ended == 1), vectors, offset,
-                            then, price, reward, codes, again, former, draft, drafts, draft_vectors, draft_offset,
+                            then, price, reward, codes, again, former, draft, repeated, drafts, draft_vectors,
+                            draft_offset,
                         )  # fmt: skip
                         if not gain > cost:
                             action = 0
@@ -659,14 +658,13 @@ def simulate(rng, out, kind, table, act, rule, true, tokens):
                     last = of_draft_cell(cell, draft_cells, shares)
                     if repeated:
                         b = normalised(repeating(last, same), last)
-                        back = b
                     else:
                         looks = by_class(emission_again, j)
                         b = weighed(normalised(reopening(last, other, step, draft), last), looks, likely)
                         back = looked_back(last, other, step, draft, looks, likely)
                 action, gain, cost, moved, kept = best_other(
                     b, ended, step, back, held_ended, rule_step(t, n_steps, held_ended == 1), vectors, offset, then,
-                    price, reward, codes, again, former, draft, drafts, draft_vectors, draft_offset,
+                    price, reward, codes, again, former, draft, repeated, drafts, draft_vectors, draft_offset,
                 )  # fmt: skip
                 if not gain > cost:
                     action = 0

@@ -10,7 +10,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from solvers import EpochSolution, solve_epochs
-from trim_pomdp.errors import UnsetParameterError
+from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.model.actions import KEEP, REGENERATE, action_named
 from trim_pomdp.model.dynamics import PerClass, Shares, StepDynamics
 from trim_pomdp.model.observations import ObservationModel, StepEmission
@@ -20,6 +20,7 @@ from trim_pomdp.planning.courses import planned_course
 from trim_pomdp.planning.evaluation import evaluate, evaluate_money
 from trim_pomdp.planning.frontier import policy_for_budget, policy_for_tradeoff, rule_from_solution, solve_frontier
 from trim_pomdp.planning.money import policy_for_cost
+from trim_pomdp.planning.plots import gains
 from trim_pomdp.planning.simulation import simulate
 from trim_pomdp.policies import AlphaVectorRule, MixedRule, PolicyArtifact, StepObservation, ThresholdRule
 from trim_pomdp.policies.alpha_vectors import AlphaVectorRouter, decide
@@ -138,7 +139,7 @@ probability = st.one_of(st.sampled_from([0.0, 1.0, 0.5]), st.floats(0.01, 0.99))
 
 
 @given(
-    st.sampled_from([(1, 3), (2, 2), (3, 1)]), st.floats(0.05, 0.95), probability, probability, probability,
+    st.sampled_from([(1, 3), (2, 2), (1, 4)]), st.floats(0.05, 0.95), probability, probability, probability,
     st.floats(0.0, 0.3), st.one_of(st.none(), st.tuples(probability, probability, probability)),
     st.sampled_from([0.0, 0.05, 1.0]),
     st.sampled_from([
@@ -259,9 +260,11 @@ def test_the_router_decides_as_the_kernels_do(rule: AlphaVectorRule) -> None:
                 assert got.action == wanted[0]
                 tried.add((got.action, draft))
                 assert got.after is not None
-                assert len(got.after) == (TAKEOVER if draft == 0 else RECALL) + 1
+                assert len(got.after) == (TAKEOVER if draft == 0 or repeated else RECALL) + 1
                 assert (got.after[REDRAFT] is None) == (draft == 2)
                 assert router.q == got.after[got.action]
+                if repeated:  # to go back to the same text is no choice
+                    assert len(got.after) <= RECALL or got.after[RECALL] is None
                 if got.action != REDRAFT:
                     assert router.held is None
                     break
@@ -415,4 +418,36 @@ def test_nothing_to_spend_still_buys_drafts() -> None:
     assert free.planned.strong_tokens == 0.0
     assert free.planned.accuracy > free.weak_only.accuracy + 0.05
     assert free.policy.choices == ("keep", "redraft")
+    assert free.policy.authors == {"weak"}
     assert policy_for_budget(model_of(actions=("keep", "regenerate")), 0.0).policy.form == "strategy"
+
+
+def test_a_policys_own_value_lies_within_what_is_certified() -> None:
+    """Redrafts have their price in it, whatever the budget is."""
+    model = model_of(T=3, actions=("keep", "regenerate", "redraft", "recall"), drafts=2)
+    for artifact in (policy_for_budget(model, 1.0), policy_for_tradeoff(model, 0.3)):
+        assert artifact.value is not None
+        assert artifact.value_lower is not None
+        assert artifact.value_upper is not None
+        assert artifact.value_lower - 2e-2 * model.reward < artifact.value <= artifact.value_upper + 1e-9
+        assert artifact.planned is not None
+        assert artifact.planned.redrafts
+
+
+def test_another_draft_must_be_worth_its_price() -> None:
+    found = [policy_for_budget(replace(model_of(), redraft_price=price), 0.25).planned for price in (0.0, 0.003, 0.05)]
+    redrafts = [item.redrafts for item in found if item is not None]
+    assert redrafts[0] > redrafts[1] > redrafts[2]  # type: ignore[operator]
+    with pytest.raises(InputError, match="redraft_price is -1"):
+        replace(model_of(), redraft_price=-1.0)
+    with pytest.raises(InputError, match="max_drafts is 1; expected at least 2"):
+        model_of(drafts=1)
+    assert model_of(actions=("keep", "regenerate"), drafts=1).drafts == 1
+
+
+def test_maps_are_of_first_drafts_which_have_none_before_them() -> None:
+    model = model_of(actions=("keep", "regenerate", "redraft", "recall"), drafts=2)
+    rule = policy_for_tradeoff(model, 0.6).policy
+    assert isinstance(rule, AlphaVectorRule)
+    gain, price = gains(rule, 1, np.linspace(0.0, 1.0, 21))
+    assert (gain - price).min() < -0.05

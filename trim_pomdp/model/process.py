@@ -100,8 +100,8 @@ class RoutingModel(Shown):
         needs = [name for action in chosen for name in action.needs]
         self.dynamics.require("strong_success", "repair", "strong_tokens")
         self.dynamics.require(*needs)
-        if self.max_drafts < 1:
-            raise InputError(f"max_drafts is {self.max_drafts}; expected at least 1")
+        if self.max_drafts < 2 and any(action.is_judged_again for action in chosen):
+            raise InputError(f"max_drafts is {self.max_drafts}; expected at least 2 for plans that draft steps again")
         if not 0.0 <= self.redraft_price < np.inf:
             raise InputError(f"redraft_price is {self.redraft_price}; expected a share of the reward, at least 0")
         if not (np.isfinite(self.reward) and self.reward > 0):

@@ -366,7 +366,7 @@ def hull_at(points: Sequence[PlannedPoint], budgets: Sequence[float] | FloatArra
 def largest_tradeoff(model: RoutingModel, *, gap: float = 1e-4, over: Spending = "strong_tokens") -> float:
     """A price at which intervening never pays, not much above the smallest such price.
 
-    Over money it is one at which intervening pays at most by what it saves.
+    Over money it is one at which intervening pays at most by what it saves, and drafting again does not.
     """
     costs = model.strong_tokens if over == "strong_tokens" else regeneration_costs(model)
     if not (costs > 0).any():
@@ -378,7 +378,8 @@ def largest_tradeoff(model: RoutingModel, *, gap: float = 1e-4, over: Spending =
         solution = solve_epochs(
             model.epoch_model, model.weights(middle, over), gap=gap * model.reward, warm_start=solution
         )
-        if solution.components[1] > 0.0:
+        found = dict(zip(model.components, solution.components, strict=True))
+        if found["strong_tokens"] > 0.0 or (over == "money" and found.get("redrafts", 0.0) > 0.0):
             low = middle
         else:
             high = middle
@@ -516,8 +517,7 @@ def policy_for_tradeoff(model: RoutingModel, tradeoff: float, *, gap: float | No
         policy=rule,
         planned=planned,
         asked_tradeoff=tradeoff,
-        value=model.reward * (planned.accuracy - model.redraft_price * (planned.redrafts or 0.0))
-        - tradeoff * planned.strong_tokens,
+        value=_value(planned, model, tradeoff),
         value_lower=solution.lower,
         value_upper=solution.upper,
     )
@@ -621,11 +621,17 @@ def _largest_useful(model: RoutingModel, solution: EpochSolution, point: Planned
         policy=rule_from_solution(solution, model, 0.0),
         planned=point,
         asked_budget=budget,
-        value=model.reward * point.accuracy,
+        value=_value(point, model, 0.0),
         value_lower=solution.lower,
         value_upper=solution.upper,
         notes=(note,),
     )
+
+
+def _value(point: PlannedPoint, model: RoutingModel, tradeoff: float) -> float:
+    """What a point is worth at a price of strong tokens, redrafts having theirs."""
+    redrafts = model.redraft_price * (point.redrafts or 0.0)
+    return model.reward * (point.accuracy - redrafts) - tradeoff * point.strong_tokens
 
 
 def check_budget(budget: float) -> None:

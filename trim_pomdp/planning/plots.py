@@ -417,7 +417,7 @@ def gains(rule: AlphaVectorRule, step: int, q: FloatArray, *, ended: bool = Fals
         follows = (vectors[:, 0] + next_q(belief, outcomes, over=False)[..., None] * vectors[:, 1]).max(axis=-1)
         return np.asarray(rule.reward * prefix[..., OVER, RIGHT] + prefix[..., GOES_ON, :].sum(axis=-1) * follows)
 
-    others = tables.codes[1:]
+    others = [code for code in tables.codes[1:] if not tables.former[code]]  # of a first draft
     kept = value(KEEP)
     gain = np.stack([value(code) - kept for code in others])
     price = np.stack([belief @ tables.price[code, step, int(ended)] for code in others])

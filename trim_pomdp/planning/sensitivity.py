@@ -34,6 +34,9 @@ _NUMBERS = (
     "recovery",
     "redraft_repair",
     "redraft_success",
+    "redraft_tilt",
+    "strong_success_again",
+    "repair_again",
 )
 
 

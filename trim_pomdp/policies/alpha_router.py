@@ -147,9 +147,9 @@ class AlphaVectorRouter(RuleRouter):
             if lists.again[code] and seen.draft + 1 >= lists.drafts:
                 continue
             if lists.former[code]:
-                if seen.draft == 0 or self.held is None:
+                if seen.draft == 0 or seen.repeated or self.held is None:
                     continue
-                worth = self._worth_of_former(self.held, belief, evidence, seen, code)
+                worth = self._worth_of_former(self.held, evidence, seen, code)
             else:
                 worth = self._worth(belief, step, seen, code)
             worths[code] = worth
@@ -235,14 +235,10 @@ class AlphaVectorRouter(RuleRouter):
             self._worth_again(belief, step, seen, after) if self._lists.again[code] else self._then(belief, step, after)
         )
 
-    def _worth_of_former(
-        self, held: Belief, belief: Belief, evidence: float, seen: StepObservation, code: int
-    ) -> _Worth:
+    def _worth_of_former(self, held: Belief, evidence: float, seen: StepObservation, code: int) -> _Worth:
         """What an action about the draft before is worth, of which the new one's looks tell something too."""
         step = self._table_step(seen.step, self.held_ended)
         after = self._lists.after[step][int(self.held_ended)][code]
-        if seen.repeated:
-            return self._then(belief, step, after)
         now = self._table_step(seen.step, seen.ended)
         rows, looks = self._lists.other[now][seen.draft - 1], self._looks(seen, evidence)
         ends = [h if seen.ended else 1.0 - h for h in self._lists.end[now]]

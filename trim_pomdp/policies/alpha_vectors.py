@@ -39,7 +39,7 @@ from trim_pomdp.model.propagation import Course, Drawn
 from trim_pomdp.policies.alpha_router import AlphaVectorRouter as AlphaVectorRouter
 from trim_pomdp.policies.alpha_router import RuleLists
 from trim_pomdp.policies.alpha_tables import RuleTables as RuleTables
-from trim_pomdp.policies.base import FloatArray, Rule
+from trim_pomdp.policies.base import Author, FloatArray, Rule
 from trim_pomdp.policies.in_model import simulate_counts
 from trim_pomdp.policies.posterior import required
 
@@ -247,6 +247,12 @@ class AlphaVectorRule(Rule):
     def judges_prm_scores(self) -> bool:
         """See `Rule`."""
         return self.evidence is None
+
+    @property
+    def authors(self) -> frozenset[Author]:
+        """See `Rule`: the weak model, which drafts every step, and those that the actions ask."""
+        asked = {action.asks for action in actions_of(self.actions)}
+        return frozenset(author for author in (*asked, "weak") if author is not None)
 
     @property
     def choices(self) -> tuple[str, ...]:

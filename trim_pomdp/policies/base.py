@@ -78,7 +78,7 @@ class Decision:
     Attributes
     ----------
     action : int
-        Code of an action (`trim_pomdp.model.actions`): keep 0, regenerate 1, redraft 2, takeover 3.
+        Code of an action (`trim_pomdp.model.actions`): keep 0, regenerate 1, redraft 2, takeover 3, recall 4.
     q : float or None
         P(the prefix before the step is right).
     after : tuple of float or None, or None
