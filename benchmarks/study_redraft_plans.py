@@ -42,7 +42,6 @@ KINDS = {
     "redraft4": ((*BASE, "redraft"), 4),
     "recall4": ((*BASE, "redraft", "recall"), 4),
 }
-RULES = ((0.3, 0.0), (0.3, 0.02), (0.3, 0.1), (0.7, 0.1))
 _DRAWS = 2000
 
 
@@ -98,10 +97,11 @@ def plans(
             yield name, PolicyArtifact.read(path)
 
 
-def rules(family: str, evidence: str) -> Iterator[tuple[str, Rule]]:
+def rules(family: str, evidence: str, below_which: str) -> Iterator[tuple[str, Rule]]:
     """Best-of-m rules."""
     kind = load_preset(f"lab-{family}{evidence}").observations.evidence
-    for below, regenerate in RULES:
+    for pair in filter(None, below_which.split(",")):
+        below, regenerate = map(float, pair.split(":"))
         rule = RedraftRule(redraft_below=below, regenerate_below=regenerate, evidence=kind)
         yield f"rule{evidence}-{below:g}-{regenerate:g}", rule
 
@@ -145,7 +145,7 @@ def study(family: Family, evidence: str, parsed: argparse.Namespace) -> None:
     unit = load_preset(f"lab-{family}{evidence}").routing_model().strong_only_tokens
     made: list[tuple[str, PolicyArtifact | None, Rule | None]] = [
         *((name, item, None) for name, item in plans(family, evidence, budgets, parsed.kinds.split(","), work)),
-        *((name, None, rule) for name, rule in rules(family, evidence)),
+        *((name, None, rule) for name, rule in rules(family, evidence, parsed.rules)),
     ]
     runs = []
     for name, artifact, rule in made:
@@ -169,6 +169,7 @@ def main() -> int:
     parser.add_argument("--problems", type=int, default=1000)
     parser.add_argument("--budgets", default="0.05,0.1,0.2")
     parser.add_argument("--kinds", default="two,redraft,recall", help=f"kinds of plans, of {', '.join(KINDS)}")
+    parser.add_argument("--rules", default=".3:0,.3:.02,.3:.1,.7:.1", help="best-of-m: redraft, and regenerate, below")
     parser.add_argument("--evidence", default=",.prm", help="endings of presets, by comma; an empty one is the default")
     parser.add_argument("--seed", type=int, default=TEST_SEED, help="of problems and runs")
     parsed = parser.parse_args()
