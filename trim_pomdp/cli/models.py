@@ -27,7 +27,7 @@ ActionsOption = Annotated[
     ),
 ]
 MaxDraftsOption = Annotated[
-    int | None, typer.Option("--max-drafts", min=1, help="Drafts of one step at most, where redraft is an action.")
+    int | None, typer.Option("--max-drafts", min=2, help="Drafts of one step at most, where redraft is an action.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Source of chance.")]
 LayoutOption = Annotated[
