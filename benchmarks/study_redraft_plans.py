@@ -117,7 +117,7 @@ def differences(runs: Sequence[Run]) -> Iterator[str]:
         return run.right[index].mean(axis=1), run.budget[index].mean(axis=1)
 
     known = {run.name: means(run) for run in runs}
-    for run in runs:
+    for run in runs if two else ():
         if run in two or run.planned is None:
             continue
         right, budget = known[run.name]
