@@ -12,9 +12,10 @@ from scripted import MODEL, OBSERVATIONS, alpha_rule, dummy_models, feed, scored
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.data.solutions import solutions_text
 from trim_pomdp.model.prices import Prices
+from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.policies import PolicyArtifact, PosteriorRule, Rule
 from trim_pomdp.runtime.attempt import Attempt, Caps
-from trim_pomdp.runtime.backends.dummy import Faults, dummy_oracle, dummy_problems
+from trim_pomdp.runtime.backends.dummy import DummyWorld, Faults, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.live import CLASS_TABLE_FILE, POLICY_FILE, plan_for_rule
 from trim_pomdp.runtime.money import PRICES_FILE
 from trim_pomdp.runtime.run import Routing, run
@@ -38,6 +39,7 @@ def made(
     weak_faults: float = 0.0,
     table: bool = True,
     prices: Prices | None = None,
+    model: RoutingModel = MODEL,
 ) -> Path:
     """A run of dummy models, as `run_live` leaves one."""
     class_table = OBSERVATIONS.class_table
@@ -45,7 +47,7 @@ def made(
     routing = Routing(
         rule, seed=3, caps=caps or Caps(), class_table=class_table, oracle=dummy_oracle if truth else None
     )
-    artifact = plan_for_rule(rule, MODEL).artifact if planned else PolicyArtifact(model="none", policy=rule)
+    artifact = plan_for_rule(rule, model).artifact if planned else PolicyArtifact(model="none", policy=rule)
     files = {POLICY_FILE: artifact.model_dump_json()}
     if isinstance(rule, PosteriorRule) and table:
         files[CLASS_TABLE_FILE] = class_table.model_dump_json()
@@ -55,7 +57,10 @@ def made(
     if not answers:
         problems = [Problem(item.id, item.prompt) for item in problems]
     models = dummy_models(
-        prm=Faults(probability=faults), strong=Faults(probability=faults), weak=Faults(probability=weak_faults)
+        DummyWorld.of(model.observations, model.dynamics),
+        prm=Faults(probability=faults),
+        strong=Faults(probability=faults),
+        weak=Faults(probability=weak_faults),
     )
     run(problems, routing.start, models, folder, config={**routing.config, "mode": "run"}, files=files)
     write_solutions(folder, problems)

@@ -241,7 +241,7 @@ def run_document(
     known = run.known_prices
     money = None if known is None else money_of_solutions(run.solutions, known)
     judged = Judged.of(run.solutions)
-    ends = intervals(summary, judged)
+    ends = intervals(summary, plan, judged)
     count, shard = _count(run)
     steps = step_rows(run)
     calibrated = _calibrations(run)
@@ -453,6 +453,7 @@ _COMPARED = {
     "accuracy": ("accuracy", 3),
     "strong_tokens": ("strong tokens", 1),
     "regenerations": ("steps regenerated", 2),
+    "redrafts": ("redrafts", 2),
     "steps": ("steps", 2),
     "money": ("money", 2),
 }
