@@ -6,34 +6,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_runs import made
-from scripted import DYNAMICS, OBSERVATIONS, PRICES
+from report_runs import DRAFTY, RULE, drafty_rule, made
+from scripted import PRICES
 
-from solvers import solve_epochs
 from trim_pomdp.inspection.comparison import compare_runs
+from trim_pomdp.inspection.drawing import policy_state
+from trim_pomdp.inspection.pictures import plot_inspection
+from trim_pomdp.inspection.policy_maps import policy_map_state
 from trim_pomdp.inspection.report import report_document
 from trim_pomdp.inspection.runs import RecordedRun, read_run
-from trim_pomdp.model.dynamics import Shares
-from trim_pomdp.model.prices import Tariff
-from trim_pomdp.model.process import RoutingModel
-from trim_pomdp.planning.frontier import rule_from_solution
+from trim_pomdp.inspection.solutions import Inspection
+from trim_pomdp.planning.plots import plot_policy_map
 from trim_pomdp.runtime.live import LivePlan, Outcome, plan_from_file, result_document
-
-MODEL = RoutingModel(
-    OBSERVATIONS,
-    DYNAMICS.replace(weak_success=(0.7,), redraft_repair=0.4, redraft_same=Shares(right=0.5, derailed=0.4, wrong=0.3)),
-    actions=("keep", "regenerate", "redraft", "takeover", "recall"),
-    max_drafts=3,
-    tariff=Tariff.of(PRICES, 40.0),
-)
-RATE = 3e3  # at which all five have their uses
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    solution = solve_epochs(MODEL.epoch_model, MODEL.weights(RATE, "money"), gap=1e-2)
-    rule = rule_from_solution(solution, MODEL, RATE, "money")
-    return made(tmp_path_factory.mktemp("report") / "drafty", rule, n=60, prices=PRICES, model=MODEL)
+    return made(tmp_path_factory.mktemp("report") / "drafty", drafty_rule(), n=60, prices=PRICES, model=DRAFTY)
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +88,59 @@ def test_runs_without_redrafts_say_nothing_of_them(plain: RecordedRun) -> None:
     assert "redraft" not in words(plain.problems)
     ends = [item.terminal for item in plain.solutions]
     assert "redrafts" not in compare_runs(ends, ends).differences
+
+
+# Words and marks ------------------------------------------------------------------------------------------------
+
+
+def legends(inspection: Inspection) -> list[str]:
+    keys = [axes.get_legend() for axes in plot_inspection(inspection).axes]
+    return [text.get_text() for key in keys if key is not None for text in key.get_texts()]
+
+
+def with_action(run: RecordedRun, name: str) -> Inspection:
+    found = (item for item in run.solutions if name in [step.action for step in item.decisions])
+    return run.inspect(next(found).terminal.problem)
+
+
+@pytest.mark.parametrize(("name", "done"), [("recall", "recalled"), ("takeover", "taken over")])
+def test_pictures_tell_what_was_done(drafty: RecordedRun, name: str, done: str) -> None:
+    look = with_action(drafty, name)
+    assert name in [step.action for step in look.steps]
+    shown = legends(look)
+    assert f"gain, {done}" in shown
+    assert "intervenes" in shown
+    assert "regenerates" not in shown
+
+
+def test_the_picture_begins_with_a_step_that_was_not_kept(drafty: RecordedRun) -> None:
+    look = with_action(drafty, "recall")
+    first = next(index for index, step in enumerate(look.steps) if step.action != "keep")
+    assert any(axes.get_title(loc="left").startswith(f"Step {first + 1}: ") for axes in plot_inspection(look).axes)
+
+
+def test_what_the_strong_model_wrote_after_taking_over_counts(drafty: RecordedRun) -> None:
+    look = with_action(drafty, "takeover")
+    assert look.end is not None
+    assert look.facts()["regenerations"] == look.end.regenerations > 1
+
+
+@pytest.mark.parametrize(("which", "verb"), [("drafty", "intervene"), ("plain", "regenerate")])
+def test_maps_say_what_any_action_does(drafty: RecordedRun, which: str, verb: str) -> None:
+    assert drafty.policy is not None
+    rule, does = drafty.policy.policy if which == "drafty" else RULE, f"{verb}s"
+    state = policy_map_state(rule)
+    assert (state["verb"], state["does"], policy_state(rule)["verb"]) == (verb, does, verb)
+    figure = plot_policy_map(rule)
+    assert figure.get_suptitle() == f"Where the policy {does}, if the solution goes on"
+    assert figure.axes[-1].get_ylabel().endswith(f"blue: {verb}")
+
+
+def test_of_two_actions_words_are_as_ever(plain: RecordedRun, drafty: RecordedRun) -> None:
+    shown = legends(with_action(plain, "regenerate"))
+    assert "gain, regenerated" in shown
+    assert "regenerates" in shown
+    words = [dict(report_document(run)["glossary"]) for run in (plain, drafty)]
+    assert "by the strong model" in words[0]["gain"]
+    assert "by the strong model" not in words[1]["gain"]
+    assert set(words[1]) - set(words[0]) == {"redrafted, recalled", "taken over"}

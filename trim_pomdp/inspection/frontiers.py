@@ -263,7 +263,7 @@ class FrontierView:
         }
 
     def details(self, spend: float, *, step: int = 1, part: int | None = None) -> dict[str, Any]:
-        """Where a budget goes: spending by step, and where one of the two policies regenerates.
+        """Where a budget goes: spending by step, and where one of the two policies intervenes.
 
         Parameters
         ----------
