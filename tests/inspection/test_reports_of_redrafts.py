@@ -144,3 +144,14 @@ def test_of_two_actions_words_are_as_ever(plain: RecordedRun, drafty: RecordedRu
     assert "by the strong model" in words[0]["gain"]
     assert "by the strong model" not in words[1]["gain"]
     assert set(words[1]) - set(words[0]) == {"redrafted, recalled", "taken over"}
+
+
+def test_the_command_line_tells_the_error_of_redrafts(folder: Path, drafty: RecordedRun, run_cli: Any) -> None:
+    code, out, _ = run_cli("inspect", folder)
+    assert code == 0
+    row = next(line for line in out.splitlines() if "redrafts" in line)
+    planned = plan_of(drafty).artifact.planned
+    assert planned is not None
+    numbers = [float(word) for word in row.split() if word[0].isdigit()]
+    expected = [planned.redrafts, drafty.summary.redrafts, drafty.summary.redrafts_se]
+    assert numbers == pytest.approx(expected, rel=1e-3)
