@@ -7,14 +7,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from scripted import MODEL, OBSERVATIONS, alpha_rule, dummy_models, feed, scored, wrote
+from scripted import DYNAMICS, MODEL, OBSERVATIONS, PRICES, alpha_rule, dummy_models, feed, scored, wrote
 
+from solvers import solve_epochs
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.data.solutions import solutions_text
-from trim_pomdp.model.prices import Prices
-from trim_pomdp.policies import PolicyArtifact, PosteriorRule, Rule
+from trim_pomdp.model.dynamics import Shares
+from trim_pomdp.model.prices import Prices, Tariff
+from trim_pomdp.model.process import RoutingModel
+from trim_pomdp.planning.frontier import rule_from_solution
+from trim_pomdp.policies import AlphaVectorRule, PolicyArtifact, PosteriorRule, Rule
 from trim_pomdp.runtime.attempt import Attempt, Caps
-from trim_pomdp.runtime.backends.dummy import Faults, dummy_oracle, dummy_problems
+from trim_pomdp.runtime.backends.dummy import DummyWorld, Faults, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.live import CLASS_TABLE_FILE, POLICY_FILE, plan_for_rule
 from trim_pomdp.runtime.money import PRICES_FILE
 from trim_pomdp.runtime.run import Routing, run
@@ -22,6 +26,19 @@ from trim_pomdp.runtime.solutions import SOLUTIONS_FILE, solution_text, write_so
 from trim_pomdp.runtime.traces import TraceWriter
 
 RULE = alpha_rule(1.5)
+DRAFTY = RoutingModel(
+    OBSERVATIONS,
+    DYNAMICS.replace(weak_success=(0.7,), redraft_repair=0.4, redraft_same=Shares(right=0.5, derailed=0.4, wrong=0.3)),
+    actions=("keep", "regenerate", "redraft", "takeover", "recall"),
+    max_drafts=3,
+    tariff=Tariff.of(PRICES, 40.0),
+)
+
+
+def drafty_rule() -> AlphaVectorRule:
+    """Of `DRAFTY`, at a price at which all five actions have their uses."""
+    solution = solve_epochs(DRAFTY.epoch_model, DRAFTY.weights(3e3, "money"), gap=1e-2)
+    return rule_from_solution(solution, DRAFTY, 3e3, "money")
 
 
 def made(
@@ -38,6 +55,7 @@ def made(
     weak_faults: float = 0.0,
     table: bool = True,
     prices: Prices | None = None,
+    model: RoutingModel = MODEL,
 ) -> Path:
     """A run of dummy models, as `run_live` leaves one."""
     class_table = OBSERVATIONS.class_table
@@ -45,7 +63,7 @@ def made(
     routing = Routing(
         rule, seed=3, caps=caps or Caps(), class_table=class_table, oracle=dummy_oracle if truth else None
     )
-    artifact = plan_for_rule(rule, MODEL).artifact if planned else PolicyArtifact(model="none", policy=rule)
+    artifact = plan_for_rule(rule, model).artifact if planned else PolicyArtifact(model="none", policy=rule)
     files = {POLICY_FILE: artifact.model_dump_json()}
     if isinstance(rule, PosteriorRule) and table:
         files[CLASS_TABLE_FILE] = class_table.model_dump_json()
@@ -55,7 +73,10 @@ def made(
     if not answers:
         problems = [Problem(item.id, item.prompt) for item in problems]
     models = dummy_models(
-        prm=Faults(probability=faults), strong=Faults(probability=faults), weak=Faults(probability=weak_faults)
+        DummyWorld.of(model.observations, model.dynamics),
+        prm=Faults(probability=faults),
+        strong=Faults(probability=faults),
+        weak=Faults(probability=weak_faults),
     )
     run(problems, routing.start, models, folder, config={**routing.config, "mode": "run"}, files=files)
     write_solutions(folder, problems)

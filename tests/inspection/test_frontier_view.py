@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from scipy.stats import norm
-from scripted import MODEL, PRICES
+from scripted import DYNAMICS, MODEL, OBSERVATIONS, PRICES
 
 import trim_pomdp as tp
 from trim_pomdp.errors import InputError
@@ -172,6 +172,33 @@ def test_a_frontier_of_a_file_has_its_numbers_and_says_that_it_has_no_policies(s
     assert state["fixed"]["thresholds"]["y"] == pytest.approx(whole.fixed()["thresholds"]["y"])
     with pytest.raises(InputError, match="no policies"):
         view.rule(0.2)
+
+
+def test_a_file_of_redrafts_tells_their_reward_and_their_bound_too():
+    model = RoutingModel(
+        OBSERVATIONS,
+        DYNAMICS.replace(redraft_repair=0.4),
+        reward=50.0,
+        actions=("keep", "redraft", "regenerate"),
+        max_drafts=2,
+        redraft_price=0.02,
+    )
+    frontier = tp.solve_frontier(model, 6, gap=1e-4)
+    artifact = FrontierArtifact.from_mapping(
+        json.loads(FrontierArtifact.of(frontier, ()).model_dump_json()), source="file"
+    )
+    assert artifact.max_drafts == 2
+    assert max(point.redrafts or 0.0 for point in artifact.points) > 0.1
+    whole, view = FrontierView(frontier), FrontierView(artifact)
+    assert (whole._reward, view._reward) == (50.0, pytest.approx(50.0, rel=1e-6))
+    grid = np.linspace(*view.span, 9)
+    assert view.bound(grid) == pytest.approx(whole.bound(grid), abs=1e-6)
+
+
+def test_a_file_without_redrafts_says_nothing_of_drafts(small):
+    artifact = FrontierArtifact.of(small, ())
+    assert artifact.max_drafts == 1
+    assert "max_drafts" not in json.loads(artifact.model_dump_json())
 
 
 def test_over_money_the_axis_is_money():

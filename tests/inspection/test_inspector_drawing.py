@@ -4,10 +4,12 @@ import asyncio
 import json
 
 import pytest
+from report_runs import DRAFTY, drafty_rule, made
 from scripted import alpha_rule, dummy_models, recorded
 
 import trim_pomdp as tp
 from trim_pomdp.inspection.drawing import solution_state
+from trim_pomdp.inspection.runs import read_run
 from trim_pomdp.inspection.static import source, style
 from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.dummy import Faults, dummy_problems
@@ -259,3 +261,22 @@ def test_budget_and_belief_are_chosen_and_what_cannot_be_is_said(typed, browsing
     assert page.evaluate("window.asked") == [["budget", 2], ["belief", 1], ["reset"]]
     assert page.get_by_text("not under this policy").is_visible()
     assert page.locator(".tp-chosen .tp-number").inner_text() == "1"  # keys of a control walk no steps
+
+
+def test_recalled_and_taken_over_steps_have_marks_of_their_own(browsing, tmp_path):
+    run = read_run(made(tmp_path / "run", drafty_rule(), n=30, model=DRAFTY))
+    for name, mark, words in (
+        ("recall", "↶ recall", "gain ↶ recalled"),
+        ("takeover", "▲▲ take over", "gain ▲▲ taken over"),
+    ):
+        found = next(item for item in run.solutions if name in [step.action for step in item.decisions])
+        look = run.inspect(found.terminal.problem)
+        at = [step.action for step in look.steps].index(name)
+        page = page_of(browsing, look, chosen=at)
+        assert page.locator(".tp-decision").nth(at).inner_text() == mark
+        keys = page.locator(".tp-keys").all_inner_texts()
+        assert any(words in text for text in keys)
+        assert any("would intervene" in text for text in keys)
+        assert page.locator("text.tp-action-mark").first.text_content() == mark.split()[0]
+        assert page.locator(".tp-title").last.inner_text().startswith(f"Step {at + 1}: {mark.split(' ', 1)[1]}, gain")
+    assert browsing.errors == []

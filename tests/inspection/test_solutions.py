@@ -167,7 +167,7 @@ def test_the_curve_is_the_policy_map_at_the_belief() -> None:
         assert curve.x == OBSERVATIONS.step_emission.score_edges
         assert curve.gain == pytest.approx(gain[0], abs=1e-9)
         assert curve.price == pytest.approx(price[0], abs=1e-9)
-        assert curve.regenerate == tuple((gain > price)[0])
+        assert curve.intervenes == tuple((gain > price)[0])
         assert (curve.at, curve.axis) == (step.score, "score")
 
 

@@ -202,6 +202,8 @@ def _plan(given: Rule | PolicyArtifact | None, budget: float | None, model: Rout
 
 def show_result(summary: RunSummary, plan: LivePlan | None, money: MoneyOfRun | None = None) -> None:
     """What was measured beside what was planned, if anything was; tokens by kind, money, how solutions ended."""
+    from trim_pomdp.runtime.live import has_redrafts
+
     columns = ["per problem", "planned", "measured", "standard error", "weak-only, planned", "strong-only, planned"]
     points = () if plan is None else (plan.artifact.planned, plan.weak_only, plan.strong_only)
     planned, weak, strong = points or (None, None, None)
@@ -220,8 +222,8 @@ def show_result(summary: RunSummary, plan: LivePlan | None, money: MoneyOfRun | 
         ]
         for name in ("accuracy", "strong_tokens", "regenerations", "budget")
     ]
-    if summary.redrafts or getattr(planned, "redrafts", None):
-        rows.append(["redrafts", of(planned, "redrafts"), summary.redrafts, "", "", ""])
+    if summary.redrafts or (plan is not None and has_redrafts(summary, plan)):
+        rows.append(["redrafts", of(planned, "redrafts"), summary.redrafts, summary.redrafts_se, "", ""])
     show_table(f"{summary.problems} problems", columns, rows)
     counts = [
         [kind.replace("_", " "), count]

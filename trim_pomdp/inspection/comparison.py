@@ -94,8 +94,8 @@ class PairedRuns:
     other_problem : int
         Problems whose id is shared, but whose right answer or prompt is another one; they are not compared.
     differences : mapping of str to Difference
-        ``accuracy`` (of problems whose outcome both know), ``strong_tokens``, ``regenerations``, ``steps``, and
-        ``money`` where there are prices; empty where nothing is shared.
+        ``accuracy`` (of problems whose outcome both know), ``strong_tokens``, ``regenerations``, ``steps``,
+        ``redrafts`` where there were any, and ``money`` where there are prices; empty where nothing is shared.
     both, first_alone, second_alone, neither : int
         Shared problems with known outcomes by who solved them.
     """
@@ -149,6 +149,8 @@ def compare_runs(
         "regenerations": (pairs, lambda item: float(item.regenerations)),
         "steps": (pairs, lambda item: float(item.steps)),
     }
+    if any(item.redrafts for pair in pairs for item in pair):
+        quantities["redrafts"] = (pairs, lambda item: float(item.redrafts))
     if prices is not None:
         known = prices
         quantities["money"] = (pairs, lambda item: spent(item.tokens, known).total)

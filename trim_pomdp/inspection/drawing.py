@@ -10,6 +10,7 @@ from trim_pomdp.inspection.flips import Probe
 from trim_pomdp.inspection.solutions import Inspection, evidence_curve
 from trim_pomdp.inspection.walk import SeenStep
 from trim_pomdp.inspection.wording import decision_in_words, done_in_words, flips_of
+from trim_pomdp.model.actions import intervention
 from trim_pomdp.policies import AlphaVectorRule, Rule
 from trim_pomdp.runtime.records import TerminalRecord
 
@@ -57,6 +58,7 @@ def policy_state(rule: Rule) -> dict[str, Any]:
     return {
         "label": repr(rule),
         "form": rule.form,
+        "verb": intervention(rule.choices)[0],
         "tradeoff": rule.planned_tradeoff,
         "reward": None if planned is None else planned.reward,
         "evidence": evidence.kind if evidence is not None else "prm" if rule.needs_score else None,

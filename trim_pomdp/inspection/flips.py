@@ -43,7 +43,7 @@ class EvidenceCurve:
         What `x` is.
     x : tuple of float
         Ascending from 0; what is said of one holds up to the next, the next itself left out.
-    regenerate : tuple of bool
+    intervenes : tuple of bool
         Whether the decision is another one than to keep the step.
     belief : tuple of (float, float, float) or None
         Over S0, S1, S2.
@@ -58,7 +58,7 @@ class EvidenceCurve:
     step: int
     axis: Axis
     x: tuple[float, ...]
-    regenerate: tuple[bool, ...]
+    intervenes: tuple[bool, ...]
     belief: tuple[Belief | None, ...]
     gain: tuple[float | None, ...]
     price: tuple[float | None, ...]
@@ -276,7 +276,7 @@ class Probe:
             step=self.seen.step,
             axis=axis,
             x=tuple(x),
-            regenerate=tuple(item.action != KEEP for item in decisions),
+            intervenes=tuple(item.action != KEEP for item in decisions),
             belief=tuple(item.belief for item in decisions),
             gain=tuple(item.gain for item in decisions),
             price=tuple(item.price for item in decisions),

@@ -172,13 +172,17 @@ class FrontierView:
 
     @property
     def _reward(self) -> float:
-        """Of a right answer; a file does not say, but the lower bound of a value is that of the point itself."""
+        """Of a right answer; a file does not say, but the lower bound of a value is that of the point itself.
+
+        Which is reward · (accuracy − price of a redraft · redrafts) − price · spending.
+        """
         if isinstance(self.frontier, Frontier):
             return self.frontier.model.reward
         point, lower, _ = max(self._valued, key=lambda row: row[0].accuracy)
-        if point.accuracy <= 0.0:
+        rewarded = point.accuracy - self.frontier.redraft_price * (point.redrafts or 0.0)
+        if rewarded <= 0.0:
             return 1.0
-        return (lower + self._price(point) * self._unit * spent(point, self.over)) / point.accuracy
+        return (lower + self._price(point) * self._unit * spent(point, self.over)) / rewarded
 
     @property
     def _unit(self) -> float:
@@ -259,7 +263,7 @@ class FrontierView:
         }
 
     def details(self, spend: float, *, step: int = 1, part: int | None = None) -> dict[str, Any]:
-        """Where a budget goes: spending by step, and where one of the two policies regenerates.
+        """Where a budget goes: spending by step, and where one of the two policies intervenes.
 
         Parameters
         ----------

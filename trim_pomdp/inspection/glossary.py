@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 WRONG, DIFFERS = "wrong", "outcome differs between runs"
 
@@ -19,7 +19,7 @@ FILTER_MEANINGS: Mapping[str, str] = {
 }
 """What each filter of a report looks for; the names are those of `runs.FILTERS` and two more."""
 
-GLOSSARY: Mapping[str, str] = {
+_GLOSSARY: Mapping[str, str] = {
     "S0, S1, S2": "what a weak step is: right, and so is all before it; derailed, after an earlier error; the first "
     "error",
     "q": "the probability that the solution so far is right, given all that was seen",
@@ -37,4 +37,17 @@ GLOSSARY: Mapping[str, str] = {
     "calibration error": "mean distance between what was believed and how often it was true",
     "95 % interval": "what chance leaves possible, given so many problems",
 }
-"""Words of a report."""
+
+_OF_MORE_ACTIONS: Mapping[str, str] = {
+    "gain": "what the best of all that can be done with a step, other than keeping it, would add to the chance of a "
+    "right answer, in points: a right answer is worth 100 unless the policy says otherwise",
+    "price": "what that would cost, in the same points: strong tokens at λ each, further drafts at a price of their "
+    "own; it is spent where the gain exceeds it",
+    "redrafted, recalled": "the weak model writes the step again; the draft before stands after all",
+    "taken over": "the strong model writes this step and all that follow",
+}
+
+
+def glossary(choices: Collection[str]) -> dict[str, str]:
+    """Words of a report, each with its meaning, where policies choose among these actions."""
+    return {**_GLOSSARY, **({} if set(choices) <= {"keep", "regenerate"} else _OF_MORE_ACTIONS)}

@@ -17,6 +17,7 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.flips import EvidenceCurve
 from trim_pomdp.inspection.solutions import Inspection, evidence_curve
 from trim_pomdp.inspection.wording import done_in_words
+from trim_pomdp.model.actions import Action, catalogue, intervention
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +29,16 @@ _CLASSES = (
     ("S1 derailed earlier", "#8a8a8a", "//"),
     ("S2 first error here", "#D55E00", ".."),
 )
-_KEEP, _REGENERATE, _INK = "#56B4E9", "#E69F00", "#1b1f24"
+_WEAK, _STRONG, _INK = "#56B4E9", "#E69F00", "#1b1f24"
+# Colours say who writes what stands; hatches of bars, and marks of points, what was done.
+_LOOKS = {
+    "keep": ("", "o"),
+    "regenerate": ("xx", "^"),
+    "redraft": ("..", "D"),
+    "takeover": ("++", "P"),
+    "recall": ("\\\\", "<"),
+}
+_OTHER_LOOK = ("**", "X")
 _STYLE: dict[Any, Any] = {
     "font.size": 11,
     "axes.titlesize": 11.5,
@@ -54,7 +64,7 @@ def plot_inspection(inspection: Inspection, chosen: int | None = None) -> Figure
     ----------
     inspection : Inspection
     chosen : int or None
-        Index of the step whose curve is drawn; by default the first that is regenerated, else the last one.
+        Index of the step whose curve is drawn; by default the first that is not kept, else the last one.
 
     Raises
     ------
@@ -118,8 +128,18 @@ def add_measured(figure: Figure, points: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _telling(inspection: Inspection) -> int:
-    actions = [step.action for step in inspection.steps]
-    return actions.index("regenerate") if "regenerate" in actions else len(actions) - 1
+    others = (index for index, step in enumerate(inspection.steps) if step.action not in (None, "keep"))
+    return next(others, len(inspection.steps) - 1)
+
+
+def _done_at(inspection: Inspection) -> list[tuple[Action, NDArray[np.bool_]]]:
+    """The actions that were done, each with the steps that it was done at."""
+    done = [(action, np.array([step.action == action.name for step in inspection.steps])) for action in catalogue()]
+    return [(action, there) for action, there in done if there.any()]
+
+
+def _colour(action: Action) -> str:
+    return _STRONG if action.asks == "strong" else _WEAK
 
 
 def _title(inspection: Inspection) -> str:
@@ -159,10 +179,9 @@ def _draw_scores(axis: Axes, inspection: Inspection) -> None:
     """Of a policy without a belief: what it saw and did."""
     at = np.arange(1, len(inspection.steps) + 1)
     scores = _numbers([step.score for step in inspection.steps])
-    bought = np.array([step.action == "regenerate" for step in inspection.steps])
-    for mask, colour, mark, name in ((~bought, _KEEP, "o", "kept"), (bought, _REGENERATE, "^", "regenerated")):
-        if mask.any():
-            axis.plot(at[mask], scores[mask], mark, color=colour, ms=9, label=name)
+    for action, there in _done_at(inspection):
+        _, mark = _LOOKS.get(action.name, _OTHER_LOOK)
+        axis.plot(at[there], scores[there], mark, color=_colour(action), ms=9, label=action.done)
     axis.set(xlabel="step", ylabel="score", ylim=(-0.02, 1.02), xlim=(0.4, len(at) + 0.6))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(ncols=2, loc="lower left", bbox_to_anchor=(-0.02, 1.0), borderaxespad=0.2)
@@ -172,13 +191,9 @@ def _draw_gains(axis: Axes, inspection: Inspection) -> None:
     steps = inspection.steps
     at = np.arange(1, len(steps) + 1)
     gains, prices = _numbers([step.gain for step in steps]), _numbers([step.price for step in steps])
-    bought = np.array([step.action == "regenerate" for step in steps])
-    for mask, colour, hatch, name in (
-        (~bought, _KEEP, "", "gain, kept"),
-        (bought, _REGENERATE, "xx", "gain, regenerated"),
-    ):
-        if mask.any():
-            axis.bar(at[mask], gains[mask], 0.72, color=colour, hatch=hatch, edgecolor="white", lw=0, label=name)
+    for action, there in _done_at(inspection):
+        look: dict[str, Any] = {"color": _colour(action), "hatch": _LOOKS.get(action.name, _OTHER_LOOK)[0]}
+        axis.bar(at[there], gains[there], 0.72, edgecolor="white", lw=0, label=f"gain, {action.done}", **look)
     axis.hlines(prices, at - 0.44, at + 0.44, color=_INK, lw=2, label="price")
     _scale_gains(axis, gains, prices)
     axis.set(xlabel="step", ylabel="points", xlim=(0.4, len(steps) + 0.6))
@@ -211,10 +226,10 @@ def _draw_curve(axis: Axes, inspection: Inspection, chosen: int) -> None:
     place = _places(axis, curve)
     x = np.array([place(value) for value in (*curve.x, max(1.0, curve.x[-1]))])
     for left, right in _pieces(curve):
-        axis.axvspan(place(left), place(right), color=_REGENERATE, alpha=0.16, lw=0)
+        axis.axvspan(place(left), place(right), color=_STRONG, alpha=0.16, lw=0)
     gains, prices = _numbers(curve.gain), _numbers(curve.price)
     if np.isfinite(gains).any():
-        axis.plot(x, np.append(gains, gains[-1]), drawstyle="steps-post", lw=2, color=_REGENERATE, label="gain")
+        axis.plot(x, np.append(gains, gains[-1]), drawstyle="steps-post", lw=2, color=_STRONG, label="gain")
         axis.plot(x, np.append(prices, prices[-1]), drawstyle="steps-post", lw=2, color=_INK, ls="--", label="price")
         _scale_gains(axis, gains, prices)
     for flip in curve.flips:
@@ -229,8 +244,8 @@ def _draw_curve(axis: Axes, inspection: Inspection, chosen: int) -> None:
         xlim=(x[0], x[-1]),
     )
     handles, _ = axis.get_legend_handles_labels()
-    if any(curve.regenerate):
-        handles.append(Patch(color=_REGENERATE, alpha=0.3, label="regenerates"))
+    if any(curve.intervenes):
+        handles.append(Patch(color=_STRONG, alpha=0.3, label=intervention(inspection.rule.choices)[1]))
     if not np.isfinite(gains).any():
         axis.set_yticks([])
     axis.legend(handles=handles, ncols=2, loc="upper left", bbox_to_anchor=(-0.02, -0.13), borderaxespad=0.2)
@@ -255,10 +270,10 @@ def _places(axis: Axes, curve: EvidenceCurve) -> Callable[[float], float]:
 
 
 def _pieces(curve: EvidenceCurve) -> list[tuple[float, float]]:
-    """Where it regenerates, as intervals."""
+    """Where it does not keep the step, as intervals."""
     ends = (*curve.x[1:], max(1.0, curve.x[-1]))
     found: list[tuple[float, float]] = []
-    for left, right, there in zip(curve.x, ends, curve.regenerate, strict=True):
+    for left, right, there in zip(curve.x, ends, curve.intervenes, strict=True):
         if there and found and found[-1][1] == left:
             found[-1] = (found[-1][0], right)
         elif there:

@@ -1,4 +1,4 @@
-"""Where a policy regenerates, over the belief q before a step and the step's score: numbers to draw a map from."""
+"""Where a policy intervenes, over the belief q before a step and the step's score: numbers to draw a map from."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trim_pomdp.errors import InputError
+from trim_pomdp.model.actions import intervention
 from trim_pomdp.planning.plots import bin_centres, gains, score_name
 from trim_pomdp.policies import AlphaVectorRule, PolicyArtifact, Rule, rule_of
 
@@ -46,9 +47,9 @@ def policy_map_state(
     Returns
     -------
     dict
-        ``grid``: ``q`` (n,), ``edges`` (J,) lower edges of the score bins, of which the last is the score 1 itself,
-        ``values`` (J rows of n: gain − price), ``limit`` (largest of them in size), ``zero`` (lines along which gain is
-        price, each of ``q`` and ``score``).
+        ``verb``, ``does``: what it does with steps that it does not keep; ``grid``: ``q`` (n,), ``edges`` (J,) lower
+        edges of the score bins, of which the last is the score 1 itself, ``values`` (J rows of n: gain − price),
+        ``limit`` (largest of them in size), ``zero`` (lines along which gain is price, each of ``q`` and ``score``).
 
     Raises
     ------
@@ -65,11 +66,14 @@ def policy_map_state(
         raise InputError(f"step index is {step}; expected 0 or more")
     shown = parts[part]
     why_not = _why_not(shown)
+    verb, does = intervention(shown.choices)
     last = max(shown.max_steps - 2, 0) if isinstance(shown, AlphaVectorRule) else 0
     step = min(step, last)
     return {
         "parts": [{"label": _label(item), "probability": share} for item, share in zip(parts, shares, strict=True)],
         "part": part,
+        "verb": verb,
+        "does": does,
         "step": step,
         "last_step": last,
         "ended": ended,

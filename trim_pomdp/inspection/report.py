@@ -20,7 +20,7 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.inspection.assessment import CLASS_NAMES, Calibration, calibration, spending_by_class
 from trim_pomdp.inspection.comparison import Asked, Difference, compare_runs
 from trim_pomdp.inspection.figures import counted
-from trim_pomdp.inspection.glossary import DIFFERS, FILTER_MEANINGS, GLOSSARY, WRONG
+from trim_pomdp.inspection.glossary import DIFFERS, FILTER_MEANINGS, WRONG, glossary
 from trim_pomdp.inspection.packing import compact, packed
 from trim_pomdp.inspection.report_details import SliderPolicy, points_per_curve, solution_detail
 from trim_pomdp.inspection.report_numbers import (
@@ -147,6 +147,7 @@ def report_document(
         run_document(run, model, letter=letter, name=name)
         for run, letter, name in zip(read, string.ascii_uppercase, names, strict=False)
     ]
+    choices = {name for run in read if run.policy is not None for name in run.policy.policy.choices}
     return {
         "title": title or ("Report of " + (names[0] if len(names) == 1 else f"{len(names)} runs")),
         "package_version": package_version(),
@@ -157,7 +158,7 @@ def report_document(
         "picture": _picture([point for item in documents for point in item["points"]]),
         "cost": cost_tables(documents),
         "comparison": [_pair(read, second) for second in range(1, len(read))],
-        "glossary": [*GLOSSARY.items(), *FILTER_MEANINGS.items()],
+        "glossary": [*glossary(choices).items(), *FILTER_MEANINGS.items()],
         "has_money": any(item["has_money"] for item in documents),
     }
 
@@ -241,7 +242,7 @@ def run_document(
     known = run.known_prices
     money = None if known is None else money_of_solutions(run.solutions, known)
     judged = Judged.of(run.solutions)
-    ends = intervals(summary, judged)
+    ends = intervals(summary, plan, judged)
     count, shard = _count(run)
     steps = step_rows(run)
     calibrated = _calibrations(run)
@@ -453,6 +454,7 @@ _COMPARED = {
     "accuracy": ("accuracy", 3),
     "strong_tokens": ("strong tokens", 1),
     "regenerations": ("steps regenerated", 2),
+    "redrafts": ("redrafts", 2),
     "steps": ("steps", 2),
     "money": ("money", 2),
 }

@@ -156,7 +156,7 @@ def thinned_curve(probe: Probe | None, points: int) -> dict[str, Any] | None:
         "step": probe.seen.step,
         "axis": probe.axis,
         "x": x,
-        "regenerate": [item.action != KEEP for item in decisions],
+        "intervenes": [item.action != KEEP for item in decisions],
         # Drawn as a strip of colours, of which a thousandth cannot be seen.
         "belief": [item.belief and [round(share, 3) for share in item.belief] for item in decisions],
         "gain": [item.gain for item in decisions],

@@ -16,7 +16,7 @@ from trim_pomdp.inspection.planned_money import planned_money
 from trim_pomdp.inspection.runs import OUTCOMES, RecordedRun, outcome_of
 from trim_pomdp.model.prices import Money
 from trim_pomdp.policies import PolicyArtifact, Rule
-from trim_pomdp.runtime.live import LivePlan
+from trim_pomdp.runtime.live import LivePlan, has_redrafts
 from trim_pomdp.runtime.money import RunMoney
 from trim_pomdp.runtime.records import SolutionRecord
 from trim_pomdp.runtime.summary import RunSummary, disobedience
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Token counts by model and purpose; what is seldom (reading by a cache, ahead in vain) is told where there is any.
 _TOKENS = {
     "weak_kept": ("weak", "steps kept"),
-    "weak_discarded": ("weak", "steps regenerated"),
+    "weak_discarded": ("weak", "steps discarded"),
     "weak_read": ("weak", "read"),
     "weak_cached": ("weak", "of that from a cache"),
     "strong": ("strong", "steps"),
@@ -48,6 +48,7 @@ _FEW = 10
 _VISIBLE = 5e-4
 _MEASURED = {"accuracy": ("accuracy", 3), "budget": ("budget", 3)}
 _COUNTS = {"strong_tokens": ("strong tokens", 1), "regenerations": ("steps regenerated", 2)}
+_REDRAFTS = {"redrafts": ("redrafts", 2)}
 
 
 @dataclass(frozen=True)
@@ -64,19 +65,23 @@ class Judged:
         return cls(sum(outcomes), len(outcomes))
 
 
-def intervals(summary: RunSummary, judged: Judged) -> dict[str, Interval | None]:
+def intervals(summary: RunSummary, plan: LivePlan, judged: Judged) -> dict[str, Interval | None]:
     """Intervals of what was measured, at 95 %: Wilson's of the accuracy, Student's of means over problems."""
+    means = ("strong_tokens", "regenerations", "budget", *(_REDRAFTS if has_redrafts(summary, plan) else ()))
     return {
         "accuracy": share_interval(judged.right, judged.known),
         **{
             name: mean_interval(getattr(summary, name), getattr(summary, f"{name}_se"), summary.problems, least=0.0)
-            for name in ("strong_tokens", "regenerations", "budget")
+            for name in means
         },
     }
 
 
 def outcome_rows(summary: RunSummary, plan: LivePlan, ends: Mapping[str, Interval | None]) -> list[dict[str, Any]]:
-    """Rows of the table of what was planned and measured; the budget only where its unit is known."""
+    """Rows of the table of what was planned and measured; the budget only where its unit is known.
+
+    Redrafts only where there were any, or may have been.
+    """
     points = {"planned": plan.artifact.planned, "weak_only": plan.weak_only, "strong_only": plan.strong_only}
     return [
         {
@@ -87,15 +92,15 @@ def outcome_rows(summary: RunSummary, plan: LivePlan, ends: Mapping[str, Interva
             "interval": ends[name],
             **{point: None if at is None else getattr(at, name) for point, at in points.items()},
         }
-        for name, (label, digits) in (_MEASURED | _COUNTS).items()
-        if name != "budget" or summary.budget is not None
+        for name, (label, digits) in (_MEASURED | _COUNTS | _REDRAFTS).items()
+        if name in ends and (name != "budget" or summary.budget is not None)
     ]
 
 
 def verdicts(plan: LivePlan, summary: RunSummary, judged: Judged) -> list[str]:
     """Whether what was planned agrees with what was measured, a sentence each."""
     planned, asked = plan.artifact.planned, plan.artifact.asked_budget
-    ends = intervals(summary, judged)
+    ends = intervals(summary, plan, judged)
     said = []
     if planned is not None and judged.known:
         said.append(_verdict("The accuracy", planned.accuracy, ends["accuracy"], judged.known))

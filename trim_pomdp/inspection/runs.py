@@ -351,6 +351,7 @@ PROBLEM_COLUMNS = (
     "q",
     "steps",
     "regenerations",
+    "redrafts",
     "strong_tokens",
     "weak_tokens",
     "scored_tokens",
@@ -363,6 +364,7 @@ PROBLEM_COLUMNS = (
     "prompt",
     "policy_hash",
 )
+_SELDOM = ("redrafts",)  # columns that are left out where there are none
 DECISION_COLUMNS = (
     "problem",
     "step",
@@ -396,7 +398,8 @@ DECISION_COLUMNS = (
 
 def _framed(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Frame:
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-    return frame(dict(zip(names, columns, strict=True)))
+    found = dict(zip(names, columns, strict=True))
+    return frame({name: column for name, column in found.items() if name not in _SELDOM or any(column)})
 
 
 def _problem_row(record: SolutionRecord, run: RecordedRun) -> tuple[Any, ...]:
@@ -411,6 +414,7 @@ def _problem_row(record: SolutionRecord, run: RecordedRun) -> tuple[Any, ...]:
         end.q,
         end.steps,
         end.regenerations,
+        end.redrafts,
         tokens.strong,
         tokens.weak_kept + tokens.weak_discarded,
         tokens.scored,

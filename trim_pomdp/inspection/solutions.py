@@ -75,7 +75,7 @@ class Inspection(Shown):
         return {
             "problem": self.problem or None,
             "steps": len(self.steps),
-            "regenerations": sum(item.action == "regenerate" for item in self.steps),
+            "regenerations": sum(item.author == "strong" for item in self.steps),
             "q at the end": self.q_end,
             "right": None if self.end is None else self.end.correct,
             "edited": ", ".join(str(step) for step in sorted(self.changes)) or None,

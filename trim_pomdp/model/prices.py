@@ -135,7 +135,7 @@ def read_prices(path: str | Path) -> Prices | None:
 _PURPOSES = {
     "weak_read": ("weak", "reading"),
     "weak_kept": ("weak", "steps kept"),
-    "weak_discarded": ("weak", "steps regenerated"),
+    "weak_discarded": ("weak", "steps discarded"),
     "strong_read": ("strong", "reading"),
     "strong": ("strong", "steps"),
     "scored": ("PRM", "reading"),
@@ -151,7 +151,7 @@ class Money(Shown, Record):
     Attributes
     ----------
     weak_read, weak_kept, weak_discarded : float
-        The weak model's reading, and its steps that were kept and those that were regenerated.
+        The weak model's reading, and its steps that were kept and those that were discarded.
     strong_read, strong : float
         The strong model's reading and writing.
     scored : float

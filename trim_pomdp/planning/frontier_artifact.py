@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import NonNegativeFloat
+from pydantic import NonNegativeFloat, PositiveInt, SerializerFunctionWrapHandler, model_serializer
 
 from trim_pomdp.artifacts import Artifact
 from trim_pomdp.model.prices import Tariff
@@ -50,6 +50,8 @@ class FrontierArtifact(Artifact):
         What is spent, and evenly covered.
     actions : tuple of str
         What its policies may do with a weak step.
+    max_drafts : int
+        Most drafts of one step; files of frontiers without redrafts, where it is 1, do not have it.
     redraft_price : float
         Price of a redraft, a share of the reward, which the value bounds are less; 0 where none was there.
     tariff : Tariff or None
@@ -70,9 +72,18 @@ class FrontierArtifact(Artifact):
     gap: NonNegativeFloat
     over: Spending = "strong_tokens"
     actions: tuple[str, ...] = DEFAULT_ACTIONS
+    max_drafts: PositiveInt = 1
     redraft_price: NonNegativeFloat = 0.0
     tariff: Tariff | None = None
     notes: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_used(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Frontiers without redrafts are written as they were before there were any."""
+        document: dict[str, Any] = serialise(self)
+        if self.max_drafts == 1:
+            document.pop("max_drafts", None)
+        return document
 
     def facts(self) -> Mapping[str, object]:
         """See `Shown`."""
@@ -98,6 +109,7 @@ class FrontierArtifact(Artifact):
             gap=frontier.gap,
             over=frontier.over,
             actions=frontier.model.actions,
+            max_drafts=frontier.model.drafts,
             redraft_price=frontier.redraft_price,
             tariff=frontier.model.tariff,
             notes=frontier.model.dynamics.warnings,

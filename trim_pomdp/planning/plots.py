@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trim_pomdp.artifacts import write_bytes
 from trim_pomdp.errors import InputError
-from trim_pomdp.model.actions.base import AGAIN, KEEP
+from trim_pomdp.model.actions.base import AGAIN, KEEP, intervention
 from trim_pomdp.model.belief import GOES_ON, OVER, RIGHT, class_prior, next_q, update
 from trim_pomdp.planning.evaluation import asked_once
 from trim_pomdp.policies import AlphaVectorRule, PlannedPoint, PolicyArtifact, Rule, rule_of
@@ -457,6 +457,7 @@ def plot_policy_map(policy: Rule | PolicyArtifact, steps: Sequence[int] = (1, 3,
     steps = [step for step in steps if 0 <= step < rows[0][0].max_steps - 1] or [0]
     q = np.linspace(0.0, 1.0, 201)
     surfaces = [[np.subtract(*gains(part, step, q)) for step in steps] for part, _ in rows]
+    verb, does = intervention(rule.choices)
     limit = max(float(np.abs(surface).max()) for row in surfaces for surface in row)
     with mpl.rc_context(_STYLE):
         figure = Picture(figsize=(13.5, 0.8 + 4.4 * len(rows)), layout="constrained")
@@ -475,8 +476,8 @@ def plot_policy_map(policy: Rule | PolicyArtifact, steps: Sequence[int] = (1, 3,
         for axis in axes[-1]:
             axis.set_xlabel("q: P(prefix is right)")
         bar = figure.colorbar(mesh, ax=axes, pad=0.01)
-        bar.set_label(f"gain − price (reward {rows[0][0].reward:g}); blue: regenerate")
-        figure.suptitle("Where the policy regenerates, if the solution goes on", fontsize=15, x=0.01, ha="left")
+        bar.set_label(f"gain − price (reward {rows[0][0].reward:g}); blue: {verb}")
+        figure.suptitle(f"Where the policy {does}, if the solution goes on", fontsize=15, x=0.01, ha="left")
         return figure
 
 

@@ -230,12 +230,19 @@ def _as_plan(given: LivePlan | PolicyArtifact | Rule) -> LivePlan:
     return plan_from_file(given, None) if isinstance(given, PolicyArtifact) else given
 
 
+def has_redrafts(summary: RunSummary, plan: LivePlan) -> bool:
+    """Whether weak steps were drafted again, or the plan says how often they would be."""
+    planned = plan.artifact.planned
+    return summary.redrafts > 0.0 or (planned is not None and planned.redrafts is not None)
+
+
 def result_document(summary: RunSummary, plan: LivePlan, money: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What was measured beside what was planned, as JSON values; `money` as it is, where it is known."""
     planned = plan.artifact.planned
-    compared = ("accuracy", "strong_tokens", "regenerations")
+    redrafts = has_redrafts(summary, plan)
+    compared = ("accuracy", "strong_tokens", "regenerations", *(("redrafts",) if redrafts else ()))
 
-    def expected(point: PlannedPoint | None) -> dict[str, float] | None:
+    def expected(point: PlannedPoint | None) -> dict[str, float | None] | None:
         return None if point is None else {name: getattr(point, name) for name in compared}
 
     return {
@@ -245,7 +252,7 @@ def result_document(summary: RunSummary, plan: LivePlan, money: Mapping[str, Any
         "strong_tokens": summary.strong_tokens,
         "strong_tokens_se": summary.strong_tokens_se,
         "regenerations": summary.regenerations,
-        **({"redrafts": summary.redrafts} if summary.redrafts else {}),
+        **({"redrafts": summary.redrafts, "redrafts_se": summary.redrafts_se} if redrafts else {}),
         "budget": summary.budget,
         "budget_se": summary.budget_se,
         "asked_budget": plan.artifact.asked_budget,
@@ -286,11 +293,12 @@ class Outcome(Shown):
         points = (self.plan.artifact.planned, self.plan.weak_only, self.plan.strong_only)
 
         def row(name: str) -> tuple[str, float | None, float | None, float | None, float | None, float | None]:
-            planned, weak, strong = (None if point is None else float(getattr(point, name)) for point in points)
+            planned, weak, strong = (None if point is None else getattr(point, name) for point in points)
             measured, error = getattr(self.summary, name), getattr(self.summary, f"{name}_se")
             return name.replace("_", " "), planned, measured, error, weak, strong
 
-        return [row(name) for name in ("accuracy", "budget", "strong_tokens", "regenerations")]
+        names = ("accuracy", "budget", "strong_tokens", "regenerations")
+        return [row(name) for name in (*names, *(("redrafts",) if has_redrafts(self.summary, self.plan) else ()))]
 
     def facts(self) -> Mapping[str, object]:
         """See `Shown`."""

@@ -50,8 +50,8 @@ class RunSummary:
         Time that the run took, summed over its sessions; what a killed session did after its last problem is not known.
     overhead_share : float
         Share of it in which no model worked.
-    redrafts : float
-        Mean number of weak steps that were drafted again, per problem.
+    redrafts, redrafts_se : float
+        Mean number of further drafts of weak steps, per problem, and its standard error.
     constant_score : float or None
         The score that every step of this session had, if all were the same.
     faults : dict of str to dict of str to int
@@ -81,6 +81,7 @@ class RunSummary:
     overhead_share: float
     faults: dict[str, dict[str, int]] = field(default_factory=dict)
     redrafts: float = 0.0
+    redrafts_se: float | None = None
     constant_score: float | None = None
 
 
@@ -100,6 +101,7 @@ def summarise(terminals: Iterable[TerminalRecord], strong_only_tokens: float | N
     accuracy, accuracy_se = mean_and_error([float(item.correct) for item in ended if item.correct is not None])
     strong, strong_se = mean_and_error([float(item.tokens.strong) for item in ended])
     redone, redone_se = mean_and_error([float(item.regenerations) for item in ended])
+    again, again_se = mean_and_error([float(item.redrafts) for item in ended])
     reasons = Counter(item.reason for item in ended)
     steps = sum(item.steps for item in ended)
     wall, models = _times(ended)
@@ -127,7 +129,8 @@ def summarise(terminals: Iterable[TerminalRecord], strong_only_tokens: float | N
         given_up=lost[0] if lost else None,
         wall_s=wall,
         overhead_share=max(1.0 - models / wall, 0.0) if wall > 0 else 0.0,
-        redrafts=sum(item.redrafts for item in ended) / max(len(ended), 1),
+        redrafts=again or 0.0,
+        redrafts_se=again_se,
     )
 
 

@@ -1,6 +1,6 @@
 // What the explorers share: sliders with their values, keys, the map of a policy. Stands after svg.js.
 
-const MAP_REGENERATE = [230, 159, 0];
+const MAP_INTERVENE = [230, 159, 0];
 const MAP_KEEP = [0, 114, 178];
 const MAP_BAND = 9;
 
@@ -77,7 +77,7 @@ function policyMap(tip, options = {}) {
   let drawn = null;
   const drawing = plot(
     plotBox,
-    { label: "Where the policy regenerates, over q and the score", height: options.height || 300, margin: { top: 22, bottom: 36 } },
+    { label: "Policy map", height: options.height || 300, margin: { top: 22, bottom: 36 } },
     (area) => {
       drawn = state && state.grid ? paintMap(area, canvas, state) : null;
     },
@@ -97,6 +97,7 @@ function policyMap(tip, options = {}) {
     setText(empty, (next && next.why_not) || "");
     if (!there) return;
     key.update(next);
+    setAttributes(drawing.element, { "aria-label": `Where the policy ${next.does}, over q and the score` });
     drawing.paint();
   };
   return { element: holder, update, stop: drawing.stop };
@@ -145,7 +146,7 @@ function paintMap(area, canvas, state) {
     const score = onAtom ? 1 : Math.min(y.invert(top), 1 - 1e-9);
     const column = Math.round(x.invert(left) * (q.length - 1));
     const value = values[onAtom ? values.length - 1 : binOf(edges, score)][column];
-    const what = value > 0 ? "regenerate" : "keep";
+    const what = value > 0 ? state.verb : "keep";
     return [`q ${figure(q[column], 2)}, ${state.score} ${onAtom ? "1" : figure(score, 3)}`, `gain − price ${signed(value)}: ${what}`];
   };
   return { read };
@@ -164,7 +165,7 @@ function paintCells(canvas, place, rowOf, values, limit) {
     for (let column = 0; column < columns; column += 1) {
       const value = row[column];
       const at = 4 * (pixel * columns + column);
-      image.data.set(value > 0 ? MAP_REGENERATE : MAP_KEEP, at);
+      image.data.set(value > 0 ? MAP_INTERVENE : MAP_KEEP, at);
       image.data[at + 3] = limit > 0 ? Math.round(235 * Math.sqrt(Math.min(1, Math.abs(value) / limit))) : 0;
     }
   }
@@ -190,7 +191,7 @@ function mapKey() {
   const element = node("div", { class: "tp-map-key" }, low, bar, high, words);
   const update = (state) => {
     setText(low, `keep ${signed(-state.grid.limit)}`);
-    setText(high, `${signed(state.grid.limit)} regenerate`);
+    setText(high, `${signed(state.grid.limit)} ${state.verb}`);
     setText(words, `gain − price (a right answer is ${figure(state.reward, 0)}); line: they are equal`);
   };
   return { element, update };

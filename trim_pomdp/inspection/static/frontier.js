@@ -308,7 +308,7 @@ function spendingAt(event, area, view) {
 // ---- the map -----------------------------------------------------------------------------------------------------
 
 function frontierMap(view) {
-  const panel = explorerPanel("Where it regenerates");
+  const panel = explorerPanel("");
   const map = policyMap(view.tip, { height: 290 });
   const slider = explorerSlider("step", { min: 0, max: 1, step: 1, format: (value) => String(value + 1) }, (step) => view.ask({ step }));
   const part = node("select", { "aria-label": "which of the two policies" });
@@ -317,6 +317,7 @@ function frontierMap(view) {
   panel.element.append(controls, map.element);
   const update = () => {
     const state = view.details.map;
+    setText(panel.heading, `Where it ${state.does}`);
     slider.element.hidden = !state.grid;
     setAttributes(slider.input, { max: state.last_step });
     slider.set(Math.min(view.step, state.last_step));

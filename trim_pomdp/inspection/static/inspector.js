@@ -1,4 +1,4 @@
-// The belief inspector: one solution, what was believed of each step, why it was kept or regenerated, what would flip it.
+// The belief inspector: one solution, what was believed of each step, what was done with it and why, what would flip it.
 //
 // drawInspector(root, state, on) draws `solution_state` of Python and returns update(state), with update.stop().
 // It computes nothing of the model: what the reader does goes to `on`, and what comes back is drawn.
@@ -12,6 +12,14 @@ const CLASSES = ["right so far", "derailed earlier", "first error here"];
 const BRIEF_CLASSES = ["right", "derailed", "first error"];
 const CLASS_NAMES = ["S0", "S1", "S2"];
 const TYPING_MS = 700;
+// Colours say who writes what stands, marks what was done.
+const ACTIONS = {
+  keep: { mark: "●", done: "kept" },
+  regenerate: { mark: "▲", done: "regenerated", byStrong: true },
+  redraft: { mark: "↻", done: "redrafted" },
+  takeover: { mark: "▲▲", done: "taken over", byStrong: true },
+  recall: { mark: "↶", done: "recalled" },
+};
 
 function drawInspector(root, state, on = {}) {
   root.classList.add("tp-root", "tp-inspector");
@@ -316,13 +324,17 @@ function draftFate(step) {
 
 // What was done was not decided by the policy: a note says why, or one model writes alone.
 function isForced(step) {
-  return Boolean(step.note) || (isText(step.done) && step.done !== step.action);
+  return Boolean(step.note) || (isText(step.done) && !isText(step.decided));
+}
+
+function markOf(step) {
+  const action = !isForced(step) && ACTIONS[step.action];
+  return action ? `${action.mark} ` : "";
 }
 
 function decisionText(step) {
-  const marks = { keep: "● ", regenerate: "▲ " };
   const other = isText(step.recorded_action) && step.recorded_action !== step.action;
-  return `${(!isForced(step) && marks[step.action]) || ""}${doneText(step)}${other ? ` (recorded: ${step.recorded_action})` : ""}`;
+  return `${markOf(step)}${doneText(step)}${other ? ` (recorded: ${step.recorded_action})` : ""}`;
 }
 
 // In Python's words, where the policy was asked again.
@@ -339,13 +351,9 @@ function overSteps(view, parent) {
   const q = node("span", { class: "tp-key" }, node("span", { class: "tp-key-mark" }, "◆"), "q, right before the step");
   const first = node("section", { class: "tp-card" }, node("div", { class: "tp-keys" }, ...names, q));
   const unit = node("span", { class: "tp-key tp-soft" });
-  const marks = [
-    node("span", { class: "tp-key" }, node("span", { class: "tp-swatch tp-fill-weak" }), "gain, kept"),
-    node("span", { class: "tp-key" }, node("span", { class: "tp-swatch tp-fill-strong" }), "gain ▲ regenerated"),
-    node("span", { class: "tp-key" }, node("span", { class: "tp-key-mark" }, "━"), "price"),
-    unit,
-  ];
-  const second = node("section", { class: "tp-card" }, node("div", { class: "tp-keys" }, ...marks));
+  const price = node("span", { class: "tp-key" }, node("span", { class: "tp-key-mark" }, "━"), "price");
+  const marks = node("div", { class: "tp-keys" });
+  const second = node("section", { class: "tp-card" }, marks);
   parent.append(first, second);
   const margin = { top: 8, bottom: 22, left: 40, right: 8 };
   const beliefs = plot(first, { height: 150, margin, label: "Belief over the steps" }, (area) => drawBeliefs(view, area));
@@ -357,6 +365,7 @@ function overSteps(view, parent) {
     first.hidden = !hasBelief;
     second.hidden = !hasGain;
     const { reward } = view.state.policy;
+    fill(marks, ...gainKeys(view.state.steps), price, unit);
     setText(unit, isNumber(reward) ? `points of ${tickText(reward)} for a right answer` : "");
     beliefs.paint();
     gains.paint();
@@ -364,6 +373,18 @@ function overSteps(view, parent) {
     setAttributes(gains.element, { "aria-label": gainsInWords(view.state) });
   };
   return { update, stop: () => [beliefs, gains].forEach((chart) => chart.stop()) };
+}
+
+// Of kept and regenerated steps always, of what else was done where it was.
+function gainKeys(steps) {
+  const there = new Set(["keep", "regenerate", ...steps.map((step) => step.action)]);
+  return Object.entries(ACTIONS).filter(([name]) => there.has(name)).map(([name, { mark, done }]) =>
+    node("span", { class: "tp-key" }, node("span", { class: `tp-swatch ${fillOf(name)}` }), name === "keep" ? "gain, kept" : `gain ${mark} ${done}`),
+  );
+}
+
+function fillOf(action) {
+  return ACTIONS[action]?.byStrong ? "tp-fill-strong" : "tp-fill-weak";
 }
 
 function beliefsInWords(state) {
@@ -452,7 +473,7 @@ function drawGains(view, area) {
   stepAxis(view, area, bands);
   const look = (index) => {
     const step = steps[index];
-    return { class: `${step.action === "regenerate" ? "tp-fill-strong" : "tp-fill-weak"}${step.hypothetical ? " tp-faint" : ""}` };
+    return { class: `${fillOf(step.action)}${step.hypothetical ? " tp-faint" : ""}` };
   };
   drawBars(area.back, steps.map((step) => step.gain), bands, y, { attributes: look, share: 0.72 });
   const half = Math.min(16, bands.width * 0.46);
@@ -461,11 +482,18 @@ function drawGains(view, area) {
     if (isNumber(step.price)) {
       area.back.append(shape("line", { class: "tp-price", x1: x - half, x2: x + half, y1: y(step.price), y2: y(step.price) }));
     }
-    if (step.action === "regenerate" && isNumber(step.gain)) {
-      area.back.append(markAt("up", x, y(Math.max(step.gain, 0)) - 7, Math.min(4, bands.width / 4), { class: "tp-strong-mark" }));
-    }
+    if (isNumber(step.gain)) markAction(area, step.action, x, y(Math.max(step.gain, 0)), bands);
   });
   hypotheticalMark(view, area, bands);
+}
+
+// Over its bar what was done, if it was not kept.
+function markAction(area, action, x, top, bands) {
+  if (action === "regenerate") {
+    area.back.append(markAt("up", x, top - 7, Math.min(4, bands.width / 4), { class: "tp-strong-mark" }));
+  } else if (action !== "keep" && ACTIONS[action]) {
+    area.back.append(shape("text", { class: "tp-action-mark", x, y: top - 3, "text-anchor": "middle" }, ACTIONS[action].mark));
+  }
 }
 
 // Gains reach from thousandths to dozens of points; what matters happens where they meet the price.
@@ -503,7 +531,12 @@ function stepInWords(step) {
 
 // ---- the chosen step: what was decided, and what would flip it ---------------------------------------------------
 
-const CURVE_KEYS = [["tp-line-gain", "gain"], ["tp-line-price", "price"], ["tp-box-region", "▲ would regenerate"]];
+const CURVE_KEYS = [["tp-line-gain", "gain"], ["tp-line-price", "price"], ["tp-box-region", ""]];
+
+// What the policy does where the curve is shaded; of a policy as recorded nobody knows, and there is no curve.
+function intervention(policy) {
+  return policy.verb === "regenerate" ? "▲ would regenerate" : `would ${policy.verb || "intervene"}`;
+}
 
 function decisionPanel(view, parent) {
   const title = node("h3", { class: "tp-title" });
@@ -537,6 +570,7 @@ function decisionPanel(view, parent) {
     fill(words, ...(step.decision || []).map((text, index) => (index % 2 ? node("b", {}, text) : text)));
     fill(facts, ...decisionFacts(step));
     place.hidden = !curve;
+    setText(keys.lastChild.lastChild, intervention(view.state.policy));
     keys.hidden = !curve || !curve.gain.some(isNumber);
     setText(hint, curve && view.on.score ? `Drag the handle, or use ← →, to try another ${axisName(curve.axis)}.` : "");
     reset.hidden = !view.on.reset;
@@ -622,7 +656,7 @@ function drawCurve(view, area, handle) {
   const y = gainScale(view.state, curve.gain, [area.bottom, area.top]);
   area.x = x;
   const line = stepped(curve);
-  shadeRegions(area, curve, line.ends, x);
+  shadeRegions(view, area, curve, line.ends, x);
   const weighs = curve.gain.some(isNumber);
   if (weighs) axisLeft(area, y, {});
   beliefStrip(view, area, line, x);
@@ -664,17 +698,18 @@ function stepped(curve) {
   };
 }
 
-// Where it would regenerate: shaded, and said in words.
-function shadeRegions(area, curve, ends, x) {
+// Where it would not keep the step: shaded, and said in words.
+function shadeRegions(view, area, curve, ends, x) {
+  const regenerates = view.state.policy.verb === "regenerate";
   let from = null;
-  curve.regenerate.forEach((there, index) => {
+  curve.intervenes.forEach((there, index) => {
     if (there && from === null) from = index;
-    if (!there || (curve.regenerate[index + 1] && index + 1 < curve.x.length)) return;
+    if (!there || (curve.intervenes[index + 1] && index + 1 < curve.x.length)) return;
     const left = x(curve.x[from]);
     const width = Math.max(0, x(ends[index]) - left);
     from = null;
     area.back.append(shape("rect", { class: "tp-region", x: left, width, y: area.top - 4, height: area.bottom - area.top + 4 }));
-    if (width > 16) area.back.append(markAt("up", left + width / 2, area.bottom - 10, 4.5, { class: "tp-strong-mark" }));
+    if (regenerates && width > 16) area.back.append(markAt("up", left + width / 2, area.bottom - 10, 4.5, { class: "tp-strong-mark" }));
   });
 }
 

@@ -22,7 +22,8 @@ function drawPolicyMap(root, state, on = {}) {
   const trouble = explorerTrouble();
   frame.append(title, node("div", { class: "tp-controls" }, slider.element, endsBox, part), trouble.element, map.element);
   const update = (next) => {
-    setText(title, next.parts.length > 1 ? "Where the policy regenerates (one of two is drawn for each problem)" : `Where the policy regenerates: ${next.parts[0].label}`);
+    const where = `Where the policy ${next.does}`;
+    setText(title, next.parts.length > 1 ? `${where} (one of two is drawn for each problem)` : `${where}: ${next.parts[0].label}`);
     for (const control of [slider.element, endsBox]) control.hidden = !next.grid;
     Object.assign(asked, { step: next.step, part: next.part, ended: next.ended });
     slider.set(next.step);

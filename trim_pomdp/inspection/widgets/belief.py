@@ -217,12 +217,11 @@ class BeliefInspector(Drawn):
         return plot_inspection(self._now, self._chosen)
 
     def __repr__(self) -> str:
-        actions = [step.action for step in self._now.steps]
         facts = {
             "name": self._now.problem or None,
             "policy": self._now.rule.form,
-            "steps": len(actions),
-            "regenerates": actions.count("regenerate"),
+            "steps": len(self._now.steps),
+            "regenerates": self._now.facts()["regenerations"],
             "edited": "yes" if self._is_changed else "no",
         }
         return one_line(type(self).__name__, facts).replace("(policy ", "(", 1).replace(", policy ", ", ", 1)

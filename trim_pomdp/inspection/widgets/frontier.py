@@ -26,7 +26,7 @@ class FrontierExplorer(Explorer):
 
     The slider (or the plot itself, by mouse) chooses a budget. All numbers are those of the frontier's own points,
     exact expectations of their policy graphs, and of draws between neighbours on its concave hull; nothing is planned
-    again. The map shows where a policy regenerates, the threshold rule of the same budget beside it.
+    again. The map shows where a policy intervenes, the threshold rule of the same budget beside it.
 
     Parameters
     ----------

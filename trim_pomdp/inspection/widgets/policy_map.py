@@ -1,4 +1,4 @@
-"""The policy map: where a policy regenerates, over the belief before a step and the step's score."""
+"""The policy map: where a policy intervenes, over the belief before a step and the step's score."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["PolicyMap"]
 
 
 class PolicyMap(Explorer):
-    """Gain of regenerating less its price, over q and the score, for a step; the line where they are equal.
+    """Gain of intervening less its price, over q and the score, for a step; the line where they are equal.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from trim_pomdp.model.actions.base import (
     action_of,
     actions_of,
     catalogue,
+    intervention,
     names_of,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "action_of",
     "actions_of",
     "catalogue",
+    "intervention",
     "names_of",
 ]

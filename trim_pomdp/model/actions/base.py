@@ -218,6 +218,18 @@ def actions_of(names: Iterable[str]) -> tuple[Action, ...]:
     return tuple(actions)
 
 
+def intervention(names: Iterable[str]) -> tuple[str, str]:
+    """In words, what is done with a step that is not kept: `verb` and `does`, of the action if there is one alone.
+
+    Examples
+    --------
+    >>> intervention(("keep", "regenerate")), intervention(("keep", "regenerate", "redraft"))
+    (('regenerate', 'regenerates'), ('intervene', 'intervenes'))
+    """
+    others = [action for action in map(action_named, names) if action.code != KEEP]
+    return (others[0].verb, others[0].does) if len(others) == 1 else ("intervene", "intervenes")
+
+
 def names_of(actions: Iterable[Action]) -> tuple[str, ...]:
     """Their names."""
     return tuple(action.name for action in actions)
