@@ -27,6 +27,7 @@ from trim_pomdp.model.observations import ObservationModel, StepEmission
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.frontier import policy_for_tradeoff
 from trim_pomdp.policies import Decision, Router, Rule, StepObservation, StrategyRule
+from trim_pomdp.policies.base import RuleRouter
 from trim_pomdp.policies.redraft import RedraftRule
 from trim_pomdp.runtime.attempt import Attempt, Caps, Oracle
 from trim_pomdp.runtime.backends.dummy import DummyWorld, dummy_oracle, dummy_problems
@@ -66,7 +67,17 @@ class Told(Rule):
     decisions: Any
 
     def router(self, problem, *, seed=0, class_table=None):  # type: ignore[no-untyped-def]
-        return DraftingRouter(self.decisions)
+        return ToldRouter(self)
+
+
+class ToldRouter(RuleRouter):
+    def __init__(self, rule: Told) -> None:
+        super().__init__(rule)
+        self.needs_score, self._decisions = True, rule.decisions
+
+    def decide(self, seen: StepObservation) -> Decision:
+        told = self._decisions[seen.step][seen.draft]
+        return told if isinstance(told, Decision) else Decision(told)
 
 
 @pytest.fixture(scope="module")
@@ -174,12 +185,13 @@ def test_what_is_shown_is_of_the_draft_that_stands(which: str, recalling: Rule) 
     assert look.as_recorded
     assert not any(shown.diverges or shown.hypothetical for shown in look.steps)
     assert look.q_end == record.terminal.q
-    assert list(look.frame["drafts"])[0] == first.drafts
+    assert next(iter(look.frame["drafts"])) == first.drafts
 
     asked, told = solution_state(look)["steps"][0], recorded_state(record, None)["steps"][0]
     assert json.loads(json.dumps(asked))["drafts"][1]["action"] == action
-    for name in ("text", "score", "tokens", "true_class", "drafts", "draft", "ended", "author", "action", "belief"):
+    for name in ("text", "score", "true_class", "drafts", "draft", "ended", "author", "action", "belief"):
         assert asked[name] == told[name], name
+    assert asked["tokens"]["weak"] == told["tokens"]["weak"] == 4
 
 
 def test_evidence_is_of_the_draft_that_stands() -> None:
