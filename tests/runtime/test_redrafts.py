@@ -298,21 +298,59 @@ def test_rules_that_never_regenerate_ask_no_strong_model() -> None:
         RedraftRule(redraft_below=0.1, regenerate_below=0.2)
 
 
-def test_a_plan_with_redrafts_comes_true_among_dummies(tmp_path: Path) -> None:
+@pytest.mark.parametrize("further", ["redraft", "recall"])
+def test_a_plan_with_redrafts_comes_true_among_dummies(tmp_path: Path, further: str) -> None:
     """The engine tells the router of repeats, and what comes of it is what evaluation says."""
-    model = RoutingModel(OBSERVATIONS, DRAFTY, actions=("keep", "regenerate", "redraft"), max_drafts=3)
+    actions = ("keep", "regenerate", "redraft", *(["recall"] if further == "recall" else []))
+    model = RoutingModel(OBSERVATIONS, DRAFTY, actions=actions, max_drafts=3)
     artifact = policy_for_tradeoff(model, 0.5, gap=1e-3)
-    traces_of(tmp_path / "run", artifact.policy, n=1500)  # type: ignore[arg-type]
+    _, live = traces_of(tmp_path / "run", artifact.policy, n=1500)  # type: ignore[arg-type]
     found, wanted = list(read_traces(tmp_path / "run")), artifact.planned
     assert wanted is not None
     assert wanted.redrafts is not None
     assert min(wanted.redrafts, wanted.regenerations) > 0.1
-    for name, value in {
-        "correct": wanted.accuracy,
-        "redrafts": wanted.redrafts,
-        "regenerations": wanted.regenerations,
-    }.items():
-        column = np.array([getattr(item.terminal, name) for item in found], dtype=np.float64)
-        assert column.mean() == pytest.approx(value, abs=4 * column.std() / len(found) ** 0.5), name
-    drafts = [step.all_drafts for item in found for step in item.decisions]
-    assert 0.2 < np.mean([a.weak.text == b.weak.text for step in drafts for a, b in pairwise(step)]) < 0.7
+    tokens = [item.terminal.tokens for item in found]
+    ends = [item.terminal for item in found]
+    for value, seen in (
+        (wanted.accuracy, [end.correct for end in ends]),
+        (wanted.redrafts, [end.redrafts for end in ends]),
+        (wanted.regenerations, [end.regenerations for end in ends]),
+        (wanted.steps, [end.steps for end in ends]),
+        (wanted.strong_tokens, [count.strong for count in tokens]),
+        (wanted.kept_tokens, [count.weak_kept for count in tokens]),
+        (wanted.discarded_tokens, [count.weak_discarded for count in tokens]),
+    ):
+        column = np.array(seen, dtype=np.float64)
+        assert column.mean() == pytest.approx(value, abs=4 * column.std() / len(found) ** 0.5)
+    steps = [one for item in found for one in item.decisions]
+    pairs = [pair for one in steps for pair in pairwise(one.all_drafts)]
+    assert 0.2 < np.mean([a.weak.text == b.weak.text for a, b in pairs]) < 0.7
+
+    recalled = [one for one in steps if one.action == "recall"]
+    assert (len(recalled) > 50) == (further == "recall")
+    assert {one.stands for one in steps if one.action != "recall"} == {None}
+    for one in recalled:
+        former, last = one.drafts[-1].weak, one.weak
+        assert last is not None
+        assert (one.stands, one.accepted) == (len(one.drafts) - 1, former)
+        discarded = sum(draft.weak.tokens for draft in one.drafts[:-1]) + last.tokens
+        assert (one.tokens.weak_kept, one.tokens.weak_discarded, one.tokens.strong) == (former.tokens, discarded, 0)
+    assert any(one.accepted.true_class != one.weak.true_class for one in recalled) == bool(recalled)
+    _, again = traces_of(tmp_path / "again", artifact.policy, replay_models(found), n=1500)  # type: ignore[arg-type]
+    assert again == live
+
+
+def test_runs_with_recalled_steps_resume_and_overlap(tmp_path: Path) -> None:
+    model = RoutingModel(OBSERVATIONS, DRAFTY, actions=("keep", "regenerate", "redraft", "recall"), max_drafts=3)
+    rule: Any = policy_for_tradeoff(model, 0.5, gap=1e-3).policy
+    _, whole = traces_of(tmp_path / "a", rule)
+    assert any(step.action == "recall" for item in read_traces(tmp_path / "a") for step in item.decisions)
+    lines = (tmp_path / "a" / "traces.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "run.json").write_text((tmp_path / "a" / "run.json").read_text())
+    (tmp_path / "b" / "traces.jsonl").write_text("".join(lines[: len(lines) // 2]))
+    assert traces_of(tmp_path / "b", rule, resume=True)[1] == whole
+    _, ahead = traces_of(tmp_path / "c", rule, overlap=True)
+    assert {name: _but_ahead(item) for name, item in ahead.items()} == {
+        name: _but_ahead(item) for name, item in whole.items()
+    }

@@ -213,9 +213,10 @@ def spending_by_class(run: RecordedRun, prices: Prices | None = None) -> Spendin
 def _weights(item: DecisionRecord, *, by_truth: bool) -> Sequence[float] | None:
     if not by_truth:
         return item.belief
-    if item.weak is None or item.weak.true_class is None:
+    weak = item.standing.weak
+    if weak is None or weak.true_class is None:
         return None
-    return [float(item.weak.true_class == index) for index in range(3)]
+    return [float(weak.true_class == index) for index in range(3)]
 
 
 def _strong_money(item: DecisionRecord, prices: Prices) -> float:

@@ -13,7 +13,7 @@ from trim_pomdp.data.scored_texts import ScoredText
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies import StepObservation
 from trim_pomdp.runtime.attempt import draft_features
-from trim_pomdp.runtime.records import Action, DecisionRecord, SolutionRecord, StepClass, TerminalRecord
+from trim_pomdp.runtime.records import Action, DecisionRecord, DraftRecord, SolutionRecord, StepClass, TerminalRecord
 from trim_pomdp.text.format import DEFAULT_FORMAT, StepFormat
 
 Features: TypeAlias = Mapping[str, float]
@@ -52,6 +52,61 @@ Solution: TypeAlias = SolutionRecord | TypedSolution | Sequence[float | Features
 
 
 @dataclass(frozen=True)
+class Draft:
+    """A step as the weak model wrote it.
+
+    Attributes
+    ----------
+    seen : StepObservation or None
+        What there was to decide on; None where the weak model wrote no step, or it was given.
+    text : str or None
+        Where it is known.
+    tokens : int or None
+        Generated; None where nobody counted.
+    action : str or None
+        What was decided about it, of drafts before the last.
+    """
+
+    seen: StepObservation | None
+    text: str | None = None
+    tokens: int | None = None
+    action: Action | None = None
+
+    @property
+    def score(self) -> float | None:
+        """The PRM's score."""
+        return None if self.seen is None else self.seen.features.get("score")
+
+    @property
+    def true_class(self) -> StepClass | None:
+        """S0, S1 or S2, where truth is known."""
+        return None if self.seen is None else cast("StepClass | None", self.seen.true_class)
+
+
+@dataclass(frozen=True)
+class DiscardedDraft:
+    """A draft of a step in whose place another one stands, or was decided on last.
+
+    Attributes
+    ----------
+    text : str or None
+    action : str or None
+        What was decided about it: that the step is drafted again; or at the last draft, that an earlier one stands.
+    score, evidence : float or None
+        The PRM's score, and the score that was decided on where it is another one.
+    tokens : int or None
+    true_class : 0, 1, 2 or None
+    """
+
+    text: str | None
+    action: Action | None
+    score: float | None = None
+    evidence: float | None = None
+    tokens: int | None = None
+    true_class: StepClass | None = None
+
+
+@dataclass(frozen=True)
 class CourseStep:
     """A step as it happened.
 
@@ -59,50 +114,53 @@ class CourseStep:
     ----------
     step : int
         Index from 0, given steps included.
-    seen : StepObservation or None
-        What there was to decide on; None where the weak model wrote no step.
-    weak, strong : str or None
-        Texts, where they are known.
+    drafts : tuple of Draft
+        In order; one where the step was not drafted again.
+    strong : str or None
+        Text, where it is known.
     strong_score : float or None
         The PRM's score of the strong step, which came with a later call.
-    weak_tokens, strong_tokens : int or None
+    strong_tokens : int or None
         Generated; None where nobody counted.
-    recorded : {"keep", "regenerate"} or None
+    recorded : str or None
         What was done; None of what was not routed.
-    true_class, strong_class : 0, 1, 2 or None
-        Of the weak and of the strong step, where truth is known.
+    stands : int or None
+        Which of the drafts stands, if one does, where it is not the last.
+    recorded_text : str or None
+        What stands.
+    strong_class : 0, 1, 2 or None
+        Of the strong step, where truth is known.
     note : {"given", "capped", "fallback", "failed"} or None
         Why there was no decision, or not that of the policy.
     asked : bool
         Whether the policy was asked in spite of the note.
-    earlier : tuple of (StepObservation, str)
-        Drafts of the step before this one: what was seen of each, and its text.
+    is_cut : bool
+        There were further drafts (`as_of`).
     """
 
     step: int
-    seen: StepObservation | None
-    weak: str | None = None
+    drafts: tuple[Draft, ...]
     strong: str | None = None
     strong_score: float | None = None
-    weak_tokens: int | None = None
     strong_tokens: int | None = None
     recorded: Action | None = None
-    true_class: StepClass | None = None
+    stands: int | None = None
+    recorded_text: str | None = None
     strong_class: StepClass | None = None
     note: Note | None = None
     asked: bool = True
-    earlier: tuple[tuple[StepObservation, str], ...] = ()
+    is_cut: bool = False
+
+    @property
+    def seen(self) -> StepObservation | None:
+        """What there was to decide on, of the last draft."""
+        return self.drafts[-1].seen
 
     def as_of(self, draft: int) -> CourseStep:
-        """The step as it was when one of its earlier drafts was decided on."""
-        seen, text = self.earlier[draft]
-        return replace(
-            self,
-            seen=seen,
-            weak=text,
-            true_class=cast("StepClass | None", seen.true_class),
-            earlier=self.earlier[:draft],
-        )
+        """The step as it was when one of its drafts was decided on."""
+        if draft == len(self.drafts) - 1:
+            return self
+        return replace(self, drafts=self.drafts[: draft + 1], stands=None, is_cut=True)
 
 
 @dataclass(frozen=True)
@@ -158,7 +216,7 @@ def _typed(texts: Sequence[str | None], seen: Sequence[float | Features], prompt
         raise InputError(f"the solution has {len(texts)} steps and scores of {len(seen)}; expected one each")
     last = len(seen) - 1
     steps = tuple(
-        CourseStep(i, StepObservation(i, ended and i == last, features_of(given, i)), weak=text)
+        CourseStep(i, (Draft(StepObservation(i, ended and i == last, features_of(given, i)), text),))
         for i, (text, given) in enumerate(zip(texts, seen, strict=True))
     )
     return Course("", prompt, steps)
@@ -191,7 +249,7 @@ def features_of(given: float | Features, step: int) -> dict[str, float]:
 def _of_record(record: SolutionRecord, prompt: str | None, step_format: StepFormat) -> Course:
     end = record.terminal
     texts = list(end.prefix)
-    steps = [CourseStep(i, None, weak=text, note="given", asked=False) for i, text in enumerate(texts)]
+    steps = [CourseStep(i, (Draft(None, text),), note="given", asked=False) for i, text in enumerate(texts)]
     for item, score in zip(record.decisions, record.own_scores, strict=True):
         steps.append(_recorded(item, score, _ends(item, texts, step_format)))
         if item.accepted is not None:
@@ -208,35 +266,42 @@ def _ends(item: DecisionRecord, before: Sequence[str], step_format: StepFormat) 
 
 
 def _recorded(item: DecisionRecord, own_score: float | None, ended: bool) -> CourseStep:
-    weak, strong, standing = item.weak, item.strong, item.standing.weak
-    seen = None
-    if weak is not None:
-        features = _seen(item, own_score)
-        draft = len(item.drafts)
-        seen = StepObservation(item.step, ended, features, weak.true_class, draft, _is_repeated(item, draft))
+    strong, accepted = item.strong, item.accepted
+    earlier = tuple(_draft(item, index, seen_of(draft), draft.ended) for index, draft in enumerate(item.drafts))
     return CourseStep(
         step=item.step,
-        seen=seen,
-        weak=None if standing is None else standing.text,
+        drafts=(*earlier, _draft(item, len(earlier), _seen(item, own_score), ended)),
         strong=None if strong is None else strong.text,
         strong_score=own_score if item.author == "strong" else None,
-        weak_tokens=None if weak is None else weak.tokens,
         strong_tokens=None if strong is None else strong.tokens,
         recorded=item.action,
-        true_class=None if weak is None else weak.true_class,
+        stands=item.stands,
+        recorded_text=None if accepted is None else accepted.text,
         strong_class=None if strong is None else strong.true_class,
         note=note_of(item),
         asked=bool(item.features),
-        earlier=tuple(_drafted(item, index) for index in range(len(item.drafts))),
     )
 
 
-def _drafted(item: DecisionRecord, index: int) -> tuple[StepObservation, str]:
-    """What the router saw of an earlier draft, and its text."""
-    draft = item.drafts[index]
-    features = {**draft.features, **({} if draft.scoring is None else {"score": draft.scoring.scores[-1]})}
-    seen = StepObservation(item.step, draft.ended, features, draft.weak.true_class, index, _is_repeated(item, index))
-    return seen, draft.weak.text
+def _draft(item: DecisionRecord, index: int, features: Features, ended: bool) -> Draft:
+    """A draft, and what the router saw of it."""
+    draft = item.all_drafts[index]
+    weak = draft.weak
+    if weak is None:
+        return Draft(None)
+    seen = StepObservation(item.step, ended, features, weak.true_class, index, _is_repeated(item, index))
+    return Draft(seen, weak.text, weak.tokens, None if draft is item else draft.action)
+
+
+def discarded_drafts(item: DecisionRecord) -> tuple[DiscardedDraft, ...]:
+    """Drafts of a recorded step beside the one that stands, or that the strong model replaced, in order."""
+    return tuple(
+        DiscardedDraft(
+            draft.weak.text, draft.action, score_of(draft), draft.evidence, draft.weak.tokens, draft.weak.true_class
+        )
+        for draft in item.all_drafts
+        if draft is not item.standing and draft.weak is not None
+    )
 
 
 def _is_repeated(item: DecisionRecord, index: int) -> bool:
@@ -250,10 +315,20 @@ def note_of(item: DecisionRecord) -> Note | None:
     return "failed" if item.action is None else "capped" if item.capped else "fallback" if item.fallback else None
 
 
+def score_of(draft: DraftRecord | DecisionRecord) -> float | None:
+    """The PRM's score of a draft; None where it was not asked."""
+    return None if draft.scoring is None else draft.scoring.scores[-1]
+
+
+def seen_of(draft: DraftRecord | DecisionRecord) -> Features:
+    """What the router saw of a draft that it was asked about."""
+    score = score_of(draft)
+    return {**draft.features, **({} if score is None else {"score": score})}
+
+
 def _seen(item: DecisionRecord, own_score: float | None) -> Features:
-    """What the router saw of the weak step; where none was asked, what it would have seen."""
-    assert item.weak is not None
-    if item.features:
-        return {**item.features, **({} if item.score is None else {"score": item.score})}
+    """What the router saw of the last draft; where none was asked, what it would have seen."""
+    if item.weak is None or item.features:
+        return seen_of(item)
     features = draft_features(item.weak.step)
     return {**features, "score": own_score} if item.action == "keep" and own_score is not None else features

@@ -74,7 +74,8 @@ def step_state(item: SeenStep, probe: Probe | None = None, given_up: str | None 
         axis = "score" if probe.axis == "score" else "evidence score"
         words = decision_in_words(item, flips_of(item, probe), axis if probe.points else None)
     told = {"done": done_in_words(item, given_up), "decision": list(words)}
-    return {**fields, "features": dict(item.features), "tokens": tokens, **told}
+    drafts = [asdict(draft) for draft in item.drafts]
+    return {**fields, "features": dict(item.features), "drafts": drafts, "tokens": tokens, **told}
 
 
 def curve_state(inspection: Inspection, step: int) -> dict[str, Any] | None:

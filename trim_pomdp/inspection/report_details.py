@@ -14,7 +14,7 @@ from itertools import starmap
 from typing import Any
 
 from trim_pomdp.errors import InputError, UnsetParameterError
-from trim_pomdp.inspection.course import note_of
+from trim_pomdp.inspection.course import discarded_drafts, note_of, score_of
 from trim_pomdp.inspection.drawing import problem_state, solution_state, step_state
 from trim_pomdp.inspection.flips import Probe
 from trim_pomdp.inspection.packing import compact
@@ -183,17 +183,18 @@ def recorded_state(record: SolutionRecord, prompt: str | None) -> dict[str, Any]
 
 
 def _recorded_step(item: DecisionRecord, own_score: float | None) -> SeenStep:
-    weak, strong, accepted = item.weak, item.strong, item.accepted
-    replaced = item.author == "strong" and weak is not None
+    shown, strong, accepted = item.standing, item.strong, item.accepted
+    weak, score, replaced = shown.weak, score_of(shown), item.author == "strong"
     return SeenStep(
         item.step,
         text=None if accepted is None else accepted.text,
         author=item.author,
         draft=weak.text if replaced and weak is not None else None,
-        ended=bool(item.ended),
-        features=item.features,
-        score=item.score if item.score is not None or replaced else own_score,
-        evidence=item.evidence,
+        ended=bool(shown.ended),
+        features=shown.features,
+        score=score if score is not None or replaced else own_score,
+        evidence=shown.evidence,
+        drafts=discarded_drafts(item),
         belief=item.belief,
         q=item.q,
         gain=item.gain,

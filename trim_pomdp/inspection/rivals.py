@@ -88,7 +88,6 @@ def side_by_side(inspections: Mapping[str, Inspection]) -> Frame:
 
 def _right_after(look: Inspection) -> list[float | None]:
     """P(right so far) after each step, whoever wrote it; of beliefs without memory that of the draft."""
-    by_action = [{"keep": item.q_keep, "regenerate": item.q_regenerate}.get(item.action or "") for item in look.steps]
     drafts = [None if item.belief is None else item.belief[0] for item in look.steps]
-    right = [draft if after is None else after for after, draft in zip(by_action, drafts, strict=True)]
+    right = [draft if item.q_after is None else item.q_after for item, draft in zip(look.steps, drafts, strict=True)]
     return right if look.q_end is None else [*right[:-1], look.q_end]

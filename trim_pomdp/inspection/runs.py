@@ -18,6 +18,7 @@ from trim_pomdp.data.problems import read_problems
 from trim_pomdp.data.solutions import read_solution_texts
 from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
+from trim_pomdp.inspection.course import discarded_drafts, score_of
 from trim_pomdp.inspection.frames import frame
 from trim_pomdp.inspection.solutions import Inspection, inspect_solution
 from trim_pomdp.model.observations import ClassTable
@@ -191,7 +192,10 @@ class RecordedRun(Shown):
 
     @cached_property
     def decisions(self) -> Frame:
-        """A row a step, with what was seen, believed and done, and what came of it. ``step`` counts from 0."""
+        """A row a step, with what was seen, believed and done, and what came of it. ``step`` counts from 0.
+
+        ``drafts`` are tuples of `DiscardedDraft`: drafts of the step beside the one that the row is of.
+        """
         rows = [
             _decision_row(item, score, record)
             for record in self.solutions
@@ -330,9 +334,10 @@ def is_lost_cause(item: DecisionRecord) -> bool:
 
 
 def is_missed_error(item: DecisionRecord) -> bool:
-    """Whether the policy kept a first error; False where truth is not known, or it had no choice."""
-    free = item.action == "keep" and not item.capped and not item.fallback
-    return free and item.weak is not None and item.weak.true_class == 2
+    """Whether the policy let a first error stand; False where truth is not known, or it had no choice."""
+    free = item.author == "weak" and not item.capped and not item.fallback
+    weak = item.standing.weak
+    return free and weak is not None and weak.true_class == 2
 
 
 def expense(item: SolutionRecord, prices: Prices | None) -> float:
@@ -372,6 +377,7 @@ DECISION_COLUMNS = (
     "author",
     "text",
     "draft",
+    "drafts",
     "score",
     "strong_score",
     "evidence",
@@ -430,8 +436,9 @@ def _problem_row(record: SolutionRecord, run: RecordedRun) -> tuple[Any, ...]:
 
 
 def _decision_row(item: DecisionRecord, own_score: float | None, record: SolutionRecord) -> tuple[Any, ...]:
-    weak, strong, accepted = item.weak, item.strong, item.accepted
-    redone = item.author == "strong"
+    """Of the weak step that stands, or was replaced; what was thought is of the draft that was decided on last."""
+    shown, strong, accepted = item.standing, item.strong, item.accepted
+    weak, score, redone = shown.weak, score_of(shown), item.author == "strong"
     return (
         record.terminal.problem,
         item.step,
@@ -439,15 +446,16 @@ def _decision_row(item: DecisionRecord, own_score: float | None, record: Solutio
         item.author,
         None if accepted is None else accepted.text,
         weak.text if redone and weak is not None else None,
-        item.score if item.score is not None or redone else own_score,
+        discarded_drafts(item),
+        score if score is not None or redone else own_score,
         own_score if redone else None,
-        item.evidence,
+        shown.evidence,
         item.q,
         *(item.belief or (None, None, None)),
         item.gain,
         item.price,
-        *(item.features.get(name) for name in (*LOGPROBS, "minimum")),
-        item.ended,
+        *(shown.features.get(name) for name in (*LOGPROBS, "minimum")),
+        shown.ended,
         None if weak is None else weak.true_class,
         None if strong is None else strong.true_class,
         None if weak is None else weak.tokens,

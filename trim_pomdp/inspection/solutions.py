@@ -89,8 +89,8 @@ class Inspection(Shown):
 
     @property
     def as_recorded(self) -> bool:
-        """Whether every decision is the recorded one."""
-        return all(item.recorded_action is None or item.action == item.recorded_action for item in self.steps)
+        """Whether every step that stands is the recorded one."""
+        return not any(item.diverges for item in self.steps)
 
     @cached_property
     def frame(self) -> Frame:
@@ -195,7 +195,8 @@ def edit(
     inspection : Inspection
         What was edited before stays.
     step : int or None
-        Index from 0 of the step that is changed; needed for all but `policy`.
+        Index from 0 of the step that is changed; needed for all but `policy`. Of a step with several drafts it is the
+        one that the policy makes up its mind on, and what was decided before it stays.
     score : float or None
         Another PRM score.
     features : mapping or None
@@ -245,11 +246,11 @@ def edit(
 
 
 def _decided_at(inspection: Inspection, step: int | None) -> tuple[int, StepObservation]:
-    """The step that is changed, and what was seen of it before any change."""
+    """The step that is changed, and what was seen before any change of the draft that is decided on."""
     if step is None:
         raise InputError("which step is changed? give its index, from 0")
-    _probe_at(inspection, step)
-    seen = inspection.course.steps[step].seen
+    draft = _probe_at(inspection, step).seen.draft
+    seen = inspection.course.steps[step].drafts[draft].seen
     assert seen is not None  # something was decided on it
     return step, seen
 

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.inspection.course import Course, CourseStep, Features, Note
+from trim_pomdp.inspection.course import Course, CourseStep, DiscardedDraft, Features, Note
 from trim_pomdp.inspection.flips import Probe, believed
 from trim_pomdp.model.actions import action_named, action_of
 from trim_pomdp.model.dynamics import PerClass
@@ -46,12 +47,18 @@ class SeenStep:
         What the policy could look at.
     score, evidence : float or None
         The PRM's score, and the score that was decided on where it is another one.
+    drafts : tuple of DiscardedDraft
+        Other drafts of the step, in order, those after the weak step too if an earlier one stands. All that is said of
+        *the weak step* is of the one that stands, or was replaced; beliefs and all else that is said of the decision
+        are of the draft that was decided on last.
     prior, likelihood, belief : tuple of three floats, or None
         Over S0, S1, S2: before the step was looked at, of what was seen of it, and after.
     q : float or None
         P(the prefix before the step is right).
     q_keep, q_regenerate : float or None
         What it becomes by either action.
+    q_after : float or None
+        What it becomes by what is done.
     gain, price : float or None
         Of intervening, in units of reward.
     action : str or None
@@ -73,7 +80,9 @@ class SeenStep:
     edited : bool
         Something of it was changed.
     hypothetical : bool
-        An earlier decision differs from the recorded one, so that text and score are of another course.
+        Another step stands earlier than the recorded one, so that text and score are of another course.
+    diverges : bool
+        Another step stands here than the recorded one.
     note : {"given", "capped", "fallback", "failed"} or None
         Why there was no decision, or not that of the policy.
     """
@@ -86,12 +95,14 @@ class SeenStep:
     features: Features = field(default_factory=lambda: _NOTHING)
     score: float | None = None
     evidence: float | None = None
+    drafts: tuple[DiscardedDraft, ...] = ()
     prior: Belief | None = None
     likelihood: Belief | None = None
     belief: Belief | None = None
     q: float | None = None
     q_keep: float | None = None
     q_regenerate: float | None = None
+    q_after: float | None = None
     gain: float | None = None
     price: float | None = None
     action: Action | None = None
@@ -107,12 +118,13 @@ class SeenStep:
     strong_class: StepClass | None = None
     edited: bool = False
     hypothetical: bool = False
+    diverges: bool = False
     note: Note | None = None
 
 
 @dataclass(frozen=True)
 class Change:
-    """What is other than it was at a step; None is as it was."""
+    """What is other than it was at a step, of the draft that is decided on last; None is as it was."""
 
     features: Features = field(default_factory=dict)
     evidence: float | None = None
@@ -169,32 +181,75 @@ def walked(
     probes: list[Probe | None] = []
     last: Decision | None = None
     for happened in course.steps:
-        item = mind.drafted(happened) if _is_asked(happened) else happened
-        change = changes.get(item.step, Change())
-        seen = None if item.seen is None else standing.seen(item.seen, change)
-        action = _without_decision(item, seen, mind.router)
-        probe, last, found = None, None, SeenStep(item.step)
-        if seen is not None and not isinstance(action, str) and _is_asked(item):
-            probe = mind.before(seen, change)
+        change = changes.get(happened.step, Change())
+        action, item = _without_decision(happened, mind.router)
+        probe, last = None, None
+        done = _Done(action, len(item.drafts) - 1 if item.stands is None else item.stands, SeenStep(item.step))
+        if action is None and item.seen is not None and _is_asked(item):
+            item, evidence = mind.drafted(item, standing)
+            assert item.seen is not None  # something is seen of every draft
+            probe = mind.before(standing.seen(item.seen, change), change)
             last, found = mind.decide(probe)
-            action = item.recorded if item.note is not None else found.decided
-        steps.append(standing.stand(item, seen, action, found, is_edited=probe is not None and change != Change()))
+            done = _Done.of(item, last, found, evidence)
+        seen = None if item.seen is None else standing.seen(item.seen, change)
+        steps.append(standing.stand(item, seen, done, is_edited=probe is not None and change != Change()))
         probes.append(probe)
-        if action == "keep" and seen is not None and seen.ended:
+        if steps[-1].author == "weak" and steps[-1].ended:
             break
     return Walked(tuple(steps), tuple(probes), _believed_right(course, steps, last))
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What is done with a step: which draft is its weak step, what the decision says, and earlier drafts' evidence."""
+
+    action: Action | None
+    weak: int
+    found: SeenStep
+    evidence: tuple[float | None, ...] = ()
+
+    @classmethod
+    def of(cls, item: CourseStep, decision: Decision, found: SeenStep, evidence: tuple[float | None, ...]) -> _Done:
+        """As decided, or against that, as recorded."""
+        action = found.decided if item.note is None else item.recorded
+        weak = len(item.drafts) - 1 if item.note is not None else _stands(item, decision)
+        return cls(action, weak, replace(found, q_after=_q_after(decision, action)), (*evidence, found.evidence))
+
+    def evidence_of(self, draft: int) -> float | None:
+        """The score that was decided on at a draft, where it is not the PRM's."""
+        return self.evidence[draft] if self.evidence else None
+
+
+def _stands(item: CourseStep, decision: Decision) -> int:
+    """The draft that a decision lets stand; of others the one in hand."""
+    last, action = len(item.drafts) - 1, action_of(decision.action)
+    if action.is_of_former and last == 0:
+        raise InputError(f"steps[{item.step}]: the policy recalls a draft before there is any")
+    if action.is_of_former:
+        return last - 1
+    return last if action.asks is not None or decision.draft is None else decision.draft
+
+
+def _q_after(decision: Decision, action: Action | None) -> float | None:
+    """P(right so far) after an action; None where nothing stands after it."""
+    if _author(action) is None or decision.after is None:
+        return None
+    return dict(enumerate(decision.after)).get(_code(action))
 
 
 def _is_asked(item: CourseStep) -> bool:
     return item.note is None or item.asked
 
 
-def _without_decision(item: CourseStep, seen: StepObservation | None, router: Router) -> Action | None:
-    """What is done at a step that leaves nothing to decide; None where something is, or nothing was done."""
-    if seen is None or not _is_asked(item):
-        return item.recorded
+def _without_decision(item: CourseStep, router: Router) -> tuple[Action | None, CourseStep]:
+    """What is done at a step that leaves nothing to decide, None where something is, or nothing was done; the step.
+
+    A model that writes alone writes the first draft.
+    """
+    if item.seen is None or not _is_asked(item):
+        return item.recorded, item
     writer = router.writer(item.step)
-    return None if writer is None else "regenerate" if writer == "strong" else "keep"
+    return (None, item) if writer is None else ("regenerate" if writer == "strong" else "keep", item.as_of(0))
 
 
 def _believed_right(course: Course, steps: list[SeenStep], last: Decision | None) -> float | None:
@@ -203,14 +258,14 @@ def _believed_right(course: Course, steps: list[SeenStep], last: Decision | None
     if last is None or step.action is None or (end is not None and end.fallback is not None):
         return None
     as_recorded = end is not None and len(steps) == len(course.steps) and not step.hypothetical
-    if end is not None and as_recorded and step.action == step.recorded_action:
-        return None if end.reason == "error" else last.believed_at_end(_code(step), ended=end.reason in ENDED)
-    return last.believed_at_end(_code(step), ended=step.ended)
+    if end is not None and as_recorded and not step.diverges:
+        return None if end.reason == "error" else last.believed_at_end(_code(step.action), ended=end.reason in ENDED)
+    return last.believed_at_end(_code(step.action), ended=step.ended)
 
 
-def _code(step: SeenStep) -> int:
-    assert step.action is not None
-    return action_named(step.action).code
+def _code(action: Action | None) -> int:
+    assert action is not None
+    return action_named(action).code
 
 
 class _Mind:
@@ -239,7 +294,7 @@ class _Mind:
 
     def decide(self, probe: Probe) -> tuple[Decision, SeenStep]:
         """The decision of a probe, which the router takes too."""
-        try:
+        with _saying_where(probe.seen.step):
             decision, after = probe.decided()
             keep, redo = (*(decision.after or ()), None, None)[:2]
             found = SeenStep(
@@ -256,9 +311,6 @@ class _Mind:
                 decided=action_of(decision.action).name,
                 **_flips(probe),
             )
-        except (KeyError, InputError) as error:
-            lacks = f"has no {error}, which the policy looks at" if isinstance(error, KeyError) else str(error)
-            raise InputError(f"steps[{probe.seen.step}]: {lacks}") from None
         # The probe's router may be of another rule, at this step alone.
         if isinstance(after, AlphaVectorRouter):
             assert isinstance(self._rule, AlphaVectorRule)
@@ -266,14 +318,19 @@ class _Mind:
         self.router = after
         return decision, found
 
-    def drafted(self, item: CourseStep) -> CourseStep:
-        """The step as of the draft that the router makes up its mind on, led through those before."""
-        for index, (seen, _) in enumerate(item.earlier):
+    def drafted(self, item: CourseStep, standing: _Standing) -> tuple[CourseStep, tuple[float | None, ...]]:
+        """The step as of the draft that the router makes up its mind on, led through those before; their evidence."""
+        evidence: list[float | None] = []
+        for index, draft in enumerate(item.drafts[:-1]):
+            assert draft.seen is not None
             before = copy.deepcopy(self.router)
-            if not action_of(self.router.decide(seen).action).is_judged_again:
+            with _saying_where(item.step):
+                decision = self.router.decide(standing.seen(draft.seen, Change()))
+            if not action_of(decision.action).is_judged_again:
                 self.router = before
-                return item.as_of(index)
-        return item
+                return item.as_of(index), tuple(evidence)
+            evidence.append(decision.evidence)
+        return item, tuple(evidence)
 
     def _planned(self, what: str) -> AlphaVectorRule:
         if not isinstance(self._rule, AlphaVectorRule):
@@ -283,9 +340,30 @@ class _Mind:
     def _of(self, rule: Rule, q: float | None = None) -> AlphaVectorRouter:
         """A router of a planned rule that believes what this one does, or q."""
         assert isinstance(rule, AlphaVectorRule)
-        if q is None and isinstance(self.router, AlphaVectorRouter):
-            return self.router.of_rule(rule)
-        return AlphaVectorRouter(rule, self._class_table, believed(self.router) if q is None else q)
+        if not isinstance(self.router, AlphaVectorRouter):
+            return AlphaVectorRouter(rule, self._class_table, believed(self.router) if q is None else q)
+        router = self.router.of_rule(rule)
+        if q is not None:
+            router.q = q
+            router.held = None if router.held is None else _held(q, router.held, rule.draft_cells[1])
+        return router
+
+
+def _held(q: float, held: Belief, cells: int) -> Belief:
+    """What is believed of a discarded draft with another P(prefix right), to the bit as routers make it."""
+    right = held[0] + held[2]
+    share = round(held[0] / right * cells) / cells if right > 0.0 else 0.0
+    return q * share, 1.0 - q, q * (1.0 - share)
+
+
+@contextmanager
+def _saying_where(step: int) -> Iterator[None]:
+    """Errors about what a policy looks at name the step."""
+    try:
+        yield
+    except (KeyError, InputError) as error:
+        lacks = f"has no {error}, which the policy looks at" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"steps[{step}]: {lacks}") from None
 
 
 def _flips(probe: Probe) -> dict[str, Any]:
@@ -318,39 +396,68 @@ class _Standing:
         ended = seen.ended if change.ended is None else change.ended
         return replace(seen, features=MappingProxyType(features), ended=ended)
 
-    def stand(
-        self, item: CourseStep, seen: StepObservation | None, action: Action | None, found: SeenStep, *, is_edited: bool
-    ) -> SeenStep:
-        """The whole of a step, which stands from now on."""
-        author: StepAuthor | None = "given" if item.note == "given" else _author(action)
+    def stand(self, item: CourseStep, seen: StepObservation | None, done: _Done, *, is_edited: bool) -> SeenStep:
+        """The whole of a step, which stands from now on; `seen` is of the last draft."""
+        author: StepAuthor | None = "given" if item.note == "given" else _author(done.action)
         replaced = author in ("strong", None)
+        weak, others = item.drafts[done.weak], _discarded(item, seen, done)
+        if weak.seen is not None and done.weak < len(item.drafts) - 1:
+            seen = self.seen(weak.seen, Change())
         score = None if seen is None else seen.features.get("score")
+        diverges = _diverges(item, done, author)
         step = replace(
-            found,
-            text=item.strong if replaced else item.weak,
+            done.found,
+            text=item.strong if replaced else weak.text,
             author=author,
-            draft=item.weak if replaced else None,
+            draft=weak.text if replaced else None,
             ended=seen is not None and seen.ended,
             features=_NOTHING if seen is None else seen.features,
             score=score,
-            action=action,
+            evidence=done.evidence_of(done.weak),
+            drafts=others,
+            action=done.action,
             recorded_action=item.recorded,
-            tokens_weak=item.weak_tokens,
-            tokens_strong=item.strong_tokens if replaced else 0 if item.weak_tokens is not None else None,
-            true_class=item.true_class,
+            tokens_weak=weak.tokens,
+            tokens_strong=item.strong_tokens if replaced else 0 if weak.tokens is not None else None,
+            true_class=weak.true_class,
             strong_class=item.strong_class if replaced else None,
             edited=is_edited,
             hypothetical=self._is_off_course,
+            diverges=diverges,
             note=item.note,
         )
         stands = item.strong_score if replaced else score
         if author is not None and stands is not None:
             self._scores.append(stands)
-        diverged = item.recorded is not None and action != item.recorded
-        self._is_off_course |= diverged
-        was = None if item.seen is None else item.seen.features.get("score")
-        self._minimum_holds &= not diverged and score == was
+        self._is_off_course |= diverges
+        self._minimum_holds &= not diverges and score == weak.score
         return step
+
+
+def _diverges(item: CourseStep, done: _Done, author: StepAuthor | None) -> bool:
+    """Whether another step stands than the recorded one; strong steps after fewer drafts are others too."""
+    if item.recorded is None:
+        return False
+    if author == "weak" and _author(item.recorded) == "weak":
+        return item.drafts[done.weak].text != item.recorded_text
+    return done.action != item.recorded or item.is_cut
+
+
+def _discarded(item: CourseStep, seen: StepObservation | None, done: _Done) -> tuple[DiscardedDraft, ...]:
+    """Drafts beside the step's weak step; `seen` is of the last one."""
+    drafts = (*item.drafts[:-1], replace(item.drafts[-1], seen=seen))
+    return tuple(
+        DiscardedDraft(
+            text=draft.text,
+            action=draft.action or done.found.decided,
+            score=draft.score,
+            evidence=done.evidence_of(index),
+            tokens=draft.tokens,
+            true_class=draft.true_class,
+        )
+        for index, draft in enumerate(drafts)
+        if index != done.weak and draft.seen is not None
+    )
 
 
 def _author(action: Action | None) -> StepAuthor | None:
