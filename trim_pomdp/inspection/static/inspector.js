@@ -262,10 +262,12 @@ function rowParts(index, id) {
   const draftText = node("div", { class: "tp-text" });
   const draftHead = node("div", { class: "tp-draft-head" });
   const draft = node("div", { class: "tp-draft" }, draftHead, draftText);
+  const others = node("div", { class: "tp-other-drafts" });
   const other = node("div", { class: "tp-other" }, "What follows was recorded after another step");
-  const box = node("div", { class: "tp-step-box" }, gutter, node("div", { class: "tp-step-main" }, line, text, draft));
+  const main = node("div", { class: "tp-step-main" }, line, text, draft, others);
+  const box = node("div", { class: "tp-step-box" }, gutter, main);
   const item = node("div", { class: "tp-step", role: "option", id }, other, box);
-  return { item, box, other, gutter, strip, author, belief, score, decision, edited, truth, text, draft, draftHead, draftText };
+  return { item, box, other, gutter, strip, author, belief, score, decision, edited, truth, text, draft, draftHead, draftText, others };
 }
 
 function rowBelief(parts, shares) {
@@ -297,6 +299,16 @@ function rowTexts(parts, step) {
   parts.draft.hidden = !isText(step.draft);
   setText(parts.draftHead, draftFate(step));
   setText(parts.draftText, step.draft || "");
+  fill(parts.others, ...(step.drafts || []).filter((item) => isText(item.text)).map(otherDraft));
+}
+
+// A draft in whose place another one stands, or was decided on.
+function otherDraft(item) {
+  const again = item.action === "redraft";
+  const words = [again ? `weak draft, ${ACTIONS.redraft.mark} redrafted` : "weak draft, discarded", scoreText(item)];
+  if (isNumber(item.true_class)) words.push(`truth: ${BRIEF_CLASSES[item.true_class]}`);
+  const head = node("div", { class: "tp-draft-head" }, words.filter(Boolean).join(" · "));
+  return node("div", { class: "tp-draft" }, head, node("div", { class: "tp-text" }, item.text));
 }
 
 function authorText(step) {
@@ -606,6 +618,7 @@ function decisionFacts(step) {
     ["q before", chance(step.q)],
     ["q if kept", chance(step.q_keep)],
     ["q if regenerated", chance(step.q_regenerate)],
+    ["q after", ["keep", "regenerate"].includes(step.action) ? "–" : chance(step.q_after)],
     // Beside a decision they stand in the title.
     ["gain", isForced(step) && isNumber(step.gain) ? brief(step.gain) : "–"],
     ["price", isForced(step) && isNumber(step.price) ? brief(step.price) : "–"],
