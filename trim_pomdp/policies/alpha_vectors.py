@@ -250,7 +250,7 @@ class AlphaVectorRule(Rule):
 
     @property
     def authors(self) -> frozenset[Author]:
-        """See `Rule`: the weak model, which drafts every step, and those that the actions ask."""
+        """See `Rule`; the weak model drafts every step, and actions may ask others."""
         asked = {action.asks for action in actions_of(self.actions)}
         return frozenset(author for author in (*asked, "weak") if author is not None)
 
