@@ -1,4 +1,4 @@
-"""Small problems to look at: the tiger, and a maze in which looking first is worth the way."""
+"""Problems to look at: the tiger, a maze in which looking first is worth the way, robots in a hallway and at tag."""
 
 from collections.abc import Sequence
 
@@ -128,6 +128,88 @@ def _cells(rows: Sequence[str]) -> list[tuple[tuple[int, int], str]]:
         if (count := "".join(rows).count(kind)) != 1:
             raise ModelError(f"the map has {count} cells {kind!r}; one is needed")
     return [((r, c), kind) for r, row in enumerate(rows) for c, kind in enumerate(row) if kind != _WALL]
+
+
+HALLWAY2 = (" *****", "** * **", " * * *", "** * *+", " *****")
+"""The map of `hallway`'s second problem: 23 rooms, ``+`` the goal."""
+
+
+def hallway(rows: Sequence[str] = HALLWAY2) -> POMDP:
+    """A robot that sees walls, badly, must find the goal; 92 states. Littman, Cassandra and Kaelbling 1995 (ICML).
+
+    In every room it may face north, east, south or west. Driving forward it drifts to the left or the right, or back;
+    turns fail, too. It sees on which of its four sides walls are: a wall with probability .9, none where none is with
+    .95. At the goal, which it sees, it gets 1 and begins anew in any other room, facing anywhere.
+
+    Parameters
+    ----------
+    rows : sequence of str
+        The map, a character a room: ``*`` a room, ``+`` the goal, blank a wall.
+
+    Raises
+    ------
+    ModelError
+        If the map has other characters, or not one goal.
+
+    Examples
+    --------
+    >>> hallway()
+    POMDP(92 states, 5 actions, 17 observations, discount 0.95)
+    """
+    if odd := set("".join(rows)) - set(" *+"):
+        raise ModelError(f"the map has {sorted(odd)[0]!r}; rooms are * and +, walls are blank")
+    if (count := "".join(rows).count("+")) != 1:
+        raise ModelError(f"the map has {count} goals '+'; one is needed")
+    rooms = [(r, c) for r, row in enumerate(rows) for c, kind in enumerate(row) if kind != " "]
+    place, sides, n = {room: i for i, room in enumerate(rooms)}, list(DIRECTIONS.values()), 4 * len(rooms)
+    at_goal = np.repeat([rows[r][c] == "+" for r, c in rooms], 4)
+    start = ~at_goal / (~at_goal).sum()
+    move = {name: np.zeros((n, n)) for name in ("stay", "forward", "right", "around", "left")}
+    sight = np.zeros((n, 17))
+    for i, (r, c) in enumerate(rooms):
+        next_to = [place.get((r + down, c + right)) for down, right in sides]
+        for facing in range(4):
+            state = 4 * i + facing
+            ways = _drift(facing)
+            for turn, to, share in ways:
+                there = next_to[turn]
+                move["forward"][state, state if there is None else 4 * there + to] += share
+            move["forward"][state, state] += 1.0 - sum(share for _, _, share in ways)
+            move["stay"][state, state] = 1.0
+            for name, shares in _TURNS.items():
+                for quarter, share in enumerate(shares):
+                    move[name][state, 4 * i + (facing + quarter) % 4] = share
+            walls = [next_to[(facing + side) % 4] is None for side in range(4)]  # ahead, right, behind, left
+            for seen in range(16):
+                bits = [bool(seen >> (3 - side) & 1) for side in range(4)]
+                seeing = [
+                    (0.9 if bit else 0.1) if wall else (0.05 if bit else 0.95)
+                    for bit, wall in zip(bits, walls, strict=True)
+                ]
+                sight[state, seen] = np.prod(seeing)
+    for table in move.values():
+        table[at_goal] = start
+    sight[at_goal] = np.eye(17)[16]
+    return POMDP(
+        transition=np.stack(list(move.values())),
+        observation=np.broadcast_to(sight, (5, n, 17)),
+        reward=np.stack([table @ at_goal for table in move.values()]),
+        start=start,
+        discount=0.95,
+        states=tuple(f"{r},{c}/{side}" for r, c in rooms for side in DIRECTIONS),
+        actions=tuple(move),
+    )
+
+
+_TURNS = {"right": (0.1, 0.7, 0.1, 0.1), "around": (0.1, 0.15, 0.6, 0.15), "left": (0.1, 0.1, 0.1, 0.7)}
+
+
+def _drift(facing: int) -> list[tuple[int, int, float]]:
+    """Where driving forward leads: side of the room, side that is faced then, probability; else it stays as it is."""
+    right, back, left = ((facing + quarter) % 4 for quarter in (1, 2, 3))
+    return [
+        (facing, facing, 0.8), (right, right, 0.05), (left, left, 0.05), (back, facing, 0.025), (back, back, 0.025),
+    ]  # fmt: skip
 
 
 # The map of Tag: x from the left, y from below.

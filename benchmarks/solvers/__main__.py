@@ -4,7 +4,7 @@ Every solve runs in a process of its own, one after the other, and is given the 
 loaded from Numba's cache before the clock starts, and what compiling them takes with an empty cache is printed apart.
 Peers are run where they are found: with ``--peers``, a Python in which scikit-decide and pomdp-toolkit are installed;
 APPL's ``pomdpsol`` where it is on the path. The reference rows are those of the data folder's table (APPL SARSOP, C++).
-Models are the files there, and tag and rocksample, which are made anew.
+Models are the files there, and hallway2, tag and rocksample, which are made anew.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 
 from solvers import POMDP, read_pomdp
-from solvers.examples import rocksample, tag
+from solvers.examples import hallway, rocksample, tag
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from report import data_folder, heading, table
 
 FILES = data_folder().parent / "pomdp_files"
-MADE = {"tag": tag, "rocksample_7_8": rocksample}
+MADE = {"tag": tag, "hallway2": hallway, "rocksample_7_8": rocksample}
 PRECISION = 1e-3
 PEERS = ("skdecide-sarsop", "skdecide-hsvi", "toolkit-hsvi", "toolkit-perseus")
 _DENSE = 4_000_000  # entries of T that peers are given

@@ -7,7 +7,7 @@ import pytest
 
 from solvers import POMDP, EpochSolution, ModelError, solve_epochs
 from solvers.episodes import play, played_value
-from solvers.examples import maze, tiger
+from solvers.examples import hallway, maze, tiger
 from solvers.plots import plot_rounds, plot_values, plot_way, steps_to_go
 
 MAP = ["A...B", "##.##", "#?S##"]
@@ -179,3 +179,38 @@ def test_steps_to_go(walked: EpochSolution, listened: EpochSolution) -> None:
     assert steps_to_go(listened.model).tolist() == list(range(10, -1, -1))
     places = len(maze(MAP).states) // 2
     assert steps_to_go(walked.model).tolist() == [12, *np.repeat(np.arange(11, -1, -1), places)]
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "row"),
+    [
+        ("forward", 0, {0: 0.9, 5: 0.05, 24: 0.025, 26: 0.025}),  # a corner: a wall ahead
+        ("forward", 8, {7: 0.05, 8: 0.85, 13: 0.05, 28: 0.025, 30: 0.025}),
+        ("forward", 35, {16: 0.05, 35: 0.85, 37: 0.025, 39: 0.025, 50: 0.05}),
+        ("forward", 82, {60: 0.025, 62: 0.025, 79: 0.05, 82: 0.85, 85: 0.05}),
+        ("around", 5, {4: 0.15, 5: 0.1, 6: 0.15, 7: 0.6}),
+        ("left", 23, {20: 0.1, 21: 0.1, 22: 0.7, 23: 0.1}),
+    ],
+)
+def test_the_hallway_is_the_published_one(action: str, state: int, row: dict[int, float]) -> None:
+    """Against rows of the file that the field passes on as Hallway2 (states by room, from the top left, and side)."""
+    model = hallway()
+    found = model.transition[model.actions.index(action)][[state]].toarray()[0]
+    assert {int(i): round(float(found[i]), 6) for i in np.flatnonzero(found)} == row
+
+
+def test_what_is_seen_in_the_hallway() -> None:
+    model = hallway()
+    sight = model.observation[0].toarray()
+    assert sight[4, 10] == pytest.approx(0.731025)  # facing a wall, another one behind
+    assert sight[8, 8] == pytest.approx(0.771637, abs=1e-6)
+    assert sight[20, 11] == pytest.approx(0.69255)  # three walls
+    assert (sight[68:72, 16] == 1.0).all()
+    assert model.start[68:72].sum() == 0.0
+    # It drives into the goal from the room beside it, and from the goal it begins anew.
+    forward = model.transition[1].toarray()
+    assert forward[65, 69] == pytest.approx(0.8)
+    assert forward[70] == pytest.approx(model.start)
+    for rows, words in ((["*x+"], "has 'x'"), (["**"], "0 goals"), (["++"], "2 goals")):
+        with pytest.raises(ModelError, match=words):
+            hallway(rows)
