@@ -345,14 +345,8 @@ class StepDynamics(Artifact):
         """
         if drafts > 1:
             self.require("redraft_repair")
-        return DraftLaw.of(
-            self.weak_success_by_step,
-            self.redraft_repair or 0.0,
-            np.zeros(3) if self.redraft_same is None else self.redraft_same.array,
-            drafts,
-            self.redraft_success,
-            self.redraft_tilt or 0.0,
-        )
+        same = np.zeros(3) if self.redraft_same is None else self.redraft_same.array
+        return DraftLaw.of(self.weak_success_by_step, self.redraft_repair or 0.0, same, drafts, self.redraft_success)
 
     def facts(self) -> Mapping[str, object]:
         """See `Shown`: the parameters; p_w by step is shown by its mean."""

@@ -45,7 +45,7 @@ from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.model.prices import Money, StepCosts, Tariff, mean_step_tokens, money
 from trim_pomdp.model.propagation import Course, memoryless_course, routing_moments
-from trim_pomdp.model.redrafts import DraftLaw
+from trim_pomdp.model.redrafts import DraftLaw, is_first_text, tilted
 
 Spending = Literal["strong_tokens", "money"]
 """What a plan spends: the reward component that has a price."""
@@ -175,6 +175,11 @@ class RoutingModel(Shown):
     def emission(self) -> FloatArray:
         """P(observation bin | S0, S1, S2) for this weak model, shape (3, J)."""
         return self.observations.class_emission(self.dynamics)
+
+    @cached_property
+    def emission_again(self) -> FloatArray:
+        """The same of drafts of another text than the first."""
+        return tilted(self.emission, self.dynamics.redraft_tilt or 0.0)
 
     @cached_property
     def strong_tokens(self) -> FloatArray:
@@ -338,7 +343,7 @@ class RoutingModel(Shown):
                         continue
                     code = KEEP if is_idle else action.code
                     for ended, signals in ((0, slice(J)), (1, slice(J, 2 * J)), ((place - 1) % 2, slice(2 * J, K))):
-                        first = draft[place] == 0 or (draft[place] == 1 and signals.start == 2 * J)
+                        first = is_first_text(draft[place], signals.start == 2 * J)
                         follows = self.outcomes if first else self.tables_again.outcomes
                         outcomes = follows[t, ended, code, :, :X, :H]
                         joint[t, place, signals, i] = np.einsum("sjc,cop->josp", by_class[:, signals], outcomes)
@@ -397,7 +402,7 @@ class RoutingModel(Shown):
         """
         law, end = self.draft_law, self.dynamics.end[t]
         classes = self.law.class_given_prefix[t, [0, 1, 0]] if place == 0 else law.other[t, (place - 1) // 2]
-        by_bin = classes[:, None, :] * (self.emission if place == 0 else law.emission(self.emission)).T[None]
+        by_bin = classes[:, None, :] * (self.emission if place == 0 else self.emission_again).T[None]
         signals = [by_bin * (1.0 - end), by_bin * end]
         if self.drafts > 1:
             signals.append((np.diag(law.same) if place > 0 else np.zeros((3, 3)))[:, None])

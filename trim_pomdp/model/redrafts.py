@@ -71,6 +71,11 @@ def redraft_class(weak_success: FloatArray, repair: float, drafts: int, success:
     return out
 
 
+def is_first_text(draft: int, repeated: bool) -> bool:
+    """Whether a draft, counted from 0, is the first one word for word, as far as is remembered."""
+    return draft == 0 or (draft == 1 and repeated)
+
+
 def tilted(emission: FloatArray, tilt: float) -> FloatArray:
     r"""Return :math:`E_c(j)\,(E_2(j) / E_0(j))^\gamma`, normalised by class: all look worse if γ is positive.
 
@@ -108,32 +113,19 @@ class DraftLaw(ByContent):
         P(it is the last one word for word | class of the last).
     other : ndarray of shape (T, drafts - 1, 3, 3)
         P(it is another text, and of class S0, S1, S2 | step, drafts before it, class of the last).
-    tilt : float
-        γ of `tilted`, of another text.
     """
 
     same: FloatArray
     other: FloatArray
-    tilt: float = 0.0
 
     @classmethod
     def of(
-        cls,
-        weak_success: FloatArray,
-        repair: float,
-        same: FloatArray,
-        drafts: int,
-        success: float | None = None,
-        tilt: float = 0.0,
+        cls, weak_success: FloatArray, repair: float, same: FloatArray, drafts: int, success: float | None = None
     ) -> DraftLaw:
-        """From p_w (T,), b, s by class (3,), what `redraft_class` takes, and γ."""
+        """From p_w (T,), b, s by class (3,), and what `redraft_class` takes."""
         other = redraft_class(weak_success, repair, drafts, success)
         for last, new in ((0, 2), (2, 0)):
             other[..., last, new] = np.minimum(other[..., last, new], 1.0 - same[last])
             other[..., last, last] = 1.0 - same[last] - other[..., last, new]
         other[..., 1, 1] = 1.0 - same[1]
-        return cls(same, other, tilt)
-
-    def emission(self, first: FloatArray) -> FloatArray:
-        """P(observation bin | class) of another text, shape (3, J), from that of first drafts."""
-        return tilted(first, self.tilt)
+        return cls(same, other)

@@ -13,6 +13,7 @@ import numpy as np
 from trim_pomdp.model.actions.base import AGAIN, KEEP, NEXT, OVER
 from trim_pomdp.model.evidence import evidence_score
 from trim_pomdp.model.observations import ClassTable
+from trim_pomdp.model.redrafts import is_first_text
 from trim_pomdp.policies.base import Belief, Decision, RuleRouter, StepObservation
 from trim_pomdp.policies.posterior import required
 
@@ -229,7 +230,7 @@ class AlphaVectorRouter(RuleRouter):
 
     def _worth(self, belief: Belief, step: int, seen: StepObservation, code: int) -> _Worth:
         """What an action is worth."""
-        is_first = seen.draft == 0 or (seen.draft == 1 and seen.repeated)
+        is_first = is_first_text(seen.draft, seen.repeated)
         after = (self._lists.after if is_first else self._lists.after_again)[step][int(seen.ended)][code]
         return (
             self._worth_again(belief, step, seen, after) if self._lists.again[code] else self._then(belief, step, after)

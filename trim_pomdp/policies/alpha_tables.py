@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from trim_pomdp.equality import ByContent
 from trim_pomdp.model.actions.base import N_EXITS, N_HIDDEN, StepLaw, actions_of
 from trim_pomdp.model.actions.tables import ActionTables
-from trim_pomdp.model.redrafts import DraftLaw
+from trim_pomdp.model.redrafts import DraftLaw, tilted
 from trim_pomdp.policies.base import FloatArray
 
 if TYPE_CHECKING:
@@ -132,14 +132,7 @@ class RuleTables(ByContent):
             end = np.array([rule.hazard, rule.hazard_derailed, rule.hazard_wrong or rule.hazard]).T
         recovery = np.broadcast_to(np.array(rule.recovery), (T,))
         same = np.zeros(3) if rule.redraft_same is None else rule.redraft_same.array
-        further = DraftLaw.of(
-            success,
-            rule.redraft_repair or 0.0,
-            same,
-            rule.max_drafts,
-            rule.redraft_success,
-            rule.redraft_tilt or 0.0,
-        )
+        further = DraftLaw.of(success, rule.redraft_repair or 0.0, same, rule.max_drafts, rule.redraft_success)
         law = StepLaw(success, rule.strong_success, rule.repair, recovery, end)
         actions, again = ActionTables.of(law), law
         if rule.max_drafts > 1:
@@ -161,7 +154,7 @@ class RuleTables(ByContent):
             former=actions.former,
             other=further.other,
             same=further.same,
-            emission_again=further.emission(rule.emission),
+            emission_again=tilted(rule.emission, rule.redraft_tilt or 0.0),
             after_again=actions.outcomes if again is law else ActionTables.of(again).outcomes,
             drafts=rule.max_drafts,
             draft_cells=rule.draft_cells[0],

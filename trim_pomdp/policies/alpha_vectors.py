@@ -302,7 +302,7 @@ class AlphaVectorRule(Rule):
                 further.same,
                 law.end,
                 np.ascontiguousarray(model.emission),
-                further.emission(model.emission),
+                model.emission_again,
                 model.outcomes,
                 model.tables_again.outcomes,
             ),

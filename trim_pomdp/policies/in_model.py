@@ -79,9 +79,7 @@ def simulate_counts(
     out = Drawn.empty(n, len(actions.keeps))
     rule = RuleTables.none(len(actions.keeps)) if tables is None else tables
     further = model.dynamics.draft_law(rule.drafts)
-    cumulative, cumulative_again = (
-        np.cumsum(emission, axis=1) for emission in (model.emission, further.emission(model.emission))
-    )
+    cumulative, cumulative_again = (np.cumsum(table, axis=1) for table in (model.emission, model.emission_again))
     # No uniform draw falls behind the last bin, whatever rounding says.
     cumulative[:, -1] = cumulative_again[:, -1] = np.inf
     _kernels.simulate(

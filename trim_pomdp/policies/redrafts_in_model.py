@@ -17,7 +17,7 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.model.actions.base import KEEP, NEXT, OVER, REGENERATE
 from trim_pomdp.model.actions.redraft import Redraft
 from trim_pomdp.model.propagation import Course, Drawn
-from trim_pomdp.model.redrafts import DraftLaw
+from trim_pomdp.model.redrafts import DraftLaw, tilted
 from trim_pomdp.policies.base import FloatArray
 
 if TYPE_CHECKING:
@@ -36,11 +36,14 @@ class _Bins:
     ----------
     emission : ndarray of shape (3, J)
         P(bin | class); J counts the pieces.
+    emission_again : ndarray of shape (3, J)
+        The same of drafts of another text.
     kept_from, stood_by_from : int
         The first bin that is not drafted again, and the first that is not regenerated.
     """
 
     emission: FloatArray
+    emission_again: FloatArray
     kept_from: int
     stood_by_from: int
 
@@ -59,7 +62,9 @@ class _Bins:
         pieces = [shares[part] * model.emission for part in range(3)]
         filled = [piece[:, shares[part] > 0.0] for part, piece in enumerate(pieces)]
         below, between = filled[0].shape[1], filled[1].shape[1]
-        return cls(np.concatenate(filled, axis=1), below + between, below)
+        emission = np.concatenate(filled, axis=1)
+        again = tilted(emission, model.dynamics.redraft_tilt or 0.0)
+        return cls(emission, again, below + between, below)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +80,7 @@ def _step(rule: RedraftRule, bins: _Bins, first: FloatArray, law: DraftLaw, t: i
     J = bins.emission.shape[1]
     low, high = slice(bins.stood_by_from), slice(bins.kept_from, J)
     ends = np.stack([1.0 - end, end], axis=1)  # class, end
-    again = law.emission(bins.emission)
+    again = bins.emission_again
     below = np.concatenate([np.zeros((3, 1)), np.cumsum(again, axis=1)[:, :-1]], axis=1)  # P(a lower bin | class)
     decided, drafts = np.zeros((3, 2, 3)), np.zeros(3)
     # P(class, bin, end of the draft that would stand; class of the last), of steps that are drafted again.
@@ -146,7 +151,7 @@ def redraft_draws(rule: RedraftRule, model: RoutingModel, n: int, rng: np.random
     bins, law, tables = _Bins.of(rule, model), model.law, model.tables
     out = Drawn.empty(n, len(tables.keeps))
     further = model.dynamics.draft_law(rule.max_drafts)
-    cumulative, again = (np.cumsum(emission, axis=1) for emission in (bins.emission, further.emission(bins.emission)))
+    cumulative, again = (np.cumsum(emission, axis=1) for emission in (bins.emission, bins.emission_again))
     cumulative[:, -1] = again[:, -1] = np.inf
     right, length = np.ones(n, dtype=np.bool_), np.zeros(n)
     alive = np.arange(n)

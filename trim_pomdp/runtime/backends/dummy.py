@@ -29,6 +29,7 @@ from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError, TrimError
 from trim_pomdp.model.dynamics import Probability, StepDynamics
 from trim_pomdp.model.observations import ObservationModel
+from trim_pomdp.model.redrafts import is_first_text, tilted
 from trim_pomdp.policies.base import Author
 from trim_pomdp.randomness import keyed_uniform, keyed_uniforms
 from trim_pomdp.runtime.backends.base import GeneratorTable, ModelTable, Place, ScorerTable
@@ -52,7 +53,7 @@ def dummy_problems(n: int, *, first: int = 0) -> list[Problem]:
 def _further_drafts(observations: ObservationModel, dynamics: StepDynamics) -> dict[str, Any]:
     """What further drafts are, as fields of a `DummyWorld`."""
     law = dynamics.draft_law(_DRAFTS)
-    emission = law.emission(observations.class_emission(dynamics)).tolist()
+    emission = tilted(observations.class_emission(dynamics), dynamics.redraft_tilt or 0.0).tolist()
     of_other = law.other / np.maximum(law.other.sum(axis=-1, keepdims=True), 1e-300)
     success = of_other[..., ::2, 0].tolist()
     return {
@@ -185,8 +186,7 @@ class DummyWorld:
         if author == "weak":
             right, means = weak_right, self.weak_tokens
         else:
-            drafts = len(request.drafts)
-            is_first = drafts == 0 or (drafts == 1 and repeated)
+            is_first = is_first_text(len(request.drafts), repeated)
             success, repair = (self.strong_success, self.repair) if is_first else self.strong_again
             right = draw[1] < (repair if weak_class == 2 else success)
             means = self.strong_tokens
