@@ -73,6 +73,17 @@ class DraftFit:
     strong_success: float | None = None
     strong_repair: float | None = None
 
+    @property
+    def numbers(self) -> dict[str, float | None]:
+        """All but `same`, by the names of `trim_pomdp.model.dynamics.StepDynamics`."""
+        return {
+            "redraft_repair": self.repair,
+            "redraft_success": self.success,
+            "redraft_tilt": self.tilt,
+            "strong_success_again": self.strong_success,
+            "repair_again": self.strong_repair,
+        }
+
 
 @dataclass(frozen=True)
 class _Guess:

@@ -124,15 +124,8 @@ class Fitted:
                 out |= {f"{kind}.{name}": float(value) for name, value in zip(CLASSES, by_class, strict=True)}
         if self.strong_only_tokens is not None:
             out["strong_only_tokens"] = self.strong_only_tokens
-        for name, shown in (
-            ("repair", "redraft_repair"),
-            ("success", "redraft_success"),
-            ("tilt", "redraft_tilt"),
-            ("strong_success", "strong_success_again"),
-            ("strong_repair", "repair_again"),
-        ):
-            if (value := getattr(self.redrafts, name, None)) is not None:
-                out[shown] = value
+        if self.redrafts is not None:
+            out |= {name: value for name, value in self.redrafts.numbers.items() if value is not None}
         return out
 
 

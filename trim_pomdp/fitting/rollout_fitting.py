@@ -340,14 +340,8 @@ def _of_redrafts(fitted: DraftFit | None) -> dict[str, Any]:
     """Fields of dynamics."""
     if fitted is None:
         return {}
-    return {
-        "redraft_repair": fitted.repair,
-        "redraft_success": fitted.success,
-        "redraft_same": None if fitted.same is None else Shares(**_by_class(fitted.same)),
-        "redraft_tilt": fitted.tilt,
-        "strong_success_again": fitted.strong_success,
-        "repair_again": fitted.strong_repair,
-    }
+    same = None if fitted.same is None else Shares(**_by_class(fitted.same))
+    return {**fitted.numbers, "redraft_same": same}
 
 
 def _moments(fitter: Fitter, fitted: Fitted, regenerate: float) -> RoutingMoments:
