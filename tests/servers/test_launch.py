@@ -42,7 +42,7 @@ def gone(pid):
     """Whether a process is no more, or is a zombie that nobody has waited for yet."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it ends between the opening and the reading
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
