@@ -119,3 +119,10 @@ def test_public_names_are_what_they_say_whatever_was_imported() -> None:
     for name in tp.__all__:
         assert not inspect.ismodule(getattr(tp, name)), name
     assert not set(tp.__all__) & set(ROOMS)
+
+
+def test_scripts_beside_a_folder_of_the_same_name_find_the_package() -> None:
+    """A script's own folder comes first, and `benchmarks/solvers` must not pass for `solvers` there."""
+    program = f"import sys; sys.path.insert(0, {str(ROOT / 'benchmarks')!r}); import solvers; print(solvers.__file__)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    assert Path(done.stdout.strip()) == ROOT / "solvers" / "__init__.py"
