@@ -16,6 +16,7 @@ from trim_pomdp.model.dynamics import PerClass, Shares, StepDynamics
 from trim_pomdp.model.observations import ObservationModel, StepEmission
 from trim_pomdp.model.prices import Prices, Tariff
 from trim_pomdp.model.process import RoutingModel
+from trim_pomdp.model.redrafts import Tilts
 from trim_pomdp.planning.courses import planned_course
 from trim_pomdp.planning.evaluation import evaluate, evaluate_money
 from trim_pomdp.planning.frontier import policy_for_budget, policy_for_tradeoff, rule_from_solution, solve_frontier
@@ -49,7 +50,8 @@ def model_of(
         "derailed_emission": "labelled", "hazard": (*(0.2,) * (T - 1), 1.0),
         "weak_tokens": PerClass.constant(8.0), "strong_tokens": TOKENS, "redraft_repair": 0.4,
         "redraft_same": Shares(right=0.6, derailed=0.5, wrong=0.3),
-        "redraft_tilt": 0.2, "strong_success_again": 0.85, "repair_again": 0.5,
+        "redraft_tilt": {"right": (0.4, -0.1), "derailed": (0.2, 0.0), "wrong": (0.1, 0.05)},
+        "strong_success_again": 0.85, "repair_again": 0.5,
     }  # fmt: skip
     dynamics = StepDynamics(name="d", **{**fields, **changes})  # type: ignore[arg-type]
     return RoutingModel(observations, dynamics, actions=actions, max_drafts=drafts)
@@ -94,7 +96,9 @@ def tree(
         [[-spoilt, 0.0, spoilt], [0.0, 0.0, 0.0], [repaired, 0.0, -repaired]]
     )  # by class of the draft before, and of this one
     if draft > 0 and d.redraft_tilt is not None:
-        emission = emission * np.exp(d.redraft_tilt * np.log(emission[2] / emission[0]))
+        x = np.log(emission[2] / emission[0])
+        rows = zip(emission, (d.redraft_tilt.right, d.redraft_tilt.derailed, d.redraft_tilt.wrong), strict=True)
+        emission = np.array([row * np.exp(slope * x + bend * x**2) for row, (slope, bend) in rows])
         emission /= emission.sum(axis=1, keepdims=True)
     cost = price * TOKENS.array
     total = 0.0
@@ -146,20 +150,22 @@ probability = st.one_of(st.sampled_from([0.0, 1.0, 0.5]), st.floats(0.01, 0.99))
         ALL, ("keep", "redraft"), ("keep", "takeover"), ("keep", "regenerate", "redraft"),
         ("keep", "redraft", "recall"),
     ]),
-    st.one_of(st.none(), st.floats(-1.0, 1.0)), st.one_of(st.none(), st.tuples(probability, probability)),
+    st.one_of(st.none(), st.tuples(*(st.tuples(st.floats(-1.0, 1.0), st.floats(-0.2, 0.2)),) * 3)),
+    st.one_of(st.none(), st.tuples(probability, probability)),
 )  # fmt: skip
 @settings(max_examples=25, deadline=None, phases=[Phase.generate])
 def test_plans_are_worth_what_the_belief_tree_says(
     size: tuple[int, int], p_w: float, p_s: float, p_r: float, repair: float, recovery: float,
     same: tuple[float, float, float] | None, price: float, actions: tuple[str, ...],
-    tilt: float | None, again: tuple[float, float] | None,
+    tilt: tuple[tuple[float, float], ...] | None, again: tuple[float, float] | None,
 ) -> None:  # fmt: skip
     emission, (T, drafts) = ((0.2, 0.8), (0.5, 0.5), (0.9, 0.1)), size
     model = model_of(
         T, actions, drafts, emission, weak_success=(p_w,), strong_success=p_s, repair=p_r, redraft_repair=repair,
         redraft_success=None if same is None or same[0] > 0.5 else same[0] + 0.3,
         redraft_same=None if same is None else Shares(right=same[0], derailed=same[1], wrong=same[2]),
-        redraft_tilt=tilt, strong_success_again=again and again[0], repair_again=again and again[1],
+        redraft_tilt=tilt and Tilts.of(np.array(tilt)),
+        strong_success_again=again and again[0], repair_again=again and again[1],
         recovery=recovery, hazard=(*(0.3,) * (T - 1), 1.0), strong_only_tokens=10.0,
     )  # fmt: skip
     exact = tree(model, price, 0, 0, np.array([1.0, 0.0, 0.0]), np.array(emission))

@@ -88,7 +88,9 @@ def test_a_query_level_policy_of_ones_own(tmp_path: Path, models: Path) -> None:
 def test_a_policy_that_nobody_knows_does_not_fall_through() -> None:
     document = {"kind": "policy", "schema_version": 1, "model": "m", "policy": {"form": "guess"}}
     # (Other tests may have defined forms of their own.)
-    with pytest.raises(InputError, match=r"no policy of the form 'guess' \(there are 'alpha_vectors', .*'threshold'.*\)"):
+    with pytest.raises(
+        InputError, match=r"no policy of the form 'guess' \(there are 'alpha_vectors', .*'threshold'.*\)"
+    ):
         PolicyArtifact.from_mapping(document, source="f")
     with pytest.raises(InputError, match="missing 'form'"):
         PolicyArtifact.from_mapping({**document, "policy": {"threshold": 1}}, source="f")

@@ -325,9 +325,12 @@ def show_dynamics(dynamics: StepDynamics) -> None:
         **{
             name: value
             for name in OF_REDRAFTS
-            if name != "redraft_same" and (value := getattr(dynamics, name)) is not None
+            if name not in ("redraft_same", "redraft_tilt") and (value := getattr(dynamics, name)) is not None
         },
     }
+    if dynamics.redraft_tilt is not None:
+        for key, (slope, bend) in dynamics.redraft_tilt:
+            values |= {f"redraft_tilt.{key}.γ": slope, f"redraft_tilt.{key}.δ": bend}
     for kind in ("redraft_same", "weak_tokens", "strong_tokens"):
         tokens = getattr(dynamics, kind)
         if tokens is not None:

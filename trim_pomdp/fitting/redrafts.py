@@ -12,9 +12,10 @@ with probability :math:`\sum_c \beta_c (1 - s_c) \sum_k T_{ck}(u, v)\, r_k`, and
 :math:`\sum_c \beta_c s_c r_c`. Everything but s, u and v is given; they are fitted together by expectation and
 maximisation, so that they cannot contradict each other. Where classes are known, those are counted.
 
-How new texts look tells γ (`trim_pomdp.model.redrafts.tilted`), given how likely each is of each class by all of that.
-It has no say in s, u and v: a step that is hard to judge is so in ways that γ does not tell in full, and then b comes
-out far too high (docs/results.md).
+How new texts look tells γ and δ by class (`trim_pomdp.model.redrafts.Tilts`), given how likely each is of each class
+by all of that; a prior keeps γ near 0 by about 1 and δ by about .1, for classes that hardly any draft is of. Looks
+have no say in s, u and v: a step that is hard to judge is so in ways that no tilt tells in full, and b then comes out
+far too high (docs/results.md).
 
 Steps that are hard for the weak model are hard for the strong one. Where it is known whether the strong model's step
 was right in place of the same draft, its shares after another text (p_s and p_r of `StepDynamics.strong_success_again`
@@ -31,19 +32,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 
 from trim_pomdp.fitting.lengths import UNKNOWN, Hazards, OutcomeChain
 from trim_pomdp.fitting.likelihood import Parameters, weak_success_curve
 from trim_pomdp.fitting.rollout_data import RedraftRows
 from trim_pomdp.fitting.rollout_terms import SeenSteps, emission
-from trim_pomdp.model.redrafts import tilted
+from trim_pomdp.model.redrafts import Tilts, looks_wrong, tilted_by
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 _TINY = 1e-12
 _ROUNDS, _SMALL = 5_000, 1e-7  # of expectation and maximisation, and a step after which it ends
-_MOST_TILT = 2.0
+_TILT_SPREAD = np.array([1.0, 0.1])  # prior standard deviation of γ, and of δ
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class DraftFit:
     same : ndarray of shape (3,) or None
         P(next draft is this one word for word | class of this one), 0 of a class that none is of; None where nothing is
         known of it.
-    tilt : float or None
-        γ; None where nobody saw how new drafts look.
+    tilt : Tilts or None
+        γ and δ; None where nobody saw how new drafts look.
     strong_success, strong_repair : float or None
         P(the strong model's step is right | the new draft is another text than the first, and right; or wrong); None
         where nobody knows.
@@ -69,17 +70,16 @@ class DraftFit:
     repair: float
     success: float | None
     same: FloatArray | None
-    tilt: float | None
+    tilt: Tilts | None
     strong_success: float | None = None
     strong_repair: float | None = None
 
     @property
     def numbers(self) -> dict[str, float | None]:
-        """All but `same`, by the names of `trim_pomdp.model.dynamics.StepDynamics`."""
+        """All but `same` and `tilt`, by the names of `trim_pomdp.model.dynamics.StepDynamics`."""
         return {
             "redraft_repair": self.repair,
             "redraft_success": self.success,
-            "redraft_tilt": self.tilt,
             "strong_success_again": self.strong_success,
             "repair_again": self.strong_repair,
         }
@@ -220,18 +220,28 @@ class Redrafts:
         total = np.maximum(again.sum(axis=1) + other.sum(axis=(1, 2)), _TINY)
         return again / total[:, None], other / total[:, None, None]
 
-    def _tilt(self, weights: FloatArray) -> float | None:
-        """The most likely γ, given how likely each new draft is another text of each class, (n, 3)."""
+    def _tilt(self, weights: FloatArray) -> Tilts | None:
+        """The likeliest γ and δ, given how likely each new draft is another text of each class, (n, 3)."""
         shown = (self.bins != UNKNOWN) & (weights.sum(axis=1) > _TINY)
         if not shown.any():
             return None
         weights, bins = weights[shown], self.bins[shown]
+        x = looks_wrong(self.emission)
+        powers = np.stack([x, x * x])
 
-        def negative(tilt: float) -> float:
-            seen = (weights * tilted(self.emission, tilt)[:, bins].T).sum(axis=1)
-            return -float(np.log(np.maximum(seen, _TINY)).sum())
+        def negative(flat: FloatArray) -> tuple[float, FloatArray]:
+            tilts = flat.reshape(3, 2)
+            emission = tilted_by(self.emission, tilts)
+            parts = weights * emission[:, bins].T
+            seen = np.maximum(parts.sum(axis=1), _TINY)
+            of_class = parts / seen[:, None]
+            # What was seen of each class, less what is expected of it.
+            slope = of_class.T @ powers[:, bins].T - of_class.sum(axis=0)[:, None] * (emission @ powers.T)
+            prior = tilts / _TILT_SPREAD**2
+            return 0.5 * float((prior * tilts).sum()) - float(np.log(seen).sum()), (prior - slope).ravel()
 
-        return float(minimize_scalar(negative, bounds=(-_MOST_TILT, _MOST_TILT), method="bounded").x)
+        bounds = [(-10.0, 10.0), (-1.0, 1.0)] * 3
+        return Tilts.of(minimize(negative, np.zeros(6), jac=True, method="L-BFGS-B", bounds=bounds).x.reshape(3, 2))
 
     def _strong(self, c: int) -> float | None:
         """Share of right steps of the strong model where the new draft is another text of a class."""

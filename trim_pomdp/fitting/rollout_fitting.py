@@ -341,7 +341,7 @@ def _of_redrafts(fitted: DraftFit | None) -> dict[str, Any]:
     if fitted is None:
         return {}
     same = None if fitted.same is None else Shares(**_by_class(fitted.same))
-    return {**fitted.numbers, "redraft_same": same}
+    return {**fitted.numbers, "redraft_same": same, "redraft_tilt": fitted.tilt}
 
 
 def _moments(fitter: Fitter, fitted: Fitted, regenerate: float) -> RoutingMoments:

@@ -23,7 +23,7 @@ from trim_pomdp.artifacts import Artifact, Record
 from trim_pomdp.errors import UnsetParameterError
 from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.model.hazard import recovery_by_step
-from trim_pomdp.model.redrafts import DraftLaw
+from trim_pomdp.model.redrafts import DraftLaw, Tilts
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -217,9 +217,9 @@ class StepDynamics(Artifact):
         follows from b.
     redraft_same : Shares or None
         P(another draft is the last one word for word | class of that). None: never.
-    redraft_tilt : float or None
-        γ: how much worse drafts after the first look than first drafts of their class, since steps that are drafted
-        again are hard to judge, too (`trim_pomdp.model.redrafts.tilted`). None: not at all.
+    redraft_tilt : Tilts or None
+        How drafts after the first look, against first drafts of their class, since steps that are drafted again are
+        hard to judge, too (`trim_pomdp.model.redrafts.Tilts`). None: the same.
     strong_success_again, repair_again : float or None
         p_s and p_r of a step whose draft is another text than its first one, which was doubted: what is hard for the
         weak model is so for the strong one. None: as of first drafts.
@@ -251,7 +251,7 @@ class StepDynamics(Artifact):
     redraft_repair: Probability | None = None
     redraft_success: Probability | None = None
     redraft_same: Shares | None = None
-    redraft_tilt: float | None = None
+    redraft_tilt: Tilts | None = None
     strong_success_again: Probability | None = None
     repair_again: Probability | None = None
     running_minimum: MinimumCalibration | None = None

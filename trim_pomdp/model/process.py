@@ -179,7 +179,7 @@ class RoutingModel(Shown):
     @cached_property
     def emission_again(self) -> FloatArray:
         """The same of drafts of another text than the first."""
-        return tilted(self.emission, self.dynamics.redraft_tilt or 0.0)
+        return tilted(self.emission, self.dynamics.redraft_tilt)
 
     @cached_property
     def strong_tokens(self) -> FloatArray:

@@ -18,8 +18,8 @@ written twice, which right drafts are more often. A draft of another text has a 
 such that all drafts together have those above: P(right, another text | last wrong) is the urn's P(right) as far as
 1 − s leaves room for it, P(wrong, another text | last right) likewise.
 
-What is drafted again is hard to judge, too: drafts of another text look worse than first ones do, right ones and wrong
-ones (`tilted`).
+What is drafted again is hard to judge, too: right drafts of another text look far worse than right first ones, and
+wrong ones somewhat (`Tilts`).
 
 Steps that look suspicious, which are those that are drafted again, are harder than others that are right too. How often
 another draft of such a right one is right, `success`, may therefore be told; the urn's P(wrong | last right) is then
@@ -29,14 +29,44 @@ the least that it is.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from trim_pomdp.artifacts import Record
 from trim_pomdp.equality import ByContent
 
 FloatArray = NDArray[np.float64]
 _LEAST = 1e-6  # probability of a bin: one that a class never shows tells no more than that
+
+
+Tilt = tuple[Annotated[float, Field(ge=-10.0, le=10.0)], Annotated[float, Field(ge=-1.0, le=1.0)]]
+
+
+class Tilts(Record):
+    r"""How drafts of another text look, against first ones: γ and δ, by class of the draft.
+
+    With :math:`x_j = \log E_2(j) / E_0(j)`, how much more likely an observation is of a first error than of a right
+    step, class c shows :math:`E_c(j)\, e^{\gamma_c x_j + \delta_c x_j^2}`, normalised. With γ > 0 its drafts look worse
+    than first ones, with δ < 0 less decided.
+    """
+
+    right: Tilt
+    derailed: Tilt
+    wrong: Tilt
+
+    @property
+    def array(self) -> FloatArray:
+        """Shape (3, 2), classes in the order S0, S1, S2."""
+        return np.array([self.right, self.derailed, self.wrong])
+
+    @classmethod
+    def of(cls, values: FloatArray) -> Tilts:
+        """From an array (3, 2)."""
+        right, derailed, wrong = ((float(slope), float(bend)) for slope, bend in values)
+        return cls(right=right, derailed=derailed, wrong=wrong)
 
 
 def redraft_class(weak_success: FloatArray, repair: float, drafts: int, success: float | None = None) -> FloatArray:
@@ -76,24 +106,32 @@ def is_first_text(draft: int, repeated: bool) -> bool:
     return draft == 0 or (draft == 1 and repeated)
 
 
-def tilted(emission: FloatArray, tilt: float) -> FloatArray:
-    r"""Return :math:`E_c(j)\,(E_2(j) / E_0(j))^\gamma`, normalised by class: all look worse if γ is positive.
+def tilted(emission: FloatArray, tilts: Tilts | None) -> FloatArray:
+    """P(observation bin | class) of drafts of another text, shape (3, J).
 
     Parameters
     ----------
     emission : ndarray of shape (3, J)
         P(observation bin | class S0, S1, S2) of first drafts.
-    tilt : float
-        γ.
+    tilts : Tilts or None
+        None: they look like first ones.
 
     Examples
     --------
-    >>> tilted(np.array([[0.2, 0.8], [0.5, 0.5], [0.8, 0.2]]), 0.5).round(2).tolist()
-    [[0.5, 0.5], [0.8, 0.2], [0.94, 0.06]]
+    >>> tilts = Tilts(right=(0.5, 0.0), derailed=(0.5, 0.0), wrong=(0.0, 0.0))
+    >>> tilted(np.array([[0.2, 0.8], [0.5, 0.5], [0.8, 0.2]]), tilts).round(2).tolist()
+    [[0.5, 0.5], [0.8, 0.2], [0.8, 0.2]]
     """
-    if tilt == 0.0:
+    if tilts is None:
         return np.ascontiguousarray(emission)
-    out = emission * np.exp(tilt * looks_wrong(emission))
+    return tilted_by(emission, tilts.array)
+
+
+def tilted_by(emission: FloatArray, tilts: FloatArray) -> FloatArray:
+    """The same by γ and δ of each class, shape (3, 2)."""
+    x = looks_wrong(emission)
+    exponents = tilts @ np.stack([x, x * x])
+    out = emission * np.exp(exponents - exponents.max(axis=1, keepdims=True))
     return np.ascontiguousarray(out / out.sum(axis=1, keepdims=True))
 
 

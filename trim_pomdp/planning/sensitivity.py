@@ -34,7 +34,6 @@ _NUMBERS = (
     "recovery",
     "redraft_repair",
     "redraft_success",
-    "redraft_tilt",
     "strong_success_again",
     "repair_again",
 )

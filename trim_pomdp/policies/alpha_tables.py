@@ -154,7 +154,7 @@ class RuleTables(ByContent):
             former=actions.former,
             other=further.other,
             same=further.same,
-            emission_again=tilted(rule.emission, rule.redraft_tilt or 0.0),
+            emission_again=tilted(rule.emission, rule.redraft_tilt),
             after_again=actions.outcomes if again is law else ActionTables.of(again).outcomes,
             drafts=rule.max_drafts,
             draft_cells=rule.draft_cells[0],

@@ -36,6 +36,7 @@ from trim_pomdp.model.evidence import EvidenceMap
 from trim_pomdp.model.hazard import HAZARDS
 from trim_pomdp.model.observations import ClassTable, check_distribution, check_edges
 from trim_pomdp.model.propagation import Course, Drawn
+from trim_pomdp.model.redrafts import Tilts
 from trim_pomdp.policies.alpha_router import AlphaVectorRouter as AlphaVectorRouter
 from trim_pomdp.policies.alpha_router import RuleLists
 from trim_pomdp.policies.alpha_tables import RuleTables as RuleTables
@@ -98,7 +99,8 @@ class AlphaVectorRule(Rule):
     redraft_repair : float or None
     redraft_success : float or None
     redraft_same : Shares or None
-    redraft_tilt, strong_success_again, repair_again : float or None
+    redraft_tilt : Tilts or None
+    strong_success_again, repair_again : float or None
         As in `trim_pomdp.model.dynamics.StepDynamics`; for rules that ask for other drafts.
     redraft_price : float
         Price of another draft, in units of reward.
@@ -134,7 +136,7 @@ class AlphaVectorRule(Rule):
     redraft_repair: Probability | None = None
     redraft_success: Probability | None = None
     redraft_same: Shares | None = None
-    redraft_tilt: float | None = None
+    redraft_tilt: Tilts | None = None
     strong_success_again: Probability | None = None
     repair_again: Probability | None = None
     redraft_price: NonNegativeFloat = 0.0

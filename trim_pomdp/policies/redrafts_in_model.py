@@ -63,7 +63,7 @@ class _Bins:
         filled = [piece[:, shares[part] > 0.0] for part, piece in enumerate(pieces)]
         below, between = filled[0].shape[1], filled[1].shape[1]
         emission = np.concatenate(filled, axis=1)
-        again = tilted(emission, model.dynamics.redraft_tilt or 0.0)
+        again = tilted(emission, model.dynamics.redraft_tilt)
         return cls(emission, again, below + between, below)
 
 

@@ -53,7 +53,7 @@ def dummy_problems(n: int, *, first: int = 0) -> list[Problem]:
 def _further_drafts(observations: ObservationModel, dynamics: StepDynamics) -> dict[str, Any]:
     """What further drafts are, as fields of a `DummyWorld`."""
     law = dynamics.draft_law(_DRAFTS)
-    emission = tilted(observations.class_emission(dynamics), dynamics.redraft_tilt or 0.0).tolist()
+    emission = tilted(observations.class_emission(dynamics), dynamics.redraft_tilt).tolist()
     of_other = law.other / np.maximum(law.other.sum(axis=-1, keepdims=True), 1e-300)
     success = of_other[..., ::2, 0].tolist()
     return {
