@@ -108,7 +108,7 @@ def opening(q, success):
 
 @helper
 def reopening(held, table, step, draft):
-    """P(another text, and of class S0, S1, S2) of a draft after the first, of the hidden state after the last."""
+    """P(class S0, S1, S2) of a draft after the first, another text, of the hidden state after the last."""
     m = draft - 1
     return (
         held[0] * table[step, m, 0, 0] + held[1] * table[step, m, 1, 0] + held[2] * table[step, m, 2, 0],
@@ -118,9 +118,15 @@ def reopening(held, table, step, draft):
 
 
 @helper
-def repeating(held, same):
-    """P(the last draft word for word, and of class S0, S1, S2)."""
-    return held[0] * same[0], held[1] * same[1], held[2] * same[2]
+def repeating(held, same, j):
+    """P(the next draft is this one word for word, and of class S0, S1, S2), this one having looked like bin j."""
+    return held[0] * same[0, j], held[1] * same[1, j], held[2] * same[2, j]
+
+
+@helper
+def changing(held, same, j):
+    """P(it is another text, and this one of class S0, S1, S2)."""
+    return held[0] * (1.0 - same[0, j]), held[1] * (1.0 - same[1, j]), held[2] * (1.0 - same[2, j])
 
 
 @helper
@@ -134,7 +140,7 @@ def normalised(b, otherwise):
 
 @helper
 def explained(c, table, step, draft, likelihood, end):
-    """P(another text that looks as it does | the draft before it was of class c)."""
+    """P(a draft looks as it does | the one before it was another text, of class c)."""
     m = draft - 1
     return (
         table[step, m, c, 0] * likelihood[0] * end[0]
@@ -246,13 +252,14 @@ def value_and_q(b, ended, action, step, vectors, offset, after, reward):
 
 @helper
 def best_other(
-    b, ended, step, before, before_ended, before_step, vectors, offset, after, price, reward, codes, again, former,
-    draft, repeated, drafts, draft_vectors, draft_offset,
+    b, j, ended, step, before, before_ended, before_step, vectors, offset, after, price, reward, codes, again, former,
+    same, draft, repeated, drafts, draft_vectors, draft_offset,
 ):  # fmt: skip
     """The action other than keeping that is worth most at its price: code, gain, price, q after it; and q of keeping.
 
-    Of equals the first. Where another draft comes, q after it is of no use. `before`, `before_ended`, `before_step`
-    are belief, end and step of the draft before, if there is one; a draft that repeats it is that one itself.
+    Of equals the first. Where another draft comes, q after it is of no use. `j` is the draft's bin, the one beyond the
+    last of a draft that repeats the one before. `before`, `before_ended`, `before_step` are belief, end and step of the
+    draft before, if there is one; a draft that repeats it is that one itself.
     """
     kept, keep = value_and_q(b, ended, 0, step, vectors, offset, after, reward)
     best = 0
@@ -264,9 +271,11 @@ def best_other(
         if again[action]:
             if draft + 1 >= drafts:
                 continue
-            row = 2 * (step * (drafts - 1) + draft) + ended
+            row = 4 * (step * (drafts - 1) + draft) + ended
             held = hidden_again(b, after, step, ended, action)
-            value = value_again(draft_vectors, draft_offset[row], draft_offset[row + 1], held)
+            value = value_again(draft_vectors, draft_offset[row], draft_offset[row + 1], changing(held, same, j))
+            row += 2
+            value += value_again(draft_vectors, draft_offset[row], draft_offset[row + 1], repeating(held, same, j))
             q = keep
         elif former[action]:
             if draft == 0 or repeated:
@@ -318,18 +327,28 @@ def cell_of(q, cells):
 
 
 @helper
-def draft_cell(held, ended, cells, shares):
-    """Cell of a discarded draft: by its end, P(prefix right), and P(draft right | that); `held` is unnormalised."""
+def draft_cell(held, otherwise, repeated, ended, cells, shares):
+    """Cell of a discarded draft: by whether the next is the same, its end, P(prefix right), P(draft right | that).
+
+    `held` is unnormalised; of what cannot be, `otherwise`.
+    """
+    held = normalised(held, otherwise)
     right = held[0] + held[2]
     q = right / (right + held[1])
     share = held[0] / right if right > 0.0 else 0.0
-    return (ended * (cells + 1) + cell_of(q, cells)) * (shares + 1) + cell_of(share, shares)
+    return ((2 * repeated + ended) * (cells + 1) + cell_of(q, cells)) * (shares + 1) + cell_of(share, shares)
+
+
+@helper
+def is_repeat(cell, cells, shares):
+    """Whether the next draft is the discarded one word for word."""
+    return cell // (2 * (cells + 1) * (shares + 1)) == 1
 
 
 @helper
 def end_of_cell(cell, cells, shares):
     """Whether the discarded draft ended the solution."""
-    return cell // ((cells + 1) * (shares + 1))
+    return cell // ((cells + 1) * (shares + 1)) % 2
 
 
 @helper
@@ -344,12 +363,12 @@ def of_draft_cell(cell, cells, shares):
 def decide(q, held, draft, held_ended, repeated, bins, ended, steps, rule, out):
     """Action for every problem.
 
-    `held` (n, 3) is the hidden state after the last draft and `held_ended` (n,) whether that ended the solution, looked
-    at where `draft` > 0; `repeated`: it came once more.
+    `held` (n, 3) is the hidden state after the last draft, given whether this one is the same, and `held_ended` (n,)
+    whether that ended the solution, looked at where `draft` > 0; `repeated`: it came once more.
     """
     success, end, emission, vectors, offset, after, price, reward, _, codes, again, former, other, same = rule[:14]
     emission_again, after_again, drafts, _, _, draft_vectors, draft_offset = rule[14:]
-    n_steps = len(success)
+    n_steps, J = len(success), emission.shape[1]
     for i in range(len(q)):
         t = rule_step(steps[i], n_steps, ended[i])
         ends = end_evidence(end, t, ended[i])
@@ -359,15 +378,16 @@ def decide(q, held, draft, held_ended, repeated, bins, ended, steps, rule, out):
         else:
             last = (held[i, 0], held[i, 1], held[i, 2])
             if repeated:
-                b = normalised(repeating(last, same), last)
+                b = last
             else:
                 looks = by_class(emission_again, bins[i])
                 b = weighed(normalised(reopening(last, other, t, draft), last), looks, ends)
                 before = looked_back(last, other, t, draft, looks, ends)
         then = after if is_first_text(draft, repeated) else after_again
         action, gain, cost, _, _ = best_other(
-            b, int(ended[i]), t, before, int(held_ended[i]), rule_step(steps[i], n_steps, held_ended[i]), vectors,
-            offset, then, price, reward, codes, again, former, draft, repeated, drafts, draft_vectors, draft_offset,
+            b, J if draft > 0 and repeated else bins[i], int(ended[i]), t, before, int(held_ended[i]),
+            rule_step(steps[i], n_steps, held_ended[i]), vectors, offset, then, price, reward, codes, again, former,
+            same, draft, repeated, drafts, draft_vectors, draft_offset,
         )  # fmt: skip
         out[i] = action if gain > cost else 0
 
@@ -384,7 +404,7 @@ def propagate_alpha(rule: Any, true: Any, tokens: Any) -> Any:
     mass = np.zeros((2, 2, 2, cells + 1))
     mass[0, 0, 0, -1] = 1.0
     # Cells of further drafts, now and of the next one; there are none where nothing is drafted again.
-    held = np.zeros((2, 2, 3, 2 * (draft_cells + 1) * (shares + 1) if drafts > 1 else 0))
+    held = np.zeros((2, 2, 3, 4 * (draft_cells + 1) * (shares + 1) if drafts > 1 else 0))
     accuracy, counts, before = np.zeros(T), np.zeros((T, 2, A, 3)), np.zeros((T, A))
     _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before)
     return accuracy, counts, before
@@ -424,6 +444,7 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                 if right + derailed + wrong < 1e-14:
                     continue
                 q = g / cells
+                repeated = draft > 0 and is_repeat(g, draft_cells, shares)
                 if draft == 0:
                     believed = (q, 1.0 - q, 0.0)
                     held_ended = 0
@@ -434,25 +455,21 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                 else:
                     believed = of_draft_cell(g, draft_cells, shares)
                     held_ended = end_of_cell(g, draft_cells, shares)
-                    classes = reopening((right, derailed, wrong), true_other, t, draft)
+                    classes = (right, derailed, wrong)
                     sums = (held[here, 1, 0, g], held[here, 1, 1, g], held[here, 1, 2, g])
-                    sums = reopening(sums, true_other, t, draft)
+                    if not repeated:
+                        classes = reopening(classes, true_other, t, draft)
+                        sums = reopening(sums, true_other, t, draft)
                 before = (
                     sums[0] / classes[0] if classes[0] > 0.0 else 0.0,
                     sums[1] / classes[1] if classes[1] > 0.0 else 0.0,
                     sums[2] / classes[2] if classes[2] > 0.0 else 0.0,
                 )
-                for j in range(J if draft == 0 else J + 1):
-                    repeated = j == J  # beyond the scores: the last draft once more
-                    then = after if is_first_text(draft, repeated) else after_again
-                    true_then = true_after if is_first_text(draft, repeated) else true_after_again
-                    if repeated:
-                        drawn0, drawn1, drawn2 = repeating((right, derailed, wrong), true_same)
-                        before = (
-                            held[here, 1, 0, g] / right if right > 0.0 else 0.0,
-                            held[here, 1, 1, g] / derailed if derailed > 0.0 else 0.0,
-                            held[here, 1, 2, g] / wrong if wrong > 0.0 else 0.0,
-                        )
+                then = after if is_first_text(draft, repeated) else after_again
+                true_then = true_after if is_first_text(draft, repeated) else true_after_again
+                for j in range(J if repeated else 0, J + 1 if repeated else J):
+                    if repeated:  # beyond the bins: there is nothing to see
+                        drawn0, drawn1, drawn2 = classes
                     else:
                         drawn0 = classes[0] * true_emission[0, j]
                         drawn1 = classes[1] * true_emission[1, j]
@@ -473,9 +490,8 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                             continue
                         step = rule_step(t, n_steps, ends)
                         # Equal hazards say nothing, so the belief is the same whether the step ends or not.
-                        if repeated:
-                            b = normalised(repeating(believed, same), believed)
-                        elif step != known_step or end[step, 0] != end[step, 1] or end[step, 0] != end[step, 2]:
+                        tells = step != known_step or end[step, 0] != end[step, 1] or end[step, 0] != end[step, 2]
+                        if tells and not repeated:
                             known_step = step
                             looks = by_class(emission, j)
                             likely = end_evidence(end, step, ends)
@@ -486,9 +502,9 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                                 back = looked_back(believed, other, step, draft, looks, likely)
                             b = weighed(prior, looks, likely)
                         action, gain, cost, moved, kept = best_other(
-                            b, ended, step, back, held_ended, rule_step(t, n_steps, held_ended == 1), vectors, offset,
-                            then, price, reward, codes, again, former, draft, repeated, drafts, draft_vectors,
-                            draft_offset,
+                            b, j, ended, step, back, held_ended, rule_step(t, n_steps, held_ended == 1), vectors,
+                            offset, then, price, reward, codes, again, former, same, draft, repeated, drafts,
+                            draft_vectors, draft_offset,
                         )  # fmt: skip
                         if not gain > cost:
                             action = 0
@@ -519,12 +535,17 @@ def _propagate_alpha(rule, true, tokens, mass, held, accuracy, counts, before_to
                             accuracy[t] += flow[c] * true_then[t, ended, action, c, 1, 0]
                         if again[action]:
                             # The belief over classes is what is held of a draft that is discarded.
-                            cell = draft_cell(hidden_again(b, then, step, ended, action), ended, draft_cells, shares)
+                            state = hidden_again(b, then, step, ended, action)
+                            anew = draft_cell(changing(state, same, j), state, 0, ended, draft_cells, shares)
+                            once_more = draft_cell(repeating(state, same, j), state, 1, ended, draft_cells, shares)
                             for c in range(3):
                                 for s in range(3):
                                     onward = flow[c] * true_then[t, ended, action, c, 2, s]
-                                    held[there, 0, s, cell] += onward
-                                    held[there, 1, s, cell] += onward * before[c]
+                                    comes_again = onward * true_same[c, j]
+                                    held[there, 0, s, once_more] += comes_again
+                                    held[there, 1, s, once_more] += comes_again * before[c]
+                                    held[there, 0, s, anew] += onward - comes_again
+                                    held[there, 1, s, anew] += (onward - comes_again) * before[c]
                         else:
                             cell = cell_of(moved, cells)
                             for c in range(3):
@@ -628,10 +649,11 @@ def simulate(rng, out, kind, table, act, rule, true, tokens):
         step = 0
         j = 0
         while t < T:
-            repeated = draft > 0 and rng.random() < true_same[hidden]
+            repeated = draft > 0 and is_repeat(cell, draft_cells, shares)
             held_ended = end_of_cell(cell, draft_cells, shares) if draft > 0 else 0
             if repeated:
                 c = hidden
+                j = J
                 ended = held_ended
                 ends = ended == 1
             else:
@@ -639,7 +661,7 @@ def simulate(rng, out, kind, table, act, rule, true, tokens):
                 if right:
                     share = true_success[t]
                     if draft > 0:
-                        share = true_other[t, draft - 1, hidden, 0] / (1.0 - true_same[hidden])
+                        share = true_other[t, draft - 1, hidden, 0]
                     c = 0 if rng.random() < share else 2
                 drawn_from = cumulative if draft == 0 else cumulative_again
                 j = np.searchsorted(drawn_from[c], rng.random(), side="right")
@@ -657,14 +679,14 @@ def simulate(rng, out, kind, table, act, rule, true, tokens):
                 else:
                     last = of_draft_cell(cell, draft_cells, shares)
                     if repeated:
-                        b = normalised(repeating(last, same), last)
+                        b = last
                     else:
                         looks = by_class(emission_again, j)
                         b = weighed(normalised(reopening(last, other, step, draft), last), looks, likely)
                         back = looked_back(last, other, step, draft, looks, likely)
                 action, gain, cost, moved, kept = best_other(
-                    b, ended, step, back, held_ended, rule_step(t, n_steps, held_ended == 1), vectors, offset, then,
-                    price, reward, codes, again, former, draft, repeated, drafts, draft_vectors, draft_offset,
+                    b, j, ended, step, back, held_ended, rule_step(t, n_steps, held_ended == 1), vectors, offset, then,
+                    price, reward, codes, again, former, same, draft, repeated, drafts, draft_vectors, draft_offset,
                 )  # fmt: skip
                 if not gain > cost:
                     action = 0
@@ -687,7 +709,11 @@ def simulate(rng, out, kind, table, act, rule, true, tokens):
             u = rng.random()
             if again[action]:
                 hidden = 0 if u < row[2, 0] else (1 if u < row[2, 0] + row[2, 1] else 2)
-                cell = draft_cell(hidden_again(b, then, step, ended, action), ended, draft_cells, shares)
+                state = hidden_again(b, then, step, ended, action)
+                if rng.random() < true_same[c, j]:
+                    cell = draft_cell(repeating(state, same, j), state, 1, ended, draft_cells, shares)
+                else:
+                    cell = draft_cell(changing(state, same, j), state, 0, ended, draft_cells, shares)
                 draft += 1
                 continue
             length += tokens[action, c]

@@ -1,16 +1,20 @@
 r"""How drafts of one step depend on each other, from rollouts in which the weak model drafted steps again.
 
-Of a discarded draft of class c (0: right, 1: of a derailed solution, 2: a first error), the new one is
+Of a discarded draft of class c (0: right, 1: of a derailed solution, 2: a first error) that looked like bin j, the new
+one is
 
-* the same text with probability :math:`s_c`, and then of the same class;
+* the same text with probability :math:`s_c(j) = \sigma(a_c + \beta x_j)`, where :math:`x_j = \log E_2(j) / E_0(j)`, and
+  then of the same class;
 * else another text, right with probability u after a right draft and v after a first error; after a derailed prefix
   nothing is right.
 
-What is known of c is the belief :math:`\beta` of the filter, given all that was seen up to the discarded draft. With r
+What is known of c is the belief p of the filter, given all that was seen up to the discarded draft. With r
 the probability that the weak model ends right, by the class of the new draft, a right answer after another text is seen
-with probability :math:`\sum_c \beta_c (1 - s_c) \sum_k T_{ck}(u, v)\, r_k`, and after the same text with
-:math:`\sum_c \beta_c s_c r_c`. Everything but s, u and v is given; they are fitted together by expectation and
-maximisation, so that they cannot contradict each other. Where classes are known, those are counted.
+with probability :math:`\sum_c p_c (1 - s_c) \sum_k T_{ck}(u, v)\, r_k`, and after the same text with
+:math:`\sum_c p_c s_c r_c`. Everything but a, β, u and v is given; they are fitted together by expectation and
+maximisation, so that they cannot contradict each other. Where classes are known, those are counted. What a class has
+of its own in s is taken to be small, :math:`a_c` to be within about 1 of a common one: where the evidence holds the
+weak model's own probabilities, a repeat tells next to nothing of the class beside it.
 
 How new texts look tells γ and δ by class (`trim_pomdp.model.redrafts.Tilts`), given how likely each is of each class
 by all of that; a prior keeps γ near 0 by about 1 and δ by about .1, for classes that hardly any draft is of. Looks
@@ -23,7 +27,7 @@ and `repair_again`) are counted by the class of that text.
 
 After drafts that look good a new one is far more often right, or the same, than after those that a plan drafts again:
 so only *doubted* drafts count, which given a right prefix are less likely to be right than a new one. Plans read
-b = (1 − s_2) v, and P(next right | this one right) = s_0 + (1 − s_0) u.
+averages over doubted first drafts: s̄, b = (1 − s̄_2) v, and P(next right | this one right) = s̄_0 + (1 − s̄_0) u.
 """
 
 from __future__ import annotations
@@ -33,17 +37,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import expit
 
 from trim_pomdp.fitting.lengths import UNKNOWN, Hazards, OutcomeChain
 from trim_pomdp.fitting.likelihood import Parameters, weak_success_curve
 from trim_pomdp.fitting.rollout_data import RedraftRows
 from trim_pomdp.fitting.rollout_terms import SeenSteps, emission
-from trim_pomdp.model.redrafts import Tilts, looks_wrong, tilted_by
+from trim_pomdp.model.redrafts import Tilts, doubted_shares, looks_wrong, repeat_shares, tilted_by
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 _TINY = 1e-12
 _ROUNDS, _SMALL = 5_000, 1e-7  # of expectation and maximisation, and a step after which it ends
+_REPEATS_SPREAD = np.array([3.0, 3.0, 3.0, 1.0])  # prior standard deviation of a, and of β
 _TILT_SPREAD = np.array([1.0, 0.1])  # prior standard deviation of γ, and of δ
 
 
@@ -58,8 +64,9 @@ class DraftFit:
     success : float or None
         P(next draft right | this one right); None where none was.
     same : ndarray of shape (3,) or None
-        P(next draft is this one word for word | class of this one), 0 of a class that none is of; None where nothing is
-        known of it.
+        s̄: P(next draft is this one word for word | class of this one, doubted); None where nothing is known of it.
+    slope : float or None
+        β; None where nothing is known of it.
     tilt : Tilts or None
         γ and δ; None where nobody saw how new drafts look.
     strong_success, strong_repair : float or None
@@ -70,6 +77,7 @@ class DraftFit:
     repair: float
     success: float | None
     same: FloatArray | None
+    slope: float | None
     tilt: Tilts | None
     strong_success: float | None = None
     strong_repair: float | None = None
@@ -80,6 +88,7 @@ class DraftFit:
         return {
             "redraft_repair": self.repair,
             "redraft_success": self.success,
+            "redraft_same_slope": self.slope,
             "strong_success_again": self.strong_success,
             "repair_again": self.strong_repair,
         }
@@ -87,9 +96,10 @@ class DraftFit:
 
 @dataclass(frozen=True)
 class _Guess:
-    """Parameters in the making: s by class, u and v."""
+    """Parameters in the making: P(same text | class) of each redraft, (n, 3), a by class and β, (4,), u and v."""
 
     same: FloatArray
+    repeats: FloatArray
     right: FloatArray  # P(another text is right | class of the discarded draft), 0 of derailed ones
 
     @property
@@ -115,6 +125,8 @@ class Redrafts:
         P(the answer is right | class of the new draft).
     outcome : ndarray of shape (n, 3)
         P(what came of it | class of the new draft): its answer, or, where known, that class itself.
+    looked : ndarray of int, shape (n,)
+        Observation bin of the discarded draft.
     repeated : ndarray of int, shape (n,)
         1 if the new draft is the discarded one word for word, 0 if not, `UNKNOWN` where nobody knows.
     bins : ndarray of int, shape (n,)
@@ -130,6 +142,7 @@ class Redrafts:
     belief: FloatArray
     right: FloatArray
     outcome: FloatArray
+    looked: IntArray
     repeated: IntArray
     bins: IntArray
     redone: IntArray
@@ -158,6 +171,7 @@ class Redrafts:
             belief[doubted],
             right[doubted],
             outcome[doubted],
+            before.bins[np.arange(len(step)), before.lengths - 1][doubted],
             rows.repeated[doubted],
             bins[doubted],
             np.stack([np.where(known, new, UNKNOWN), rows.redone_right], axis=1)[doubted],
@@ -167,32 +181,39 @@ class Redrafts:
 
     def take(self, index: NDArray[np.int64]) -> Redrafts:
         """Some of them, repeats allowed."""
-        names = ("belief", "right", "outcome", "repeated", "bins", "redone", "rows")
+        names = ("belief", "right", "outcome", "looked", "repeated", "bins", "redone", "rows")
         return replace(self, **{name: getattr(self, name)[index] for name in names})
 
     def fit(self) -> DraftFit | None:
         """The most likely parameters; None where no draft was doubted."""
         if not len(self.belief):
             return None
-        tells = (self.repeated != UNKNOWN).any()
-        guess = _Guess(np.full(3, 0.5 if tells else 0.0), np.array([0.5, 0.0, 0.5]))
+        tells = bool((self.repeated != UNKNOWN).any())
+        x = looks_wrong(self.emission)
+        n, none = len(self.belief), np.zeros(4)
+        guess = _Guess(np.full((n, 3), 0.5 if tells else 0.0), none, np.array([0.5, 0.0, 0.5]))
         for _ in range(_ROUNDS):
             again, other = self._weights(guess)
-            total = again.sum(axis=0) + other.sum(axis=(0, 2))
-            same = np.divide(again.sum(axis=0), total, out=np.zeros(3), where=total > _TINY)
             mass = other.sum(axis=(0, 2))
             right = np.divide(other[:, :, 0].sum(axis=0), mass, out=np.zeros(3), where=mass > _TINY)
-            new = _Guess(same if tells else guess.same, right)
+            new = _Guess(guess.same, none, right)
+            if tells:
+                repeats = _repeats(again, other.sum(axis=2), x[self.looked], guess.repeats)
+                new = _Guess(_shares(repeats, x[self.looked]), repeats, right)
             moved, guess = guess.moved(new), new
             if moved < _SMALL:
                 break
         again, other = self._weights(guess)
         had_right = again[:, 0].sum() + other[:, 0].sum() > _TINY
-        after = guess.same * np.array([1.0, 0.0, 0.0]) + (1.0 - guess.same) * guess.right
+        same = np.zeros(3)
+        if tells:  # on the average over doubted drafts, as plans want it
+            same = (doubted_shares(self.emission) * _shares(guess.repeats, x).T).sum(axis=1)
+        after = same * np.array([1.0, 0.0, 0.0]) + (1.0 - same) * guess.right
         return DraftFit(
             repair=float(after[2]),
             success=float(after[0]) if had_right else None,
-            same=guess.same if tells else None,
+            same=same if tells else None,
+            slope=float(guess.repeats[3]) if tells else None,
             tilt=self._tilt(other.sum(axis=1)),
             strong_success=self._strong(0),
             strong_repair=self._strong(2),
@@ -200,20 +221,27 @@ class Redrafts:
 
     def log_likelihood(self, fitted: DraftFit) -> float:
         """Of what was fitted."""
-        again, other = self._joint(_guess_of(fitted))
+        again, other = self._joint(self._guess_of(fitted))
         return float(np.log(np.maximum(again.sum(axis=1) + other.sum(axis=(1, 2)), _TINY)).sum())
 
     def probability_right(self, fitted: DraftFit) -> FloatArray:
         """P(the answer is right | what was seen before the new draft), shape (n,)."""
-        guess = _guess_of(fitted)
-        moved = guess.same[:, None] * np.eye(3) + (1.0 - guess.same)[:, None] * guess.classes
-        return np.asarray(((self.belief @ moved) * self.right).sum(axis=1))
+        guess = self._guess_of(fitted)
+        moved = self.belief * guess.same + (self.belief * (1.0 - guess.same)) @ guess.classes
+        return np.asarray((moved * self.right).sum(axis=1))
 
     def _joint(self, guess: _Guess) -> tuple[FloatArray, FloatArray]:
         """P(same text, class, what came of it), (n, 3), and P(another text, both classes, the same), (n, 3, 3)."""
         again = self.belief * guess.same * self.outcome * (self.repeated != 0)[:, None]
         other = (self.belief * (1.0 - guess.same) * (self.repeated != 1)[:, None])[:, :, None] * guess.classes
         return again, other * self.outcome[:, None, :]
+
+    def _guess_of(self, fitted: DraftFit) -> _Guess:
+        same = np.zeros(3) if fitted.same is None else fitted.same
+        stays, after = 1.0 - same, np.array([(fitted.success or 0.0) - same[0], 0.0, fitted.repair])
+        right = np.divide(after, stays, out=np.zeros(3), where=stays > 0.0)
+        shares = repeat_shares(self.emission, same, fitted.slope or 0.0)[:, self.looked].T
+        return _Guess(shares, np.zeros(4), np.clip(right, 0.0, 1.0))
 
     def _weights(self, guess: _Guess) -> tuple[FloatArray, FloatArray]:
         again, other = self._joint(guess)
@@ -250,12 +278,24 @@ class Redrafts:
         return float(right[told].mean()) if told.any() else None
 
 
-def _guess_of(fitted: DraftFit) -> _Guess:
-    same = np.zeros(3) if fitted.same is None else fitted.same
-    stays = 1.0 - same
-    after = np.array([(fitted.success or 0.0) - same[0], 0.0, fitted.repair])
-    right = np.divide(after, stays, out=np.zeros(3), where=stays > 0.0)
-    return _Guess(same, np.clip(right, 0.0, 1.0))
+def _shares(repeats: FloatArray, x: FloatArray) -> FloatArray:
+    """P(the same text | class) by a and β, (4,), and how wrong discarded drafts looked, (n,); shape (n, 3)."""
+    return np.asarray(expit(repeats[:3] + repeats[3] * x[:, None]))
+
+
+def _repeats(again: FloatArray, other: FloatArray, x: FloatArray, start: FloatArray) -> FloatArray:
+    """The likeliest a and β, given how likely it was the same text, or another one, and of each class, (n, 3)."""
+    total = again + other
+
+    def negative(values: FloatArray) -> tuple[float, FloatArray]:
+        odds = values[:3] + values[3] * x[:, None]
+        short = total * expit(odds) - again  # what is expected less what was seen
+        apart = values[:3] - values[:3].mean()
+        penalty = 0.5 * float(apart @ apart) + 0.5 * float(values @ (values / _REPEATS_SPREAD**2))
+        slope = np.append(short.sum(axis=0) + apart, (short.sum(axis=1) * x).sum()) + values / _REPEATS_SPREAD**2
+        return float((total * np.logaddexp(0.0, odds) - again * odds).sum()) + penalty, slope
+
+    return np.asarray(minimize(negative, start, jac=True, method="L-BFGS-B", options={"ftol": 1e-13}).x)
 
 
 def answer_right(success: FloatArray, hazards: Hazards, recovery: float) -> FloatArray:

@@ -183,15 +183,16 @@ class Probe:
         size = len(self.points)
         router = self.router if isinstance(self.router, AlphaVectorRouter) and self.seen.draft > 0 else None
         held = None if router is None else router.held
+        before = None if held is None else held.given(repeated=self.seen.repeated)
         found = decide(
             self.rule,
             np.full(size, believed(self.router)),
             self._bins(self.rule),
             np.full(size, self.seen.ended),
             np.full(size, self.seen.step),
-            held=None if held is None else np.tile(held, (size, 1)),
+            held=None if before is None else np.tile(before, (size, 1)),
             draft=self.seen.draft,
-            former_ended=np.full(size, router is not None and router.held_ended),
+            former_ended=np.full(size, held is not None and held.ended),
             repeated=self.seen.repeated,
         )
         return tuple(found.tolist())

@@ -19,6 +19,7 @@ from trim_pomdp.model.actions import action_named, action_of
 from trim_pomdp.model.dynamics import PerClass
 from trim_pomdp.model.observations import ClassTable
 from trim_pomdp.policies import AlphaVectorRule, Decision, Router, Rule, StepObservation
+from trim_pomdp.policies.alpha_router import Held
 from trim_pomdp.policies.alpha_vectors import AlphaVectorRouter
 from trim_pomdp.policies.base import Belief
 from trim_pomdp.runtime.records import ENDED, Action, StepClass
@@ -345,7 +346,11 @@ class _Mind:
         router = self.router.of_rule(rule)
         if q is not None:
             router.q = q
-            router.held = None if router.held is None else _held(q, router.held, rule.draft_cells[1])
+            if router.held is not None:
+                other, repeated = (
+                    _held(q, item, rule.draft_cells[1]) for item in (router.held.other, router.held.repeated)
+                )
+                router.held = Held(other, repeated, router.held.ended)
         return router
 
 

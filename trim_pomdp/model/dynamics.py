@@ -172,7 +172,8 @@ class MinimumCalibration(Record):
 
 
 OF_REDRAFTS = (
-    "redraft_repair", "redraft_success", "redraft_same", "redraft_tilt", "strong_success_again", "repair_again",
+    "redraft_repair", "redraft_success", "redraft_same", "redraft_same_slope", "redraft_tilt", "strong_success_again",
+    "repair_again",
 )  # fmt: skip
 """Fields of `StepDynamics` that tell of drafts after the first."""
 
@@ -216,7 +217,9 @@ class StepDynamics(Artifact):
         P(another draft is right | the last was right, and looked bad enough to be drafted again), at most. None: what
         follows from b.
     redraft_same : Shares or None
-        P(another draft is the last one word for word | class of that). None: never.
+        s̄: P(another draft is the last one word for word | class of that, which was doubted). None: never.
+    redraft_same_slope : float or None
+        β: how the log-odds of that rise with how wrong the last one looked, log E₂/E₀. None: not at all.
     redraft_tilt : Tilts or None
         How drafts after the first look, against first drafts of their class, since steps that are drafted again are
         hard to judge, too (`trim_pomdp.model.redrafts.Tilts`). None: the same.
@@ -251,6 +254,7 @@ class StepDynamics(Artifact):
     redraft_repair: Probability | None = None
     redraft_success: Probability | None = None
     redraft_same: Shares | None = None
+    redraft_same_slope: Annotated[float, Field(ge=-10.0, le=10.0)] | None = None
     redraft_tilt: Tilts | None = None
     strong_success_again: Probability | None = None
     repair_again: Probability | None = None
@@ -335,8 +339,14 @@ class StepDynamics(Artifact):
                 f"dynamics {self.name!r} leave {', '.join(missing)} unset; fit them on {how}, or set them in the file"
             )
 
-    def draft_law(self, drafts: int) -> DraftLaw:
+    def draft_law(self, drafts: int, emission: NDArray[np.float64]) -> DraftLaw:
         """What drafts after the first are, of so many in all (`trim_pomdp.model.redrafts`).
+
+        Parameters
+        ----------
+        drafts : int
+        emission : ndarray of shape (3, J)
+            P(observation bin | class S0, S1, S2) of first drafts.
 
         Raises
         ------
@@ -346,7 +356,15 @@ class StepDynamics(Artifact):
         if drafts > 1:
             self.require("redraft_repair")
         same = np.zeros(3) if self.redraft_same is None else self.redraft_same.array
-        return DraftLaw.of(self.weak_success_by_step, self.redraft_repair or 0.0, same, drafts, self.redraft_success)
+        return DraftLaw.of(
+            self.weak_success_by_step,
+            self.redraft_repair or 0.0,
+            drafts,
+            emission,
+            same,
+            self.redraft_same_slope,
+            self.redraft_success,
+        )
 
     def facts(self) -> Mapping[str, object]:
         """See `Shown`: the parameters; p_w by step is shown by its mean."""

@@ -45,7 +45,7 @@ from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.model.prices import Money, StepCosts, Tariff, mean_step_tokens, money
 from trim_pomdp.model.propagation import Course, memoryless_course, routing_moments
-from trim_pomdp.model.redrafts import DraftLaw, is_first_text, tilted
+from trim_pomdp.model.redrafts import FIRST_DRAFT, DraftLaw, DraftPlace, tilted
 
 Spending = Literal["strong_tokens", "money"]
 """What a plan spends: the reward component that has a price."""
@@ -306,67 +306,70 @@ class RoutingModel(Shown):
             out[self.components.index("redrafts")] = -self.redraft_price * self.reward
         return out
 
-    @property
-    def places(self) -> int:
-        """Nodes of a step, one for its first draft, two for every other one, by the end of the draft before it."""
-        return 2 * self.drafts - 1
+    @cached_property
+    def places(self) -> tuple[DraftPlace, ...]:
+        """Nodes of a step: one for its first draft, four for every other one, in the order of their own numbers."""
+        further = range(1, self.drafts)
+        return (FIRST_DRAFT, *(DraftPlace(m, bool(r), e) for m in further for r in range(2) for e in range(2)))
 
     @cached_property
     def epoch_model(self) -> EpochModel:
         """Routing as a POMDP, with a node for every step and draft (`places`), by step, and a terminal one.
 
-        Signals are j (the draft goes on) and J + j (it ends the solution), j by score, and, with further drafts, 2J (it
-        is the last one word for word, with that one's end); the observation is the exit. Without further drafts there
-        are two hidden states, else three (`trim_pomdp.model.actions.base`).
+        Signals are j (the draft goes on) and J + j (it ends the solution), j by score; of a draft that is the last one
+        word for word there is nothing to see, signal 0. The observation is the exit, and after an action that asks for
+        another draft whether that is another text (2) or the same (3). Without further drafts there are two hidden
+        states, else three (`trim_pomdp.model.actions.base`).
         """
-        T, J, M, N = self.dynamics.max_steps, self.emission.shape[1], self.drafts, self.places
-        H, X = (2, 2) if M == 1 else (3, 3)
-        K = 2 * J + (M > 1)
-        names, draft = self.components, (np.arange(N) + 1) // 2
-        joint = np.zeros((T, N, K, len(self.chosen), X, H, H))
-        reward = np.zeros((T, N, K, len(self.chosen), H, len(names)))
-        successor = np.ones((T, N, K, len(self.chosen), X), dtype=np.int64)
+        T, J, N = self.dynamics.max_steps, self.emission.shape[1], len(self.places)
+        H, X, C = (2, 2, 2) if N == 1 else (3, 4, 6)
+        K, A, names = 2 * J, len(self.chosen), self.components
+        joint = np.zeros((T, N, K, A, X, H, H))
+        reward = np.zeros((T, N, K, A, H, len(names)))
+        successor = np.ones((T, N, K, A, X), dtype=np.int64)
+        successor[..., NEXT] = NEXT
         effects = [self.effect(name) for name in names]
         for t in range(T):
-            for place in range(N):
+            for n, place in enumerate(self.places):
                 by_class = self._signal_probabilities(t, place)[:H]
+                looks = np.array([J]) if place.repeated else np.arange(J)
+                parts = ((0, slice(J)), (1, slice(J, K)))
                 for i, action in enumerate(self.chosen):
-                    # At the last draft there is no other, before the first there was none: keeping is left.
-                    is_idle = draft[place] == (0 if action.is_of_former else M - 1 if action.is_judged_again else M)
-                    if action.is_of_former and not is_idle:
-                        ended = (place - 1) % 2
-                        outcomes = self.outcomes[t, ended, action.code]
+                    if action.is_of_former and place.draft > 0 and not place.repeated:
                         # The hidden state is the class of the draft that stands, whatever the new one looks like.
-                        joint[t, place, :, i] = np.einsum("skc,sop->kosp", by_class, outcomes)
-                        reward[t, place, :, i] = self._recalled(by_class, effects, t, ended, action.code)
-                        successor[t, place, :, i, NEXT] = NEXT
+                        outcomes = self.outcomes[t, place.ended, action.code, :, :AGAIN]
+                        joint[t, n, :, i, :AGAIN] = np.einsum("skc,sop->kosp", by_class, outcomes)
+                        reward[t, n, :, i] = self._recalled(by_class, effects, t, place.ended, action.code)
                         continue
+                    # At the last draft there is no other; keeping is left.
+                    is_idle = action.is_of_former or (action.is_judged_again and place.draft + 1 == self.drafts)
                     code = KEEP if is_idle else action.code
-                    for ended, signals in ((0, slice(J)), (1, slice(J, 2 * J)), ((place - 1) % 2, slice(2 * J, K))):
-                        first = is_first_text(draft[place], signals.start == 2 * J)
-                        follows = self.outcomes if first else self.tables_again.outcomes
-                        outcomes = follows[t, ended, code, :, :X, :H]
-                        joint[t, place, signals, i] = np.einsum("sjc,cop->josp", by_class[:, signals], outcomes)
-                        for exit_ in (NEXT, AGAIN)[: X - 1]:
-                            if outcomes[:, exit_].any():
-                                successor[t, place, signals, i, exit_] = exit_ + (ended if exit_ == AGAIN else 0)
+                    follows = self.outcomes if place.is_first_text else self.tables_again.outcomes
+                    for ended, signals in ((place.ended, slice(1)),) if place.repeated else parts:
+                        seen, then = by_class[:, signals], follows[t, ended, code, :, :, :H]
+                        joint[t, n, signals, i, :AGAIN] = np.einsum("sjc,cop->josp", seen, then[:, :AGAIN])
                         for d, effect in enumerate(effects):
-                            reward[t, place, signals, i, :, d] = (by_class[:, signals] @ effect[code, t, ended]).T
+                            reward[t, n, signals, i, :, d] = (seen @ effect[code, t, ended]).T
+                        if N > 1:
+                            same = self.draft_law.same[:, looks]
+                            for repeated, share in enumerate((1.0 - same, same)):
+                                again = np.einsum("sjc,cj,cp->jsp", seen, share, then[:, AGAIN])
+                                joint[t, n, signals, i, AGAIN + repeated] = again
+                                successor[t, n, signals, i, AGAIN + repeated] = 2 + 2 * repeated + ended
         node = N * np.arange(T)[:, None] + np.arange(N)  # by step and place
-        end = np.full((T, N), T * N)
-        children = [
-            np.minimum(node[:, :1] + N, T * N) + np.zeros((1, N), dtype=np.int64),
-            end,
-            *(np.minimum(node[:, :1] + 2 * draft + 1 + ended, T * N) for ended in (0, 1)),
-        ]
-        C = 2 if M == 1 else 4
+        children = np.full((T, N, C), T * N)
+        children[:, :, NEXT] = np.minimum(node[:, :1] + N, T * N)
+        for n, place in enumerate(self.places):
+            for column in range(2, C):  # of the last draft, none that is reached
+                further = node[:, 0] + 1 + 4 * place.draft + column - 2
+                children[:, n, column] = np.minimum(further, T * N)
         terminal = np.zeros((T * N + 1, H, len(names)))
         terminal[-1, RIGHT, 0] = 1.0
         return EpochModel(
             joint=joint.reshape(T * N, *joint.shape[2:]),
             reward=reward.reshape(T * N, *reward.shape[2:]),
             successor=successor.reshape(T * N, *successor.shape[2:]),
-            children=np.append(np.stack(children[:C], axis=-1).reshape(T * N, C), [[T * N] * C], axis=0),
+            children=np.append(children.reshape(T * N, C), [[T * N] * C], axis=0),
             table_of=np.append(np.arange(T * N), -1),
             terminal=terminal,
             start=np.eye(H)[RIGHT],
@@ -386,27 +389,27 @@ class RoutingModel(Shown):
         out = np.empty((*shown.T.shape, len(effects)))
         for d, effect in enumerate(effects):
             out[..., d] = (shown * (effect[code, t, ended] - effect[asking, t, ended])[:, None]).T
-            for now, signals in ((0, slice(J)), (1, slice(J, 2 * J)), (ended, slice(2 * J, None))):
+            for now, signals in ((0, slice(J)), (1, slice(J, None))):
                 out[signals, :, d] += (by_class[:, signals] @ effect[asking, t, now]).T
         return out
 
     @cached_property
     def draft_law(self) -> DraftLaw:
         """What drafts after the first are."""
-        return self.dynamics.draft_law(self.drafts)
+        return self.dynamics.draft_law(self.drafts, self.emission)
 
-    def _signal_probabilities(self, t: int, place: int) -> FloatArray:
+    def _signal_probabilities(self, t: int, place: DraftPlace) -> FloatArray:
         """P(signal, class | hidden state) at step index t, shape (3, K, 3).
 
         Of a first draft the hidden state is the prefix, right (0, and 2, in which no step begins) or derailed (1).
         """
-        law, end = self.draft_law, self.dynamics.end[t]
-        classes = self.law.class_given_prefix[t, [0, 1, 0]] if place == 0 else law.other[t, (place - 1) // 2]
-        by_bin = classes[:, None, :] * (self.emission if place == 0 else self.emission_again).T[None]
-        signals = [by_bin * (1.0 - end), by_bin * end]
-        if self.drafts > 1:
-            signals.append((np.diag(law.same) if place > 0 else np.zeros((3, 3)))[:, None])
-        return np.concatenate(signals, axis=1)
+        end, J = self.dynamics.end[t], self.emission.shape[1]
+        if place.repeated:
+            return np.concatenate([np.eye(3)[:, None], np.zeros((3, 2 * J - 1, 3))], axis=1)
+        first = place.draft == 0
+        classes = self.law.class_given_prefix[t, [0, 1, 0]] if first else self.draft_law.other[t, place.draft - 1]
+        by_bin = classes[:, None, :] * (self.emission if first else self.emission_again).T[None]
+        return np.concatenate([by_bin * (1.0 - end), by_bin * end], axis=1)
 
     def effect(self, component: str) -> FloatArray:
         """What a decision comes to in one reward component, by action, step, end and class; shape (A, T, 2, 3).

@@ -12,11 +12,21 @@ m drafts before, all of them wrong but perhaps the last,
 That all before the last were wrong is assumed, so that the last one is all to be remembered: right ones are seldom
 drafted again. Where :math:`b \ge p_w`, drafts are independent of each other.
 
-A further draft may also be the last one *word for word*, with probability s by the class of that. This is seen, and
-such a draft has the class, the score and the end that the last one had: it brings no other evidence than that it was
-written twice, which right drafts are more often. A draft of another text has a score and an end of its own, and classes
-such that all drafts together have those above: P(right, another text | last wrong) is the urn's P(right) as far as
-1 − s leaves room for it, P(wrong, another text | last right) likewise.
+A further draft may also be the last one *word for word*. This is seen, and such a draft has the class, the score and
+the end that the last one had. What looks wrong comes less often a second time, since the weak model's own doubts are a
+part of how it looks: with :math:`x_j = \log E_2(j) / E_0(j)` of how the last one looked, its probability is
+
+.. math::
+    s_c(j) = \sigma(a_c + \beta x_j)
+
+where :math:`a_c` is such that those of class c that are doubted, :math:`x_j > 0`, are repeated with probability
+:math:`\bar s_c` on the whole. So a repeat tells of the class what β and how the last one looked leave open, which may
+be nothing at all. A text that came twice is taken to come again as often as one of its class that did so on the whole.
+
+Whether a draft of *another* text is right depends on the class of the last one, and no more on how that looked. Its
+probabilities are such that all drafts together have those above where the last one was doubted: P(right | another text,
+last wrong) is the urn's P(right) by :math:`1 - \bar s_2`, as far as that goes, and P(wrong | another text, last right)
+likewise.
 
 What is drafted again is hard to judge, too: right drafts of another text look far worse than right first ones, and
 wrong ones somewhat (`Tilts`).
@@ -29,11 +39,13 @@ the least that it is.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 
 from trim_pomdp.artifacts import Record
 from trim_pomdp.equality import ByContent
@@ -101,9 +113,41 @@ def redraft_class(weak_success: FloatArray, repair: float, drafts: int, success:
     return out
 
 
-def is_first_text(draft: int, repeated: bool) -> bool:
-    """Whether a draft, counted from 0, is the first one word for word, as far as is remembered."""
-    return draft == 0 or (draft == 1 and repeated)
+class DraftPlace(NamedTuple):
+    """Where in a step a decision stands: what is known of its draft before that is looked at.
+
+    Attributes
+    ----------
+    draft : int
+        Which one it is, from 0.
+    repeated : bool
+        Whether it is the one before it word for word.
+    ended : int
+        Whether the one before it ended the solution (1) or not (0).
+    """
+
+    draft: int
+    repeated: bool = False
+    ended: int = 0
+
+    @property
+    def number(self) -> int:
+        """Its position among those of a step."""
+        return 4 * self.draft - 3 + 2 * self.repeated + self.ended if self.draft else 0
+
+    @classmethod
+    def numbered(cls, number: int) -> DraftPlace:
+        """The one at a position."""
+        before, which = divmod(number + 3, 4)
+        return cls(before, which >= 2, which % 2) if number else FIRST_DRAFT
+
+    @property
+    def is_first_text(self) -> bool:
+        """Whether the draft is the first one word for word, as far as is remembered."""
+        return self.draft == 0 or (self.draft == 1 and self.repeated)
+
+
+FIRST_DRAFT = DraftPlace(0)
 
 
 def tilted(emission: FloatArray, tilts: Tilts | None) -> FloatArray:
@@ -147,10 +191,11 @@ class DraftLaw(ByContent):
 
     Attributes
     ----------
-    same : ndarray of shape (3,)
-        P(it is the last one word for word | class of the last).
+    same : ndarray of shape (3, J + 1)
+        P(it is the last one word for word | class of the last, how that looked); the last column: which was the one
+        before it word for word.
     other : ndarray of shape (T, drafts - 1, 3, 3)
-        P(it is another text, and of class S0, S1, S2 | step, drafts before it, class of the last).
+        P(class S0, S1, S2 | another text, step, drafts before it, class of the last).
     """
 
     same: FloatArray
@@ -158,12 +203,52 @@ class DraftLaw(ByContent):
 
     @classmethod
     def of(
-        cls, weak_success: FloatArray, repair: float, same: FloatArray, drafts: int, success: float | None = None
+        cls,
+        weak_success: FloatArray,
+        repair: float,
+        drafts: int,
+        emission: FloatArray,
+        same: FloatArray,
+        slope: float | None = None,
+        success: float | None = None,
     ) -> DraftLaw:
-        """From p_w (T,), b, s by class (3,), and what `redraft_class` takes."""
+        """From p_w (T,), b, how first drafts look (3, J), s̄ (3,), β, and what `redraft_class` takes."""
         other = redraft_class(weak_success, repair, drafts, success)
         for last, new in ((0, 2), (2, 0)):
-            other[..., last, new] = np.minimum(other[..., last, new], 1.0 - same[last])
-            other[..., last, last] = 1.0 - same[last] - other[..., last, new]
-        other[..., 1, 1] = 1.0 - same[1]
-        return cls(same, other)
+            stays = 1.0 - same[last]
+            other[..., last, new] = np.minimum(other[..., last, new] / stays, 1.0) if stays > 0.0 else 0.0
+            other[..., last, last] = 1.0 - other[..., last, new]
+        return cls(repeat_shares(emission, same, slope or 0.0), other)
+
+
+def repeat_shares(emission: FloatArray, same: FloatArray, slope: float) -> FloatArray:
+    """`DraftLaw.same` of how first drafts look (3, J), s̄ (3,) and β.
+
+    Examples
+    --------
+    >>> emission = np.array([[0.8, 0.1, 0.1], [0.4, 0.3, 0.3], [0.2, 0.4, 0.4]])
+    >>> repeat_shares(emission, np.array([0.9, 0.5, 0.5]), 0.0)[2].tolist()
+    [0.5, 0.5, 0.5, 0.5]
+    """
+    x, doubted = looks_wrong(emission), doubted_shares(emission)
+    out = np.repeat(same[:, None], len(x) + 1, axis=1)
+    if slope == 0.0:
+        return out
+    for c, share in enumerate(same):
+        if 0.0 < share < 1.0:
+            out[c, :-1] = expit(_intercept(doubted[c], x, slope, share) + slope * x)
+            out[c, -1] = doubted[c] @ out[c, :-1] ** 2 / share
+    return out
+
+
+def doubted_shares(emission: FloatArray) -> FloatArray:
+    """P(bin | class, doubted) of first drafts, shape (3, J); of a class that is never doubted, P(bin | class)."""
+    shown = np.maximum(emission, 0.0) * (looks_wrong(emission) > 0.0)
+    shown = np.where(shown.sum(axis=1, keepdims=True) > 0.0, shown, emission)
+    return np.asarray(shown / shown.sum(axis=1, keepdims=True))
+
+
+def _intercept(weights: FloatArray, x: FloatArray, slope: float, share: float) -> float:
+    """Where a + slope · x, as log-odds, have so large a share on the average."""
+    around, reach = logit(share), abs(slope) * float(np.abs(x).max()) + 1e-9
+    return float(brentq(lambda a: weights @ expit(a + slope * x) - share, around - reach, around + reach))

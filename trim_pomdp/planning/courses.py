@@ -46,7 +46,7 @@ def planned_course(frontier: Frontier, item: FrontierPoint) -> PlannedCourse:
     if solution is None:
         solution = solve_epochs(model.epoch_model, model.weights(price, over), gap=frontier.gap * model.reward)
     by_node = solution.graph.components_by_node(model.epoch_model)[:-1]
-    by_step = by_node.reshape(model.dynamics.max_steps, model.places, -1).sum(axis=1)
+    by_step = by_node.reshape(model.dynamics.max_steps, len(model.places), -1).sum(axis=1)
     names = ("strong_tokens", "regenerations", "steps")
     columns = {name: by_step[:, model.components.index(name)] for name in names}
     return PlannedCourse(rule_from_solution(solution, model, price, over), **columns)

@@ -12,13 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from trim_pomdp.model.belief import DERAILED, OVER, RIGHT
+from trim_pomdp.model.actions.base import AGAIN
+from trim_pomdp.model.belief import DERAILED, RIGHT
 from trim_pomdp.model.process import RoutingModel, Spending
+from trim_pomdp.model.redrafts import DraftPlace
 
 if TYPE_CHECKING:
     from solvers import POMDP
     from solvers.unfolding import Sight, Unfolded
 
+_ENDS = ("goes-on", "ends")
 _HIDDEN = {RIGHT: "right", DERAILED: "derailed", 2: "draft-wrong"}  # the last: of a step that is drafted again
 
 
@@ -79,23 +82,25 @@ def _place_names(unfolded: Unfolded, steps: int, bins: int) -> Iterator[str]:
         elif place.kind < 0:
             yield f"over_{_HIDDEN[place.hidden]}"
         else:
-            step, draft = divmod(place.node, places)
-            where = f"step-{step + 1}" + (f"_draft-{(draft + 1) // 2 + 1}" if places > 1 else "")
-            name = f"{where}_{_HIDDEN[place.hidden]}_{_end(unfolded, state, bins, ended=draft > 0 and draft % 2 == 0)}"
+            step, number = divmod(place.node, places)
+            drafted = DraftPlace.numbered(number)
+            where = f"step-{step + 1}" + (f"_draft-{drafted.draft + 1}" if places > 1 else "")
+            ends = _ENDS[drafted.ended] if drafted.repeated else _end(unfolded, state, bins)
+            name = f"{where}_{_HIDDEN[place.hidden]}_{ends}"
             count[name] = count.get(name, -1) + 1
             yield f"{name}-{count[name]}"
 
 
-def _end(unfolded: Unfolded, state: int, bins: int, *, ended: bool) -> str:
-    """Whether the weak step of a state ends the solution, which its signals tell; `ended`: if the draft before did."""
-    ends = {ended if sight.signal == 2 * bins else sight.signal >= bins for sight in unfolded.shown[state]}
-    return "either" if len(ends) > 1 else "ends" if True in ends else "goes-on"
+def _end(unfolded: Unfolded, state: int, bins: int) -> str:
+    """Whether the weak step of a state ends the solution, which its signals tell."""
+    ends = {sight.signal >= bins for sight in unfolded.shown[state]}
+    return "either" if len(ends) > 1 else _ENDS[True in ends]
 
 
 def _sight_name(sight: Sight, bins: int) -> str:
     if sight.signal < 0:
         return "over"
-    again = "again_" if sight.seen > OVER else ""
-    if sight.signal == 2 * bins:
-        return f"{again}same"
+    if sight.seen > AGAIN:
+        return "same"
+    again = "again_" if sight.seen == AGAIN else ""
     return f"{again}bin-{sight.signal % bins}" + ("_ends" if sight.signal >= bins else "")

@@ -434,7 +434,7 @@ def rule_from_solution(
     """The executable rule of a solution: alpha-vectors of what follows each step, and the filter's parameters."""
     dynamics, observations = model.dynamics, model.observations
     assert dynamics.strong_tokens is not None  # RoutingModel sees to it
-    T, N = dynamics.max_steps, model.places
+    T, N = dynamics.max_steps, len(model.places)
     # Where hazards are alike, an end is no evidence; to write all that is left one has to know them all the same.
     by_class = dynamics.hazards_differ or any(action.writes == "rest" for action in model.chosen)
     hazard, hazard_derailed, hazard_wrong = map(tuple, dynamics.end.T.tolist())
@@ -471,7 +471,7 @@ def _of_prefix(vectors: FloatArray) -> tuple[tuple[float, float], ...]:
 
 def _of_drafts(solution: EpochSolution, model: RoutingModel, over: Spending) -> dict[str, Any]:
     """What a rule needs that may ask for another draft."""
-    N = model.places
+    N = len(model.places)
     if N == 1:
         return {}
     by_node = [

@@ -13,7 +13,7 @@ import numpy as np
 from trim_pomdp.model.actions.base import AGAIN, KEEP, NEXT, OVER
 from trim_pomdp.model.evidence import evidence_score
 from trim_pomdp.model.observations import ClassTable
-from trim_pomdp.model.redrafts import is_first_text
+from trim_pomdp.model.redrafts import DraftPlace
 from trim_pomdp.policies.base import Belief, Decision, RuleRouter, StepObservation
 from trim_pomdp.policies.posterior import required
 
@@ -48,7 +48,7 @@ class RuleLists:
     codes: list[int]
     again: list[bool]
     other: list[list[list[list[float]]]]
-    same: Belief
+    same: list[Belief]
     former: list[bool]
     emission_again: list[list[float]]
     drafts: int
@@ -58,7 +58,6 @@ class RuleLists:
     def of(cls, rule: AlphaVectorRule) -> RuleLists:
         """Lists of a rule."""
         tables = rule.tables
-        same = tables.same.tolist()
         return cls(
             edges=list(rule.score_edges or ()),
             emission=tables.emission.T.tolist(),
@@ -74,7 +73,7 @@ class RuleLists:
             codes=tables.codes.tolist(),
             again=tables.again.tolist(),
             other=tables.other.tolist(),
-            same=(same[0], same[1], same[2]),
+            same=[(right, derailed, wrong) for right, derailed, wrong in tables.same.T.tolist()],
             former=tables.former.tolist(),
             emission_again=tables.emission_again.T.tolist(),
             drafts=tables.drafts,
@@ -83,13 +82,34 @@ class RuleLists:
 
 
 @dataclass(frozen=True)
+class Held:
+    """What is believed of a discarded draft: of its prefix and it right, derailed, of it alone wrong.
+
+    Attributes
+    ----------
+    other, repeated : tuple of three floats
+        If the next draft is another text, and if it is the same one.
+    ended : bool
+        Whether the discarded draft ended the solution.
+    """
+
+    other: Belief
+    repeated: Belief
+    ended: bool = False
+
+    def given(self, *, repeated: bool) -> Belief:
+        """Either of the two."""
+        return self.repeated if repeated else self.other
+
+
+@dataclass(frozen=True)
 class _Worth:
-    """An action's value, what q becomes by it if the solution goes on and if it is over, and the next draft's state."""
+    """An action's value, what q becomes by it if the solution goes on and if it is over, and what is then held."""
 
     value: float
     q: float
     over: float
-    held: Belief | None = None
+    held: Held | None = None
 
 
 class AlphaVectorRouter(RuleRouter):
@@ -102,10 +122,8 @@ class AlphaVectorRouter(RuleRouter):
         For rules on bins of (min, current).
     q : float
         P(the prefix is right) to start from.
-    held : tuple of three floats or None
-        Where a draft was discarded: P(prefix right, and so was the draft), P(derailed), P(prefix right, draft wrong).
-    held_ended : bool
-        Whether that draft ended the solution.
+    held : Held or None
+        Where a draft was discarded, what is believed of it.
     """
 
     q: float
@@ -115,17 +133,16 @@ class AlphaVectorRouter(RuleRouter):
         rule: AlphaVectorRule,
         class_table: ClassTable | None = None,
         q: float = 1.0,
-        held: Belief | None = None,
-        held_ended: bool = False,
+        held: Held | None = None,
     ) -> None:
         rule.require(class_table)
         super().__init__(rule)
         self._rule, self._class_table, self._lists = rule, class_table, rule.lists
-        self.q, self.held, self.held_ended = q, held, held_ended
+        self.q, self.held = q, held
 
     def of_rule(self, rule: AlphaVectorRule) -> AlphaVectorRouter:
         """A router of another rule that believes what this one does."""
-        return AlphaVectorRouter(rule, self._class_table, self.q, self.held, self.held_ended)
+        return AlphaVectorRouter(rule, self._class_table, self.q, self.held)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """All that it remembers are numbers: copies, of which a drawing asks thousands, share the rest."""
@@ -134,14 +151,14 @@ class AlphaVectorRouter(RuleRouter):
     def decide(self, seen: StepObservation) -> Decision:
         """See `Router`."""
         rule, lists, q = self._rule, self._lists, self.q
+        if seen.draft > 0 and self.held is not None:
+            q = 1.0 - self.held.given(repeated=seen.repeated)[1]
         evidence = evidence_score(rule.evidence, seen.features)
         step = self._table_step(seen.step, seen.ended)
-        prior = self.prior(seen)
-        if self._is_repeated(seen):
-            belief = _normalised((b * s for b, s in zip(prior, lists.same, strict=True)), prior)
-        else:
-            belief = self._weighed(prior, self._looks(seen, evidence), self._lists.end[step], seen.ended)
-        kept = self._worth(belief, step, seen, KEEP)
+        belief = self.prior(seen)
+        if not self._is_repeated(seen):
+            belief = self._weighed(belief, self._looks(seen, evidence), self._lists.end[step], seen.ended)
+        kept = self._then(belief, step, self._after(step, seen, KEEP))
         worths = {KEEP: kept}
         best, gain, price = KEEP, 0.0, float("inf")
         for code in lists.codes[1:]:
@@ -151,15 +168,17 @@ class AlphaVectorRouter(RuleRouter):
                 if seen.draft == 0 or seen.repeated or self.held is None:
                     continue
                 worth = self._worth_of_former(self.held, evidence, seen, code)
+            elif lists.again[code]:
+                worth = self._worth_again(belief, step, seen, evidence, code)
             else:
-                worth = self._worth(belief, step, seen, code)
+                worth = self._then(belief, step, self._after(step, seen, code))
             worths[code] = worth
             of_class = lists.price[code][step][int(seen.ended)]
             cost = belief[0] * of_class[0] + belief[1] * of_class[1] + belief[2] * of_class[2]
             if worth.value - kept.value - cost > gain - price:
                 best, gain, price = code, worth.value - kept.value, cost
         action = best if gain > price else KEEP
-        self.q, self.held, self.held_ended = worths[action].q, worths[action].held, seen.ended
+        self.q, self.held = worths[action].q, worths[action].held
         return Decision(
             action=action,
             q=q,
@@ -172,24 +191,25 @@ class AlphaVectorRouter(RuleRouter):
         )
 
     def prior(self, seen: StepObservation) -> Belief:
-        """See `WeighingRouter`."""
+        """See `WeighingRouter`; of a draft that repeats the one before it, given that it does."""
         step = self._table_step(seen.step, seen.ended)
         if seen.draft > 0 and self.held is not None:
+            held = self.held.given(repeated=seen.repeated)
             if seen.repeated:
-                return self.held
-            h0, h1, h2 = self.held
+                return held
+            h0, h1, h2 = held
             rows = self._lists.other[step][seen.draft - 1]
-            return _normalised((h0 * rows[0][c] + h1 * rows[1][c] + h2 * rows[2][c] for c in range(3)), self.held)
+            return _normalised((h0 * rows[0][c] + h1 * rows[1][c] + h2 * rows[2][c] for c in range(3)), held)
         success = self._lists.success[step]
         return self.q * success, 1.0 - self.q, self.q * (1.0 - success)
 
     def likelihood(self, seen: StepObservation) -> Belief:
         """See `WeighingRouter`: of its evidence, times that of its end, or none, where ends are evidence.
 
-        Of a draft that repeats the one before it: that it does.
+        A draft that repeats the one before it shows nothing.
         """
         if self._is_repeated(seen):
-            return self._lists.same
+            return 1.0, 1.0, 1.0
         step = self._table_step(seen.step, seen.ended)
         looks = self._looks(seen, evidence_score(self._rule.evidence, seen.features))
         ends = (h if seen.ended else 1.0 - h for h in self._lists.end[step])
@@ -228,18 +248,19 @@ class AlphaVectorRouter(RuleRouter):
         total = b0 + b1 + b2
         return (b0 / total, b1 / total, b2 / total) if total > 0.0 else prior
 
-    def _worth(self, belief: Belief, step: int, seen: StepObservation, code: int) -> _Worth:
-        """What an action is worth."""
-        is_first = is_first_text(seen.draft, seen.repeated)
-        after = (self._lists.after if is_first else self._lists.after_again)[step][int(seen.ended)][code]
-        return (
-            self._worth_again(belief, step, seen, after) if self._lists.again[code] else self._then(belief, step, after)
-        )
+    def _after(self, step: int, seen: StepObservation, code: int) -> list[list[list[float]]]:
+        """What follows an action."""
+        first = DraftPlace(seen.draft, seen.repeated).is_first_text
+        found: list[list[list[float]]] = (self._lists.after if first else self._lists.after_again)[step][
+            int(seen.ended)
+        ][code]
+        return found
 
-    def _worth_of_former(self, held: Belief, evidence: float, seen: StepObservation, code: int) -> _Worth:
+    def _worth_of_former(self, former: Held, evidence: float, seen: StepObservation, code: int) -> _Worth:
         """What an action about the draft before is worth, of which the new one's looks tell something too."""
-        step = self._table_step(seen.step, self.held_ended)
-        after = self._lists.after[step][int(self.held_ended)][code]
+        held = former.other
+        step = self._table_step(seen.step, former.ended)
+        after = self._lists.after[step][int(former.ended)][code]
         now = self._table_step(seen.step, seen.ended)
         rows, looks = self._lists.other[now][seen.draft - 1], self._looks(seen, evidence)
         ends = [h if seen.ended else 1.0 - h for h in self._lists.end[now]]
@@ -267,21 +288,30 @@ class AlphaVectorRouter(RuleRouter):
         value = reward * over_right + on * lists.values[step](q)
         return _Worth(value, self._rounded(q), over_right / over if over > 0.0 else q)
 
-    def _worth_again(
-        self, belief: Belief, step: int, seen: StepObservation, outcomes: list[list[list[float]]]
-    ) -> _Worth:
-        """What another draft is worth, with the hidden state on the grid of cells."""
-        held = [
-            belief[0] * outcomes[0][AGAIN][s] + belief[1] * outcomes[1][AGAIN][s] + belief[2] * outcomes[2][AGAIN][s]
-            for s in range(3)
-        ]
-        vectors = self._lists.draft_values[2 * (step * (self._lists.drafts - 1) + seen.draft) + int(seen.ended)]
-        value = max(held[0] * v[0] + held[1] * v[1] + held[2] * v[2] for v in vectors)
+    def _worth_again(self, belief: Belief, step: int, seen: StepObservation, evidence: float, code: int) -> _Worth:
+        """What another draft is worth: what the one that is discarded is believed to be, by whether it comes again."""
+        outcomes = self._after(step, seen, code)
+        held = _hidden_again(belief, outcomes)
+        same = self._lists.same[-1 if self._is_repeated(seen) else self._bin(evidence, seen.features)]
+        other = [b * (1.0 - s) for b, s in zip(held, same, strict=True)]
+        again = [b * s for b, s in zip(held, same, strict=True)]
+        first = 4 * (step * (self._lists.drafts - 1) + seen.draft) + int(seen.ended)
+        values = self._lists.draft_values
+        value = sum(
+            max(h[0] * v[0] + h[1] * v[1] + h[2] * v[2] for v in values[row])
+            for h, row in ((other, first), (again, first + 2))
+        )
+        on_grid = [self._on_draft_grid(_normalised(item, held)) for item in (other, again)]
+        right = held[0] + held[2]
+        return _Worth(value, right, right, Held(on_grid[0], on_grid[1], seen.ended))
+
+    def _on_draft_grid(self, held: Belief) -> Belief:
+        """To the grid on which further drafts are evaluated."""
         right = held[0] + held[2]
         cells, shares = self._rule.draft_cells
         q = int(right / (right + held[1]) * cells + 0.5) / cells
         share = int((held[0] / right if right > 0.0 else 0.0) * shares + 0.5) / shares
-        return _Worth(value, q, right, (q * share, 1.0 - q, q * (1.0 - share)))
+        return q * share, 1.0 - q, q * (1.0 - share)
 
     def _rounded(self, q: float) -> float:
         """To the grid of belief cells, which makes the policy the finite-state controller that was evaluated."""
@@ -291,6 +321,12 @@ class AlphaVectorRouter(RuleRouter):
     @staticmethod
     def _by_code(found: Mapping[int, float]) -> tuple[float | None, ...]:
         return tuple(found.get(code) for code in range(max(found) + 1))
+
+
+def _hidden_again(belief: Belief, outcomes: list[list[list[float]]]) -> Belief:
+    """Hidden state where another draft comes."""
+    b0, b1, b2 = (sum(b * exits[AGAIN][s] for b, exits in zip(belief, outcomes, strict=True)) for s in range(3))
+    return b0, b1, b2
 
 
 def _normalised(values: Iterable[float], otherwise: Belief) -> Belief:

@@ -52,7 +52,7 @@ class RuleTables(ByContent):
     former : ndarray of bool, shape (A,)
         Whether an action is about the draft before.
     other : ndarray of shape (T, drafts - 1, 3, 3)
-    same : ndarray of shape (3,)
+    same : ndarray of shape (3, J + 1)
         Of `trim_pomdp.model.redrafts.DraftLaw`.
     emission_again : ndarray of shape (3, J)
         Of drafts after the first, of another text.
@@ -62,8 +62,8 @@ class RuleTables(ByContent):
         Number of cells of P(prefix right), and of P(last draft right | that), within a step.
     draft_vectors : ndarray of shape (W, 3)
         Alpha-vectors over the hidden states before each further draft.
-    draft_offset : ndarray of shape (2 T (drafts - 1) + 1,)
-        Where those of each step, further draft, and end of the one before it begin.
+    draft_offset : ndarray of shape (4 T (drafts - 1) + 1,)
+        Where those of each step, further draft, whether it is the one before it, and end of that begin.
     """
 
     success: FloatArray
@@ -110,7 +110,7 @@ class RuleTables(ByContent):
             again=np.zeros(n_actions, dtype=np.bool_),
             former=np.zeros(n_actions, dtype=np.bool_),
             other=np.zeros((1, 0, 3, 3)),
-            same=np.zeros(3),
+            same=np.zeros((3, 2)),
             emission_again=np.zeros((3, 1)),
             after_again=np.zeros((1, 2, n_actions, 3, N_EXITS, N_HIDDEN)),
             drafts=1,
@@ -132,7 +132,15 @@ class RuleTables(ByContent):
             end = np.array([rule.hazard, rule.hazard_derailed, rule.hazard_wrong or rule.hazard]).T
         recovery = np.broadcast_to(np.array(rule.recovery), (T,))
         same = np.zeros(3) if rule.redraft_same is None else rule.redraft_same.array
-        further = DraftLaw.of(success, rule.redraft_repair or 0.0, same, rule.max_drafts, rule.redraft_success)
+        further = DraftLaw.of(
+            success,
+            rule.redraft_repair or 0.0,
+            rule.max_drafts,
+            rule.emission,
+            same,
+            rule.redraft_same_slope,
+            rule.redraft_success,
+        )
         law = StepLaw(success, rule.strong_success, rule.repair, recovery, end)
         actions, again = ActionTables.of(law), law
         if rule.max_drafts > 1:

@@ -99,14 +99,16 @@ class AlphaVectorRule(Rule):
     redraft_repair : float or None
     redraft_success : float or None
     redraft_same : Shares or None
+    redraft_same_slope : float or None
     redraft_tilt : Tilts or None
     strong_success_again, repair_again : float or None
         As in `trim_pomdp.model.dynamics.StepDynamics`; for rules that ask for other drafts.
     redraft_price : float
         Price of another draft, in units of reward.
     draft_vectors : tuple of tuples of tuples of (float, float, float)
-        For each step, two for each draft after the first, by whether the one before it goes on or ends the solution:
-        vectors of the value before that draft, over the hidden states: prefix and last draft right, derailed, prefix
+        For each step, four for each draft after the first, by whether it is another text than the one before it or the
+        same, and by whether that goes on or ends the solution (`trim_pomdp.model.redrafts.DraftPlace`): vectors of the
+        value before that draft is looked at, over the hidden states: prefix and last draft right, derailed, prefix
         right and last draft wrong.
     draft_cells : tuple of (int, int)
         Between drafts P(prefix right), and P(last draft right) given that, are kept as multiples of one over these.
@@ -136,6 +138,7 @@ class AlphaVectorRule(Rule):
     redraft_repair: Probability | None = None
     redraft_success: Probability | None = None
     redraft_same: Shares | None = None
+    redraft_same_slope: float | None = None
     redraft_tilt: Tilts | None = None
     strong_success_again: Probability | None = None
     repair_again: Probability | None = None
@@ -177,8 +180,8 @@ class AlphaVectorRule(Rule):
         if drafts_again != (self.max_drafts > 1) or drafts_again != (self.redraft_repair is not None):
             raise ValueError("max_drafts above 1 and redraft_repair go with an action that asks for another draft")
         shape = [len(step) for step in self.draft_vectors]
-        if shape != [2 * (self.max_drafts - 1)] * (len(self.alpha_vectors) if drafts_again else 0):
-            raise ValueError(f"draft_vectors need {2 * (self.max_drafts - 1)} sets of vectors for each step")
+        if shape != [4 * (self.max_drafts - 1)] * (len(self.alpha_vectors) if drafts_again else 0):
+            raise ValueError(f"draft_vectors need {4 * (self.max_drafts - 1)} sets of vectors for each step")
         if self.hazard is None and any(action.writes == "rest" for action in chosen):
             raise ValueError("hazards must be known where the strong model may write all that is left")
         if not all(vectors for step in self.draft_vectors for vectors in step):
@@ -196,7 +199,7 @@ class AlphaVectorRule(Rule):
         if self.max_drafts == 1:
             for name in ("max_drafts", "redraft_repair", "redraft_same", "draft_vectors", "draft_cells"):
                 document.pop(name, None)
-        for name in ("redraft_success", "redraft_tilt", "strong_success_again", "repair_again"):
+        for name in ("redraft_success", "redraft_same_slope", "redraft_tilt", "strong_success_again", "repair_again"):
             if getattr(self, name) is None:
                 document.pop(name, None)
         if self.redraft_price == 0.0:
@@ -295,7 +298,7 @@ class AlphaVectorRule(Rule):
         from trim_pomdp import _kernels
 
         check_bins(self, model)
-        law, further = model.law, model.dynamics.draft_law(self.max_drafts)
+        law, further = model.law, model.dynamics.draft_law(self.max_drafts, model.emission)
         accuracy, by_end, before = _kernels.propagate_alpha(
             self.tables.arguments,
             (
@@ -362,7 +365,8 @@ def decide(
     steps : ndarray of shape (n,)
         Step index from 0; beyond the cap the last step before it stands in.
     held : ndarray of shape (n, 3), optional
-        Where a draft was discarded, what is believed of it in place of q (`AlphaVectorRouter`).
+        Where a draft was discarded, what is believed of it, given whether this one is the same, in place of q
+        (`AlphaVectorRouter`).
     draft : int
         Which draft of the step it is, from 0.
     former_ended : ndarray of bool, shape (n,), optional

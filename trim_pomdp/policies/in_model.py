@@ -78,7 +78,7 @@ def simulate_counts(
     law, actions = model.law, model.tables
     out = Drawn.empty(n, len(actions.keeps))
     rule = RuleTables.none(len(actions.keeps)) if tables is None else tables
-    further = model.dynamics.draft_law(rule.drafts)
+    further = model.dynamics.draft_law(rule.drafts, model.emission)
     cumulative, cumulative_again = (np.cumsum(table, axis=1) for table in (model.emission, model.emission_again))
     # No uniform draw falls behind the last bin, whatever rounding says.
     cumulative[:, -1] = cumulative_again[:, -1] = np.inf

@@ -7,7 +7,7 @@ last draft are propagated from draft to draft. Between steps nothing but the pre
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,7 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.model.actions.base import KEEP, NEXT, OVER, REGENERATE
 from trim_pomdp.model.actions.redraft import Redraft
 from trim_pomdp.model.propagation import Course, Drawn
-from trim_pomdp.model.redrafts import DraftLaw, tilted
+from trim_pomdp.model.redrafts import DraftLaw
 from trim_pomdp.policies.base import FloatArray
 
 if TYPE_CHECKING:
@@ -38,12 +38,15 @@ class _Bins:
         P(bin | class); J counts the pieces.
     emission_again : ndarray of shape (3, J)
         The same of drafts of another text.
+    law : DraftLaw
+        What drafts after the first are; `DraftLaw.same` is by these bins.
     kept_from, stood_by_from : int
         The first bin that is not drafted again, and the first that is not regenerated.
     """
 
     emission: FloatArray
     emission_again: FloatArray
+    law: DraftLaw
     kept_from: int
     stood_by_from: int
 
@@ -59,12 +62,11 @@ class _Bins:
         low, high = (observations.step_emission.share_below(k) for k in (rule.regenerate_below, rule.redraft_below))
         shares = np.stack([low, high - low, 1.0 - high])  # of each bin, below, between and above the thresholds
         # Bins lie in the order of scores, so all pieces below a threshold come before all above it.
-        pieces = [shares[part] * model.emission for part in range(3)]
-        filled = [piece[:, shares[part] > 0.0] for part, piece in enumerate(pieces)]
-        below, between = filled[0].shape[1], filled[1].shape[1]
-        emission = np.concatenate(filled, axis=1)
-        again = tilted(emission, model.dynamics.redraft_tilt)
-        return cls(emission, again, below + between, below)
+        part, bin_ = np.nonzero(shares)
+        emission, again = (shares[part, bin_] * table[:, bin_] for table in (model.emission, model.emission_again))
+        further = model.dynamics.draft_law(rule.max_drafts, model.emission)
+        law = replace(further, same=further.same[:, [*bin_, -1]])
+        return cls(emission, again, law, int((part < 2).sum()), int((part < 1).sum()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,22 +77,25 @@ class _Step:
     drafts: FloatArray  # (3,)
 
 
-def _step(rule: RedraftRule, bins: _Bins, first: FloatArray, law: DraftLaw, t: int, end: FloatArray) -> _Step:
-    """Step index t by classes of its first draft (3,), what further ones are, and hazards by class (3,)."""
-    J = bins.emission.shape[1]
+def _step(rule: RedraftRule, bins: _Bins, first: FloatArray, t: int, end: FloatArray) -> _Step:
+    """Step index t by classes of its first draft (3,) and hazards by class (3,)."""
+    J, law = bins.emission.shape[1], bins.law
     low, high = slice(bins.stood_by_from), slice(bins.kept_from, J)
     ends = np.stack([1.0 - end, end], axis=1)  # class, end
-    again = bins.emission_again
-    below = np.concatenate([np.zeros((3, 1)), np.cumsum(again, axis=1)[:, :-1]], axis=1)  # P(a lower bin | class)
+    again, same = bins.emission_again, law.same[:, :-1]
+    # P(a lower bin | class), and P(that, and the same text comes next | class).
+    below, below_again = (
+        np.concatenate([np.zeros((3, 1)), np.cumsum(item, axis=1)[:, :-1]], axis=1) for item in (again, again * same)
+    )
     decided, drafts = np.zeros((3, 2, 3)), np.zeros(3)
-    # P(class, bin, end of the draft that would stand; class of the last), of steps that are drafted again.
-    held = np.zeros((3, J, 2, 3))
+    # P(class, bin, end of the draft that would stand; class of the last), of steps that are drafted again: as another
+    # text, or as the last draft once more.
+    changes, repeated = np.zeros((3, J, 2, 3)), np.zeros((3, J, 2, 3))
     coming = first  # P(another text, and of this class, to come)
     for draft in range(rule.max_drafts):
         # Another text, by its class; or the last draft once more, after which what would stand is what did.
         scored = (bins.emission if draft == 0 else again)[:, :, None] * ends[:, None, :]  # class, bin, end
-        moved = held if draft == 0 else np.einsum("cjes,sk->cjek", held, law.other[t, draft - 1])
-        repeated = held * law.same
+        moved = changes if draft == 0 else np.einsum("cjes,sk->cjek", changes, law.other[t, draft - 1])
         drafts += coming + repeated.sum(axis=(0, 1, 2))
         # One that looks right is kept: those before it did not, and so look worse.
         decided[KEEP] += (coming[:, None] * scored[:, high].sum(axis=1)).T
@@ -100,20 +105,28 @@ def _step(rule: RedraftRule, bins: _Bins, first: FloatArray, law: DraftLaw, t: i
             better_before = np.cumsum(moved.sum(axis=(0, 2)), axis=0)  # P(best so far at most bin j, class to come)
             new = scored * better_before.T[:, :, None]
         new[:, high] = 0.0
-        stays = repeated + (moved * below.T[None, :, None, :] if rule.keeps == "better" else 0.0)
+        worse, worse_again = (
+            (moved * item.T[None, :, None, :] if rule.keeps == "better" else np.zeros_like(moved))
+            for item in (below, below_again)
+        )
+        stays = repeated + worse
         if draft + 1 < rule.max_drafts:
-            held = stays
+            still = repeated * law.same[:, -1] + worse_again
+            changes = stays - still
             for c in range(3):
-                held[c, :, :, c] += new[c]
-            coming = held.sum(axis=(0, 1, 2)) @ law.other[t, draft]
+                comes_again = same[c, :, None] * new[c]
+                still[c, :, :, c] += comes_again
+                changes[c, :, :, c] += new[c] - comes_again
+            repeated = still
+            coming = changes.sum(axis=(0, 1, 2)) @ law.other[t, draft]
         else:
             stood = new + stays.sum(axis=3)
             decided[KEEP] += stood[:, bins.stood_by_from :].sum(axis=1).T
             # A step that is regenerated stands in the last draft's place.
             lost = new[:, low].sum(axis=(1, 2)) + stays[:, low].sum(axis=(0, 1, 2))
-            still = repeated[:, low].sum(axis=(0, 1, 2)) if draft == 1 else lost if draft == 0 else np.zeros(3)
-            decided[_FIRST] += (still[:, None] * ends).T
-            decided[_OTHER] += ((lost - still)[:, None] * ends).T
+            first_text = repeated[:, low].sum(axis=(0, 1, 2)) if draft == 1 else lost if draft == 0 else np.zeros(3)
+            decided[_FIRST] += (first_text[:, None] * ends).T
+            decided[_OTHER] += ((lost - first_text)[:, None] * ends).T
     return _Step(decided, drafts)
 
 
@@ -121,7 +134,6 @@ def redraft_course(rule: RedraftRule, model: RoutingModel) -> Course:
     """`Rule.course` of a redraft rule."""
     bins, law, tables = _Bins.of(rule, model), model.law, model.tables
     T, A = law.steps, len(tables.keeps)
-    further = model.dynamics.draft_law(rule.max_drafts)
     accuracy, by_end, before = np.zeros(T), np.zeros((T, 2, A, 3)), np.zeros((T, A))
     mass, length = np.array([1.0, 0.0]), np.zeros(2)  # by prefix, right or derailed
     codes = [KEEP, REGENERATE, REGENERATE]
@@ -129,7 +141,7 @@ def redraft_course(rule: RedraftRule, model: RoutingModel) -> Course:
     first, other = tables.outcomes[:, :, :, :, :2, :2], model.tables_again.outcomes[:, :, :, :, :2, :2]
     follows = np.stack([first[:, :, KEEP], first[:, :, REGENERATE], other[:, :, REGENERATE]], axis=2)
     for t in range(T):
-        steps = [_step(rule, bins, law.class_given_prefix[t, s], further, t, law.end[t]) for s in range(2)]
+        steps = [_step(rule, bins, law.class_given_prefix[t, s], t, law.end[t]) for s in range(2)]
         new_mass, new_length = np.zeros(2), np.zeros(2)
         for s, step in enumerate(steps):
             after = np.einsum("aec,eacxh->acxh", step.decided, follows[t])
@@ -149,8 +161,8 @@ def redraft_course(rule: RedraftRule, model: RoutingModel) -> Course:
 def redraft_draws(rule: RedraftRule, model: RoutingModel, n: int, rng: np.random.Generator) -> Drawn:
     """`Rule.simulated` of a redraft rule: problems side by side, draft by draft."""
     bins, law, tables = _Bins.of(rule, model), model.law, model.tables
+    further = bins.law
     out = Drawn.empty(n, len(tables.keeps))
-    further = model.dynamics.draft_law(rule.max_drafts)
     cumulative, again = (np.cumsum(emission, axis=1) for emission in (bins.emission, bins.emission_again))
     cumulative[:, -1] = again[:, -1] = np.inf
     right, length = np.ones(n, dtype=np.bool_), np.zeros(n)
@@ -159,17 +171,18 @@ def redraft_draws(rule: RedraftRule, model: RoutingModel, n: int, rng: np.random
         last = np.where(right[alive], np.where(rng.random(len(alive)) < law.weak_success[t], 0, 2), 1)
         stands = [last.copy(), *_scored(last, law.end[t], cumulative, rng)]  # class, bin, end
         scored, ended, waiting = stands[1].copy(), stands[2].copy(), stands[1] < bins.kept_from
-        is_first = np.ones(len(alive), dtype=np.bool_)
+        is_first, looks = np.ones(len(alive), dtype=np.bool_), scored.copy()
         for draft in range(1, rule.max_drafts):
             who = np.flatnonzero(waiting)
             discarded = last[who].copy()
-            other = rng.random(len(who)) >= further.same[discarded]  # else the last draft once more
-            success = further.other[t, draft - 1, discarded, 0] / np.maximum(1.0 - further.same[discarded], 1e-300)
+            other = rng.random(len(who)) >= further.same[discarded, looks[who]]  # else the last draft once more
+            success = further.other[t, draft - 1, discarded, 0]
             new = np.where(discarded == 1, 1, np.where(rng.random(len(who)) < success, 0, 2))
             last[who] = np.where(other, new, discarded)
             is_first[who] = ~other & (draft == 1)
             bin_, new_end = _scored(last[who], law.end[t], again, rng)
             ended[who] = np.where(other, new_end, ended[who])
+            looks[who] = np.where(other, bin_, -1)
             bin_ = scored[who] = np.where(other, bin_, scored[who])
             better = (bin_ >= stands[1][who]) if rule.keeps == "better" else np.ones(len(who), dtype=np.bool_)
             dropped = np.where(better, stands[0][who], last[who])

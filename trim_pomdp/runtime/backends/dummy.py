@@ -22,14 +22,13 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import numpy as np
 from pydantic import NonNegativeFloat, model_validator
 
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError, TrimError
 from trim_pomdp.model.dynamics import Probability, StepDynamics
 from trim_pomdp.model.observations import ObservationModel
-from trim_pomdp.model.redrafts import is_first_text, tilted
+from trim_pomdp.model.redrafts import DraftPlace, tilted
 from trim_pomdp.policies.base import Author
 from trim_pomdp.randomness import keyed_uniform, keyed_uniforms
 from trim_pomdp.runtime.backends.base import GeneratorTable, ModelTable, Place, ScorerTable
@@ -52,14 +51,12 @@ def dummy_problems(n: int, *, first: int = 0) -> list[Problem]:
 
 def _further_drafts(observations: ObservationModel, dynamics: StepDynamics) -> dict[str, Any]:
     """What further drafts are, as fields of a `DummyWorld`."""
-    law = dynamics.draft_law(_DRAFTS)
-    emission = tilted(observations.class_emission(dynamics), dynamics.redraft_tilt).tolist()
-    of_other = law.other / np.maximum(law.other.sum(axis=-1, keepdims=True), 1e-300)
-    success = of_other[..., ::2, 0].tolist()
+    first = observations.class_emission(dynamics)
+    law, emission = dynamics.draft_law(_DRAFTS, first), tilted(first, dynamics.redraft_tilt)
     return {
-        "redraft": tuple(tuple(map(tuple, step)) for step in success),
-        "same": tuple(law.same.tolist()),
-        "emission_again": tuple(map(tuple, emission)),
+        "redraft": tuple(tuple(map(tuple, step)) for step in law.other[..., ::2, 0].tolist()),
+        "same": tuple(map(tuple, law.same.tolist())),
+        "emission_again": tuple(map(tuple, emission.tolist())),
         "again": (
             dynamics.strong_success if dynamics.strong_success_again is None else dynamics.strong_success_again,
             dynamics.repair if dynamics.repair_again is None else dynamics.repair_again,
@@ -92,8 +89,9 @@ class DummyWorld:
     redraft : tuple of tuples of two floats, one a step and further draft, or None
         P(a further draft of another text is right | the last one was right, was wrong), the last for all that follow;
         None: as often as a first one.
-    same : tuple of three floats
-        P(a further draft is the last one word for word | class of that).
+    same : tuple of three tuples of float or None
+        P(a further draft is the last one word for word | class of that, its score bin); the last of each for one that
+        came again already. None: never.
     emission_again : tuple of three tuples of float or None
         As `emission`, of further drafts of another text; None: the same.
     again : tuple of two floats or None
@@ -117,7 +115,7 @@ class DummyWorld:
     weak_tokens: tuple[float, float, float] = (10.0, 10.0, 12.0)
     strong_tokens: tuple[float, float, float] = (9.0, 9.0, 11.0)
     redraft: tuple[tuple[tuple[float, float], ...], ...] | None = None
-    same: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    same: tuple[tuple[float, ...], ...] | None = None
     emission_again: tuple[tuple[float, ...], ...] | None = None
     again: tuple[float, float] | None = None
 
@@ -186,8 +184,8 @@ class DummyWorld:
         if author == "weak":
             right, means = weak_right, self.weak_tokens
         else:
-            is_first = is_first_text(len(request.drafts), repeated)
-            success, repair = (self.strong_success, self.repair) if is_first else self.strong_again
+            first = DraftPlace(len(request.drafts), repeated).is_first_text
+            success, repair = (self.strong_success, self.repair) if first else self.strong_again
             right = draw[1] < (repair if weak_class == 2 else success)
             means = self.strong_tokens
         text = f"{len(request.steps)} {author} {'right' if right else 'wrong'} {draw[2 if author == 'weak' else 3]:.6f}"
@@ -210,10 +208,13 @@ class DummyWorld:
 
     def _is_repeated(self, request: StepRequest) -> bool:
         """Whether the weak draft is the last one once more."""
-        if not request.drafts or not any(self.same):
+        if not request.drafts or self.same is None:
             return False
-        last = step_class((*request.steps, request.drafts[-1]))
-        return float(keyed_uniforms(1, request.seed, *request.key("dummy"), "same")[0]) < self.same[last]
+        steps = (*request.steps, request.drafts[-1])
+        came_again = request.drafts[-1] in request.drafts[-2:-1]
+        looks = -1 if came_again else self._bin(request.problem.id, steps)[0]
+        share = self.same[step_class(steps)][looks]
+        return float(keyed_uniforms(1, request.seed, *request.key("dummy"), "same")[0]) < share
 
     def _success(self, request: StepRequest, t: int) -> float:
         """P(the weak draft of step t is right after a right prefix), given how the last one was, if there was one."""
@@ -230,11 +231,14 @@ class DummyWorld:
         )
         return SolutionScores(scores, _PRM_TOKENS * len(scores))
 
-    def _step_score(self, problem: str, steps: tuple[str, ...]) -> float:
+    def _bin(self, problem: str, steps: tuple[str, ...]) -> tuple[int, float]:
+        """Score bin of the last step, and where in it."""
         bin_draw, place = keyed_uniforms(2, 0, problem, len(steps), steps[-1], "score").tolist()
-        edges = self.score_edges
         cumulative = self._cumulative_again if _AGAIN in steps[-1] else self._cumulative
-        j = min(bisect_right(cumulative[step_class(steps)], bin_draw), len(edges) - 1)
+        return min(bisect_right(cumulative[step_class(steps)], bin_draw), len(self.score_edges) - 1), place
+
+    def _step_score(self, problem: str, steps: tuple[str, ...]) -> float:
+        edges, (j, place) = self.score_edges, self._bin(problem, steps)
         if j == len(edges) - 1:
             return edges[j]
         return float(edges[j] + place * (edges[j + 1] - edges[j]))
