@@ -16,16 +16,18 @@ from trim_pomdp.fitting.rollout_data import RedraftRows, RolloutRows
 from trim_pomdp.fitting.rollout_estimation import Fitter
 from trim_pomdp.fitting.rollout_fitting import fit_rollouts
 from trim_pomdp.model.dynamics import OF_REDRAFTS, Shares, StepDynamics
-from trim_pomdp.model.redrafts import Tilts, tilted, tilted_by
+from trim_pomdp.model.redrafts import Tilts, repeat_shares, tilted, tilted_by
 from trim_pomdp.runtime.backends.dummy import dummy_problems
 from trim_pomdp.runtime.recording import repair_job, solo_job
 
 B = 0.4
 SAME = Shares(right=0.6, derailed=0.5, wrong=0.3)
+SLOPE = -0.5
+DOUBTED, MORE_DOUBTED = 0.3, 0.05
 TILT = Tilts(right=(0.5, -0.05), derailed=(0.3, -0.05), wrong=(0.2, 0.0))
 AGAIN = (0.9, 0.4)  # p_s, p_r
 DRAFTY = DYNAMICS.replace(
-    redraft_repair=B, redraft_same=SAME, redraft_tilt=TILT, recovery=0.0,
+    redraft_repair=B, redraft_same=SAME, redraft_same_slope=SLOPE, redraft_tilt=TILT, recovery=0.0,
     strong_success_again=AGAIN[0], repair_again=AGAIN[1],
 )  # fmt: skip
 RECOVERING = DRAFTY.replace(recovery=0.1)
@@ -60,6 +62,18 @@ def rows_of(*items: RedraftRollout, labelled: bool = False) -> RedraftRows:
     return RedraftRows.of(items, None, labelled=labelled)
 
 
+def repeat_share(slope: float, mean: float, emission: np.ndarray, c: int, j: int) -> float:
+    """P(the same text | class, bin) where doubted ones have that mean, by bisection."""
+    x = np.log(emission[2] / emission[0])
+    low, high = -50.0, 50.0
+    for _ in range(200):
+        a = (low + high) / 2
+        shares = 1.0 / (1.0 + np.exp(-a - slope * x))
+        doubted = emission[c] * (x > 0.0)
+        low, high = (a, high) if (doubted * shares).sum() < mean * doubted.sum() else (low, a)
+    return float(shares[j])
+
+
 def by_hand(item: RedraftRollout, dynamics: StepDynamics, fitted: DraftFit) -> float:
     """The log-likelihood: the filter of the steps before by its definition, then every way that the rest can go."""
     assert item.scores is not None
@@ -91,7 +105,9 @@ def by_hand(item: RedraftRollout, dynamics: StepDynamics, fitted: DraftFit) -> f
     total = 0.0
     for old in range(3):
         same = fitted.same[old]
-        right = {0: fitted.success - same, 1: 0.0, 2: fitted.repair}[old]  # and another text
+        anew = {0: fitted.success - same, 1: 0.0, 2: fitted.repair}[old] / (1.0 - same)  # P(right | another text)
+        same = repeat_share(fitted.slope or 0.0, same, emission, old, bin_)
+        right = anew * (1.0 - same)
         new = {0: right, 1: 0.0, 2: 1.0 - same - right} if old != 1 else {0: 0.0, 1: 1.0 - same, 2: 0.0}
         if item.repeated:
             new = {old: same}
@@ -113,7 +129,10 @@ CASES = (
 @pytest.mark.parametrize("case", range(len(CASES)))
 def test_the_likelihood_against_its_definition(case: int, dynamics: StepDynamics) -> None:
     found = term(rows_of(CASES[case]), dynamics)
-    for fitted in (DraftFit(0.4, 0.8, SAME.array, 0.0), DraftFit(0.1, 0.6, np.array([0.1, 0.2, 0.7]), 0.3)):
+    for fitted in (
+        DraftFit(0.4, 0.8, SAME.array, 0.0, None),
+        DraftFit(0.1, 0.6, np.array([0.1, 0.2, 0.7]), -0.4, TILT),
+    ):
         assert found.log_likelihood(fitted) == pytest.approx(by_hand(CASES[case], dynamics, fitted), abs=1e-9)
 
 
@@ -137,18 +156,43 @@ def of_class(
 
 
 def test_known_classes_are_counted() -> None:
-    found = fitted_on(*of_class(0, 20, 13, 2), *of_class(1, 40, 30, 0), *of_class(2, 50, 15, 20))
-    assert found.repair == pytest.approx(20 / 50, abs=1e-6)
-    assert found.success == pytest.approx(15 / 20, abs=1e-6)
-    assert found.same == pytest.approx([13 / 20, 30 / 40, 15 / 50], abs=1e-6)
-    alone = fitted_on(*of_class(2, 50, 15, 20))
-    assert (alone.repair, alone.success) == (pytest.approx(0.4), None)
-    assert alone.same == pytest.approx([0.0, 0.0, 0.3])
+    """Next to nothing is left of the prior where there are many."""
+    both = [DOUBTED, MORE_DOUBTED]
+    items = [
+        item
+        for score in both
+        for item in (
+            *of_class(0, 2000, 1300, 200, score=score), *of_class(1, 4000, 3000, 0, score=score),
+            *of_class(2, 5000, 1500, 2000, score=score),
+        )
+    ]  # fmt: skip
+    found = fitted_on(*items)
+    assert found.repair == pytest.approx(20 / 50, abs=2e-3)
+    assert found.success == pytest.approx(15 / 20, abs=2e-3)
+    assert found.same == pytest.approx([13 / 20, 30 / 40, 15 / 50], abs=2e-3)
+    assert found.slope == pytest.approx(0.0, abs=2e-3)
+    alone = fitted_on(*of_class(2, 5000, 1500, 2000), *of_class(2, 5000, 1500, 2000, score=MORE_DOUBTED))
+    assert (alone.repair, alone.success) == (pytest.approx(0.4, abs=2e-3), None)
+    assert alone.same is not None
+    assert alone.same[2] == pytest.approx(0.3, abs=2e-3)
+    assert alone.same[:2] == pytest.approx([0.3, 0.3], abs=0.06), "of the others no more is known"
+
+
+def test_what_looks_wrong_comes_less_often_again() -> None:
+    items = [*of_class(2, 3000, 1800, 600), *of_class(2, 3000, 900, 1050, score=MORE_DOUBTED)]  # v = 1/2
+    found = fitted_on(*items)
+    emission = OBSERVATIONS.class_emission(DRAFTY)
+    bins = OBSERVATIONS.bins(np.array([DOUBTED, MORE_DOUBTED]))
+    assert found.same is not None
+    assert found.slope is not None
+    assert found.slope < -0.05
+    assert repeat_shares(emission, found.same, found.slope)[2, bins] == pytest.approx([0.6, 0.3], abs=0.01)
+    assert found.repair == pytest.approx(0.5 * (1.0 - found.same[2]), abs=1e-3)
 
 
 def test_only_drafts_that_looked_bad_count() -> None:
     doubted, good = of_class(0, 20, 13, 2), of_class(0, 40, 40, 0, score=0.99)
-    assert fitted_on(*doubted, *good).same == pytest.approx([13 / 20, 0.0, 0.0], abs=1e-6)
+    assert fitted_on(*doubted, *good).same == pytest.approx(fitted_on(*doubted).same)
     assert term(rows_of(*good, labelled=True), DRAFTY).fit() is None
 
 
@@ -188,17 +232,21 @@ def test_worse_looks_of_new_drafts_are_fitted() -> None:
 
 def test_unknown_classes_are_fitted_at_their_likelihood() -> None:
     rng = np.random.default_rng(4)
-    n = 600
+    n = 2_000
     belief = rng.dirichlet((0.4, 0.4, 0.4), n)
     c = (rng.random(n)[:, None] > belief.cumsum(axis=1)).sum(axis=1)
-    repeated = rng.random(n) < SAME.array[c]
+    emission = np.array([[0.6, 0.3, 0.1], [0.4, 0.3, 0.3], [0.1, 0.3, 0.6]])  # doubted in the last bin
+    looked = rng.integers(3, size=n)
+    x = np.log(emission[2] / emission[0])
+    odds = np.log(SAME.array / (1.0 - SAME.array))[:, None] + SLOPE * (x - x[2])
+    repeated = rng.random(n) < (1.0 / (1.0 + np.exp(-odds)))[c, looked]
     new = np.where(repeated | (c == 1), c, np.where(rng.random(n) < 0.5, 0, 2))
     right = np.tile([0.9, 0.1, 0.2], (n, 1))
     correct = rng.random(n) < right[np.arange(n), new]
     outcome = np.where(correct[:, None], right, 1.0 - right)
     found = Redrafts(
-        belief, right, outcome, repeated.astype(np.int64), np.full(n, UNKNOWN), np.full((n, 2), UNKNOWN),
-        np.ones((3, 1)), np.arange(n),
+        belief, right, outcome, looked, repeated.astype(np.int64), np.full(n, UNKNOWN), np.full((n, 2), UNKNOWN),
+        emission, np.arange(n),
     )  # fmt: skip
     fitted = found.fit()
     assert fitted is not None
@@ -207,10 +255,22 @@ def test_unknown_classes_are_fitted_at_their_likelihood() -> None:
     assert fitted.same == pytest.approx(SAME.array, abs=0.15)
     assert fitted.repair == pytest.approx(0.35, abs=0.15)
     assert fitted.success == pytest.approx(0.8, abs=0.15)
-    best = found.log_likelihood(fitted)
-    for move in np.concatenate([np.eye(5), -np.eye(5)]) * 1e-3:
-        moved = DraftFit(fitted.repair + move[3], fitted.success + move[4], fitted.same + move[:3], None)
-        assert best >= found.log_likelihood(moved) - 1e-9
+    assert fitted.slope == pytest.approx(SLOPE, abs=0.15)
+
+    def plausible(repair: float, success: float, same: np.ndarray, slope: float) -> float:
+        a = np.log(same / (1.0 - same)) - slope * x[2]
+        prior = -0.5 * (((a - a.mean()) ** 2).sum() + (a**2).sum() / 9.0 + slope**2)
+        return float(prior + found.log_likelihood(DraftFit(repair, success, same, slope, None)))
+
+    v, u = fitted.repair / (1.0 - fitted.same[2]), (fitted.success - fitted.same[0]) / (1.0 - fitted.same[0])
+
+    def at(move: np.ndarray) -> float:
+        same = fitted.same + move[:3]
+        right = same[0] + (1.0 - same[0]) * (u + move[4])
+        return plausible((1.0 - same[2]) * (v + move[3]), right, same, fitted.slope + move[5])
+
+    for move in np.concatenate([np.eye(6), -np.eye(6)]) * 3e-3:
+        assert at(np.zeros(6)) >= at(move) - 1e-6
 
 
 def test_what_is_hard_for_both_models_is_counted() -> None:

@@ -158,12 +158,15 @@ def dynamics() -> StepDynamics:
     return StepDynamics(name="d", weak_success=(0.8,), look_right=0.9, hazard=(0.2, 1.0))
 
 
+EMISSION = np.array([[0.2, 0.8], [0.5, 0.5], [0.9, 0.1]])
+
+
 def test_dynamics_say_what_redrafts_need(dynamics: StepDynamics) -> None:
     with pytest.raises(UnsetParameterError, match=r"redraft_repair unset.*rollout --mode redraft"):
-        dynamics.draft_law(2)
+        dynamics.draft_law(2, EMISSION)
     assert "redraft_repair" not in dynamics.model_dump()
     known = dynamics.replace(redraft_repair=0.4)
-    assert known.draft_law(2).other[:, 0, 0, 0] == pytest.approx([0.9, 0.9])
-    assert known.draft_law(1).other.size == dynamics.draft_law(1).other.size == 0
+    assert known.draft_law(2, EMISSION).other[:, 0, 0, 0] == pytest.approx([0.9, 0.9])
+    assert known.draft_law(1, EMISSION).other.size == dynamics.draft_law(1, EMISSION).other.size == 0
     assert StepDynamics.model_validate(known.model_dump()) == known
     assert known.model_dump()["redraft_repair"] == 0.4

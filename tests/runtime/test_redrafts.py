@@ -221,7 +221,9 @@ def test_an_action_that_nobody_knows_is_refused() -> None:
 
 # Runs among dummies -------------------------------------------------------------------------------------------
 
-DRAFTY = DYNAMICS.replace(redraft_repair=0.4, redraft_same=Shares(right=0.5, derailed=0.4, wrong=0.3))
+DRAFTY = DYNAMICS.replace(
+    redraft_repair=0.4, redraft_same=Shares(right=0.5, derailed=0.4, wrong=0.3), redraft_same_slope=-0.5
+)
 DRAFTY_WORLD = DummyWorld.of(OBSERVATIONS, DRAFTY)
 RULE = RedraftRule(redraft_below=0.7, regenerate_below=0.3, max_drafts=3)
 
@@ -262,15 +264,32 @@ def test_drafts_of_the_dummies_depend_on_each_other_as_the_dynamics_say(tmp_path
     traces_of(tmp_path / "run", never_content, n=1500, max_steps=1)
     drafts = [item.all_drafts for record in read_traces(tmp_path / "run") for item in record.decisions]
     classes = [[draft.weak.true_class for draft in step if draft.weak is not None] for step in drafts]
-    other = DRAFTY.draft_law(4).other[0]
+    law = DRAFTY.draft_law(4, OBSERVATIONS.class_emission(DRAFTY))
     same = [[a.weak.text == b.weak.text for a, b in pairwise(step)] for step in drafts]
     for before in (1, 2, 3):
         for last in (0, 2):
             after = [i for i, c in enumerate(classes) if len(c) > before and c[before - 1] == last]
-            found = np.array([classes[i][before] == 0 and not same[i][before - 1] for i in after])
-            expected = other[before - 1, last, 0]
+            found = np.array([classes[i][before] == 0 for i in after if not same[i][before - 1]])
+            expected = law.other[0, before - 1, last, 0]
             assert len(found) > 100
             assert found.mean() == pytest.approx(expected, abs=4 * (expected * (1.0 - expected) / len(found)) ** 0.5)
+    # Of the first draft by how it looked, and of what was repeated already on the whole.
+    scores_of = [[draft.scoring.scores[-1] for draft in step if draft.scoring is not None] for step in drafts]
+    looks = [OBSERVATIONS.bins(np.array(step)) for step in scores_of]
+    compared = 0
+    for c in (0, 2):
+        for j in (*range(OBSERVATIONS.n_bins), -1):
+            where = [i for i, of in enumerate(classes) if len(of) == 4 and of[0] == c]
+            if j < 0:
+                repeats = np.array([same[i][1] for i in where if same[i][0]])
+            else:
+                repeats = np.array([same[i][0] for i in where if looks[i][0] == j])
+            expected = law.same[c, j]
+            if len(repeats) > 50:
+                compared += 1
+                spread = (expected * (1.0 - expected) / len(repeats)) ** 0.5
+                assert repeats.mean() == pytest.approx(expected, abs=4 * spread)
+    assert compared > 3
 
 
 @pytest.mark.parametrize("keeps", ["latest", "better"])

@@ -95,8 +95,8 @@ def test_alpha_vector_decisions_are_those_that_are_evaluated(which: str, fitted:
             b = _kernels.weighed(prior, _kernels.by_class(tables.emission, j), ends)
             t_ = tables
             best, gain, price, redo, keep = _kernels.best_other(
-                b, int(ended), row, b, 0, row, t_.vectors, t_.offset, t_.after, t_.price, t_.reward, t_.codes, t_.again,
-                t_.former, 0, False, t_.drafts, t_.draft_vectors, t_.draft_offset,
+                b, j, int(ended), row, b, 0, row, t_.vectors, t_.offset, t_.after, t_.price, t_.reward, t_.codes,
+                t_.again, t_.former, t_.same, 0, False, t_.drafts, t_.draft_vectors, t_.draft_offset,
             )  # fmt: skip
             assert best == REGENERATE
             assert got.belief == tuple(b)

@@ -48,7 +48,8 @@ from trim_pomdp.model.redrafts import Tilts, doubted_shares, looks_wrong, repeat
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 _TINY = 1e-12
-_ROUNDS, _SMALL = 5_000, 1e-7  # of expectation and maximisation, and a step after which it ends
+_MOST_STEP = 1.0  # of Newton's, in log-odds
+_ROUNDS, _SMALL = 5_000, 1e-5  # of expectation and maximisation, and a step after which it ends
 _REPEATS_SPREAD = np.array([3.0, 3.0, 3.0, 1.0])  # prior standard deviation of a, and of β
 _TILT_SPREAD = np.array([1.0, 0.1])  # prior standard deviation of γ, and of δ
 
@@ -284,18 +285,23 @@ def _shares(repeats: FloatArray, x: FloatArray) -> FloatArray:
 
 
 def _repeats(again: FloatArray, other: FloatArray, x: FloatArray, start: FloatArray) -> FloatArray:
-    """The likeliest a and β, given how likely it was the same text, or another one, and of each class, (n, 3)."""
-    total = again + other
+    """Likelier a and β than those to start from, given how likely it was the same text or another, by class, (n, 3).
 
-    def negative(values: FloatArray) -> tuple[float, FloatArray]:
-        odds = values[:3] + values[3] * x[:, None]
-        short = total * expit(odds) - again  # what is expected less what was seen
-        apart = values[:3] - values[:3].mean()
-        penalty = 0.5 * float(apart @ apart) + 0.5 * float(values @ (values / _REPEATS_SPREAD**2))
-        slope = np.append(short.sum(axis=0) + apart, (short.sum(axis=1) * x).sum()) + values / _REPEATS_SPREAD**2
-        return float((total * np.logaddexp(0.0, odds) - again * odds).sum()) + penalty, slope
-
-    return np.asarray(minimize(negative, start, jac=True, method="L-BFGS-B", options={"ftol": 1e-13}).x)
+    Newton's steps, of which expectation and maximisation need no more than one a round.
+    """
+    total, apart = again + other, np.zeros((4, 4))
+    apart[:3, :3] = np.eye(3) - 1.0 / 3.0  # of the prior that holds a of all classes together
+    prior = apart + np.diag(1.0 / _REPEATS_SPREAD**2)
+    share = _shares(start, x)
+    short, weight = again - total * share, total * share * (1.0 - share)
+    slope = np.append(short.sum(axis=0), (short.sum(axis=1) * x).sum()) - prior @ start
+    curvature = prior.copy()
+    curvature[np.arange(3), np.arange(3)] += weight.sum(axis=0)
+    curvature[3, :3] += weight.T @ x
+    curvature[:3, 3] += weight.T @ x
+    curvature[3, 3] += weight.sum(axis=1) @ x**2
+    step = np.linalg.solve(curvature, slope)
+    return np.asarray(start + step * min(1.0, _MOST_STEP / max(float(np.abs(step).max()), _TINY)))
 
 
 def answer_right(success: FloatArray, hazards: Hazards, recovery: float) -> FloatArray:

@@ -183,7 +183,7 @@ class Probe:
         size = len(self.points)
         router = self.router if isinstance(self.router, AlphaVectorRouter) and self.seen.draft > 0 else None
         held = None if router is None else router.held
-        before = None if held is None else held.given(repeated=self.seen.repeated)
+        before = None if held is None else held.belief(repeated=self.seen.repeated)
         found = decide(
             self.rule,
             np.full(size, believed(self.router)),

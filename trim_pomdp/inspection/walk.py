@@ -19,7 +19,6 @@ from trim_pomdp.model.actions import action_named, action_of
 from trim_pomdp.model.dynamics import PerClass
 from trim_pomdp.model.observations import ClassTable
 from trim_pomdp.policies import AlphaVectorRule, Decision, Router, Rule, StepObservation
-from trim_pomdp.policies.alpha_router import Held
 from trim_pomdp.policies.alpha_vectors import AlphaVectorRouter
 from trim_pomdp.policies.base import Belief
 from trim_pomdp.runtime.records import ENDED, Action, StepClass
@@ -346,19 +345,8 @@ class _Mind:
         router = self.router.of_rule(rule)
         if q is not None:
             router.q = q
-            if router.held is not None:
-                other, repeated = (
-                    _held(q, item, rule.draft_cells[1]) for item in (router.held.other, router.held.repeated)
-                )
-                router.held = Held(other, repeated, router.held.ended)
+            router.held = None if router.held is None else router.held.at(q)
         return router
-
-
-def _held(q: float, held: Belief, cells: int) -> Belief:
-    """What is believed of a discarded draft with another P(prefix right), to the bit as routers make it."""
-    right = held[0] + held[2]
-    share = round(held[0] / right * cells) / cells if right > 0.0 else 0.0
-    return q * share, 1.0 - q, q * (1.0 - share)
 
 
 @contextmanager

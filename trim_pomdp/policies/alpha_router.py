@@ -83,23 +83,32 @@ class RuleLists:
 
 @dataclass(frozen=True)
 class Held:
-    """What is believed of a discarded draft: of its prefix and it right, derailed, of it alone wrong.
+    """What is believed of a discarded draft: P(its prefix is right), and P(it is right too | that).
 
     Attributes
     ----------
-    other, repeated : tuple of three floats
+    other, repeated : tuple of two floats
         If the next draft is another text, and if it is the same one.
     ended : bool
         Whether the discarded draft ended the solution.
     """
 
-    other: Belief
-    repeated: Belief
+    other: tuple[float, float]
+    repeated: tuple[float, float]
     ended: bool = False
 
-    def given(self, *, repeated: bool) -> Belief:
-        """Either of the two."""
-        return self.repeated if repeated else self.other
+    def q(self, *, repeated: bool) -> float:
+        """P(its prefix is right)."""
+        return self.repeated[0] if repeated else self.other[0]
+
+    def belief(self, *, repeated: bool) -> Belief:
+        """P(prefix and draft are right), P(derailed), P(the draft alone is wrong)."""
+        q, share = self.repeated if repeated else self.other
+        return q * share, 1.0 - q, q * (1.0 - share)
+
+    def at(self, q: float) -> Held:
+        """The same with another P(its prefix is right)."""
+        return Held((q, self.other[1]), (q, self.repeated[1]), self.ended)
 
 
 @dataclass(frozen=True)
@@ -152,7 +161,7 @@ class AlphaVectorRouter(RuleRouter):
         """See `Router`."""
         rule, lists, q = self._rule, self._lists, self.q
         if seen.draft > 0 and self.held is not None:
-            q = 1.0 - self.held.given(repeated=seen.repeated)[1]
+            q = self.held.q(repeated=seen.repeated)
         evidence = evidence_score(rule.evidence, seen.features)
         step = self._table_step(seen.step, seen.ended)
         belief = self.prior(seen)
@@ -194,7 +203,7 @@ class AlphaVectorRouter(RuleRouter):
         """See `WeighingRouter`; of a draft that repeats the one before it, given that it does."""
         step = self._table_step(seen.step, seen.ended)
         if seen.draft > 0 and self.held is not None:
-            held = self.held.given(repeated=seen.repeated)
+            held = self.held.belief(repeated=seen.repeated)
             if seen.repeated:
                 return held
             h0, h1, h2 = held
@@ -258,7 +267,7 @@ class AlphaVectorRouter(RuleRouter):
 
     def _worth_of_former(self, former: Held, evidence: float, seen: StepObservation, code: int) -> _Worth:
         """What an action about the draft before is worth, of which the new one's looks tell something too."""
-        held = former.other
+        held = former.belief(repeated=False)
         step = self._table_step(seen.step, former.ended)
         after = self._lists.after[step][int(former.ended)][code]
         now = self._table_step(seen.step, seen.ended)
@@ -305,13 +314,13 @@ class AlphaVectorRouter(RuleRouter):
         right = held[0] + held[2]
         return _Worth(value, right, right, Held(on_grid[0], on_grid[1], seen.ended))
 
-    def _on_draft_grid(self, held: Belief) -> Belief:
-        """To the grid on which further drafts are evaluated."""
+    def _on_draft_grid(self, held: Belief) -> tuple[float, float]:
+        """P(prefix right), and P(draft right | that), to the grid on which further drafts are evaluated."""
         right = held[0] + held[2]
         cells, shares = self._rule.draft_cells
         q = int(right / (right + held[1]) * cells + 0.5) / cells
         share = int((held[0] / right if right > 0.0 else 0.0) * shares + 0.5) / shares
-        return q * share, 1.0 - q, q * (1.0 - share)
+        return q, share
 
     def _rounded(self, q: float) -> float:
         """To the grid of belief cells, which makes the policy the finite-state controller that was evaluated."""

@@ -232,8 +232,9 @@ class DummyWorld:
         return SolutionScores(scores, _PRM_TOKENS * len(scores))
 
     def _bin(self, problem: str, steps: tuple[str, ...]) -> tuple[int, float]:
-        """Score bin of the last step, and where in it."""
-        bin_draw, place = keyed_uniforms(2, 0, problem, len(steps), steps[-1], "score").tolist()
+        """Score bin of the last step, and where in it; rollouts that take it up again, as name@2, see the same."""
+        name = problem.partition("@")[0]
+        bin_draw, place = keyed_uniforms(2, 0, name, len(steps), steps[-1], "score").tolist()
         cumulative = self._cumulative_again if _AGAIN in steps[-1] else self._cumulative
         return min(bisect_right(cumulative[step_class(steps)], bin_draw), len(self.score_edges) - 1), place
 
