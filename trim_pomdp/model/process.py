@@ -308,7 +308,7 @@ class RoutingModel(Shown):
 
     @cached_property
     def places(self) -> tuple[DraftPlace, ...]:
-        """Nodes of a step: one for its first draft, four for every other one, in the order of their own numbers."""
+        """Nodes of a step, by their numbers; one for its first draft, four for every other one."""
         further = range(1, self.drafts)
         return (FIRST_DRAFT, *(DraftPlace(m, bool(r), e) for m in further for r in range(2) for e in range(2)))
 
