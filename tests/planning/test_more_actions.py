@@ -480,3 +480,18 @@ def test_maps_are_of_first_drafts_which_have_none_before_them() -> None:
     assert isinstance(rule, AlphaVectorRule)
     gain, price = gains(rule, 1, np.linspace(0.0, 1.0, 21))
     assert (gain - price).min() < -0.05
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_maps_show_what_routers_decide(ended: bool) -> None:
+    rule = policy_for_tradeoff(model_of(actions=("keep", "regenerate", "redraft"), drafts=3), 0.6).policy
+    assert isinstance(rule, AlphaVectorRule)
+    q, actions = np.linspace(0.0, 1.0, 9), set()
+    gain, price = gains(rule, 1, q, ended=ended)
+    for i, j in np.ndindex(gain.shape):
+        got = AlphaVectorRouter(rule, q=float(q[i])).decide(StepObservation(1, ended, {"score": j / 2}))
+        actions.add(got.action)
+        assert (got.action != KEEP) == (gain[i, j] > price[i, j])
+        if got.action != KEEP:
+            assert (got.gain, got.price) == (pytest.approx(gain[i, j]), pytest.approx(price[i, j]))
+    assert REDRAFT in actions

@@ -410,9 +410,13 @@ def gains(rule: AlphaVectorRule, step: int, q: FloatArray, *, ended: bool = Fals
     def value(code: int) -> FloatArray:
         outcomes = tables.after[step, int(ended), code, :, :2, :2]
         if tables.again[code]:
-            row = 2 * step * (tables.drafts - 1) + int(ended)
-            again = tables.draft_vectors[tables.draft_offset[row] : tables.draft_offset[row + 1]]
-            return np.asarray((belief @ tables.after[step, int(ended), code, :, AGAIN] @ again.T).max(axis=-1))
+            held, same = belief @ tables.after[step, int(ended), code, :, AGAIN], tables.same[:, :-1].T
+            rows = 4 * step * (tables.drafts - 1) + int(ended) + np.array([0, 2])  # another text, the same
+            values = (
+                (state @ tables.draft_vectors[tables.draft_offset[row] : tables.draft_offset[row + 1]].T).max(axis=-1)
+                for row, state in zip(rows, (held * (1.0 - same), held * same), strict=True)
+            )
+            return np.asarray(sum(values))
         prefix = np.tensordot(belief, outcomes, axes=1)  # over, right or derailed
         follows = (vectors[:, 0] + next_q(belief, outcomes, over=False)[..., None] * vectors[:, 1]).max(axis=-1)
         return np.asarray(rule.reward * prefix[..., OVER, RIGHT] + prefix[..., GOES_ON, :].sum(axis=-1) * follows)
