@@ -66,6 +66,11 @@ def urn(p_w: float, repair: float | None, before: int) -> tuple[float, float]:
     return (right + 1.0) / (right + wrong + before), right / (right + wrong + before)
 
 
+Emission = tuple[tuple[float, ...], ...]
+TWO_BINS: Emission = ((0.2, 0.8), (0.5, 0.5), (0.9, 0.1))
+THREE_BINS: Emission = ((0.1, 0.1, 0.8), (0.4, 0.3, 0.3), (0.5, 0.3, 0.2))  # of which two are doubted
+
+
 def repeats(d: StepDynamics, emission: np.ndarray) -> np.ndarray:
     """P(the next draft is the same | class, bin), and of one that came again."""
     same = np.zeros(3) if d.redraft_same is None else d.redraft_same.array
@@ -164,7 +169,8 @@ probability = st.one_of(st.sampled_from([0.0, 1.0, 0.5]), st.floats(0.01, 0.99))
 
 
 @given(
-    st.sampled_from([(1, 3), (2, 2), (1, 4)]), st.floats(0.05, 0.95), probability, probability, probability,
+    st.sampled_from([(1, 3, TWO_BINS), (2, 2, TWO_BINS), (1, 4, TWO_BINS), (1, 3, THREE_BINS)]),
+    st.floats(0.05, 0.95), probability, probability, probability,
     st.floats(0.0, 0.3), st.one_of(st.none(), st.tuples(probability, probability, probability)),
     st.sampled_from([0.0, 0.05, 1.0]), st.sampled_from([None, -0.5, 0.3]),
     st.sampled_from([
@@ -176,11 +182,11 @@ probability = st.one_of(st.sampled_from([0.0, 1.0, 0.5]), st.floats(0.01, 0.99))
 )  # fmt: skip
 @settings(max_examples=25, deadline=None, phases=[Phase.generate])
 def test_plans_are_worth_what_the_belief_tree_says(
-    size: tuple[int, int], p_w: float, p_s: float, p_r: float, repair: float, recovery: float,
+    size: tuple[int, int, Emission], p_w: float, p_s: float, p_r: float, repair: float, recovery: float,
     same: tuple[float, float, float] | None, price: float, slope: float | None, actions: tuple[str, ...],
     tilt: tuple[tuple[float, float], ...] | None, again: tuple[float, float] | None,
 ) -> None:  # fmt: skip
-    emission, (T, drafts) = ((0.2, 0.8), (0.5, 0.5), (0.9, 0.1)), size
+    T, drafts, emission = size
     model = model_of(
         T, actions, drafts, emission, weak_success=(p_w,), strong_success=p_s, repair=p_r, redraft_repair=repair,
         redraft_success=None if same is None or same[0] > 0.5 else same[0] + 0.3,

@@ -381,7 +381,13 @@ def _quadratic(
 
 
 def is_identified(name: str, low: float, high: float) -> bool:
-    """Whether an interval pins a parameter down: a probability within .25, a positive number within a factor of 3."""
+    """Whether an interval pins a parameter down: a probability within .25, a positive number within a factor of 3.
+
+    Of a slope in log-odds, within .25 or a factor of 3.
+    """
+    if name.endswith("slope") and low * high > 0.0:
+        near, far = sorted((abs(low), abs(high)))
+        return high - low <= WIDE_PROBABILITY or far <= _WIDE_FACTOR * near
     positive = "tokens" in name if name not in PARAMETERS else PARAMETERS[name][1] > 1.0
     if not positive:
         return high - low <= WIDE_PROBABILITY

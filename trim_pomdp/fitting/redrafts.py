@@ -49,7 +49,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 _TINY = 1e-12
 _MOST_STEP = 1.0  # of Newton's, in log-odds
-_ROUNDS, _SMALL = 5_000, 1e-5  # of expectation and maximisation, and a step after which it ends
+_ROUNDS, _SMALL = 5_000, 1e-5  # of expectation and maximisation, and a step after which it ends; far below any spread
 _REPEATS_SPREAD = np.array([3.0, 3.0, 3.0, 1.0])  # prior standard deviation of a, and of β
 _TILT_SPREAD = np.array([1.0, 0.1])  # prior standard deviation of γ, and of δ
 
@@ -65,7 +65,8 @@ class DraftFit:
     success : float or None
         P(next draft right | this one right); None where none was.
     same : ndarray of shape (3,) or None
-        s̄: P(next draft is this one word for word | class of this one, doubted); None where nothing is known of it.
+        s̄: P(next draft is this one word for word | class of this one, doubted); of a class that none is of, what
+        those of the others imply; None where nothing is known of it.
     slope : float or None
         β; None where nothing is known of it.
     tilt : Tilts or None
@@ -97,10 +98,9 @@ class DraftFit:
 
 @dataclass(frozen=True)
 class _Guess:
-    """Parameters in the making: P(same text | class) of each redraft, (n, 3), a by class and β, (4,), u and v."""
+    """Parameters in the making: P(same text | class) of each redraft, (n, 3); u and v."""
 
     same: FloatArray
-    repeats: FloatArray
     right: FloatArray  # P(another text is right | class of the discarded draft), 0 of derailed ones
 
     @property
@@ -191,16 +191,17 @@ class Redrafts:
             return None
         tells = bool((self.repeated != UNKNOWN).any())
         x = looks_wrong(self.emission)
-        n, none = len(self.belief), np.zeros(4)
-        guess = _Guess(np.full((n, 3), 0.5 if tells else 0.0), none, np.array([0.5, 0.0, 0.5]))
+        repeats = np.zeros(4)
+        same = _shares(repeats, x[self.looked]) if tells else np.zeros(self.belief.shape)
+        guess = _Guess(same, np.array([0.5, 0.0, 0.5]))
         for _ in range(_ROUNDS):
             again, other = self._weights(guess)
             mass = other.sum(axis=(0, 2))
             right = np.divide(other[:, :, 0].sum(axis=0), mass, out=np.zeros(3), where=mass > _TINY)
-            new = _Guess(guess.same, none, right)
             if tells:
-                repeats = _repeats(again, other.sum(axis=2), x[self.looked], guess.repeats)
-                new = _Guess(_shares(repeats, x[self.looked]), repeats, right)
+                repeats = _repeats(again, other.sum(axis=2), x[self.looked], repeats)
+                same = _shares(repeats, x[self.looked])
+            new = _Guess(same, right)
             moved, guess = guess.moved(new), new
             if moved < _SMALL:
                 break
@@ -208,13 +209,13 @@ class Redrafts:
         had_right = again[:, 0].sum() + other[:, 0].sum() > _TINY
         same = np.zeros(3)
         if tells:  # on the average over doubted drafts, as plans want it
-            same = (doubted_shares(self.emission) * _shares(guess.repeats, x).T).sum(axis=1)
+            same = (doubted_shares(self.emission) * _shares(repeats, x).T).sum(axis=1)
         after = same * np.array([1.0, 0.0, 0.0]) + (1.0 - same) * guess.right
         return DraftFit(
             repair=float(after[2]),
             success=float(after[0]) if had_right else None,
             same=same if tells else None,
-            slope=float(guess.repeats[3]) if tells else None,
+            slope=float(repeats[3]) if tells else None,
             tilt=self._tilt(other.sum(axis=1)),
             strong_success=self._strong(0),
             strong_repair=self._strong(2),
@@ -242,7 +243,7 @@ class Redrafts:
         stays, after = 1.0 - same, np.array([(fitted.success or 0.0) - same[0], 0.0, fitted.repair])
         right = np.divide(after, stays, out=np.zeros(3), where=stays > 0.0)
         shares = repeat_shares(self.emission, same, fitted.slope or 0.0)[:, self.looked].T
-        return _Guess(shares, np.zeros(4), np.clip(right, 0.0, 1.0))
+        return _Guess(shares, np.clip(right, 0.0, 1.0))
 
     def _weights(self, guess: _Guess) -> tuple[FloatArray, FloatArray]:
         again, other = self._joint(guess)

@@ -23,7 +23,7 @@ from trim_pomdp.artifacts import Artifact, Record
 from trim_pomdp.errors import UnsetParameterError
 from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.model.hazard import recovery_by_step
-from trim_pomdp.model.redrafts import DraftLaw, Tilts
+from trim_pomdp.model.redrafts import DraftLaw, Slope, Tilts
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -254,7 +254,7 @@ class StepDynamics(Artifact):
     redraft_repair: Probability | None = None
     redraft_success: Probability | None = None
     redraft_same: Shares | None = None
-    redraft_same_slope: Annotated[float, Field(ge=-10.0, le=10.0)] | None = None
+    redraft_same_slope: Slope | None = None
     redraft_tilt: Tilts | None = None
     strong_success_again: Probability | None = None
     repair_again: Probability | None = None

@@ -21,12 +21,13 @@ part of how it looks: with :math:`x_j = \log E_2(j) / E_0(j)` of how the last on
 
 where :math:`a_c` is such that those of class c that are doubted, :math:`x_j > 0`, are repeated with probability
 :math:`\bar s_c` on the whole. So a repeat tells of the class what β and how the last one looked leave open, which may
-be nothing at all. A text that came twice is taken to come again as often as one of its class that did so on the whole.
+be nothing at all. A text that came twice is taken to come again as often as such texts of its class do on the whole,
+:math:`E[s_c^2] / \bar s_c`.
 
 Whether a draft of *another* text is right depends on the class of the last one, and no more on how that looked. Its
 probabilities are such that all drafts together have those above where the last one was doubted: P(right | another text,
-last wrong) is the urn's P(right) by :math:`1 - \bar s_2`, as far as that goes, and P(wrong | another text, last right)
-likewise.
+last wrong) is the urn's P(right) divided by :math:`1 - \bar s_2`, 1 at most, and P(wrong | another text, last right)
+that of wrong ones divided by :math:`1 - \bar s_0`.
 
 What is drafted again is hard to judge, too: right drafts of another text look far worse than right first ones, and
 wrong ones somewhat (`Tilts`).
@@ -51,10 +52,11 @@ from trim_pomdp.artifacts import Record
 from trim_pomdp.equality import ByContent
 
 FloatArray = NDArray[np.float64]
-_LEAST = 1e-6  # probability of a bin: one that a class never shows tells no more than that
+_LEAST = 1e-6  # probability that is told from 0: a bin that a class never shows tells no more than that
 
 
-Tilt = tuple[Annotated[float, Field(ge=-10.0, le=10.0)], Annotated[float, Field(ge=-1.0, le=1.0)]]
+Slope = Annotated[float, Field(ge=-10.0, le=10.0)]
+Tilt = tuple[Slope, Annotated[float, Field(ge=-1.0, le=1.0)]]
 
 
 class Tilts(Record):
@@ -235,7 +237,7 @@ def repeat_shares(emission: FloatArray, same: FloatArray, slope: float) -> Float
     if slope == 0.0:
         return out
     for c, share in enumerate(same):
-        if 0.0 < share < 1.0:
+        if _LEAST < share < 1.0 - _LEAST:  # nearer to 0 or 1 there is no slope to be seen
             out[c, :-1] = expit(_intercept(doubted[c], x, slope, share) + slope * x)
             out[c, -1] = doubted[c] @ out[c, :-1] ** 2 / share
     return out

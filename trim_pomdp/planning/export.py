@@ -47,7 +47,9 @@ def routing_pomdp(
         Discount 1 and no horizon: all is over after ``max_steps + 1`` actions (the first look is one). States are named
         ``before``, ``step-3_right_goes-on-0`` (step 3, prefix right; the last part says whether the weak step ends the
         solution, and numbers kinds of steps that differ in how likely they are right), and ``over_right``,
-        ``over_derailed``; observations ``bin-7``, ``bin-7_ends`` and ``over``.
+        ``over_derailed``; observations ``bin-7``, ``bin-7_ends`` and ``over``. Where plans may redraft, states are
+        ``step-3_draft-1_…``, and those of a further draft ``step-3_draft-2_…``, or ``step-3_draft-2-same_…`` where it
+        is the one before it word for word; another draft is seen as ``again_bin-7``, or as ``same``.
 
     Raises
     ------
@@ -84,7 +86,8 @@ def _place_names(unfolded: Unfolded, steps: int, bins: int) -> Iterator[str]:
         else:
             step, number = divmod(place.node, places)
             drafted = DraftPlace.numbered(number)
-            where = f"step-{step + 1}" + (f"_draft-{drafted.draft + 1}" if places > 1 else "")
+            same = "-same" if drafted.repeated else ""
+            where = f"step-{step + 1}" + (f"_draft-{drafted.draft + 1}{same}" if places > 1 else "")
             ends = _ENDS[drafted.ended] if drafted.repeated else _end(unfolded, state, bins)
             name = f"{where}_{_HIDDEN[place.hidden]}_{ends}"
             count[name] = count.get(name, -1) + 1

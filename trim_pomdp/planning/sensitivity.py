@@ -34,6 +34,7 @@ _NUMBERS = (
     "recovery",
     "redraft_repair",
     "redraft_success",
+    "redraft_same_slope",
     "strong_success_again",
     "repair_again",
 )
@@ -121,6 +122,8 @@ class Sensitivity(Shown):
 
 def sensitivity(policy: Rule | PolicyArtifact, model: RoutingModel, *, threads: int = THREADS) -> Sensitivity:
     """Accuracy and budget of a policy with each fitted parameter at both ends of its interval.
+
+    How drafts of another text look (`redraft_tilt`) has no interval, and is left as it is.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ belief has two numbers, on a grid of `DRAFT_CELLS`.
 
 Its router decides and moves q exactly as the kernels evaluate it: with b ∝ (q·p_w·E₀, (1−q)·E₁, q·(1−p_w)·E₂) at the
 evidence's bin, keeping leads to q = b₀, regenerating to b₀·p_s + b₂·p_r, both rounded to the grid of belief cells;
-before another draft b itself is what is believed, rounded too.
+before another draft it holds what b becomes if that is the same text and if it is another one, rounded too.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from trim_pomdp.model.evidence import EvidenceMap
 from trim_pomdp.model.hazard import HAZARDS
 from trim_pomdp.model.observations import ClassTable, check_distribution, check_edges
 from trim_pomdp.model.propagation import Course, Drawn
-from trim_pomdp.model.redrafts import Tilts
+from trim_pomdp.model.redrafts import Slope, Tilts
 from trim_pomdp.policies.alpha_router import AlphaVectorRouter as AlphaVectorRouter
 from trim_pomdp.policies.alpha_router import RuleLists
 from trim_pomdp.policies.alpha_tables import RuleTables as RuleTables
@@ -58,8 +58,9 @@ class AlphaVectorRule(Rule):
     At step t, after the score and whether the step ends the solution, with belief b over S0, S1, S2, each action leads
     to a right or a derailed prefix of a solution that goes on or is over (`trim_pomdp.model.actions`).
     Its value is reward·P(over, right) + P(goes on)·V(q), with q = P(right | goes on) and V(q) the largest of the step's
-    alpha-vectors at (q, 1 − q); of asking for another draft, the largest of that draft's vectors at b. The gain is the
-    value of an action less that of keeping; the price is tradeoff × expected strong tokens, Σ_class
+    alpha-vectors at (q, 1 − q); of asking for another draft, with s the probability by class that the same text comes,
+    the largest of that draft's vectors for the same text at b·s, and of those for another text at b·(1 − s). The gain
+    is the value of an action less that of keeping; the price is tradeoff × expected strong tokens, Σ_class
     b_class·strong_tokens_class for a step, plus, where it was planned over money, that of the strong model's reading
     (`reading_price`).
 
@@ -138,7 +139,7 @@ class AlphaVectorRule(Rule):
     redraft_repair: Probability | None = None
     redraft_success: Probability | None = None
     redraft_same: Shares | None = None
-    redraft_same_slope: float | None = None
+    redraft_same_slope: Slope | None = None
     redraft_tilt: Tilts | None = None
     strong_success_again: Probability | None = None
     repair_again: Probability | None = None
