@@ -626,9 +626,9 @@ def propagate_posterior(act, success, end, emission, after, tokens):
 @compiled
 def simulate(rng, out, kind, table, act, rule, true, tokens):
     """Fill `out`, the arrays of `trim_pomdp.model.propagation.Drawn`."""
-    rights, counts, strong_steps, before, steps_before = out
+    rights, counts, strong_steps, before, steps_before, further = out
     true_success, true_other, true_same, true_end, cumulative, cumulative_again = true[:6]
-    true_after, true_after_again, true_strong = true[6:]
+    true_after, true_after_again, true_strong, true_further = true[6:]
     success, end, emission, vectors, offset, after, price, reward, cells, codes, again, former, other, same = rule[:14]
     emission_again, after_again, drafts, draft_cells, shares, draft_vectors, draft_offset = rule[14:]
     T, J = len(true_success), cumulative.shape[1]
@@ -705,6 +705,11 @@ def simulate(rng, out, kind, table, act, rule, true, tokens):
                 strong_steps[i, k] += true_strong[action, t, ended, c, k]
             before[i, action] += length
             steps_before[i, action] += t
+            number = true_further[action, t, ended, c, 0]
+            further[i, 0] += number
+            further[i, 1] += number * length
+            further[i, 2] += number * t
+            further[i, 3] += true_further[action, t, ended, c, 1]
             row = true_then[t, ended, action, c]
             u = rng.random()
             if again[action]:

@@ -204,9 +204,9 @@ def test_plans_are_worth_what_the_belief_tree_says(
 
 
 PRICES = Prices.model_validate(
-    {"weak": {"input": 0.1, "output": 0.4}, "strong": {"input": 0.5, "output": 2.0}, "prm": {"input": 0.05}}
+    {"weak": {"input": 0.1, "output": 0.4}, "strong": {"input": 0.1, "output": 2.0}, "prm": {"input": 0.05}}
 )
-RATE = 1e5
+RATE = 5e4
 
 
 @pytest.fixture(scope="module")
@@ -221,9 +221,9 @@ def solution(model: RoutingModel) -> EpochSolution:
 
 @pytest.fixture(scope="module")
 def rule(model: RoutingModel, solution: EpochSolution) -> AlphaVectorRule:
-    """Over money, where all five actions have their uses: taking over saves drafts, scores and reading."""
+    """Over money, where all five actions have their uses: taking over saves drafts and scores."""
     rule = rule_from_solution(solution, model, RATE, "money")
-    assert (rule.course(model).decisions.sum(axis=1) > 5e-3).all()
+    assert (rule.course(model).decisions.sum(axis=1) > 1e-2).all()
     return rule
 
 
@@ -374,6 +374,22 @@ def test_money_of_redrafts_and_takeovers(model: RoutingModel) -> None:
     assert abs(drawn.z_scores(exact.point)["money"]) < 4.0
     assert artifact.planned.redrafts is not None
     assert artifact.planned.redrafts > 0.0
+
+
+def test_money_of_a_takeover_is_that_of_its_requests(model: RoutingModel, rule: AlphaVectorRule) -> None:
+    """One for each step, which reads those before it: all the strong model's steps are requests."""
+    exact, drawn = evaluate_money(rule, model), simulate(rule, model, 100_000, 8)
+    assert abs(drawn.z_scores(exact.point)["money"]) < 4.0
+    free = replace(model, tariff=Tariff.of(PRICES, 0.0))  # a problem of no length, so that steps are all that is read
+    course, longer = rule.course(model), Tariff.of(PRICES, 1000.0)
+    requests = (replace(model, tariff=longer).money(course, drafted=True, scored=True).strong_read) - (
+        free.money(course, drafted=True, scored=True).strong_read
+    )
+    assert requests / (1000.0 * 0.1e-6) == pytest.approx(course.strong_steps.sum())
+    # With h = .2 at each step: from the first one on, .8 of those that go on go on once more, and so forth.
+    first = model_of(T=3).tables.further_requests[TAKEOVER, 0, 0, 0]
+    assert first == pytest.approx([1.0 + 0.8, 1.0 + 2 * 0.8])
+    assert (model.tables.further_requests[REGENERATE] == 0.0).all()
 
 
 def test_money_of_drafts_by_hand() -> None:

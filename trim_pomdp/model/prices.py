@@ -274,9 +274,16 @@ class Tariff(Record):
 
 
 def money(
-    tariff: Tariff, course: Course, tables: ActionTables, tokens: FloatArray, *, drafted: bool, scored: bool
+    tariff: Tariff,
+    course: Course,
+    tables: ActionTables,
+    tokens: FloatArray,
+    *,
+    drafted: bool,
+    scored: bool,
+    between: float | None = None,
 ) -> Money:
-    """Expected money per problem: every decision has a draft, and some actions ask the strong model once.
+    """Expected money per problem: every decision has a draft, and some actions ask the strong model, step by step.
 
     Parameters
     ----------
@@ -290,13 +297,21 @@ def money(
         Whether the weak model is asked at all; the strong model alone writes without drafts.
     scored : bool
         Whether the PRM is asked.
+    between : float or None
+        Tokens of a strong step as those after it read it; None: as long as they are.
     """
     weak, strong = tariff.prices.of("weak"), tariff.prices.of("strong")
     requests, drafts = course.counts.sum(axis=2), course.decisions
-    asked = tables.asks_strong
+    asked, steps = tables.asks_strong, course.strong_steps.sum(axis=0)
+    if between is None:
+        between = float(steps @ tokens[_STRONG] / steps.sum()) if steps.any() else 0.0
+    length = np.divide(course.before, requests, out=np.zeros_like(course.before), where=requests > 0.0)
+    number, after = np.moveaxis(course.further_requests, -1, 0)
+    further = tariff.read("strong", number, number * length)
+    further += tariff.token("strong") * (tariff.strong.step_overhead + between) * after
     out = {
-        "strong_read": tariff.read("strong", requests[:, asked], course.before[:, asked]).sum(),
-        "strong": strong.writing(course.strong_steps.sum(axis=0) @ tokens[_STRONG]),
+        "strong_read": tariff.read("strong", requests[:, asked], course.before[:, asked]).sum() + further.sum(),
+        "strong": strong.writing(steps @ tokens[_STRONG]),
     }
     if drafted:
         kept = drafts[tables.keeps].sum(axis=0)
@@ -330,7 +345,7 @@ class StepCosts:
     total : ndarray of shape (A, T, 2, 3)
         Of all purposes, the draft's among them.
     strong_read : ndarray of shape (T,)
-        Of the strong model's reading, if it is asked.
+        Of the strong model's reading, if it is asked, on one request.
     strong : ndarray of shape (3,)
         Of its writing a step, by class.
     """
@@ -365,4 +380,18 @@ class StepCosts:
         if scored:
             total += tariff.read("prm", once, before)[:, None, None] + tariff.token("prm") * tokens[_WEAK]
         total[tables.asks_strong] += strong_read[:, None, None] + tables.strong(strong)[tables.asks_strong]
+        total += further_reading(strong_read, tables)
         return cls(total, strong_read, strong)
+
+
+def further_reading(read: FloatArray, tables: ActionTables) -> FloatArray:
+    """What the strong model's requests after the first of a decision read, in money or its price; shape (A, T, 2, 3).
+
+    Parameters
+    ----------
+    read : ndarray of shape (T,)
+        Of one request, by step; it grows by as much at every step.
+    """
+    growth = float(read[-1] - read[0]) / max(len(read) - 1, 1)
+    number, after = np.moveaxis(tables.further_requests, -1, 0)
+    return np.asarray(number * read[:, None, None] + after * growth)

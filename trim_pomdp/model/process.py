@@ -275,7 +275,7 @@ class RoutingModel(Shown):
         self.dynamics.require("weak_tokens")
         return StepCosts.of(self.tariff, self.tables, self.writer_tokens, self.step_tokens, self.needs_score)
 
-    def money(self, course: Course, *, drafted: bool, scored: bool) -> Money:
+    def money(self, course: Course, *, drafted: bool, scored: bool, between: float | None = None) -> Money:
         """Expected money of what `trim_pomdp.policies.Rule.course` says of a policy (`trim_pomdp.model.prices.money`).
 
         Raises
@@ -285,7 +285,9 @@ class RoutingModel(Shown):
         """
         self.costs  # noqa: B018  # raises where money is not known
         assert self.tariff is not None
-        return money(self.tariff, course, self.tables, self.writer_tokens, drafted=drafted, scored=scored)
+        return money(
+            self.tariff, course, self.tables, self.writer_tokens, drafted=drafted, scored=scored, between=between
+        )
 
     def weights(self, price: float, over: Spending = "strong_tokens") -> FloatArray:
         """Weights of the reward components where a strong token, or a unit of money, has a price; shape (D,).

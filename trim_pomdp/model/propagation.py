@@ -102,18 +102,23 @@ class Course(ByContent):
         place they stand; those that follow a takeover among them.
     before : ndarray of shape (T, A)
         Expected tokens of the solution so far, summed over decisions.
+    further_requests : ndarray of shape (T, A, 2)
+        Of the strong model's requests after the first of these decisions, their mean number, and the mean sum of how
+        many steps each comes after the decision.
     """
 
     accuracy: FloatArray
     counts: FloatArray
     strong_steps: FloatArray
     before: FloatArray
+    further_requests: FloatArray
 
     @classmethod
     def of(cls, accuracy: FloatArray, by_end: FloatArray, before: FloatArray, tables: ActionTables) -> Course:
         """From counts that tell drafts that end the solution from others, shape (T, 2, A, 3)."""
         strong_steps = np.einsum("teac,ateck->tk", by_end, tables.strong_steps)
-        return cls(accuracy, by_end.sum(axis=1), strong_steps, before)
+        further = np.einsum("teac,ateck->tak", by_end, tables.further_requests)
+        return cls(accuracy, by_end.sum(axis=1), strong_steps, before, further)
 
     @property
     def decisions(self) -> FloatArray:
@@ -142,6 +147,9 @@ class Drawn(ByContent):
         As in `Course`; of a takeover the expected ones.
     before, steps_before : ndarray of shape (n, A)
         Tokens of the solution so far, and steps of it, summed over decisions by action.
+    further_requests : ndarray of shape (n, 4)
+        Of the strong model's requests after the first of a decision, the expected ones: their number, the sums of
+        tokens and of steps before the decision, and of how many steps each comes after it.
     """
 
     right: FloatArray
@@ -149,13 +157,14 @@ class Drawn(ByContent):
     strong_steps: FloatArray
     before: FloatArray
     steps_before: FloatArray
+    further_requests: FloatArray
 
     @classmethod
     def empty(cls, n: int, n_actions: int) -> Drawn:
         """Room for n problems."""
         return cls(
             np.zeros(n), np.zeros((n, n_actions, 3)), np.zeros((n, 3)), np.zeros((n, n_actions)),
-            np.zeros((n, n_actions)),
+            np.zeros((n, n_actions)), np.zeros((n, 4)),
         )  # fmt: skip
 
     @classmethod

@@ -92,7 +92,7 @@ def _evaluation(rule: Rule, model: RoutingModel) -> Evaluation:
     return Evaluation(
         point=point_of(course, model, rule.planned_tradeoff).model_copy(update={"money": money.total}),
         money=money,
-        planned_money=model.money(at_mean_length(course, model.step_tokens), **asked).total,
+        planned_money=model.money(at_mean_length(course, model.step_tokens), **asked, between=model.step_tokens).total,
     )
 
 

@@ -113,9 +113,12 @@ def _money(rule: Rule, drawn: Drawn, model: RoutingModel) -> FloatArray:
         return np.asarray(tokens.sum(axis=1) * tariff.token(role))
 
     every = np.ones_like(tables.asks_strong)
-    money: FloatArray = read("strong", tables.asks_strong) + (drawn.strong_steps @ strong_tokens) * prices.of(
-        "strong"
-    ).writing(1.0)
+    written = drawn.strong_steps @ strong_tokens
+    money: FloatArray = read("strong", tables.asks_strong) + written * prices.of("strong").writing(1.0)
+    number, length, steps, after = drawn.further_requests.T
+    reading, between = tariff.strong, float(written.sum() / max(drawn.strong_steps.sum(), 1.0))
+    further = reading.prompt_tokens * number + length + reading.step_overhead * (steps + after) + between * after
+    money += further * tariff.token("strong")
     if "weak" in rule.authors:
         drafts = drawn.counts.sum(axis=1) @ weak_tokens
         money += read("weak", every) + drafts * prices.of("weak").writing(1.0)

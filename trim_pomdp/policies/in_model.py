@@ -84,7 +84,7 @@ def simulate_counts(
     cumulative[:, -1] = cumulative_again[:, -1] = np.inf
     _kernels.simulate(
         rng,
-        (out.right, out.counts, out.strong_steps, out.before, out.steps_before),
+        (out.right, out.counts, out.strong_steps, out.before, out.steps_before, out.further_requests),
         kind,
         np.zeros((3, model.emission.shape[1])) if by_bin is None else np.ascontiguousarray(by_bin),
         np.zeros((1, 1), dtype=np.int64) if by_minimum is None else by_minimum,
@@ -99,6 +99,7 @@ def simulate_counts(
             actions.outcomes,
             model.tables_again.outcomes,
             actions.strong_steps,
+            actions.further_requests,
         ),
         model.accepted_tokens,
     )

@@ -144,6 +144,13 @@ class Action:
         """
         return np.zeros((law.steps, 2, 3, 3))
 
+    def further_requests(self, law: StepLaw) -> FloatArray:
+        """Requests to the strong model after the first, by step, end and class of the draft, shape (T, 2, 3, 2).
+
+        First their expected number, then the expected sum of how many steps each comes after the decision.
+        """
+        return np.zeros((law.steps, 2, 3, 2))
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
 

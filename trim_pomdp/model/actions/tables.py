@@ -21,13 +21,16 @@ class ActionTables(ByContent):
         P(exit, hidden state | step, whether the draft ends the solution, action, class): `Action.outcomes`.
     strong_steps : ndarray of shape (A, T, 2, 3, 3)
         `Action.strong_steps`.
+    further_requests : ndarray of shape (A, T, 2, 3, 2)
+        `Action.further_requests`.
     keeps, asks_strong, again, former : ndarray of bool, shape (A,)
-        Whether a draft stands; whether the strong model is asked, once; whether another draft of the step may come;
+        Whether a draft stands; whether the strong model is asked; whether another draft of the step may come;
         whether the action is about the draft before, so that end and class are that one's.
     """
 
     outcomes: FloatArray
     strong_steps: FloatArray
+    further_requests: FloatArray
     keeps: NDArray[np.bool_]
     asks_strong: NDArray[np.bool_]
     again: NDArray[np.bool_]
@@ -41,6 +44,7 @@ class ActionTables(ByContent):
         return cls(
             outcomes=outcomes,
             strong_steps=np.stack([action.strong_steps(law) for action in actions]),
+            further_requests=np.stack([action.further_requests(law) for action in actions]),
             keeps=np.array([action.keeps_draft for action in actions]),
             asks_strong=np.array([action.asks == "strong" for action in actions]),
             again=np.array([action.is_judged_again for action in actions]),
