@@ -13,7 +13,7 @@ from solvers import solve_epochs
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.data.solutions import solutions_text
 from trim_pomdp.model.dynamics import Shares
-from trim_pomdp.model.prices import Prices, Tariff
+from trim_pomdp.model.prices import Prices, ReaderPrice, Tariff
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.frontier import rule_from_solution
 from trim_pomdp.policies import AlphaVectorRule, PolicyArtifact, PosteriorRule, Rule
@@ -26,19 +26,23 @@ from trim_pomdp.runtime.solutions import SOLUTIONS_FILE, solution_text, write_so
 from trim_pomdp.runtime.traces import TraceWriter
 
 RULE = alpha_rule(1.5)
+# Scores that cost more than what the strong model reads, which taking over saves.
+DEAR_SCORES = PRICES.model_copy(
+    update={"strong": PRICES.strong.model_copy(update={"input": 0.5}), "prm": ReaderPrice(input=5.0)}
+)
 DRAFTY = RoutingModel(
     OBSERVATIONS,
     DYNAMICS.replace(weak_success=(0.7,), redraft_repair=0.4, redraft_same=Shares(right=0.5, derailed=0.4, wrong=0.3)),
     actions=("keep", "regenerate", "redraft", "takeover", "recall"),
     max_drafts=3,
-    tariff=Tariff.of(PRICES, 40.0),
+    tariff=Tariff.of(DEAR_SCORES, 40.0),
 )
 
 
 def drafty_rule() -> AlphaVectorRule:
     """Of `DRAFTY`, at a price at which all five actions have their uses."""
-    solution = solve_epochs(DRAFTY.epoch_model, DRAFTY.weights(3e3, "money"), gap=1e-2)
-    return rule_from_solution(solution, DRAFTY, 3e3, "money")
+    solution = solve_epochs(DRAFTY.epoch_model, DRAFTY.weights(1e3, "money"), gap=1e-2)
+    return rule_from_solution(solution, DRAFTY, 1e3, "money")
 
 
 def made(
