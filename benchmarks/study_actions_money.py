@@ -24,7 +24,7 @@ from trim_pomdp.cli.live import LAB, use_threads
 from trim_pomdp.errors import InputError, TrimError
 from trim_pomdp.lab.problems import FAMILIES, Family, draw, parse_family
 from trim_pomdp.lab.source import LabSource
-from trim_pomdp.model.prices import read_prices
+from trim_pomdp.model.prices import Tariff, read_prices
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.evaluation import asked_once
 from trim_pomdp.planning.money import policy_for_cost
@@ -52,16 +52,17 @@ def planned(model: RoutingModel, cost: float, path: Path) -> PolicyArtifact:
     return PolicyArtifact.read(path)
 
 
-def ran(artifact: PolicyArtifact, family: Family, model: RoutingModel, problems: int, folder: Path) -> list[object]:
+def ran(
+    artifact: PolicyArtifact, family: Family, tariff: Tariff, unit: float, problems: int, folder: Path
+) -> list[object]:
     """What came of a plan live: accuracy with its standard error, money, take-overs and redrafts a problem."""
-    assert model.tariff is not None
     chosen = draw(family, "test", SEED, problems)
     summary = run_live(
         plan_from_file(artifact, None), chosen, LabSource(), folder, seed=SEED, resume=folder.exists(), in_flight=256
     )
-    spent = run_money(folder, model.tariff.prices)
+    spent = run_money(folder, tariff.prices)
     assert spent is not None
-    money = priced_as_planned(spent, model.tariff) / asked_once(model)["strong"]
+    money = priced_as_planned(spent, tariff) / unit
     taken = sum(item.action == "takeover" for record in read_traces(folder) for item in record.decisions)
     return [summary.accuracy, summary.accuracy_se, money, taken / problems, summary.redrafts]
 
@@ -95,7 +96,7 @@ def study(family: Family, options: argparse.Namespace) -> None:
             assert point.money is not None
             row: list[object] = [level, kind, point.accuracy, point.money / unit, point.redrafts]
             if options.problems:
-                row += ran(artifact, family, model, options.problems, work / name)
+                row += ran(artifact, family, tariff, unit, options.problems, work / name)
                 gain = right(work / name) - right(work / f"{level:g}-two")
                 row.append(f"{100 * gain.mean():+.1f} ± {100 * gain.std(ddof=1) / len(gain) ** 0.5:.1f}")
             rows.append(row)

@@ -31,7 +31,6 @@ from trim_pomdp.fitting.redrafts import DraftFit
 from trim_pomdp.fitting.rollout_data import RedraftRows, RolloutRows
 from trim_pomdp.fitting.rollout_estimation import Fitter
 from trim_pomdp.lab.problems import FAMILIES
-from trim_pomdp.model.evidence import evidence_scores
 from trim_pomdp.model.redrafts import looks_wrong
 from trim_pomdp.presets.store import Preset, load_preset
 
@@ -55,21 +54,14 @@ class Seen:
     def of(cls, rollouts: Sequence[RedraftRollout], preset: Preset) -> Seen:
         """Bin the drafts of labelled rollouts."""
         observations = preset.observations
-
-        def bin_of(item: object, at: int) -> int:
-            scores = getattr(item, "scores", None)
-            features = {name: np.array([values]) for name, values in getattr(item, "features", {}).items()}
-            known = {**features, **({} if scores is None else {"score": np.array([scores])})}
-            return int(observations.bins(evidence_scores(observations.evidence, known))[0, at])
-
-        before = np.array([item.true_class for item in rollouts])
-        after = np.where(before == 1, 1, np.where([bool(item.redrafted_right) for item in rollouts], 0, 2))
+        rows = RedraftRows.of(rollouts, observations.evidence, labelled=True)
+        before, last = rows.true_class, rows.batch.lengths - 1
         return cls(
             before,
-            np.array([bin_of(item, -1) for item in rollouts]),
-            after,
-            np.array([bin_of(item.redrafted, 0) for item in rollouts]),
-            np.array([bool(item.repeated) for item in rollouts]),
+            observations.bins(rows.batch.scores)[np.arange(len(last)), last],
+            np.where(before == 1, 1, np.where(rows.redrafted_right, 0, 2)),
+            observations.bins(rows.scores[:, None])[:, 0],
+            rows.repeated == 1,
         )
 
 

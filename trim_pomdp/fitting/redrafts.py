@@ -43,7 +43,16 @@ from trim_pomdp.fitting.lengths import UNKNOWN, Hazards, OutcomeChain
 from trim_pomdp.fitting.likelihood import Parameters, weak_success_curve
 from trim_pomdp.fitting.rollout_data import RedraftRows
 from trim_pomdp.fitting.rollout_terms import SeenSteps, emission
-from trim_pomdp.model.redrafts import Tilts, doubted_shares, looks_wrong, repeat_shares, tilted_by
+from trim_pomdp.model.redrafts import (
+    MOST_BEND,
+    MOST_SLOPE,
+    Tilts,
+    doubted_shares,
+    looks_wrong,
+    repeat_shares,
+    tilt_powers,
+    tilted_by,
+)
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -256,8 +265,7 @@ class Redrafts:
         if not shown.any():
             return None
         weights, bins = weights[shown], self.bins[shown]
-        x = looks_wrong(self.emission)
-        powers = np.stack([x, x * x])
+        powers = tilt_powers(self.emission)
 
         def negative(flat: FloatArray) -> tuple[float, FloatArray]:
             tilts = flat.reshape(3, 2)
@@ -270,7 +278,7 @@ class Redrafts:
             prior = tilts / _TILT_SPREAD**2
             return 0.5 * float((prior * tilts).sum()) - float(np.log(seen).sum()), (prior - slope).ravel()
 
-        bounds = [(-10.0, 10.0), (-1.0, 1.0)] * 3
+        bounds = [(-MOST_SLOPE, MOST_SLOPE), (-MOST_BEND, MOST_BEND)] * 3
         return Tilts.of(minimize(negative, np.zeros(6), jac=True, method="L-BFGS-B", bounds=bounds).x.reshape(3, 2))
 
     def _strong(self, c: int) -> float | None:

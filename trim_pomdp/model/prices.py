@@ -281,7 +281,7 @@ def money(
     *,
     drafted: bool,
     scored: bool,
-    between: float | None = None,
+    step_tokens: float | None = None,
 ) -> Money:
     """Expected money per problem: every decision has a draft, and some actions ask the strong model, step by step.
 
@@ -297,12 +297,15 @@ def money(
         Whether the weak model is asked at all; the strong model alone writes without drafts.
     scored : bool
         Whether the PRM is asked.
-    between : float or None
-        Tokens of a strong step as those after it read it; None: as long as they are.
+    step_tokens : float or None
+        Tokens that every step adds to a solution as it is read, as plans over money have it; None: those that it does.
     """
+    if step_tokens is not None:
+        course = _at_mean_length(course, step_tokens)
     weak, strong = tariff.prices.of("weak"), tariff.prices.of("strong")
     requests, drafts = course.counts.sum(axis=2), course.decisions
     asked, steps = tables.asks_strong, course.strong_steps.sum(axis=0)
+    between = step_tokens
     if between is None:
         between = float(steps @ tokens[_STRONG] / steps.sum()) if steps.any() else 0.0
     length = np.divide(course.before, requests, out=np.zeros_like(course.before), where=requests > 0.0)
@@ -330,7 +333,7 @@ def mean_step_tokens(course: Course) -> float:
     return float(course.before.sum() / steps) if steps > 0 else 0.0
 
 
-def at_mean_length(course: Course, step_tokens: float) -> Course:
+def _at_mean_length(course: Course, step_tokens: float) -> Course:
     """The same course, with as many tokens for every earlier step, as plans over money have it."""
     requests = course.counts.sum(axis=2)
     return replace(course, before=requests * (step_tokens * np.arange(len(requests)))[:, None])
@@ -379,13 +382,12 @@ class StepCosts:
         total += tariff.prices.of("weak").writing(1.0) * tokens[_WEAK]
         if scored:
             total += tariff.read("prm", once, before)[:, None, None] + tariff.token("prm") * tokens[_WEAK]
-        total[tables.asks_strong] += strong_read[:, None, None] + tables.strong(strong)[tables.asks_strong]
-        total += further_reading(strong_read, tables)
+        total += strong_reading(strong_read, tables) + tables.strong(strong)
         return cls(total, strong_read, strong)
 
 
-def further_reading(read: FloatArray, tables: ActionTables) -> FloatArray:
-    """What the strong model's requests after the first of a decision read, in money or its price; shape (A, T, 2, 3).
+def strong_reading(read: FloatArray, tables: ActionTables) -> FloatArray:
+    """What the strong model's requests for a decision read, in money or its price; shape (A, T, 2, 3).
 
     Parameters
     ----------
@@ -394,4 +396,5 @@ def further_reading(read: FloatArray, tables: ActionTables) -> FloatArray:
     """
     growth = float(read[-1] - read[0]) / max(len(read) - 1, 1)
     number, after = np.moveaxis(tables.further_requests, -1, 0)
-    return np.asarray(number * read[:, None, None] + after * growth)
+    requests = tables.asks_strong[:, None, None, None] + number
+    return np.asarray(requests * read[:, None, None] + after * growth)

@@ -275,7 +275,7 @@ class RoutingModel(Shown):
         self.dynamics.require("weak_tokens")
         return StepCosts.of(self.tariff, self.tables, self.writer_tokens, self.step_tokens, self.needs_score)
 
-    def money(self, course: Course, *, drafted: bool, scored: bool, between: float | None = None) -> Money:
+    def money(self, course: Course, *, drafted: bool, scored: bool, step_tokens: float | None = None) -> Money:
         """Expected money of what `trim_pomdp.policies.Rule.course` says of a policy (`trim_pomdp.model.prices.money`).
 
         Raises
@@ -286,7 +286,13 @@ class RoutingModel(Shown):
         self.costs  # noqa: B018  # raises where money is not known
         assert self.tariff is not None
         return money(
-            self.tariff, course, self.tables, self.writer_tokens, drafted=drafted, scored=scored, between=between
+            self.tariff,
+            course,
+            self.tables,
+            self.writer_tokens,
+            drafted=drafted,
+            scored=scored,
+            step_tokens=step_tokens,
         )
 
     def weights(self, price: float, over: Spending = "strong_tokens") -> FloatArray:
@@ -352,7 +358,7 @@ class RoutingModel(Shown):
                         joint[t, n, signals, i, :AGAIN] = np.einsum("sjc,cop->josp", seen, then[:, :AGAIN])
                         for d, effect in enumerate(effects):
                             reward[t, n, signals, i, :, d] = (seen @ effect[code, t, ended]).T
-                        if N > 1:
+                        if self.tables.again[code]:
                             same = self.draft_law.same[:, looks]
                             for repeated, share in enumerate((1.0 - same, same)):
                                 again = np.einsum("sjc,cj,cp->jsp", seen, share, then[:, AGAIN])
@@ -363,8 +369,8 @@ class RoutingModel(Shown):
         children[:, :, NEXT] = np.minimum(node[:, :1] + N, T * N)
         for n, place in enumerate(self.places):
             for column in range(2, C):  # of the last draft, none that is reached
-                further = node[:, 0] + 1 + 4 * place.draft + column - 2
-                children[:, n, column] = np.minimum(further, T * N)
+                further = DraftPlace(place.draft + 1, column >= 4, column % 2)
+                children[:, n, column] = np.minimum(node[:, 0] + further.number, T * N)
         terminal = np.zeros((T * N + 1, H, len(names)))
         terminal[-1, RIGHT, 0] = 1.0
         return EpochModel(

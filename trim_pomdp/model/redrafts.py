@@ -55,8 +55,9 @@ FloatArray = NDArray[np.float64]
 _LEAST = 1e-6  # probability that is told from 0: a bin that a class never shows tells no more than that
 
 
-Slope = Annotated[float, Field(ge=-10.0, le=10.0)]
-Tilt = tuple[Slope, Annotated[float, Field(ge=-1.0, le=1.0)]]
+MOST_SLOPE, MOST_BEND = 10.0, 1.0  # of slopes in x, and of those in its square
+Slope = Annotated[float, Field(ge=-MOST_SLOPE, le=MOST_SLOPE)]
+Tilt = tuple[Slope, Annotated[float, Field(ge=-MOST_BEND, le=MOST_BEND)]]
 
 
 class Tilts(Record):
@@ -175,10 +176,15 @@ def tilted(emission: FloatArray, tilts: Tilts | None) -> FloatArray:
 
 def tilted_by(emission: FloatArray, tilts: FloatArray) -> FloatArray:
     """The same by γ and δ of each class, shape (3, 2)."""
-    x = looks_wrong(emission)
-    exponents = tilts @ np.stack([x, x * x])
+    exponents = tilts @ tilt_powers(emission)
     out = emission * np.exp(exponents - exponents.max(axis=1, keepdims=True))
     return np.ascontiguousarray(out / out.sum(axis=1, keepdims=True))
+
+
+def tilt_powers(emission: FloatArray) -> FloatArray:
+    """What γ and δ are multiplied with, x and x², shape (2, J), of an emission (3, J)."""
+    x = looks_wrong(emission)
+    return np.stack([x, x * x])
 
 
 def looks_wrong(emission: FloatArray) -> FloatArray:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trim_pomdp.model.prices import Money, Role, at_mean_length
+from trim_pomdp.model.prices import Money, Role
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.model.propagation import Course
 from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule, StrategyRule, rule_of
@@ -92,7 +92,7 @@ def _evaluation(rule: Rule, model: RoutingModel) -> Evaluation:
     return Evaluation(
         point=point_of(course, model, rule.planned_tradeoff).model_copy(update={"money": money.total}),
         money=money,
-        planned_money=model.money(at_mean_length(course, model.step_tokens), **asked, between=model.step_tokens).total,
+        planned_money=model.money(course, **asked, step_tokens=model.step_tokens).total,
     )
 
 

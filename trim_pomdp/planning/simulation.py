@@ -105,25 +105,27 @@ def _money(rule: Rule, drawn: Drawn, model: RoutingModel) -> FloatArray:
     weak_tokens, strong_tokens = model.writer_tokens
     requests = drawn.counts.sum(axis=2)  # by action
 
-    def read(role: Role, asked: NDArray[np.bool_]) -> FloatArray:
-        """Reading of the requests of these actions."""
+    def read(role: Role, number: FloatArray, length: FloatArray, steps: FloatArray) -> FloatArray:
+        """Of so many requests, with tokens and steps of the solutions so far summed over them."""
         reading = tariff.reading(role)
-        tokens = reading.prompt_tokens * requests[:, asked] + drawn.before[:, asked]
-        tokens = tokens + reading.step_overhead * drawn.steps_before[:, asked]
-        return np.asarray(tokens.sum(axis=1) * tariff.token(role))
+        tokens = reading.prompt_tokens * number + length + reading.step_overhead * steps
+        return np.asarray(tokens * tariff.token(role))
+
+    def asked(actions: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """The first requests of decisions for these actions, as `read` takes them."""
+        return tuple(sums[:, actions].sum(axis=1) for sums in (requests, drawn.before, drawn.steps_before))
 
     every = np.ones_like(tables.asks_strong)
     written = drawn.strong_steps @ strong_tokens
-    money: FloatArray = read("strong", tables.asks_strong) + written * prices.of("strong").writing(1.0)
+    money: FloatArray = read("strong", *asked(tables.asks_strong)) + written * prices.of("strong").writing(1.0)
     number, length, steps, after = drawn.further_requests.T
-    reading, between = tariff.strong, float(written.sum() / max(drawn.strong_steps.sum(), 1.0))
-    further = reading.prompt_tokens * number + length + reading.step_overhead * (steps + after) + between * after
-    money += further * tariff.token("strong")
+    between = float(written.sum() / max(drawn.strong_steps.sum(), 1.0))
+    money += read("strong", number, length + between * after, steps + after)
     if "weak" in rule.authors:
         drafts = drawn.counts.sum(axis=1) @ weak_tokens
-        money += read("weak", every) + drafts * prices.of("weak").writing(1.0)
+        money += read("weak", *asked(every)) + drafts * prices.of("weak").writing(1.0)
         if rule.needs_score:
-            money += read("prm", every) + drafts * tariff.token("prm")
+            money += read("prm", *asked(every)) + drafts * tariff.token("prm")
     return money
 
 

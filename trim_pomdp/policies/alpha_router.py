@@ -260,9 +260,8 @@ class AlphaVectorRouter(RuleRouter):
     def _after(self, step: int, seen: StepObservation, code: int) -> list[list[list[float]]]:
         """What follows an action."""
         first = DraftPlace(seen.draft, seen.repeated).is_first_text
-        found: list[list[list[float]]] = (self._lists.after if first else self._lists.after_again)[step][
-            int(seen.ended)
-        ][code]
+        tables = self._lists.after if first else self._lists.after_again
+        found: list[list[list[float]]] = tables[step][int(seen.ended)][code]
         return found
 
     def _worth_of_former(self, former: Held, evidence: float, seen: StepObservation, code: int) -> _Worth:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from trim_pomdp.equality import ByContent
 from trim_pomdp.model.actions.base import N_EXITS, N_HIDDEN, StepLaw, actions_of
 from trim_pomdp.model.actions.tables import ActionTables
-from trim_pomdp.model.prices import further_reading
+from trim_pomdp.model.prices import strong_reading
 from trim_pomdp.model.redrafts import DraftLaw, tilted
 from trim_pomdp.policies.base import FloatArray
 
@@ -147,8 +147,7 @@ class RuleTables(ByContent):
         if rule.max_drafts > 1:
             again = replace(law, strong_success_here=rule.strong_success_again, repair_here=rule.repair_again)
         strong = actions.strong(rule.tradeoff * rule.strong_tokens.array)
-        read = np.array(rule.reading_price or (0.0,) * T)
-        reading = read[:, None, None] * actions.asks_strong[:, None, None, None] + further_reading(read, actions)
+        reading = strong_reading(np.array(rule.reading_price or (0.0,) * T), actions)
         return cls(
             success=success,
             end=end,
