@@ -128,6 +128,7 @@ def run(
     shard: Shard | None = None,
     overlap: bool = False,
     warm_strong: bool = False,
+    keep_steps: bool = True,
 ) -> RunSummary:
     """Solve problems and write their traces.
 
@@ -159,6 +160,8 @@ def run(
     overlap, warm_strong : bool
         What models do while a score is awaited, see `trim_pomdp.runtime.engine.solve_all`; all but time and tokens that
         were spent ahead are the same without, so that a run may be resumed with or without.
+    keep_steps : bool
+        Write what was seen and decided at each step; without, only how every problem ended.
 
     Returns
     -------
@@ -192,7 +195,7 @@ def run(
                 "models_s": models.clock.seconds - worked,
             }
             terminal = solution.terminal.model_copy(update=times)
-            traces.append(replace(solution, terminal=terminal))
+            traces.append(SolutionRecord(solution.decisions if keep_steps else (), terminal))
             scores.update(score for item in solution.decisions if item.scoring for score in item.scoring.scores)
             while len(scores) > _FEW_SCORES:  # enough to know that they differ
                 scores.pop()
