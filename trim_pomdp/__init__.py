@@ -66,9 +66,11 @@ if TYPE_CHECKING:
     from trim_pomdp.planning.sensitivity import Sensitivity, sensitivity
     from trim_pomdp.planning.simulation import SimulatedPoint, simulate
     from trim_pomdp.planning.thresholds import threshold_curve
+    from trim_pomdp.planning.tuning import Tuned, tune, tune_in_model
     from trim_pomdp.policies import (
         AlphaVectorRule,
         Decision,
+        LogprobRule,
         MixedRule,
         PlannedPoint,
         PolicyArtifact,
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
         ScheduleRule,
         StepObservation,
         StrategyRule,
+        TakeoverRule,
         ThresholdRule,
     )
     from trim_pomdp.presets.store import Preset, load_preset, preset_names
@@ -107,6 +110,7 @@ _MODULE_OF = {
     "InputError": "errors",
     "Inspection": "inspection.solutions",
     "LivePlan": "runtime.live",
+    "LogprobRule": "policies",
     "MixedRule": "policies",
     "Money": "model.prices",
     "ObservationModel": "model.observations",
@@ -141,9 +145,11 @@ _MODULE_OF = {
     "StepFormat": "text.format",
     "StepObservation": "policies",
     "StrategyRule": "policies",
+    "TakeoverRule": "policies",
     "Tariff": "model.prices",
     "ThresholdRule": "policies",
     "TrimError": "errors",
+    "Tuned": "planning.tuning",
     "TypedSolution": "inspection.course",
     "UnsetParameterError": "errors",
     "Verdicts": "runtime.check",
@@ -203,6 +209,8 @@ _MODULE_OF = {
     "spending_by_class": "inspection.assessment",
     "split_steps": "text.steps",
     "threshold_curve": "planning.thresholds",
+    "tune": "planning.tuning",
+    "tune_in_model": "planning.tuning",
     "write_report": "inspection.report",
 }
 
@@ -221,6 +229,7 @@ __all__ = [
     "InputError",
     "Inspection",
     "LivePlan",
+    "LogprobRule",
     "MixedRule",
     "Money",
     "ObservationModel",
@@ -255,9 +264,11 @@ __all__ = [
     "StepFormat",
     "StepObservation",
     "StrategyRule",
+    "TakeoverRule",
     "Tariff",
     "ThresholdRule",
     "TrimError",
+    "Tuned",
     "TypedSolution",
     "UnsetParameterError",
     "Verdicts",
@@ -317,6 +328,8 @@ __all__ = [
     "spending_by_class",
     "split_steps",
     "threshold_curve",
+    "tune",
+    "tune_in_model",
     "write_report",
 ]
 

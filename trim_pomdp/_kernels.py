@@ -624,7 +624,7 @@ def propagate_posterior(act, success, end, emission, after, tokens):
 
 
 @compiled
-def simulate(rng, out, kind, table, act, rule, true, tokens):
+def simulate(rng, out, kind, table, intervention, act, rule, true, tokens):
     """Fill `out`, the arrays of `trim_pomdp.model.propagation.Drawn`."""
     rights, counts, strong_steps, before, steps_before, further = out
     true_success, true_other, true_same, true_end, cumulative, cumulative_again = true[:6]
@@ -699,7 +699,7 @@ def simulate(rng, out, kind, table, act, rule, true, tokens):
             elif kind == POSTERIOR:
                 action = act[minimum, j]
             else:
-                action = 1 if rng.random() < table[c, j] else 0
+                action = intervention if rng.random() < table[c, j] else 0
             counts[i, action, c] += 1.0
             for k in range(3):
                 strong_steps[i, k] += true_strong[action, t, ended, c, k]

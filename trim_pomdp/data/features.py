@@ -16,7 +16,8 @@ from trim_pomdp.equality import ByContent
 from trim_pomdp.errors import InputError
 
 CLASSES = ("S0", "S1", "S2")
-LogprobName = Literal["logprob_min", "logprob_mean"]
+LogprobName = Literal["logprob_min", "logprob_mean", "logprob_first"]
+"""Of the tokens of a weak step: smallest and mean log-probability, and that of the first token; at most 0, in nats."""
 LOGPROBS: tuple[LogprobName, ...] = get_args(LogprobName)
 
 

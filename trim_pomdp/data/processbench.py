@@ -68,7 +68,8 @@ class StepScores(OpenRecord):
     scores : dict of str to tuple of float
         PRM scores, by PRM.
     features : dict of str to tuple of float
-        ``logprob_min`` and ``logprob_mean`` of each step's tokens, where the writer's log-probabilities are known.
+        ``logprob_min``, ``logprob_mean`` and ``logprob_first`` of each step's tokens, where the writer's
+        log-probabilities are known.
     """
 
     id: Id

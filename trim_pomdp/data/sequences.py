@@ -35,7 +35,7 @@ class ScoredSteps(Record):
     scores : tuple of float or None
         PRM score of every step; None only where there are features.
     features : dict of str to tuple of float
-        ``logprob_min`` and ``logprob_mean`` of every step's tokens.
+        ``logprob_min``, ``logprob_mean`` and ``logprob_first`` of every step's tokens, as far as they are known.
     correct : bool
         Whether the answer was right.
     """

@@ -30,7 +30,7 @@ class TypedSolution:
     steps : sequence of str
         Texts.
     seen : sequence of float or mapping
-        For every step its PRM score, or its features by name (``score``, ``logprob_min``, ``logprob_mean``).
+        For every step its PRM score, or its features by name (``score``, ``logprob_min``, …; `LOGPROBS`).
     prompt : str or None
         What was asked.
     finished : bool

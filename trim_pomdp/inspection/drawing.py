@@ -12,6 +12,7 @@ from trim_pomdp.inspection.walk import SeenStep
 from trim_pomdp.inspection.wording import decision_in_words, done_in_words, flips_of
 from trim_pomdp.model.actions import intervention
 from trim_pomdp.policies import AlphaVectorRule, Rule
+from trim_pomdp.policies.threshold import ScoreRule
 from trim_pomdp.runtime.records import TerminalRecord
 
 
@@ -54,7 +55,7 @@ def problem_state(problem: str, prompt: str | None, end: TerminalRecord | None) 
 def policy_state(rule: Rule) -> dict[str, Any]:
     """What a drawing says of a policy."""
     planned = rule if isinstance(rule, AlphaVectorRule) else None
-    evidence = None if planned is None else planned.evidence
+    evidence = rule.evidence if isinstance(rule, (AlphaVectorRule, ScoreRule)) else None
     return {
         "label": repr(rule),
         "form": rule.form,

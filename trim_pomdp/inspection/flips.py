@@ -24,6 +24,7 @@ from trim_pomdp.policies import AlphaVectorRule, Decision, Router, Rule, StepObs
 from trim_pomdp.policies.alpha_vectors import AlphaVectorRouter, decide
 from trim_pomdp.policies.base import Belief
 from trim_pomdp.policies.posterior import required
+from trim_pomdp.policies.threshold import ScoreRouter, ScoreRule
 
 Axis = Literal["score", "evidence"]
 
@@ -91,7 +92,9 @@ class Probe:
     @property
     def evidence(self) -> EvidenceMap | None:
         """From features to the score that is decided on; None where that is the PRM's."""
-        return self.rule.evidence if isinstance(self.rule, AlphaVectorRule) else None
+        if isinstance(self.rule, ScoreRule) and not self.rule.looks:
+            return None
+        return self.rule.evidence if isinstance(self.rule, (AlphaVectorRule, ScoreRule)) else None
 
     @property
     def axis(self) -> Axis:
@@ -137,6 +140,8 @@ class Probe:
     @cached_property
     def _bare(self) -> Router:
         """A router that takes an evidence score as the score."""
+        if isinstance(self.rule, ScoreRule):
+            return ScoreRouter(self.rule.on_evidence_scores)
         if not isinstance(self.rule, AlphaVectorRule) or self.rule.evidence is None:
             return self.router
         rule = self.rule.on_evidence_scores

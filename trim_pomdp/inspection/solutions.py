@@ -200,7 +200,7 @@ def edit(
     score : float or None
         Another PRM score.
     features : mapping or None
-        Other features, by name (``logprob_min``, ``logprob_mean``).
+        Other features, by name (``logprob_min``, ``logprob_mean``, ``logprob_first``).
     evidence : float or None
         Another evidence score, whatever the features are.
     q : float or None

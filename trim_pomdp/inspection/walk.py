@@ -21,6 +21,7 @@ from trim_pomdp.model.observations import ClassTable
 from trim_pomdp.policies import AlphaVectorRule, Decision, Router, Rule, StepObservation
 from trim_pomdp.policies.alpha_vectors import AlphaVectorRouter
 from trim_pomdp.policies.base import Belief
+from trim_pomdp.policies.threshold import ScoreRouter, ScoreRule
 from trim_pomdp.runtime.records import ENDED, Action, StepClass
 
 StepAuthor = Literal["weak", "strong", "given"]
@@ -315,6 +316,9 @@ class _Mind:
         if isinstance(after, AlphaVectorRouter):
             assert isinstance(self._rule, AlphaVectorRule)
             after = after.of_rule(self._rule)
+        elif isinstance(after, ScoreRouter):
+            assert isinstance(self._rule, ScoreRule)
+            after = ScoreRouter(self._rule)
         self.router = after
         return decision, found
 

@@ -211,7 +211,7 @@ def filter_scores(
     ----------
     features : array-like of shape (T,), or mapping of str to array-like
         PRM scores; or, where the observations take other evidence, its features by name (``score``, ``logprob_min``,
-        ``logprob_mean``), one value a step.
+        ``logprob_mean``, ``logprob_first``), one value a step.
     finished : bool
         Whether the last step ends the solution, which can be evidence too.
 

@@ -22,13 +22,15 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from trim_pomdp.artifacts import Record
-from trim_pomdp.data.features import LOGPROBS
+from trim_pomdp.data.features import LogprobName
 from trim_pomdp.errors import InputError
 
 FloatArray = NDArray[np.float64]
-FeatureName = Literal["score", "logprob_min", "logprob_mean"]
+FeatureName = Literal["score", "logprob_min", "logprob_mean", "logprob_first"]
 EvidenceKind = Literal["prm", "logprob", "prm+logprob"]
 EVIDENCE_KINDS: tuple[EvidenceKind, ...] = get_args(EvidenceKind)
+# What fits take of log-probabilities: how a step opens is there for maps that name it, and for rules of its own.
+FITTED_LOGPROBS: tuple[LogprobName, ...] = ("logprob_min", "logprob_mean")
 # The score's as in `fitting.observations.CLIP`; a token's probability is known to more digits than a PRM's score.
 SCORE_CLIP = 1e-4
 LOGPROB_CLIP = 1e-6
@@ -42,8 +44,8 @@ class EvidenceMap(Record):
     Attributes
     ----------
     features : tuple of str
-        Among ``score`` (of the PRM, in [0, 1]), ``logprob_min`` and ``logprob_mean`` (smallest and mean
-        log-probability of the weak step's tokens, at most 0).
+        Among ``score`` (of the PRM, in [0, 1]), ``logprob_min``, ``logprob_mean`` and ``logprob_first`` (smallest and
+        mean log-probability of the weak step's tokens, and that of the first one, at most 0).
     coefficients : tuple of float
         One for each feature's log-odds.
     intercept : float
@@ -174,7 +176,7 @@ def feature_names(kind: str, available: Collection[str]) -> tuple[FeatureName, .
     """
     if kind not in EVIDENCE_KINDS:
         raise InputError(f"unknown evidence {kind!r}; there are {', '.join(EVIDENCE_KINDS)}")
-    logprobs = tuple(name for name in LOGPROBS if name in available)
+    logprobs = tuple(name for name in FITTED_LOGPROBS if name in available)
     if kind != "logprob" and "score" not in available:
         raise InputError(f"evidence {kind!r} needs PRM scores, and the data have none")
     if kind != "prm" and not logprobs:

@@ -198,6 +198,15 @@ class ObservationModel(Artifact):
                 f"{', '.join(self.evidence.features)}; use a model on observations fitted with evidence 'prm'"
             )
 
+    def require_evidence(self, evidence: EvidenceMap | None, who: str) -> None:
+        """Raise `InputError` where the binned score is not the one that this map makes, which `who` looks at."""
+        if evidence is None:
+            self.require_prm(who)
+        elif evidence != self.evidence:
+            raise InputError(
+                f"{who} decides on other evidence than observations {self.name!r} bin; take its evidence from them"
+            )
+
     @property
     def posterior_table(self) -> ClassTable:
         """The class table; raises `UnsetParameterError` where there is none."""
@@ -248,15 +257,22 @@ class ObservationModel(Artifact):
             labelled=dynamics.derailed_emission == "labelled",
         )
 
-    def share_below(self, threshold: float) -> FloatArray:
+    def share_below(self, threshold: float, evidence: EvidenceMap | None = None) -> FloatArray:
         """Share of each observation bin whose current score lies below a threshold, shape (J,).
+
+        Parameters
+        ----------
+        threshold : float
+            In [0, 1].
+        evidence : EvidenceMap or None
+            What makes the score that the threshold is for; None: it is the PRM's.
 
         Raises
         ------
         InputError
-            If the bins are of an evidence score, which no threshold looks at.
+            If the bins are of another score than that.
         """
-        self.require_prm("the threshold rule")
+        self.require_evidence(evidence, "the threshold")
         if self.emission == "step":
             return self.step_emission.share_below(threshold)
         rows, _ = self.posterior_table.shape

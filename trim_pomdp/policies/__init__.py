@@ -3,17 +3,20 @@
 from trim_pomdp.policies.alpha_vectors import AlphaVectorRule
 from trim_pomdp.policies.artifact import PlannedPoint, PolicyArtifact, rule_of
 from trim_pomdp.policies.base import AnyRule, Decision, Router, Rule, StepObservation, WeighingRouter
+from trim_pomdp.policies.logprob import LogprobRule
 from trim_pomdp.policies.mixture import MixedRule
 from trim_pomdp.policies.posterior import PosteriorRule
 from trim_pomdp.policies.redraft import RedraftRule
 from trim_pomdp.policies.schedule import ScheduleRule
 from trim_pomdp.policies.strategy import StrategyRule
+from trim_pomdp.policies.takeover import TakeoverRule
 from trim_pomdp.policies.threshold import ThresholdRule
 
 __all__ = [
     "AlphaVectorRule",
     "AnyRule",
     "Decision",
+    "LogprobRule",
     "MixedRule",
     "PlannedPoint",
     "PolicyArtifact",
@@ -24,6 +27,7 @@ __all__ = [
     "ScheduleRule",
     "StepObservation",
     "StrategyRule",
+    "TakeoverRule",
     "ThresholdRule",
     "WeighingRouter",
     "rule_of",

@@ -53,8 +53,8 @@ class StepObservation:
         Whether the step's text ends the solution if kept: it holds an answer, or the model ended there. (In routing
         models every step at the cap is an end; here it is one only if its text is.)
     features : mapping of str to float
-        ``tokens``, ``logprob_min``, ``logprob_mean`` of the weak step; and, where the PRM was asked, its ``score``
-        and the ``minimum`` of the scores of the steps before (1.0 at the first).
+        ``tokens``, ``logprob_min``, ``logprob_mean``, ``logprob_first`` of the weak step; and, where the PRM was asked,
+        its ``score`` and the ``minimum`` of the scores of the steps before (1.0 at the first).
     true_class : int or None
         0, 1, 2 for S0, S1, S2, where truth is known.
     draft : int
@@ -258,6 +258,11 @@ class Rule(Shown, Record):
             As `require`.
         """
         raise NotImplementedError(f"{type(self).__name__} makes no routers")
+
+    @property
+    def has_course(self) -> bool:
+        """Whether models can tell what is expected of it (`course`); if not, it is measured live."""
+        return type(self).course is not Rule.course
 
     def course(self, model: RoutingModel) -> Course:
         """What is expected of it in a model, step by step, exactly.

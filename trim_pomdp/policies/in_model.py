@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,32 +17,40 @@ if TYPE_CHECKING:
 
 
 class MemorylessRule(Rule):
-    """A rule that looks at the current step only: in a model, at its class and observation bin."""
+    """A rule that looks at the current step only: in a model, at its class and observation bin.
 
-    def regenerate_by_bin(self, model: RoutingModel) -> FloatArray:
-        """P(regenerate | class, observation bin), shape (3, J)."""
+    Attributes
+    ----------
+    intervention : int
+        Code of what it does with a step that it does not keep.
+    """
+
+    intervention: ClassVar[int] = REGENERATE
+
+    def intervenes_by_bin(self, model: RoutingModel) -> FloatArray:
+        """P(the step is not kept | class, observation bin), shape (3, J)."""
         raise NotImplementedError
 
     def course(self, model: RoutingModel) -> Course:
         """See `Rule.course`: the hidden state alone is propagated."""
-        return course_by_bin(self.regenerate_by_bin(model), model)
+        return course_by_bin(self.intervenes_by_bin(model), model, self.intervention)
 
     def simulated(self, model: RoutingModel, n: int, rng: np.random.Generator) -> Drawn:
         """See `Rule.simulated`."""
-        return simulate_counts(model, n, rng, by_bin=self.regenerate_by_bin(model))
+        return simulate_counts(model, n, rng, by_bin=self.intervenes_by_bin(model), intervention=self.intervention)
 
 
-def regenerate_by_class(by_bin: FloatArray, model: RoutingModel) -> FloatArray:
-    """P(regenerate | class), shape (3,), from that by class and observation bin, shape (3, J)."""
+def intervenes_by_class(by_bin: FloatArray, model: RoutingModel) -> FloatArray:
+    """P(the step is not kept | class), shape (3,), from that by class and observation bin, shape (3, J)."""
     # A sum of probabilities can exceed one by rounding.
     return np.asarray(np.minimum((by_bin * model.emission).sum(axis=1), 1.0))
 
 
-def course_by_bin(by_bin: FloatArray, model: RoutingModel) -> Course:
-    """`Rule.course` of P(regenerate | class, observation bin)."""
+def course_by_bin(by_bin: FloatArray, model: RoutingModel, intervention: int = REGENERATE) -> Course:
+    """`Rule.course` of P(the intervention | class, observation bin), all other steps being kept."""
     acts = np.zeros((len(model.tables.keeps), 3))
-    acts[REGENERATE] = regenerate_by_class(by_bin, model)
-    acts[KEEP] = 1.0 - acts[REGENERATE]
+    acts[intervention] = intervenes_by_class(by_bin, model)
+    acts[KEEP] = 1.0 - acts[intervention]
     return memoryless_course(acts, model.law, model.tables, model.accepted_tokens)
 
 
@@ -54,17 +62,20 @@ def simulate_counts(
     by_bin: FloatArray | None = None,
     by_minimum: NDArray[np.int64] | None = None,
     tables: RuleTables | None = None,
+    intervention: int = REGENERATE,
 ) -> Drawn:
     """Route n problems that are drawn from a model: class, score bin, end, action, what follows.
 
     Parameters
     ----------
     by_bin : ndarray of shape (3, J)
-        P(regenerate | class, observation bin); or
+        P(the intervention | class, observation bin); or
     by_minimum : ndarray of shape (J + 1, J)
         action for every (bin of the running minimum, bin), the last one where no step came before; or
     tables : RuleTables
         of an alpha-vector rule.
+    intervention : int
+        With `by_bin`: what is done with a step that is not kept.
 
     Returns
     -------
@@ -87,6 +98,7 @@ def simulate_counts(
         (out.right, out.counts, out.strong_steps, out.before, out.steps_before, out.further_requests),
         kind,
         np.zeros((3, model.emission.shape[1])) if by_bin is None else np.ascontiguousarray(by_bin),
+        intervention,
         np.zeros((1, 1), dtype=np.int64) if by_minimum is None else by_minimum,
         rule.arguments,
         (

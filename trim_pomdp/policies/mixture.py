@@ -90,6 +90,11 @@ class MixedRule(Rule):
         drawn = keyed_uniform(seed, problem.id, "mixture") < self.probability
         return (self.second if drawn else self.first).router(problem, seed=seed, class_table=class_table)
 
+    @property
+    def has_course(self) -> bool:
+        """See `Rule`."""
+        return all(part.has_course for part in self.parts)
+
     def course(self, model: RoutingModel) -> Course:
         """See `Rule`."""
         first, second = (part.course(model).scaled(share) for part, share in zip(self.parts, self.shares, strict=True))

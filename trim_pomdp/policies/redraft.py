@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 class RedraftRule(Rule):
     """Draft a step again while its evidence score is low, at most so often; then keep one, or regenerate.
 
+    With `redraft_below` 1 all drafts are always drawn: best-of-m at every step.
+
     Attributes
     ----------
     redraft_below : float
-        A draft with an evidence score below it is drafted again.
+        A draft with an evidence score below it is drafted again; 1: every one (even at a score of 1).
     regenerate_below : float
-        What would stand after the last draft is regenerated where its evidence score is below this; 0: never.
+        What would stand after the last draft is regenerated where its evidence score is below this; 0: never, 1:
+        always.
     max_drafts : int
         Drafts of a step in all.
     keeps : {"latest", "better"}
@@ -105,11 +108,15 @@ class RedraftRouter(RuleRouter):
         self._scores.append(evidence_score(rule.evidence, seen.features))
         last, scores = self._scores[-1], self._scores
         evidence = None if rule.evidence is None else last
-        if last < rule.redraft_below and len(scores) < rule.max_drafts:
+        if _is_below(last, rule.redraft_below) and len(scores) < rule.max_drafts:
             return Decision(Redraft.code, evidence=evidence)
         # The last of equals: with one draft of each text it does not matter, and `latest` is the same rule then.
         best = max(range(len(scores)), key=lambda index: (scores[index], index))
         stands = best if rule.keeps == "better" else len(scores) - 1
-        if scores[stands] < rule.regenerate_below:
+        if _is_below(scores[stands], rule.regenerate_below):
             return Decision(REGENERATE, evidence=evidence)
         return Decision(KEEP, evidence=evidence, draft=None if stands == len(scores) - 1 else stands)
+
+
+def _is_below(score: float, threshold: float) -> bool:
+    return threshold >= 1.0 or score < threshold

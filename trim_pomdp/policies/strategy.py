@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 class StrategyRule(MemorylessRule):
     """Strategies that look at no score.
 
-    ``weak`` never and ``strong`` always regenerates, ``random`` regenerates each step with a fixed probability, and
-    ``oracle`` knows the true class and regenerates first errors only (it exists where truth is known).
+    * ``weak`` never and ``strong`` always regenerates;
+    * ``random`` regenerates each step with a fixed probability, by a draw of its own (step-random, which is what
+      evidence has to beat at the same cost);
+    * ``oracle`` knows the true class of each weak step: it regenerates first errors (S2), every one of them and nothing
+      else. It exists where truth is known. What it spends is what the errors come to, so that no budget can be asked of
+      it; what it still gets wrong is what the strong model does.
     """
 
     form: Literal["strategy"] = "strategy"
@@ -69,7 +73,7 @@ class StrategyRule(MemorylessRule):
         """See `Rule`."""
         return StrategyRouter(self, seed, problem.id)
 
-    def regenerate_by_bin(self, model: RoutingModel) -> FloatArray:
+    def intervenes_by_bin(self, model: RoutingModel) -> FloatArray:
         """See `MemorylessRule`."""
         return np.repeat(self.regenerate[:, None], model.emission.shape[1], axis=1)
 

@@ -34,6 +34,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from trim_pomdp.data.features import LOGPROBS
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError, TrimError
 from trim_pomdp.model.belief import KEEP, REGENERATE
@@ -514,10 +515,15 @@ def draft_features(draft: GeneratedStep) -> dict[str, float]:
 
 
 def logprob_features(logprobs: tuple[float, ...]) -> dict[str, float]:
-    """Smallest and mean log-probability of a step, at most 0 whatever rounding did; 0 where there are no tokens."""
+    """The features of `LOGPROBS`, each at most 0 whatever rounding did; 0 where there are no tokens."""
     if not logprobs:
-        return {"logprob_min": 0.0, "logprob_mean": 0.0}
-    return {"logprob_min": min(0.0, *logprobs), "logprob_mean": min(0.0, sum(logprobs) / len(logprobs))}
+        return dict.fromkeys(LOGPROBS, 0.0)
+    found = {
+        "logprob_min": min(logprobs),
+        "logprob_mean": sum(logprobs) / len(logprobs),
+        "logprob_first": logprobs[0],
+    }
+    return {name: min(0.0, found[name]) for name in LOGPROBS}
 
 
 def described(error: Exception) -> str:

@@ -68,6 +68,8 @@ def plan_for_budget(model: RoutingModel, budget: float) -> LivePlan:
 def plan_for_rule(rule: Rule, model: RoutingModel | None) -> LivePlan:
     """A rule that was not planned, and what the model, if there is one, predicts of it.
 
+    Of a rule without an exact evaluation it predicts nothing, but still both ends, and the unit of the budget.
+
     Raises
     ------
     InputError
@@ -77,11 +79,10 @@ def plan_for_rule(rule: Rule, model: RoutingModel | None) -> LivePlan:
         return LivePlan(PolicyArtifact(model=NO_MODEL, policy=rule))
     from trim_pomdp.planning.evaluation import evaluate
 
-    planned = evaluate(rule, model)
     artifact = PolicyArtifact(
         model=model.name,
         policy=rule,
-        planned=planned,
+        planned=evaluate(rule, model) if rule.has_course else None,
         provenance=model.provenance,
         conditions=model.conditions,
         notes=model.dynamics.warnings,
