@@ -14,7 +14,7 @@ from live_statistics import Bootstrap, mean_error
 from matplotlib.axes import Axes
 
 from trim_pomdp.planning.frontier import concave_hull
-from trim_pomdp.planning.plots import _STYLE, BLUE, GREEN, GREY, ORANGE, RED, _figure, save_figure
+from trim_pomdp.planning.plots import BLUE, GREEN, GREY, ORANGE, RED, STYLE, _figure, save_figure
 
 # Bins of fewer steps tell nothing.
 _FEWEST_ROWS = 20
@@ -23,7 +23,7 @@ BELIEF_COLORS = {"filter": BLUE, "posterior": ORANGE, "running_minimum": GREEN}
 
 def picture_plans(families: Sequence[FamilyRuns], path: Path) -> Path:
     """Planned accuracy against budget, and what was measured."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(len(families), width=6.0 * len(families) + 0.5)
         for axis, family in zip(axes, families, strict=True):
             ends, runs = [family[name] for name in ENDS if name in family.runs], family.named("budget")
@@ -42,7 +42,7 @@ def picture_plans(families: Sequence[FamilyRuns], path: Path) -> Path:
 
 def picture_policies(family: FamilyRuns, path: Path) -> Path:
     """Accuracy against budget of policies, rules and the oracle."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, (axis,) = _figure(width=10.0, height=6.4)
         ends = [family[name] for name in ENDS if name in family.runs]
         other = "prm" if family.default_evidence != "prm" else "logprob"
@@ -71,7 +71,7 @@ def picture_policies(family: FamilyRuns, path: Path) -> Path:
 
 def picture_beliefs(families: Sequence[FamilyRuns], bootstrap: Sequence[Bootstrap], path: Path) -> Path:
     """Observed against predicted P(prefix right) after each step of weak-only solutions."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(len(families), width=6.0 * len(families) + 0.5, height=6.0)
         for axis, family, draws in zip(axes, families, bootstrap, strict=True):
             axis.plot([0, 1], [0, 1], color=GREY, linewidth=1.0)

@@ -31,6 +31,7 @@ ROOMS = (
     "runtime",
     "inspection",
     "lab",
+    "bench",
     "servers",
     "cli",
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trim_pomdp.artifacts import Artifact, read_json
 from trim_pomdp.errors import InputError
+from trim_pomdp.metrics.standings import BenchResult
 from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.planning.frontier_artifact import FrontierArtifact
@@ -14,12 +15,12 @@ from trim_pomdp.presets.store import Preset
 
 KINDS: dict[str, type[Artifact]] = {
     model.model_fields["kind"].default: model
-    for model in (ObservationModel, StepDynamics, FrontierArtifact, PolicyArtifact, Preset)
+    for model in (ObservationModel, StepDynamics, FrontierArtifact, PolicyArtifact, Preset, BenchResult)
 }
 
 
 def load(path: str | Path) -> Artifact:
-    """Read an artifact: observations, dynamics, frontier, policy or preset.
+    """Read an artifact: observations, dynamics, frontier, policy, preset or the result of a bench.
 
     Raises
     ------

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from scripted import MODEL, WORLD, by_problem
 
-from tests.scripted import MODEL, WORLD, by_problem
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies import RedraftRule, ThresholdRule

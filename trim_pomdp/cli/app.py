@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from trim_pomdp.cli import fitting, lab, labelling, merging, planning, rollouts, routing, scoring
+from trim_pomdp.cli.benching import bench
 from trim_pomdp.cli.check import check
 from trim_pomdp.cli.demo import demo
 from trim_pomdp.cli.live import MODELS_HELP
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_EPILOGS = {**dict.fromkeys((rollouts.rollout, scoring.score, routing.run), MODELS_HELP), up: UP_HELP}
+_EPILOGS = {**dict.fromkeys((rollouts.rollout, scoring.score, routing.run, bench), MODELS_HELP), up: UP_HELP}
 # Told in full in the list of verbs; the first sentence of each would be cut off there.
 for verb, short_help in (
     (check, "Look into the models before a run"),
@@ -40,6 +41,7 @@ for verb, short_help in (
     (planning.policy, "Plan for one budget or price"),
     (planning.simulate, "Route problems drawn from the model"),
     (routing.run, "Route live, and compare with the plan"),
+    (bench, "Compare strategies on the same problems"),
     (merging.merge, "Join the shards of a job"),
     (report, "Write a page about runs, to walk through"),
     (up, "Start the servers of a models file"),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 BLUE, ORANGE, GREY, GREEN, RED = "#1f5fa8", "#d9720b", "#6b6b6b", "#2a8a4a", "#b3282d"
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 14,
     "axes.titlesize": 15,
     "axes.titlelocation": "left",
@@ -177,7 +177,7 @@ def plot_frontier(
     ends = (frontier.weak_only, frontier.strong_only)
     inside = [point for point in thresholds if not any(_alike(point, end) for end in ends)]
     measured = measured_points(dynamics, unit)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, (axis,) = _figure(width=9.4, height=6.2)
         planned = [frontier.weak_only, *(item.point for item in frontier.points)]
         axis.plot(*_budget_and_accuracy(planned), color=BLUE, label="planned", zorder=3)
@@ -214,7 +214,7 @@ def _plot_over_money(frontier: Frontier, thresholds: Sequence[PlannedPoint]) -> 
     def coordinates(points: Sequence[PlannedPoint]) -> tuple[list[float], list[float]]:
         return [point.money or 0.0 for point in points], [point.accuracy for point in points]
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, (axis,) = _figure(width=9.4, height=6.2)
         axis.plot(*coordinates(frontier.planned), color=BLUE, label="planned", zorder=3)
         most = 1.1 * max(point.money or 0.0 for point in (*frontier.planned, *ends))
@@ -320,7 +320,7 @@ def plot_emission(observations: ObservationModel, emission: FloatArray) -> Figur
     used = by_score(observations, emission)[1]
     score = score_name(observations.evidence)
     shown = ((0, BLUE, "right step"), (2, RED, "first wrong step"))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(2, width=13.0, height=5.8)
         place = np.arange(len(DISPLAY_EDGES))
         for (row, color, label), shift in zip(shown, (-0.2, 0.2), strict=True):
@@ -463,7 +463,7 @@ def plot_policy_map(policy: Rule | PolicyArtifact, steps: Sequence[int] = (1, 3,
     surfaces = [[np.subtract(*gains(part, step, q)) for step in steps] for part, _ in rows]
     verb, does = intervention(rule.choices)
     limit = max(float(np.abs(surface).max()) for row in surfaces for surface in row)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Picture(figsize=(13.5, 0.8 + 4.4 * len(rows)), layout="constrained")
         axes = figure.subplots(len(rows), len(steps), squeeze=False)
         for (part, share), row, line in zip(rows, surfaces, axes, strict=True):
@@ -504,7 +504,7 @@ def plot_beliefs(
     score: str = "PRM score",
 ) -> Figure:
     """q over the steps of a few solutions, with the scores that moved it; `score` says what they are."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(2, width=14.0, height=5.0)
         shades = {True: ["#1f5fa8", "#4f8fd0", "#8db9e6"], False: ["#b3282d", "#d9720b", "#e8a34f"]}
         counters = {True: 0, False: 0}
@@ -535,7 +535,7 @@ def plot_fit(model: RoutingModel, thresholds: Sequence[PlannedPoint], grid: Sequ
     checks = [] if report is None else [check for check in report.checks if check.threshold is not None]
     if not checks or not thresholds:
         return None
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(2, width=13.0, height=5.4)
         for axis, quantity, label in (
             (axes[0], "accuracy", "accuracy (share of problems solved)"),
@@ -580,7 +580,7 @@ def plot_sensitivity(found: Sensitivity, most: int = 10) -> Figure:
         item for item in found.moved if item.accuracies[0] < item.accuracies[1] or item.budgets[0] < item.budgets[1]
     ]
     shown = shown[:most]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _figure(2, width=13.0, height=1.9 + 0.42 * len(shown))
         _draw_ranges(axes[0], [(item.accuracies, item.interval.identified) for item in shown], found.planned.accuracy)
         _draw_ranges(axes[1], [(item.budgets, item.interval.identified) for item in shown], found.planned.budget)

@@ -1,0 +1,93 @@
+"""``trim-pomdp bench``: its document, its files, and what it refuses."""
+
+import csv
+import json
+
+import pytest
+
+import trim_pomdp as tp
+from trim_pomdp.metrics.standings import BenchResult
+
+PRESET = "qwen2.5-1.5b-7b-math"
+MODELS = "".join(f'[{role}]\nbackend = "dummy"\npreset = "{PRESET}"\n' for role in ("weak", "strong", "prm"))
+
+
+def write_problems(path, kind, n):
+    path.write_text(
+        "".join(json.dumps({"id": f"{kind}{i}", "problem": f"{kind} {i}", "answer": "7"}) + "\n" for i in range(n))
+    )
+
+
+@pytest.fixture
+def common(tmp_path):
+    (tmp_path / "models.toml").write_text(MODELS)
+    write_problems(tmp_path / "test.jsonl", "test", 20)
+    write_problems(tmp_path / "fit.jsonl", "fit", 20)
+    return (
+        "bench", "--models", tmp_path / "models.toml", "--problems", tmp_path / "test.jsonl", "--fitting",
+        tmp_path / "fit.jsonl", "--preset", PRESET, "--budgets", "0.1,0.3",
+    )  # fmt: skip
+
+
+def test_the_document_has_the_stable_form_and_the_files_agree(cli_json, common, tmp_path):
+    out = tmp_path / "out"
+    found = cli_json(*common, "--strategies", "weak,strong,threshold,pomdp", "--out", out)
+    assert set(found) >= {"strategies", "problems", "failed"}
+    assert found["problems"] == 20
+    assert found["failed"] == 0
+    for standing in found["strategies"].values():
+        assert set(standing) >= {"points", "cpt", "apgr", "delta_ibc"}
+        assert set(standing["cpt"]) == {"50", "80", "95"}
+        for point in standing["points"]:
+            assert set(point) >= {"asked_budget", "budget", "accuracy", "accuracy_se", "strong_tokens"}
+    read = tp.load(out / "result.json")
+    assert isinstance(read, BenchResult)
+    assert read.document == found
+    rows = list(csv.DictReader((out / "points.csv").open()))
+    assert [row["strategy"] for row in rows] == ["weak", "strong", "threshold", "threshold", "pomdp", "pomdp"]
+    assert float(rows[-1]["accuracy"]) == found["strategies"]["pomdp"]["points"][-1]["accuracy"]
+    table = (out / "table.md").read_text()
+    assert table.count("| pomdp |") == 2
+    assert (out / "frontier.png").stat().st_size > 10_000
+
+
+def test_people_see_tables(run_cli, common, tmp_path):
+    code, told, _ = run_cli(*common, "--strategies", "threshold,pomdp,pomdp-logprob", "--out", tmp_path / "out")
+    assert code == 0
+    assert "CPT" in told
+    assert "accuracy less that of pomdp" in told
+    code, _, said = run_cli(
+        *common, "--strategies", "threshold,pomdp,pomdp-logprob", "--out", tmp_path / "out", "--resume"
+    )
+    assert code == 0
+    assert "pomdp-logprob: left out" in said
+
+
+def test_a_shard_measures_nothing(run_cli, common, tmp_path):
+    for index in (1, 2):
+        code, told, _ = run_cli(
+            *common, "--strategies", "threshold", "--out", tmp_path / "out", "--resume", "--shard", f"{index}/2"
+        )
+        assert code == 0
+        assert f"shard {index}/2 is done" in told
+    assert not (tmp_path / "out" / "result.json").exists()
+
+
+def test_strategies_are_listed(run_cli):
+    code, told, _ = run_cli("bench", "--list")
+    assert code == 0
+    assert "evidence-threshold" in told
+
+
+def test_what_is_refused(cli_refused, common, tmp_path):
+    out = ("--out", tmp_path / "new")
+    cli_refused(*common, words=("--out FOLDER is needed",))
+    cli_refused(*common, *out, "--strategies", "trim", words=("no strategy 'trim'", "threshold"))
+    cli_refused(*common, *out, "--seeds", "x", words=("--seeds is 'x'",))
+    cli_refused(*common, *out, "--budgets", "0.1,1", words=("lie between 0 and 1",))
+    cli_refused("bench", "--preset", PRESET, *out, words=("the lab has presets",))
+    cli_refused("bench", "--family", "ring", *out, words=("no family 'ring'",))
+    cli_refused("bench", "--problems", "1", *out, words=("--problems is '1'", "at least 2"))
+    cli_refused(*common[:3], *out, words=("--problems FILE", "--fitting FILE"))
+    (tmp_path / "there").mkdir()
+    cli_refused(*common, "--out", tmp_path / "there", words=("exists", "--resume"))

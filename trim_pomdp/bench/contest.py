@@ -1,0 +1,79 @@
+"""What all strategies are made from: models that were fitted, problems to fit on, and budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trim_pomdp.bench.running import Runner, Trial
+from trim_pomdp.errors import InputError
+from trim_pomdp.model.evidence import EvidenceKind
+from trim_pomdp.model.process import RoutingModel
+from trim_pomdp.planning.tuning import Tuned, tune
+from trim_pomdp.policies import StrategyRule
+from trim_pomdp.policies.base import Rule
+from trim_pomdp.runtime.records import SolutionRecord
+
+WEAK, STRONG = StrategyRule(strategy="weak"), StrategyRule(strategy="strong")
+
+
+class LeftOutError(InputError):
+    """A strategy cannot take part."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Conditions that are the same for all.
+
+    Attributes
+    ----------
+    runner : Runner
+    fitting : Trial
+        Problems that strategies are made on; none of them is tested.
+    models : mapping of EvidenceKind to RoutingModel
+        What was fitted of the pair, by what it sees of a step.
+    default : EvidenceKind
+        That of plans, where nothing else is said.
+    budgets : tuple of float
+        Shares of strong-only's tokens.
+    seed : int
+        Of training.
+    """
+
+    runner: Runner
+    fitting: Trial
+    models: Mapping[EvidenceKind, RoutingModel]
+    default: EvidenceKind
+    budgets: tuple[float, ...]
+    seed: int = 0
+
+    def model(self, kind: EvidenceKind | None = None) -> RoutingModel:
+        """The fitted model that sees evidence of a kind; None: the default.
+
+        Raises
+        ------
+        LeftOutError
+            If nothing was fitted on it.
+        """
+        kind = kind or self.default
+        if kind not in self.models:
+            raise LeftOutError(f"no model was fitted on the evidence {kind} (there are {', '.join(self.models)})")
+        return self.models[kind]
+
+    def fitted_on(self, rule: Rule, *, scored: bool = False) -> list[SolutionRecord]:
+        """How the fitting problems ended under a rule."""
+        self.runner.make(rule, self.fitting, scored=scored)
+        return self.runner.records(rule, self.fitting, scored=scored)
+
+    def tuned(self, rules: Sequence[Rule]) -> Tuned:
+        """A family of rules, measured on the fitting problems; weak-only and strong-only bound it.
+
+        Costs are shares of strong-only's tokens on the same problems.
+        """
+        family = [WEAK, *rules, STRONG]
+        outcomes = [self.fitted_on(rule) for rule in family]
+        right = [np.mean([bool(item.terminal.correct) for item in records]) for records in outcomes]
+        tokens = np.array([np.mean([item.terminal.tokens.strong for item in records]) for records in outcomes])
+        return tune(family, tokens / tokens[-1], right)

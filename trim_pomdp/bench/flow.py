@@ -1,0 +1,204 @@
+"""A bench from start to end, in a folder: settle all rules, run them, measure. Whatever was done is not done again.
+
+    FOLDER/entries.json       every strategy's rules, settled on fitting problems
+    FOLDER/runs/TRIAL/RULE/   how every problem ended under a rule
+    FOLDER/memory.sqlite      what models replied (`trim_pomdp.runtime.remembered`)
+    FOLDER/result.json        what came of it, with table.md, points.csv and frontier.png beside it
+
+Shards make their parts of the runs into the same folder, or into copies that are put together later; without a shard,
+what is missing is made, and all of it measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from trim_pomdp.artifacts import Record, write_text
+from trim_pomdp.bench.contest import STRONG, WEAK, Contest, LeftOutError
+from trim_pomdp.bench.entries import Entries, Entry, distinct
+from trim_pomdp.bench.outcomes import course
+from trim_pomdp.bench.result import measure
+from trim_pomdp.bench.running import Runner, Trial
+from trim_pomdp.bench.strategies import Strategy
+from trim_pomdp.bench.tables import markdown, points_csv
+from trim_pomdp.errors import InputError
+from trim_pomdp.metrics.standings import BenchResult
+from trim_pomdp.policies.base import Rule
+from trim_pomdp.runtime.run import fingerprint
+
+ENTRIES_FILE, RESULT_FILE, TABLE_FILE, POINTS_FILE, PICTURE_FILE = (
+    "entries.json", "result.json", "table.md", "points.csv", "frontier.png",
+)  # fmt: skip
+RUNS, MEMORY_FILE = "runs", "memory.sqlite"
+AGAINST = "pomdp"
+Tell = Callable[[int, str], None]
+"""Told how many solutions have ended, and of which run."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Strategies on the same problems.
+
+    Attributes
+    ----------
+    folder : Path
+        Where everything goes.
+    contest : Contest
+        What strategies are made from; its runs are on fitting problems, and every shard makes all of them.
+    runner : Runner
+        Makes the runs on test problems.
+    strategies : sequence of Strategy
+        That take part; weak-only and strong-only always do.
+    trials : sequence of Trial
+        Of test problems.
+    name, fitted_on : str
+        What test problems are called, and what those that strategies are made on.
+    """
+
+    folder: Path
+    contest: Contest
+    runner: Runner
+    strategies: Sequence[Strategy]
+    trials: Sequence[Trial]
+    name: str
+    fitted_on: str
+
+    def __post_init__(self) -> None:
+        fitting = {(problem.id, problem.prompt) for problem in self.contest.fitting.problems}
+        prompts = {prompt for _, prompt in fitting}
+        for trial in self.trials:
+            for problem in trial.problems:
+                if problem.prompt in prompts:
+                    raise InputError(
+                        f"problem {problem.id!r} is among the fitting problems too; test problems must be others"
+                    )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What defines it, as JSON values."""
+        contest, source = self.contest, self.runner.source
+        return {
+            "strategies": [item.name for item in self.strategies],
+            "budgets": list(contest.budgets),
+            "default": contest.default,
+            "seed": contest.seed,
+            "fitting": [contest.fitting.seed, fingerprint(contest.fitting.problems)],
+            "trials": [[trial.seed, fingerprint(trial.problems)] for trial in self.trials],
+            "models": source.config(["weak", "strong", "prm"]),
+            "fitted": {kind: _hash(model.observations, model.dynamics) for kind, model in contest.models.items()},
+        }
+
+    def entries(self, tell: Callable[[str], None] = lambda _: None) -> Entries:
+        """Every strategy's rules: as they were settled before, or now.
+
+        Parameters
+        ----------
+        tell : callable
+            Told what is being done.
+
+        Raises
+        ------
+        InputError
+            If the folder holds another bench.
+        """
+        path, wanted = self.folder / ENTRIES_FILE, _hash(self.config)
+        if path.is_file():
+            found = Entries.read(path)
+            if found.config_hash != wanted:
+                raise InputError(
+                    f"{self.folder}: holds a bench of other strategies, problems, models or budgets; name another one"
+                )
+            return found
+        entries: list[Entry] = []
+        left_out: dict[str, str] = {}
+        for strategy in self.strategies:
+
+            def progress(_: str, done: int, total: int, name: str = strategy.name) -> None:
+                tell(f"{name}, {done} of {total}")
+
+            runner = replace(self.contest.runner, tell=progress)
+            try:
+                tell(strategy.name)
+                entries += strategy.entries(replace(self.contest, runner=runner))
+            except LeftOutError as why:
+                left_out[strategy.name] = str(why)
+        settled = Entries(config_hash=wanted, entries=tuple(entries), left_out=left_out)
+        settled.save(path)
+        return settled
+
+    def run(self, tell: Tell = lambda *_: None) -> None:
+        """Make the runs that are missing, those of the shard where there is one.
+
+        Raises
+        ------
+        InputError
+            If a model is wanted that is not there, or the folder holds another bench.
+        """
+        ended = 0
+        for rule, trial in self.jobs():
+
+            def progress(title: str, done: int, _: int, before: int = ended) -> None:
+                tell(before + done, title)
+
+            replace(self.runner, tell=progress).make(rule, trial)
+            ended += self.size(trial)
+            tell(ended, trial.name)
+
+    def jobs(self) -> list[tuple[Rule, Trial]]:
+        """Every rule on every trial, each once."""
+        rules = distinct([WEAK, STRONG, *(entry.rule for entry in self.entries().entries)])
+        return [(rule, trial) for trial in self.trials for rule in rules]
+
+    def size(self, trial: Trial) -> int:
+        """How many problems of a trial are made here."""
+        shard = self.runner.shard
+        return len(trial.problems) if shard is None else shard.size(len(trial.problems))
+
+    def result(self) -> BenchResult:
+        """What came of it; written beside the runs, too.
+
+        Raises
+        ------
+        InputError
+            If runs are missing, or strong-only is no better than weak-only.
+        """
+        settled = self.entries()
+        groups: Mapping[str, Sequence[Entry]] = {
+            "weak": (Entry(strategy="weak", rule=WEAK),),
+            "strong": (Entry(strategy="strong", rule=STRONG),),
+            **settled.by_strategy(),
+        }
+        found = measure(
+            {name: course(entries, self.trials, self.runner) for name, entries in groups.items()},
+            {item.name: item.about for item in self.strategies},
+            name=self.name,
+            fitted_on=self.fitted_on,
+            seeds=[trial.seed for trial in self.trials],
+            budgets=self.contest.budgets,
+            against=AGAINST,
+            left_out=settled.left_out,
+        )
+        self.write(found)
+        return found
+
+    def write(self, found: BenchResult) -> None:
+        """Result, tables and picture."""
+        from trim_pomdp.bench.pictures import plot_bench
+        from trim_pomdp.planning.plots import save_figure
+
+        found.save(self.folder / RESULT_FILE)
+        write_text(self.folder / TABLE_FILE, markdown(found, self.contest.budgets))
+        write_text(self.folder / POINTS_FILE, points_csv(found))
+        save_figure(plot_bench([found]), self.folder / PICTURE_FILE)
+
+
+def _hash(*parts: Any) -> str:
+    text = "".join(
+        item.model_dump_json() if isinstance(item, Record) else json.dumps(item, sort_keys=True) for item in parts
+    )
+    return hashlib.sha256(text.encode()).hexdigest()

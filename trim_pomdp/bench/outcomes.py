@@ -1,0 +1,91 @@
+"""From runs to tables of outcomes: what became of every problem at every point of a strategy, over all trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trim_pomdp.bench.entries import Entry
+from trim_pomdp.bench.running import Runner, Trial
+from trim_pomdp.metrics import Outcomes
+from trim_pomdp.runtime.records import SolutionRecord, TerminalRecord
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a strategy did.
+
+    Attributes
+    ----------
+    entries : tuple of Entry
+        Its points.
+    outcomes : Outcomes
+        Right answers and strong tokens, shape (points, problems). Problems that were tried under several seeds count
+        once, with means over the seeds.
+    weak_tokens, prm_tokens : ndarray of shape (points,)
+        Mean per problem of what the weak model wrote, whether it stands or not, and of what the PRM read.
+    failed : ndarray of shape (points,)
+        Share of solutions that ended by an error.
+    """
+
+    entries: tuple[Entry, ...]
+    outcomes: Outcomes
+    weak_tokens: FloatArray
+    prm_tokens: FloatArray
+    failed: FloatArray
+
+
+def course(entries: Sequence[Entry], trials: Sequence[Trial], runner: Runner) -> Course:
+    """Put the runs of a strategy together.
+
+    Raises
+    ------
+    InputError
+        If one of them has not ended.
+    """
+    ends = [[_ends(runner.records(entry.rule, trial)) for trial in trials] for entry in entries]
+    return course_of(entries, trials, ends)
+
+
+def course_of(
+    entries: Sequence[Entry], trials: Sequence[Trial], ends: Sequence[Sequence[Sequence[TerminalRecord]]]
+) -> Course:
+    """The same of terminal records, by entry, trial and problem."""
+
+    def table(value: str) -> FloatArray:
+        return np.array([_by_problem(trials, [[_VALUES[value](end) for end in some] for some in row]) for row in ends])
+
+    return Course(
+        tuple(entries),
+        Outcomes(table("right"), table("strong")),
+        table("weak").mean(axis=1),
+        table("prm").mean(axis=1),
+        table("failed").mean(axis=1),
+    )
+
+
+_VALUES = {
+    "right": lambda end: float(bool(end.correct) and end.error is None),
+    "strong": lambda end: float(end.tokens.strong),
+    "weak": lambda end: float(end.tokens.weak_kept + end.tokens.weak_discarded),
+    "prm": lambda end: float(end.tokens.scored),
+    "failed": lambda end: float(end.error is not None),
+}
+
+
+def _ends(records: Sequence[SolutionRecord]) -> list[TerminalRecord]:
+    return [record.terminal for record in records]
+
+
+def _by_problem(trials: Sequence[Trial], values: Sequence[Sequence[float]]) -> list[float]:
+    """Means by problem, in order of their first trial."""
+    found: dict[str, list[float]] = {}
+    for trial, row in zip(trials, values, strict=True):
+        for problem, value in zip(trial.problems, row, strict=True):
+            found.setdefault(problem.id, []).append(value)
+    return [float(np.mean(some)) for some in found.values()]

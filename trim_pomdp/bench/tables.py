@@ -1,0 +1,107 @@
+"""The result of a bench as tables: rows for the terminal, Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from trim_pomdp.metrics.standings import BenchResult, Interval, Point
+
+Row = list[str]
+
+
+def headline(result: BenchResult) -> tuple[Row, list[Row]]:
+    """Columns and rows of the papers' tables: CPT, ΔIBC, APGR, each with its interval."""
+    columns = ["strategy", "CPT 50 %", "CPT 80 %", "CPT 95 %", "ΔIBC", "APGR"]
+    rows = [
+        [
+            name,
+            *(_percent(item.cpt[share]) for share in ("50", "80", "95")),
+            _number(item.delta_ibc),
+            _number(item.apgr),
+        ]
+        for name, item in result.strategies.items()
+        if len(item.points) > 1
+    ]
+    return columns, rows
+
+
+def accuracies(result: BenchResult, budgets: Sequence[float]) -> tuple[Row, list[Row]]:
+    """Columns and rows of accuracy ± standard error at asked budgets, and what was spent in their place."""
+    columns = ["strategy", *(f"{budget:g}" for budget in budgets)]
+    rows = []
+    for name, item in result.strategies.items():
+        asked = {point.asked_budget: point for point in item.points}
+        if None in asked:
+            rows.append([name, _point(asked[None]), *[""] * (len(budgets) - 1)])
+        else:
+            rows.append([name, *(_point(asked[budget]) if budget in asked else "" for budget in budgets)])
+    return columns, rows
+
+
+def differences(result: BenchResult) -> tuple[Row, list[Row]]:
+    """Columns and rows of differences in points, with intervals; ``*`` where the corrected p is below .05."""
+    budgets = sorted({item.budget for item in result.differences})
+    found: dict[str, dict[float, str]] = {}
+    for item in result.differences:
+        star = "*" if item.p_adjusted < 0.05 else ""
+        text = f"{100 * item.difference:+.1f} [{100 * item.low:+.1f}, {100 * item.high:+.1f}]{star}"
+        found.setdefault(item.strategy, {})[item.budget] = text
+    return ["strategy", *(f"{budget:g}" for budget in budgets)], [
+        [name, *(row[budget] for budget in budgets)] for name, row in found.items()
+    ]
+
+
+def markdown(result: BenchResult, budgets: Sequence[float]) -> str:
+    """All tables as Markdown."""
+    against = result.differences[0].against if result.differences else ""
+    parts = [
+        f"## {result.name}",
+        f"{result.problems} problems, seeds {', '.join(map(str, result.seeds))}; rules made on {result.fitted_on}. "
+        f"Weak-only {result.weak:.3f}, strong-only {result.strong:.3f} at {result.strong_only_tokens:.1f} tokens. "
+        f"Brackets: {result.level:.0%} intervals, bootstrap over problems.",
+        "### Share of strong-only's tokens that recovers so much of the gap",
+        _table(*headline(result)),
+        "### Accuracy at asked budgets (what was spent)",
+        _table(*accuracies(result, budgets)),
+    ]
+    if result.differences:
+        parts += [f"### Accuracy less that of {against} at the same budget, in points", _table(*differences(result))]
+    if result.left_out:
+        parts.append("\n".join(f"* {name}: left out, {why}" for name, why in result.left_out.items()))
+    return "\n\n".join(parts) + "\n"
+
+
+def points_csv(result: BenchResult) -> str:
+    """Every point as a row of CSV."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    fields = list(Point.model_fields)
+    writer.writerow(["strategy", *fields])
+    for name, item in result.strategies.items():
+        writer.writerows([name, *(getattr(point, field) for field in fields)] for point in item.points)
+    return stream.getvalue()
+
+
+def _percent(found: Interval) -> str:
+    if found.value is None:
+        return "not reached"
+    low, high = (f"{100 * item:.1f}" if item is not None else "–" for item in (found.low, found.high))
+    return f"{100 * found.value:.1f} [{low}, {high}]"
+
+
+def _number(found: Interval) -> str:
+    if found.value is None:
+        return "–"
+    low, high = (f"{item:.2f}" if item is not None else "–" for item in (found.low, found.high))
+    return f"{found.value:.2f} [{low}, {high}]"
+
+
+def _point(point: Point) -> str:
+    return f"{point.accuracy:.3f} ± {point.accuracy_se:.3f} ({point.budget:.3f})"
+
+
+def _table(columns: Row, rows: list[Row]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,192 @@
+"""What a bench measured of strategies, as a file: points, CPT, APGR and ΔIBC with intervals, and differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from trim_pomdp.artifacts import Artifact, Record
+from trim_pomdp.metrics.comparisons import Comparison
+from trim_pomdp.metrics.resampling import Estimate
+
+
+class Interval(Record):
+    """A value with its interval; `value` is None where it is not reached, a bound where it lies beyond what was."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    reached: float
+
+    @classmethod
+    def of(cls, found: Estimate) -> Interval:
+        """Of an estimate of the metrics."""
+        return cls(value=found.value, low=found.low, high=found.high, reached=found.reached)
+
+
+class Point(Record):
+    """A point of a strategy, measured.
+
+    Attributes
+    ----------
+    asked_budget : float or None
+        What it was made for.
+    budget, budget_se : float
+        Strong tokens in units of strong-only's on the same problems.
+    accuracy, accuracy_se : float
+    planned_accuracy, planned_budget : float or None
+        What a plan promised.
+    strong_tokens, weak_tokens, prm_tokens : float
+        Mean per problem: written by the models, whether it stands or not, and read by the PRM.
+    failed : float
+        Share of solutions that ended by an error.
+    """
+
+    asked_budget: float | None
+    budget: float
+    budget_se: float
+    accuracy: float
+    accuracy_se: float
+    planned_accuracy: float | None = None
+    planned_budget: float | None = None
+    strong_tokens: float
+    weak_tokens: float
+    prm_tokens: float
+    failed: float = 0.0
+
+
+class Standing(Record):
+    """How a strategy stands.
+
+    Attributes
+    ----------
+    about : str
+        What it is.
+    points : tuple of Point
+    cpt : dict of str to Interval
+        Share of strong-only's tokens at which 50, 80 and 95 % of the gap are recovered, by first crossing.
+    apgr, delta_ibc : Interval
+        Mean share of the gap that is recovered over all budgets; mean gain per cost over query-random's, less one.
+    """
+
+    about: str
+    points: tuple[Point, ...]
+    cpt: dict[str, Interval]
+    apgr: Interval
+    delta_ibc: Interval
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """In the form that programs may rely on."""
+        return {
+            "points": [item.model_dump() for item in self.points],
+            "cpt": {share: found.value for share, found in self.cpt.items()},
+            "apgr": self.apgr.value,
+            "delta_ibc": self.delta_ibc.value,
+            "intervals": {
+                "cpt": {share: found.model_dump() for share, found in self.cpt.items()},
+                "apgr": self.apgr.model_dump(),
+                "delta_ibc": self.delta_ibc.model_dump(),
+            },
+        }
+
+
+class Difference(Record):
+    """A strategy against another at the same budget: accuracy of the first less that of the second, paired."""
+
+    strategy: str
+    against: str
+    budget: float
+    difference: float
+    low: float
+    high: float
+    p_adjusted: float
+
+    @classmethod
+    def of(cls, found: Comparison) -> Difference:
+        """Of a comparison of the metrics."""
+        return cls(
+            strategy=found.router,
+            against=found.against,
+            budget=found.cost,
+            difference=found.difference,
+            low=found.low,
+            high=found.high,
+            p_adjusted=found.p_adjusted,
+        )
+
+
+class BenchResult(Artifact):
+    """What a bench measured.
+
+    Attributes
+    ----------
+    name : str
+        Of the test problems.
+    fitted_on : str
+        Of the problems and models that strategies were made on.
+    problems : int
+        Test problems, each counted once.
+    seeds : tuple of int
+        Of the trials.
+    weak, strong : float
+        Accuracy of either model alone.
+    strong_only_tokens : float
+        Per problem; the unit of budgets.
+    strategies : dict of str to Standing
+    differences : tuple of Difference
+        All strategies against one of them; p-values are corrected for how many there are (Holm).
+    left_out : dict of str to str
+        Strategies that could not take part, and why.
+    level : float
+        Of intervals: a bootstrap over problems, in which everything is computed anew.
+    draws : int
+        Of the bootstrap.
+    """
+
+    kind: Literal["bench"] = "bench"
+    name: str
+    fitted_on: str
+    problems: int
+    seeds: tuple[int, ...]
+    weak: float
+    strong: float
+    strong_only_tokens: float
+    strategies: dict[str, Standing]
+    differences: tuple[Difference, ...] = ()
+    left_out: dict[str, str] = {}
+    level: float = 0.95
+    draws: int
+
+    @property
+    def failed(self) -> int:
+        """Solutions that ended by an error, over all points."""
+        every = (point for standing in self.strategies.values() for point in standing.points)
+        return round(sum(point.failed * self.problems for point in every))
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """In the form that programs may rely on."""
+        return {
+            "strategies": {name: item.document for name, item in self.strategies.items()},
+            "problems": self.problems,
+            "failed": self.failed,
+            "name": self.name,
+            "fitted_on": self.fitted_on,
+            "seeds": list(self.seeds),
+            "weak": self.weak,
+            "strong": self.strong,
+            "strong_only_tokens": self.strong_only_tokens,
+            "differences": [item.model_dump() for item in self.differences],
+            "left_out": self.left_out,
+        }
+
+    def facts(self) -> Mapping[str, object]:
+        """See `Shown`."""
+        return {
+            "name": self.name,
+            "problems": self.problems,
+            "strategies": len(self.strategies),
+            "weak": self.weak,
+            "strong": self.strong,
+        }
