@@ -111,7 +111,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
 
 @pytest.mark.slow
 def test_families_err_as_often_as_they_say() -> None:
-    """Four routers that are the same in truth: in 5 % of the worlds something is found, and an interval leaves 0 out."""
+    """Four routers, the same in truth: something is found, or an interval leaves 0 out, in 5 % of the worlds."""
     rng = np.random.default_rng(23)
     worlds, found = 300, {"holm": 0, "max-t": 0}
     left_out = 0

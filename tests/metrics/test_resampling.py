@@ -7,7 +7,7 @@ import pytest
 
 from trim_pomdp.errors import InputError
 from trim_pomdp.metrics import Outcomes, apgr, bootstrap, cpt, delta_ibc
-from trim_pomdp.metrics.resampling import resampled
+from trim_pomdp.metrics.outcomes import resampled
 
 BUDGETS = np.array([0.05, 0.1, 0.2, 0.35, 0.6])
 TRUE_WEAK, TRUE_STRONG = 0.4, 0.75
@@ -41,7 +41,7 @@ def test_means_are_those_of_rows_drawn_with_replacement(drawn, monkeypatch) -> N
         assert found[0].cost[i] == pytest.approx(router.cost[:, picked].mean(axis=1))
         assert found[1].right[i] == pytest.approx(weak.right[:, picked].mean(axis=1))
     assert found[0].right[0] == pytest.approx(router.right.mean(axis=1))
-    monkeypatch.setattr("trim_pomdp.metrics.resampling._LARGEST_CHUNK", 600)
+    monkeypatch.setattr("trim_pomdp.metrics.outcomes._LARGEST_CHUNK", 600)
     again = resampled([router, weak], 7, seed=11)
     assert np.allclose(found[0].cost, again[0].cost, rtol=1e-12), "chunks do not matter"
 

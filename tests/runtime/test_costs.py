@@ -50,7 +50,7 @@ def test_money_is_what_the_run_spent() -> None:
 
 
 def test_operations_by_hand() -> None:
-    """The weak model reads 85 tokens, 52 of them cached, and writes 19; the strong one 32 and 9; the PRM 113, 5 known."""
+    """The weak model reads 85 tokens, 52 of them cached, and writes 19; the strong one 32 and 9; the PRM 113, 5 so."""
     flops = Flops(weak=1e9, strong=7e9, prm=3e9)
     expected = 2 * (1e9 * (85 - 52 + 19) + 7e9 * (32 + 9) + 3e9 * (113 - 5))
     assert flops.of(recorded()) == pytest.approx(expected)
