@@ -21,8 +21,9 @@ What holds for all measures:
 
 from trim_pomdp.metrics.benefit import DeltaIbc, Null, delta_ibc
 from trim_pomdp.metrics.comparisons import Comparison, compare
+from trim_pomdp.metrics.outcomes import Outcomes
 from trim_pomdp.metrics.recovery import Apgr, Cpt, apgr, cpt, pgr
-from trim_pomdp.metrics.resampling import Estimate, Measured, Outcomes, PointEstimate, bootstrap
+from trim_pomdp.metrics.resampling import Estimate, Measured, PointEstimate, bootstrap
 
 __all__ = [
     "Apgr",

@@ -139,14 +139,19 @@ def delta_ibc(
     if not 0.0 <= least < 1.0:
         raise InputError(f"least_cost is {least:g}; it must lie in [0, 1)")
     curve = observed_curve(costs, accuracies, weak, strong, weak_cost)
-    against = _null_curve(null, weak, strong, weak_cost)
+    against = null_curve(null, weak, strong, weak_cost)
+    return mean_benefit(curve, against, null if isinstance(null, str) else null.name, rule, number, least)
+
+
+def mean_benefit(curve: Curve, against: Curve, null: str, rule: IbcRule, number: int, least: float) -> DeltaIbc:
+    """Mean ΔIBC of a curve without its ends against that of a null with them."""
     places, spent, ratio, reached = _RULES[rule](curve, against, number)
     known = (spent > least + TOLERANCE) & np.isfinite(ratio)
     bracket = (float(places[known].min()), float(places[known].max())) if known.any() else None
     return DeltaIbc(
         value=float((ratio[known] - 1.0).mean()) if known.any() else None,
         rule=rule,
-        null=null if isinstance(null, str) else null.name,
+        null=null,
         least_cost=least,
         places=int(known.sum()),
         left_out=int((~known).sum()),
@@ -155,8 +160,8 @@ def delta_ibc(
     )
 
 
-def _null_curve(null: Literal["query-random"] | Null, weak: float, strong: float, weak_cost: float) -> Curve:
-    """Its curve from weak-only to strong-only."""
+def null_curve(null: Literal["query-random"] | Null, weak: float, strong: float, weak_cost: float) -> Curve:
+    """Curve of a null from weak-only to strong-only."""
     if isinstance(null, str):
         check_choice("null", null, ("query-random",))
         return Curve(np.array([weak_cost, 1.0]), np.array([0.0, 1.0]), weak_cost)

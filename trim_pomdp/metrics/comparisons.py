@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from trim_pomdp.errors import InputError
 from trim_pomdp.metrics.curves import CurveMethod, check_choice, observed_curve
-from trim_pomdp.metrics.resampling import Means, Outcomes, Scale, resampled, scales_of
+from trim_pomdp.metrics.outcomes import Means, Outcomes, resampled
+from trim_pomdp.metrics.resampling import Scale, scales_of
 
 FloatArray = NDArray[np.float64]
 Correction = Literal["holm", "max-t", "none"]

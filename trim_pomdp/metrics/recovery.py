@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from trim_pomdp.errors import InputError
-from trim_pomdp.metrics.curves import CurveMethod, check_choice, observed_curve, recovered
+from trim_pomdp.metrics.curves import (
+    Curve,
+    CurveMethod,
+    FloatArray,
+    IntArray,
+    check_choice,
+    observed_curve,
+    recovered,
+)
 
 CptMethod = Literal["crossing", "hull", "points"]
 
@@ -134,16 +142,14 @@ def cpt(
     >>> cpt([0.1, 0.4], [0.55, 0.65], weak=0.5, strong=0.7).bracket
     (0.1, 0.4)
     """
-    if not 0.0 < share <= 1.0:
-        raise InputError(f"share is {share:g}; a share of the gap must lie above 0 and not above 1")
+    check_share(share)
     check_choice("method", method, get_args(CptMethod))
-    curve = observed_curve(costs, accuracies, weak, strong, weak_cost).joined(strong=False)
-    curve = curve.drawn("hull" if method == "hull" else "chords")
-    (value,), (point,) = curve.reach(np.array([share]))
-    if point == len(curve.costs):
+    observed = observed_curve(costs, accuracies, weak, strong, weak_cost)
+    (value,), curve, (point,) = costs_of_shares(observed, np.array([share]), method)
+    if np.isnan(value):
         return Cpt(None, False, None, method, share)
     bracket = float(curve.costs[max(point - 1, 0)]), float(curve.costs[point])
-    return Cpt(bracket[1] if method == "points" else float(value), True, bracket, method, share)
+    return Cpt(float(value), True, bracket, method, share)
 
 
 def apgr(
@@ -182,9 +188,28 @@ def apgr(
     check_choice("method", method, get_args(CurveMethod))
     curve = observed_curve(costs, accuracies, weak, strong, weak_cost)
     bracket = float(curve.costs[0]), float(curve.costs[-1])
-    whole = curve.joined(strong=True).drawn(method)
-    inside = whole.costs[(whole.costs > weak_cost) & (whole.costs < 1.0)]
-    x = np.concatenate([[weak_cost], inside, [1.0]])
+    return Apgr(mean_gain(curve, method), bracket[1] >= 1.0, bracket, method)
+
+
+def check_share(share: float) -> None:
+    """`InputError` unless it is a share of a gap."""
+    if not 0.0 < share <= 1.0:
+        raise InputError(f"share is {share:g}; a share of the gap must lie above 0 and not above 1")
+
+
+def costs_of_shares(curve: Curve, shares: FloatArray, method: CptMethod) -> tuple[FloatArray, Curve, IntArray]:
+    """Costs of shares (NaN: not reached), the curve they were read off, and its point at or behind each."""
+    drawn = curve.joined(strong=False).drawn("hull" if method == "hull" else "chords")
+    costs, points = drawn.reach(shares)
+    if method == "points":
+        costs = np.where(np.isnan(costs), np.nan, drawn.costs[np.minimum(points, len(drawn.costs) - 1)])
+    return costs, drawn, points
+
+
+def mean_gain(curve: Curve, method: CurveMethod) -> float:
+    """Mean gain from weak-only's to strong-only's cost, of a curve without them."""
+    whole, start = curve.joined(strong=True).drawn(method), curve.weak_cost
+    inside = whole.costs[(whole.costs > start) & (whole.costs < 1.0)]
+    x = np.concatenate([[start], inside, [1.0]])
     y = whole.at(x)
-    area = float((np.diff(x) * (y[1:] + y[:-1])).sum() / 2.0)
-    return Apgr(area / (1.0 - weak_cost), bracket[1] >= 1.0, bracket, method)
+    return float((np.diff(x) * (y[1:] + y[:-1])).sum() / 2.0) / (1.0 - start)

@@ -1,75 +1,22 @@
-"""Intervals by the bootstrap over problems, in which everything is computed anew in every draw.
-
-A draw gives every problem a weight, how often it was drawn, and the same weights to every row: to all points of a
-router, to weak-only, to strong-only and to a null. So what is hard for all of them does not blur what sets them apart.
-Means of all rows over all draws are one product of matrices.
-"""
+"""Intervals by the bootstrap over problems, in which everything is computed anew in every draw."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from trim_pomdp.equality import ByContent
 from trim_pomdp.errors import InputError
-from trim_pomdp.metrics.benefit import IbcRule, Null, NullName, delta_ibc
-from trim_pomdp.metrics.curves import CurveMethod
-from trim_pomdp.metrics.recovery import CptMethod, apgr, cpt
+from trim_pomdp.metrics.benefit import LEAST_COST, REGIONS, IbcRule, Null, NullName, mean_benefit, null_curve
+from trim_pomdp.metrics.curves import CurveMethod, check_choice, observed_curve
+from trim_pomdp.metrics.outcomes import Means, Outcomes, resampled
+from trim_pomdp.metrics.recovery import CptMethod, check_share, costs_of_shares, mean_gain
 
 FloatArray = NDArray[np.float64]
 SHARES = (0.5, 0.8, 0.95)
-_LARGEST_CHUNK = 2**22  # weights at once
-
-
-@dataclass(frozen=True, eq=False)
-class Outcomes(ByContent):
-    """What became of each problem at each point of a router, or of one model alone.
-
-    Problems are in the same order in all that is compared.
-
-    Attributes
-    ----------
-    right : ndarray of shape (K, n)
-        Whether problem j was solved at point i, from 0 to 1: means over several seeds may lie between. A list of n is
-        one point.
-    cost : ndarray of shape (K, n)
-        What that cost: strong tokens, or whatever else is counted (`trim_pomdp.runtime.costs`).
-
-    Raises
-    ------
-    InputError
-        If shapes differ, there is no problem or no point, or a number is not finite, below 0, or (of `right`) above 1.
-    """
-
-    right: FloatArray
-    cost: FloatArray
-
-    def __post_init__(self) -> None:
-        for name in ("right", "cost"):
-            rows = np.atleast_2d(np.asarray(getattr(self, name), dtype=np.float64))
-            if rows.ndim != 2 or not rows.size:
-                raise InputError(f"outcomes: {name} has shape {rows.shape}; rows are points, columns problems")
-            if not np.isfinite(rows).all() or (rows < 0.0).any():
-                raise InputError(f"outcomes: {name} must hold finite numbers from 0 up")
-            object.__setattr__(self, name, rows)
-        if self.right.shape != self.cost.shape:
-            raise InputError(f"outcomes: right has shape {self.right.shape}, cost {self.cost.shape}; they must agree")
-        if (self.right > 1.0).any():
-            raise InputError(f"outcomes: right has a {self.right.max():g}; it must lie in [0, 1]")
-
-    @classmethod
-    def of(cls, right: ArrayLike, cost: ArrayLike) -> Outcomes:
-        """From anything that reads as arrays."""
-        return cls(np.asarray(right, dtype=np.float64), np.asarray(cost, dtype=np.float64))
-
-    @property
-    def problems(self) -> int:
-        """Their number."""
-        return int(self.right.shape[1])
 
 
 @dataclass(frozen=True)
@@ -144,14 +91,6 @@ class Measured:
     seed: int
 
 
-@dataclass(frozen=True, eq=False)
-class Means:
-    """Mean accuracy and cost of each point, of the problems as they are (row 0) and of every draw; shape (1 + B, K)."""
-
-    right: FloatArray
-    cost: FloatArray
-
-
 class _Ends(TypedDict):
     weak: float
     strong: float
@@ -224,62 +163,43 @@ def bootstrap(
     against = [] if isinstance(null, str) else [null[1]]
     means = resampled([router, weak, strong, *against], draws, seed)
     scales = scales_of(means[1], means[2])
-    targets: dict[float, list[float | None]] = {share: [] for share in shares}
+    check_choice("cpt_method", cpt_method, get_args(CptMethod))
+    check_choice("apgr_method", apgr_method, get_args(CurveMethod))
+    check_choice("ibc_rule", ibc_rule, get_args(IbcRule))
+    for share in shares:
+        check_share(share)
+    number, least = REGIONS[ibc_rule], LEAST_COST[ibc_rule]
+    name = null if isinstance(null, str) else null[0]
+    levels = np.array(shares, dtype=np.float64)
+    targets: list[FloatArray] = []
     areas: list[float | None] = []
     benefits: list[float | None] = []
     for i, scale in enumerate(scales):
         if not scale.defined:
             continue
         costs, accuracies, ends = means[0].cost[i] / scale.unit, means[0].right[i], scale.ends
-        for share, found in targets.items():
-            found.append(cpt(costs, accuracies, share=share, method=cpt_method, **ends).value)
-        areas.append(apgr(costs, accuracies, method=apgr_method, **ends).value)
+        curve = observed_curve(costs, accuracies, **ends)
+        targets.append(costs_of_shares(curve, levels, cpt_method)[0])
+        areas.append(mean_gain(curve, apgr_method))
         drawn = null if isinstance(null, str) else _drawn_null(null[0], means[3], i, scale)
-        benefits.append(delta_ibc(costs, accuracies, rule=ibc_rule, null=drawn, **ends).value)
+        benefits.append(mean_benefit(curve, null_curve(drawn, **ends), name, ibc_rule, number, least).value)
     return Measured(
         problems=router.problems,
         points=_points(means[0], scales),
         weak=_points(means[1], scales)[0],
         strong=_points(means[2], scales)[0],
-        cpt={share: estimate(found, draws, level) for share, found in targets.items()},
+        cpt={
+            share: estimate(_known(found), draws, level)
+            for share, found in zip(shares, np.array(targets).T, strict=True)
+        },
         apgr=estimate(areas, draws, level),
         delta_ibc=estimate(benefits, draws, level),
         cpt_method=cpt_method,
         apgr_method=apgr_method,
         ibc_rule=ibc_rule,
-        null=null if isinstance(null, str) else null[0],
+        null=name,
         seed=seed,
     )
-
-
-def resampled(tables: Sequence[Outcomes], draws: int, seed: int) -> list[Means]:
-    """Means of several tables over the same draws of their problems.
-
-    Raises
-    ------
-    InputError
-        If they differ in the number of problems, or there is to be no draw.
-    """
-    numbers = sorted({table.problems for table in tables})
-    if len(numbers) > 1:
-        raise InputError(f"outcomes of {numbers[0]} and of {numbers[-1]} problems; paired ones need the same problems")
-    if draws < 1:
-        raise InputError(f"draws is {draws}; there must be one at least")
-    rows = np.concatenate([part for table in tables for part in (table.right, table.cost)])
-    n, rng = numbers[0], np.random.default_rng(seed)
-    chance = np.full(n, 1.0 / n)
-    parts = [np.ones((1, n)) @ rows.T]
-    step = max(_LARGEST_CHUNK // n, 1)
-    for done in range(0, draws, step):
-        weights = rng.multinomial(n, chance, size=min(step, draws - done))
-        parts.append(weights.astype(np.float64) @ rows.T)
-    means = np.concatenate(parts) / n
-    out, at = [], 0
-    for table in tables:
-        k = len(table.right)
-        out.append(Means(means[:, at : at + k], means[:, at + k : at + 2 * k]))
-        at += 2 * k
-    return out
 
 
 def scales_of(weak: Means, strong: Means) -> list[Scale]:
@@ -337,6 +257,10 @@ def estimate(found: Sequence[float | None], draws: int, level: float) -> Estimat
         level=level,
         draws=draws,
     )
+
+
+def _known(found: FloatArray) -> list[float | None]:
+    return [None if np.isnan(item) else item for item in found.tolist()]
 
 
 def _drawn_null(name: NullName, means: Means, draw: int, scale: Scale) -> Null:
