@@ -186,7 +186,7 @@ def test_a_rule_that_no_model_knows_is_run_beside_both_ends(
     assert out["tokens"]["scored"] == 0
     code, text, _ = run_cli(*run, "--strategy", "logprob:-1", "--out", tmp_path / "b")
     assert code == 0
-    assert "weak-only, planned" in text
+    assert "weak-only," in text  # the head of a column, wrapped
 
 
 @pytest.mark.slow
