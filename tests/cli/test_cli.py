@@ -152,6 +152,33 @@ def test_simulate_document(how, tradeoff, cli_json, files):
     assert document["accuracy_se"] == pytest.approx(math.sqrt(p * (1 - p) / 20_000), rel=1e-3)
 
 
+@pytest.mark.parametrize("preset", ["lab-mixed", "lab-mixed.prm"])
+@pytest.mark.parametrize(
+    ("written", "form", "fields"),
+    [
+        ("evidence-threshold:0.4", tp.ThresholdRule, {"threshold": 0.4}),
+        ("evidence-takeover:0.4", tp.TakeoverRule, {"threshold": 0.4}),
+        (
+            "evidence-best-of-m:2,0.1",
+            tp.RedraftRule,
+            {"max_drafts": 2, "regenerate_below": 0.1, "redraft_below": 1.0},
+        ),
+        (
+            "evidence-best-of-m:3,0.1,0.5",
+            tp.RedraftRule,
+            {"max_drafts": 3, "regenerate_below": 0.1, "redraft_below": 0.5},
+        ),
+    ],
+)
+def test_strategies_on_the_evidence_of_a_model(preset, written, form, fields, cli_json):
+    model = tp.load_preset(preset).routing_model()
+    assert (model.observations.evidence is None) == preset.endswith("prm")
+    exact = tp.evaluate(form(**fields, evidence=model.observations.evidence), model)
+    document = cli_json("simulate", "--preset", preset, "--strategy", written, "--problems", 20_000)
+    for key in ("accuracy", "strong_tokens", "regenerations", "steps"):
+        assert abs(document[key] - getattr(exact, key)) <= 5 * document[f"{key}_se"] + 1e-9, key
+
+
 def test_simulating_a_planned_tradeoff_tells_it(cli_json, tmp_path):
     out = tmp_path / "p.json"
     cli_json("policy", "--preset", FITTED, "--tradeoff", 0.25, "--out", out)
@@ -366,7 +393,15 @@ def test_options_out_of_range(cli_refused):
     cli_refused("simulate", *model, "--belief", "posterior", "--closeness", 1.5, words=("--closeness", "1.5"))
     cli_refused("simulate", *model, "--threshold", 0.4, "--seed", -1, words=("--seed", "0"))
     cli_refused("simulate", *model, "--threshold", 0.4, "--problems", 1, words=("--problems", "2"))
-    cli_refused("simulate", *model, "--strategy", "clever", words=("'weak', 'strong', 'random' or 'oracle'",))
+    cli_refused("simulate", *model, "--strategy", "clever", words=("no strategy 'clever'; there are weak, strong",))
+    cli_refused("simulate", *model, "--strategy", "takeover", words=("--strategy takeover", "threshold"))
+    cli_refused("simulate", *model, "--strategy", "evidence-threshold:1.2", words=("less than or equal to 1",))
+    cli_refused("simulate", *model, "--strategy", "best-of-m:3", words=("expected M,R or M,R,D",))
+    cli_refused("simulate", *model, "--strategy", "best-of-m:3,0.5,0.2", words=("above redraft_below",))
+    cli_refused("simulate", *model, "--strategy", "logprob:0.5", words=("less than or equal to 0",))
+    cli_refused(
+        "simulate", *model, "--strategy", "logprob:-1", words=("no simulation in a routing model; run it live",)
+    )
     cli_refused("simulate", *model, "--strategy", "random", words=("a probability goes with the strategy 'random'",))
     cli_refused("simulate", *model, "--strategy", "random:2", words=("less than or equal to 1",))
     cli_refused("simulate", *model, "--strategy", "weak:0.5", words=("a probability goes with",))

@@ -22,7 +22,15 @@ from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.planning.evaluation import evaluate
 from trim_pomdp.planning.frontier import policy_for_budget
-from trim_pomdp.policies import MixedRule, PolicyArtifact, PosteriorRule, StrategyRule, ThresholdRule
+from trim_pomdp.policies import (
+    LogprobRule,
+    MixedRule,
+    PolicyArtifact,
+    PosteriorRule,
+    StrategyRule,
+    TakeoverRule,
+    ThresholdRule,
+)
 from trim_pomdp.runtime.attempt import Caps
 from trim_pomdp.runtime.backends.dummy import DummyGenerator, DummyScorer, Faults, dummy_oracle, dummy_problems
 from trim_pomdp.runtime.records import TokenCounts
@@ -124,6 +132,8 @@ def model_options(fitted: dict[str, Path]) -> tuple[object, ...]:
         (("--strategy", "strong"), StrategyRule(strategy="strong")),
         (("--strategy", "random:0.3"), StrategyRule(strategy="random", probability=0.3)),
         (("--strategy", "oracle"), StrategyRule(strategy="oracle")),
+        (("--strategy", "takeover:0.5"), TakeoverRule(threshold=0.5)),
+        (("--strategy", "evidence-threshold:0.5"), ThresholdRule(threshold=0.5)),  # the PRM score is the evidence here
         (("--belief", "posterior", "--closeness", 0.3), PosteriorRule(closeness=0.3)),
         (("--budget", 0.2), None),
         (("--policy", "FILE"), "file"),
@@ -156,10 +166,27 @@ def test_what_is_run_and_planned(
     assert out["strong_tokens"] == pytest.approx(exact.strong_tokens, abs=4 * out["strong_tokens_se"])
     assert out["budget"] == pytest.approx(out["strong_tokens"] / MODEL.strong_only_tokens)
     assert out["budget_se"] == pytest.approx(out["strong_tokens_se"] / MODEL.strong_only_tokens)
-    assert ("prm" in dummy.asked[0]) == (options[0] != "--strategy")
+    assert ("prm" in dummy.asked[0]) == saved.policy.needs_score
     records = list(read_traces(tmp_path / "run"))
     for kind in KINDS:
         assert out["tokens"][kind] == sum(getattr(record.terminal.tokens, kind) for record in records)
+
+
+def test_a_rule_that_no_model_knows_is_run_beside_both_ends(
+    dummy: DummySource, cli_json: Any, run_cli: Any, fitted: dict[str, Path], problems: Path, tmp_path: Path
+) -> None:
+    run = ("run", "--models", "dummy", "--problems", problems, *model_options(fitted))
+    out = cli_json(*run, "--strategy", "logprob-first:-1", "--out", tmp_path / "a")
+    assert PolicyArtifact.read(tmp_path / "a" / "policy.json").policy == LogprobRule(
+        feature="logprob_first", threshold=-1.0
+    )
+    assert out["planned"] is None
+    assert out["weak_only"]["accuracy"] == pytest.approx(evaluate(StrategyRule(strategy="weak"), MODEL).accuracy)
+    assert out["budget"] == pytest.approx(out["strong_tokens"] / MODEL.strong_only_tokens)
+    assert out["tokens"]["scored"] == 0
+    code, text, _ = run_cli(*run, "--strategy", "logprob:-1", "--out", tmp_path / "b")
+    assert code == 0
+    assert "weak-only," in text  # the head of a column, wrapped
 
 
 @pytest.mark.slow
@@ -277,7 +304,8 @@ def test_rules_that_do_not_fit_are_refused(
         (("--budget", 1.2, *model_options(fitted)), ("budget is 1.2",)),
         (("--threshold", 1.5), ("--threshold",)),
         (("--strategy", "random"), ("--strategy random", "probability")),
-        (("--strategy", "best"), ("--strategy best",)),
+        (("--strategy", "best"), ("--strategy best", "no strategy 'best'; there are weak, strong")),
+        (("--strategy", "evidence-takeover:0.3"), ("--strategy evidence-takeover:0.3 needs a fitted model",)),
         (("--strategy", "oracle"), ("true classes are known",)),
         (("--belief", "posterior", "--closeness", 0.3), ("class table",)),
         (("--belief", "posterior"), ("go together",)),
@@ -429,7 +457,7 @@ def test_without_labels_nothing_of_the_truth_is_written(
         "weak.jsonl",
     ]
     (row, *_) = read_weak_rollouts(tmp_path / "weak" / "weak.jsonl")
-    assert set(row.features) == {"logprob_min", "logprob_mean"}
+    assert set(row.features) == {"logprob_min", "logprob_mean", "logprob_first"}
     assert len(read_repair_rollouts(tmp_path / "repair" / "repair.jsonl")) == 50
 
 
@@ -575,7 +603,7 @@ def test_scores_are_what_observations_are_fitted_on(
     assert [record.id for record in records] == [f"s{i}" for i in range(160)]
     for record in records:
         assert record.n_scored == 3
-        assert set(record.features) == {"logprob_min", "logprob_mean"}
+        assert set(record.features) == {"logprob_min", "logprob_mean", "logprob_first"}
         assert len(record.scores["prm"]) == 3
     whole = out.read_bytes()
     cli_refused(*score, "--logprobs", words=("exists", "--resume"))

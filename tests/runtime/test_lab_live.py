@@ -162,5 +162,5 @@ def test_rollouts_are_of_fitting_problems(cli_json: Any, tmp_path: Path) -> None
         assert again.scores["lab-prm"] == pytest.approx(before.scores["lab-prm"], abs=1e-3)
         # The end of a last step without an answer (at the step cap) is not counted.
         known = before.n_scored - (boxed_answer(texts[again.id][-1]) is None)
-        for name in ("logprob_min", "logprob_mean"):
+        for name in ("logprob_min", "logprob_mean", "logprob_first"):
             assert again.features[name][:known] == pytest.approx(before.features[name][:known], abs=1e-3)

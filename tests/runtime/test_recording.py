@@ -142,7 +142,7 @@ def test_without_a_prm_rollouts_have_no_scores(no_prm: Path, tmp_path: Path) -> 
     assert summaries["weak"].tokens["scored"] == 0
     weak = tp.read_weak_rollouts(tmp_path / "rollouts" / "weak" / "weak.jsonl")
     assert [item.scores for item in weak] == [None] * COUNT
-    assert all(set(item.features) == {"logprob_min", "logprob_mean"} for item in weak)
+    assert all(set(item.features) == {"logprob_min", "logprob_mean", "logprob_first"} for item in weak)
     assert len(tp.read_repair_rollouts(tmp_path / "rollouts" / "repair" / "repair.jsonl")) == COUNT
 
 

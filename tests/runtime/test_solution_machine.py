@@ -44,6 +44,7 @@ def test_keep_regenerate_and_end() -> None:
     assert second.features["tokens"] == 4.0
     assert second.features["logprob_min"] == pytest.approx(-0.4)
     assert second.features["logprob_mean"] == pytest.approx(-0.25)
+    assert second.features["logprob_first"] == pytest.approx(-0.1)
     assert [d.q for d in (first, second, third)] == pytest.approx([1.0, 0.9, 0.855])
     assert terminal.q == pytest.approx(0.7695), "the belief after the last step"
     assert item.record.decisions[0].model_dump_json().count("0.9") == 1, "a trace line says a score once"

@@ -34,6 +34,7 @@ from trim_pomdp.cli.prices import (
 from trim_pomdp.cli.rules import (
     BeliefOption,
     ClosenessOption,
+    EvidenceStrategy,
     PolicyOption,
     StrategyOption,
     ThresholdOption,
@@ -306,10 +307,11 @@ def simulate(
     from trim_pomdp.planning.evaluation import evaluate
     from trim_pomdp.planning.simulation import simulate as run
 
-    rule = read_rule(policy, threshold, strategy, belief, closeness)
-    assert rule is not None
+    given = read_rule(policy, threshold, strategy, belief, closeness)
+    assert given is not None
     tariff = read_tariff(prices, prompt_tokens, cached, reading)
     model = priced(read_model(preset, observations, dynamics), tariff)
+    rule = given.in_model(model) if isinstance(given, EvidenceStrategy) else given
     with progress("simulating", compiles=True):
         point = run(rule, model, problems, seed)
     if as_json:

@@ -41,6 +41,7 @@ from trim_pomdp.cli.prices import MoneyOfRun, PricesOption, money_of_run, read_r
 from trim_pomdp.cli.rules import (
     BeliefOption,
     ClosenessOption,
+    EvidenceStrategy,
     PolicyOption,
     StrategyOption,
     ThresholdOption,
@@ -113,7 +114,7 @@ def run(
     chosen = lab_or_file_problems(lab_family, problems, "test", seed, layout)
     with progress("planning", compiles=True):
         model = _model(given, lab_family, evidence, preset, observations, dynamics, actions, max_drafts)
-        plan = _plan(given, budget, model)
+        plan = _plan(given.in_model(model) if isinstance(given, EvidenceStrategy) else given, budget, model)
     known_prices = read_run_prices(prices, source, roles_asked(plan.artifact.policy, source.caps))
     for phrase in misfits(plan, source, family=lab_family):
         warn(f"the plan may not come true: it is for {phrase}")
@@ -145,7 +146,7 @@ def run(
 
 
 def _model(
-    given: Rule | PolicyArtifact | None,
+    given: Rule | EvidenceStrategy | PolicyArtifact | None,
     family: Family | None,
     evidence: str | None,
     preset: str | None,
@@ -156,9 +157,10 @@ def _model(
 ) -> RoutingModel | None:
     """The fitted model that plans or predicts: the named one, else the lab's preset for what the rule looks at."""
     named = preset is not None or observations is not None or dynamics is not None
-    looks_at_scores = given is not None and _looks_at_bare_scores(given)
+    fixed = None if isinstance(given, EvidenceStrategy) else given
+    looks_at_scores = fixed is not None and _looks_at_bare_scores(fixed)
     if evidence is not None:
-        _check_evidence(evidence, family, named=named, only_prm=looks_at_scores, planned_before=given is not None)
+        _check_evidence(evidence, family, named=named, only_prm=looks_at_scores, planned_before=fixed is not None)
     if named:
         return read_model(preset, observations, dynamics, actions, max_drafts)
     if family is None:
@@ -183,9 +185,13 @@ def _check_evidence(evidence: str, family: Family | None, *, named: bool, only_p
     if family is None or named:
         raise InputError("--evidence picks among the lab's presets; observations that are named have their own")
     if only_prm and evidence != "prm":
-        raise InputError(f"--evidence {evidence} goes with --budget; this rule looks at the PRM score alone")
+        raise InputError(
+            f"--evidence {evidence} goes with --budget, or an evidence strategy; this rule looks at the PRM score alone"
+        )
     if planned_before and not only_prm:
-        raise InputError("--evidence goes with --budget; this policy looks at what it was made for")
+        raise InputError(
+            "--evidence goes with --budget, or an evidence strategy; this policy looks at what it was made for"
+        )
 
 
 def _plan(given: Rule | PolicyArtifact | None, budget: float | None, model: RoutingModel | None) -> LivePlan:
