@@ -189,7 +189,15 @@ def documented(package: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "package", ["trim_pomdp", "trim_pomdp.inspection.widgets", "solvers", "solvers.bridges", "observation_models"]
+    "package",
+    [
+        "trim_pomdp",
+        "trim_pomdp.inspection.widgets",
+        "trim_pomdp.metrics",
+        "solvers",
+        "solvers.bridges",
+        "observation_models",
+    ],
 )
 def test_the_reference_has_all_that_is_public(package: str) -> None:
     assert sorted(documented(package)) == sorted(importlib.import_module(package).__all__)

@@ -26,6 +26,7 @@ ROOMS = (
     "fitting",
     "planning",
     "presets",
+    "metrics",
     "loading",
     "runtime",
     "inspection",
@@ -39,6 +40,7 @@ FORBIDDEN = {
     "solvers": ("trim_pomdp", "observation_models"),
     "data": ("solvers", "observation_models"),
     "policies": ("solvers", "observation_models"),
+    "metrics": ("solvers", "observation_models"),
     "runtime": ("solvers", "observation_models"),
     "inspection": ("solvers", "observation_models"),
 }

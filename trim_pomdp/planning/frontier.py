@@ -25,6 +25,7 @@ from trim_pomdp.model.dynamics import OF_REDRAFTS
 from trim_pomdp.model.prices import Money
 from trim_pomdp.model.process import RoutingModel, Spending
 from trim_pomdp.planning.evaluation import end_money, evaluate, evaluate_money, mix
+from trim_pomdp.planning.hull import concave_hull as concave_hull
 from trim_pomdp.policies import (
     AlphaVectorRule,
     MixedRule,
@@ -318,31 +319,6 @@ def split_dominated(
         else:
             dominated.append(item)
     return points, dominated
-
-
-def concave_hull(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Vertices of the least concave, non-decreasing function above the points (x, y), from the smallest x.
-
-    Examples
-    --------
-    >>> concave_hull(np.array([0.0, 1.0, 2.0]), np.array([0.0, 0.1, 1.0]))
-    (array([0., 2.]), array([0., 1.]))
-    """
-    order = np.lexsort((-y, x))
-    hull: list[tuple[float, float]] = []
-    for px, py in zip(x[order].tolist(), y[order].tolist(), strict=True):
-        if hull and (py <= hull[-1][1] or px == hull[-1][0]):
-            continue
-        while len(hull) >= 2 and _above(hull[-2], hull[-1], (px, py)):
-            hull.pop()
-        hull.append((px, py))
-    vertices = np.array(hull)
-    return vertices[:, 0], vertices[:, 1]
-
-
-def _above(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
-    """Whether the middle point b lies on or below the chord from a to c."""
-    return (b[1] - a[1]) * (c[0] - a[0]) <= (c[1] - a[1]) * (b[0] - a[0])
 
 
 def hull_at(points: Sequence[PlannedPoint], budgets: Sequence[float] | FloatArray) -> FloatArray:
