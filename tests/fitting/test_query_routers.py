@@ -300,6 +300,19 @@ def test_held_out_points_come_from_rules_that_did_not_see_the_problem() -> None:
         held_out_points(fit, OUTCOMES, folds=500)
 
 
+def test_folds_are_brought_to_one_mean() -> None:
+    """A router that knows nothing but how often the strong model won elsewhere must not rank folds by that."""
+    gain = np.array([item.gain for item in OUTCOMES])
+
+    def fit(part):  # type: ignore[no-untyped-def]
+        mean = float(np.mean([item.gain for item in part]))
+        return QueryOracleRule(worth={item.problem.id: mean for item in OUTCOMES})
+
+    raw, aligned = (held_out_points(fit, OUTCOMES, aligned=flag) for flag in (False, True))
+    assert np.corrcoef(raw, gain)[0, 1] < -0.01
+    np.testing.assert_allclose(aligned, raw.mean())
+
+
 def test_a_budget_is_met_on_new_problems_about() -> None:
     test = lab_like(1500, seed=5)
     for name in ("mf", "sw"):

@@ -34,10 +34,13 @@ def held_out_points(
     *,
     folds: int = 5,
     seed: int = 0,
+    aligned: bool = True,
 ) -> FloatArray:
     """Points of each fitting problem by a rule that was fitted on the other folds.
 
-    Thresholds belong on these: a rule that has seen a problem is surer of it than of a new one.
+    Thresholds belong on these: a rule that has seen a problem is surer of it than of a new one. Where a fold has many
+    problems to escalate, its rule saw few of them elsewhere and gives fewer points, which counts for more the less it
+    tells problems apart; so folds are brought to one mean.
 
     Parameters
     ----------
@@ -47,16 +50,19 @@ def held_out_points(
     folds : int
     seed : int
         Of the division into folds.
+    aligned : bool
+        False leaves points as they are, as rules of few levels want.
 
     Raises
     ------
     InputError
         If there are fewer outcomes than folds, or a rule cannot be fitted or applied.
     """
-    out = np.empty(len(outcomes))
+    out, level = np.empty(len(outcomes)), np.empty(len(outcomes))
     for rest, inside in split_outcomes(outcomes, folds, seed):
         out[inside] = points_of(fit(rest), [outcomes[index] for index in inside], seed=seed)
-    return out
+        level[inside] = out[inside].mean()
+    return out - level + out.mean() if aligned else out
 
 
 def at_budget(rule: AnyQueryRule, points: FloatArray, outcomes: Sequence[QueryOutcome], budget: float) -> AnyQueryRule:

@@ -103,13 +103,14 @@ def fit_bert(
     features: AnyPromptFeatures,
     *,
     hidden: int = 64,
-    penalty: float = 1.0,
+    penalties: Sequence[float] = (1.0, 10.0, 100.0),
     seed: int = 0,
     seen: FloatArray | None = None,
 ) -> BertRule:
     """A classifier of three labels with one hidden layer, on a frozen encoder.
 
-    Trained by scikit-learn's Adam until the likelihood of a fifth of the problems, left out, is at its best.
+    Trained by scikit-learn's Adam. A fifth of the problems is left out: the penalty and the epoch are those at which it
+    is most likely.
 
     Parameters
     ----------
@@ -117,8 +118,8 @@ def fit_bert(
         As in `fit_mf`.
     hidden : int
         Units of the hidden layer.
-    penalty : float
-        Of squared weights (scikit-learn's ``alpha``).
+    penalties : sequence of float
+        Of squared weights (scikit-learn's ``alpha``), to choose from.
     seed : int
         Of initial weights, batches and what is left out.
 
@@ -131,6 +132,8 @@ def fit_bert(
     -----
     Outcomes of several samples a problem need scikit-learn 1.7, whose network takes weights.
     """
+    from sklearn.neural_network import MLPClassifier
+
     index, label, weight = labelled_rows(preferences(outcomes), (WEAK_WINS, TIE, STRONG_WINS))
     if STRONG_WINS not in label:
         raise InputError(
@@ -139,7 +142,12 @@ def fit_bert(
     rows = _seen(outcomes, features, seen)[index]
     mean, scale = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-9)
     left_out = np.random.default_rng(seed).random(len(outcomes))[index] < _LEFT_OUT
-    network = _network((rows - mean) / scale, label, weight, left_out, hidden=hidden, penalty=penalty, seed=seed)
+    scaled = (rows - mean) / scale
+    fits = [
+        _trained(MLPClassifier((hidden,), alpha=penalty, random_state=seed), scaled, label, weight, left_out)
+        for penalty in penalties
+    ]
+    network = min(fits, key=lambda fit: fit[0])[1]
     return BertRule(
         features=features,
         layers=layers_of(network, mean, scale),
@@ -147,22 +155,12 @@ def fit_bert(
     )
 
 
-def _network(
-    rows: FloatArray,
-    label: IntArray,
-    weight: FloatArray,
-    left_out: BoolArray,
-    *,
-    hidden: int,
-    penalty: float,
-    seed: int,
-) -> MLPClassifier:
-    """The network after the epoch at which what is left out is most likely."""
-    from sklearn.neural_network import MLPClassifier
-
+def _trained(
+    network: MLPClassifier, rows: FloatArray, label: IntArray, weight: FloatArray, left_out: BoolArray
+) -> tuple[float, MLPClassifier]:
+    """The network after the epoch at which what is left out is most likely, behind its negative log-likelihood."""
     classes, column = np.unique(label, return_inverse=True)
     weights = {} if np.all(weight == 1.0) else {"sample_weight": weight[~left_out]}
-    network = MLPClassifier((hidden,), alpha=penalty, random_state=seed)
     best, loss, since = network, np.inf, 0
     for _ in range(_MOST_EPOCHS):
         network.partial_fit(rows[~left_out], label[~left_out], classes=classes, **weights)
@@ -173,7 +171,7 @@ def _network(
             best, loss, since = copy.deepcopy(network), found, 0
         if since >= _PATIENCE:
             break
-    return best
+    return loss, best
 
 
 def layers_of(network: MLPClassifier, mean: FloatArray, scale: FloatArray) -> tuple[Layer, ...]:
