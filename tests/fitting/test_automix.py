@@ -1,5 +1,7 @@
 """AutoMix: its one-step POMDP against this package's solvers, its double threshold against brute force."""
 
+import json
+
 import numpy as np
 import pytest
 from test_query_routers import OUTCOMES, lab_like
@@ -147,6 +149,7 @@ def test_double_thresholds_are_the_best_within_budget(verifier: VerifiedRule, bu
     shares = found.shares_at(points_of(found, OUTCOMES))
     assert shares @ tokens <= budget * tokens.sum() + 1e-6
     assert shares @ gain == pytest.approx(best, abs=1e-9)
+    assert validate(type(found), json.loads(found.model_dump_json()), source="file") == found
 
 
 def test_budgets_are_met_by_every_meta_verifier() -> None:

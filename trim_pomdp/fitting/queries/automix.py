@@ -168,7 +168,7 @@ def fit_double_threshold(rule: VerifiedRule, outcomes: Sequence[QueryOutcome], b
                 best, chosen = value, (first, last, share)
     first, last, share = chosen
     worth = tuple(float(first <= index < last) for index in range(n))
-    return rule.model_copy(update={"worth": worth, "threshold": 1.0, "at_threshold": share})
+    return rule.model_copy(update={"worth": worth, "threshold": 1.0, "at_threshold": float(share)})
 
 
 def confidences(rule: VerifiedRule, outcomes: Sequence[QueryOutcome]) -> FloatArray:

@@ -124,7 +124,7 @@ def threshold_for_budget(
         return _OUT_OF_REACH, 0.0
     levels, place = np.unique(points, return_inverse=True)
     levels, tokens = levels[::-1], np.bincount(place, strong_tokens)[::-1]
-    left = budget * strong_tokens.sum()
+    left = budget * float(strong_tokens.sum())
     for level, cost in zip(levels.tolist(), tokens.tolist(), strict=True):
         if worthless is not None and level <= worthless:
             return worthless, 0.0
