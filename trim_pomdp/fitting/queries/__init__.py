@@ -1,0 +1,1 @@
+"""Routers for whole problems: from outcomes of both models on fitting problems to rules, and thresholds for budgets."""
