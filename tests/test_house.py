@@ -28,6 +28,7 @@ ROOMS = (
     "presets",
     "loading",
     "runtime",
+    "learning",
     "inspection",
     "lab",
     "servers",

@@ -10,16 +10,17 @@ from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.planning.frontier_artifact import FrontierArtifact
 from trim_pomdp.policies import PolicyArtifact
+from trim_pomdp.policies.networks import TrainedRouter
 from trim_pomdp.presets.store import Preset
 
 KINDS: dict[str, type[Artifact]] = {
     model.model_fields["kind"].default: model
-    for model in (ObservationModel, StepDynamics, FrontierArtifact, PolicyArtifact, Preset)
+    for model in (ObservationModel, StepDynamics, FrontierArtifact, PolicyArtifact, Preset, TrainedRouter)
 }
 
 
 def load(path: str | Path) -> Artifact:
-    """Read an artifact: observations, dynamics, frontier, policy or preset.
+    """Read an artifact: observations, dynamics, frontier, policy, preset or trained router.
 
     Raises
     ------

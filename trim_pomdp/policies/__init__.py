@@ -9,6 +9,8 @@ from trim_pomdp.policies.redraft import RedraftRule
 from trim_pomdp.policies.schedule import ScheduleRule
 from trim_pomdp.policies.strategy import StrategyRule
 from trim_pomdp.policies.threshold import ThresholdRule
+from trim_pomdp.policies.trim_agg import TrimAggRule
+from trim_pomdp.policies.trim_seq import TrimSeqRule
 
 __all__ = [
     "AlphaVectorRule",
@@ -25,6 +27,8 @@ __all__ = [
     "StepObservation",
     "StrategyRule",
     "ThresholdRule",
+    "TrimAggRule",
+    "TrimSeqRule",
     "WeighingRouter",
     "rule_of",
 ]

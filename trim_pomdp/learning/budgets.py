@@ -1,0 +1,174 @@
+"""Policies for budgets out of a trained network: which λ spends what is found by simulation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from trim_pomdp.errors import InputError
+from trim_pomdp.model.process import RoutingModel
+from trim_pomdp.planning.frontier import check_budget, concave_hull, hull_at, largest_tradeoff, planned_artifact
+from trim_pomdp.planning.simulation import simulate
+from trim_pomdp.policies import MixedRule, PlannedPoint, PolicyArtifact, Rule, StrategyRule
+from trim_pomdp.policies.learned import LearnedRule
+from trim_pomdp.policies.networks import RouterNetwork, TrainedRouter
+from trim_pomdp.policies.trim_agg import TrimAggRule
+from trim_pomdp.policies.trim_seq import TrimSeqRule
+
+PRICES, PROBLEMS = 25, 40_000
+_SPREAD = 300.0
+
+
+def price_range(model: RoutingModel) -> tuple[float, float]:
+    """Prices λ of a strong token between which all budgets of interest lie: up to where regenerating never pays."""
+    highest = largest_tradeoff(model)
+    return highest / _SPREAD, highest
+
+
+def rule_at(network: RouterNetwork, tradeoff: float, reward: float = 100.0) -> LearnedRule:
+    """The network as a rule, at a price."""
+    kind = TrimAggRule if network.architecture == "mlp" else TrimSeqRule
+    return kind(network=network, tradeoff=tradeoff, reward=reward)
+
+
+@dataclass(frozen=True)
+class LearnedFrontier:
+    """What a network does at prices all over its range, in a model, by simulation.
+
+    Attributes
+    ----------
+    rules : tuple of rule
+        Weak-only, then the network at falling prices.
+    points : tuple of PlannedPoint
+        Of these; accuracies and budgets have the error of `problems` draws.
+    problems : int
+    """
+
+    rules: tuple[Rule, ...]
+    points: tuple[PlannedPoint, ...]
+    problems: int
+
+    @classmethod
+    def of(
+        cls,
+        trained: TrainedRouter,
+        model: RoutingModel,
+        *,
+        prices: int = PRICES,
+        problems: int = PROBLEMS,
+        seed: int = 0,
+    ) -> LearnedFrontier:
+        """Simulate a network at so many prices, the same seed at each.
+
+        Raises
+        ------
+        InputError
+            If the model's observations bin another score than the network decides on.
+        """
+        low, high = (trained.reward * price for price in trained.network.prices)
+        ladder = np.geomspace(high, low, prices)
+        rules = (
+            StrategyRule(strategy="weak"),
+            *(rule_at(trained.network, float(price), trained.reward) for price in ladder),
+        )
+        return cls(rules, tuple(simulated_point(rule, model, problems, seed) for rule in rules), problems)
+
+    def accuracy_at(self, budgets: list[float]) -> list[float]:
+        """Accuracy on the concave hull, flat beyond the last point.
+
+        The best of noisy points looks a little better than it is; `policy_for_budget` on another seed does not.
+        """
+        return [float(a) for a in hull_at(self.points, budgets)]
+
+    @cached_property
+    def _hull(self) -> list[int]:
+        x, y = (np.array([getattr(p, name) for p in self.points]) for name in ("budget", "accuracy"))
+        on = set(zip(*(axis.tolist() for axis in concave_hull(x, y)), strict=True))
+        found: dict[tuple[float, float], int] = {}
+        for i, at in enumerate(zip(x.tolist(), y.tolist(), strict=True)):
+            if at in on:
+                found.setdefault(at, i)
+        return [found[at] for at in sorted(found)]
+
+    def rule_for_budget(self, budget: float) -> tuple[Rule, PlannedPoint]:
+        """The rule, or mixture of two, on the hull that spends a budget; less where more is of no use."""
+        from trim_pomdp.planning.evaluation import mix
+
+        check_budget(budget)
+        places = self._hull
+        spent = [self.points[i].budget for i in places]
+        if budget >= spent[-1]:
+            return self.rules[places[-1]], self.points[places[-1]]
+        above = int(np.searchsorted(spent, budget, side="right"))
+        i, j = places[above - 1], places[above]
+        share = (budget - spent[above - 1]) / (spent[above] - spent[above - 1])
+        if share == 0.0:
+            return self.rules[i], self.points[i]
+        mixed = MixedRule(first=self.rules[i], second=self.rules[j], probability=share)
+        return mixed, mix(self.points[i], self.points[j], share)
+
+
+def policy_for_budget(
+    trained: TrainedRouter, model: RoutingModel, budget: float, *, problems: int = PROBLEMS, seed: int = 0
+) -> PolicyArtifact:
+    """A trained network as a policy for a share of strong-only's tokens.
+
+    Parameters
+    ----------
+    trained : TrainedRouter
+    model : RoutingModel
+        In which it is simulated, to find the price, or the draw between two, that spends the budget.
+    budget : float
+        In [0, 1].
+    problems : int
+        Drawn for each of `PRICES` prices.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        If the budget lies outside [0, 1], or the model's observations bin another score than the network decides on.
+    """
+    rule, point = LearnedFrontier.of(trained, model, problems=problems, seed=seed).rule_for_budget(budget)
+    note = f"planned figures are simulated, {problems} problems at each of {PRICES} prices"
+    if point.budget < budget:
+        note += f"; more than a budget of {point.budget:.4f} is of no use to this network"
+    without_money = replace(model, tariff=None)  # which has no exact evaluation of it
+    return planned_artifact(without_money, policy=rule, planned=point, asked_budget=budget, notes=(note,))
+
+
+def policy_for_tradeoff(
+    trained: TrainedRouter, model: RoutingModel, tradeoff: float, *, problems: int = PROBLEMS, seed: int = 0
+) -> PolicyArtifact:
+    """A trained network as a policy at a price, and what it does in a model by simulation.
+
+    Raises
+    ------
+    InputError
+        If the network was not trained for that price, or the model's observations bin another score than it decides on.
+    """
+    low, high = (trained.reward * price for price in trained.network.prices)
+    if not low <= tradeoff <= high:
+        raise InputError(f"tradeoff is {tradeoff:g}; the network was trained for prices from {low:g} to {high:g}")
+    rule = rule_at(trained.network, tradeoff, trained.reward)
+    return planned_artifact(
+        replace(model, tariff=None),
+        policy=rule,
+        planned=simulated_point(rule, model, problems, seed),
+        asked_tradeoff=tradeoff,
+        notes=(f"planned figures are simulated, {problems} problems",),
+    )
+
+
+def simulated_point(rule: Rule, model: RoutingModel, problems: int, seed: int) -> PlannedPoint:
+    """What a rule does, by simulation, as if it were known exactly.
+
+    Raises
+    ------
+    InputError
+        If `problems` is below 2.
+    """
+    found = simulate(rule, model, problems, seed).model_dump(exclude={"money"})
+    return PlannedPoint.model_validate({name: found.get(name) for name in PlannedPoint.model_fields})
