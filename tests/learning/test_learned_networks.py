@@ -209,11 +209,36 @@ def test_rules_that_do_not_fit_their_network(agg, seq):
         TrimSeqRule(network=agg.network, tradeoff=0.5)
 
 
-def test_other_evidence_and_exact_evaluation_are_refused(agg, model):
+def test_other_evidence_and_exact_evaluation_are_refused(agg, seq, model):
     rule = TrimAggRule(network=agg.network, tradeoff=0.5)
     other = load_preset("lab-loop.prm+logprob").routing_model()
     with pytest.raises(InputError, match="expected the same"):
         rule.simulated(other, 2, np.random.default_rng(0))
+    with pytest.raises(InputError, match="expected the same"):
+        rule.course(other)
     with pytest.raises(InputError, match="no exact evaluation"):
-        rule.course(model)
-    assert not rule.is_exact
+        TrimSeqRule(network=seq.network, tradeoff=0.5).course(model)
+    assert rule.is_exact
+    assert not TrimSeqRule(network=seq.network, tradeoff=0.5).is_exact
+
+
+@pytest.mark.parametrize("preset", ["lab-loop.prm", "lab-chain.prm+logprob", "lab-mixed.prm"])
+@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize("tradeoff", [0.05, 0.5])
+def test_exact_evaluation_against_simulation(agg, preset, sampled, tradeoff):
+    from trim_pomdp.planning.evaluation import evaluate
+    from trim_pomdp.planning.simulation import simulate
+
+    model = load_preset(preset).routing_model()
+    # Ends and a steep, crooked function of the minimum, so that all that it remembers matters.
+    torch.manual_seed(1)
+    module = randomised(Mlp(5, 1, width=16))
+    features, ones = ("score", "minimum", "step", "ended"), (0.3, 0.3, 0.3, 1.0, 0.3)
+    item = network(
+        module, "mlp", features=features, centres=(0.0,) * 5, scales=ones, evidence=model.observations.evidence
+    )
+    rule = TrimAggRule(network=item, tradeoff=tradeoff, sampled=sampled)
+    exact = evaluate(rule, model)
+    assert 0.02 < exact.budget < 0.98
+    z = simulate(rule, model, 20_000, 5).z_scores(exact)
+    assert max(abs(value) for value in z.values()) < 4.5, z

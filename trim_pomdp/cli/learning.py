@@ -99,10 +99,11 @@ def train_router(
     if as_json:
         document = trained.model_dump(mode="json", exclude={"network", "curve"})
         budgets = [{"budget": b, "accuracy": a} for b, a in zip(_BUDGETS, accuracies, strict=True)]
-        emit_json({"out": str(out), **document, "simulated": budgets})
+        emit_json({"out": str(out), **document, "budgets": budgets})
         return
     rows = [[b, a] for b, a in zip(_BUDGETS, accuracies, strict=True)]
-    show_table(f"budget → accuracy, {planned.problems} simulated problems a price", ["budget", "accuracy"], rows)
+    how = f"{planned.problems} simulated problems a price" if planned.problems else "exact"
+    show_table(f"budget → accuracy in the model ({how})", ["budget", "accuracy"], rows)
     say(f"{trained.episodes} problems in {trained.seconds:.1f} s ({trained.cpu_seconds:.1f} s of a core)")
     say(f"wrote {out}; next: trim-pomdp policy --router {out} --budget 0.2")
 

@@ -1,4 +1,4 @@
-"""Policies for budgets out of a trained network: which λ spends what is found by simulation."""
+"""Policies for budgets out of a trained network: which λ spends what is evaluated, or else simulated."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.process import RoutingModel
+from trim_pomdp.planning.evaluation import evaluate, mix
 from trim_pomdp.planning.frontier import check_budget, concave_hull, hull_at, largest_tradeoff, planned_artifact
 from trim_pomdp.planning.simulation import simulate
 from trim_pomdp.policies import MixedRule, PlannedPoint, PolicyArtifact, Rule, StrategyRule
@@ -35,15 +36,16 @@ def rule_at(network: RouterNetwork, tradeoff: float, reward: float = 100.0) -> L
 
 @dataclass(frozen=True)
 class LearnedFrontier:
-    """What a network does at prices all over its range, in a model, by simulation.
+    """What a network does at prices all over its range, in a model: exactly, or by simulation where it must be.
 
     Attributes
     ----------
     rules : tuple of rule
         Weak-only, then the network at falling prices.
     points : tuple of PlannedPoint
-        Of these; accuracies and budgets have the error of `problems` draws.
+        Of these; of a network that remembers more than a bin with the error of `problems` draws.
     problems : int
+        0 where nothing was drawn.
     """
 
     rules: tuple[Rule, ...]
@@ -60,7 +62,7 @@ class LearnedFrontier:
         problems: int = PROBLEMS,
         seed: int = 0,
     ) -> LearnedFrontier:
-        """Simulate a network at so many prices, the same seed at each.
+        """Run a network at so many prices; where that means simulation, with the same seed at each.
 
         Raises
         ------
@@ -73,12 +75,13 @@ class LearnedFrontier:
             StrategyRule(strategy="weak"),
             *(rule_at(trained.network, float(price), trained.reward) for price in ladder),
         )
-        return cls(rules, tuple(simulated_point(rule, model, problems, seed) for rule in rules), problems)
+        points = tuple(expected_point(rule, model, problems, seed) for rule in rules)
+        return cls(rules, points, 0 if all(rule.is_exact for rule in rules) else problems)
 
     def accuracy_at(self, budgets: list[float]) -> list[float]:
         """Accuracy on the concave hull, flat beyond the last point.
 
-        The best of noisy points looks a little better than it is; `policy_for_budget` on another seed does not.
+        Of simulated points the best looks a little better than it is.
         """
         return [float(a) for a in hull_at(self.points, budgets)]
 
@@ -94,8 +97,6 @@ class LearnedFrontier:
 
     def rule_for_budget(self, budget: float) -> tuple[Rule, PlannedPoint]:
         """The rule, or mixture of two, on the hull that spends a budget; less where more is of no use."""
-        from trim_pomdp.planning.evaluation import mix
-
         check_budget(budget)
         places = self._hull
         spent = [self.points[i].budget for i in places]
@@ -119,11 +120,11 @@ def policy_for_budget(
     ----------
     trained : TrainedRouter
     model : RoutingModel
-        In which it is simulated, to find the price, or the draw between two, that spends the budget.
+        In which it is run, to find the price, or the draw between two, that spends the budget.
     budget : float
         In [0, 1].
     problems : int
-        Drawn for each of `PRICES` prices.
+        Drawn for each of `PRICES` prices, where what the network does is not known exactly.
     seed : int
 
     Raises
@@ -131,12 +132,13 @@ def policy_for_budget(
     InputError
         If the budget lies outside [0, 1], or the model's observations bin another score than the network decides on.
     """
-    rule, point = LearnedFrontier.of(trained, model, problems=problems, seed=seed).rule_for_budget(budget)
-    note = f"planned figures are simulated, {problems} problems at each of {PRICES} prices"
+    frontier = LearnedFrontier.of(trained, model, problems=problems, seed=seed)
+    rule, point = frontier.rule_for_budget(budget)
+    notes = [_simulated(frontier.problems)] if frontier.problems else []
     if point.budget < budget:
-        note += f"; more than a budget of {point.budget:.4f} is of no use to this network"
+        notes.append(f"more than a budget of {point.budget:.4f} is of no use to this network")
     without_money = replace(model, tariff=None)  # which has no exact evaluation of it
-    return planned_artifact(without_money, policy=rule, planned=point, asked_budget=budget, notes=(note,))
+    return planned_artifact(without_money, policy=rule, planned=point, asked_budget=budget, notes=tuple(notes))
 
 
 def policy_for_tradeoff(
@@ -156,19 +158,25 @@ def policy_for_tradeoff(
     return planned_artifact(
         replace(model, tariff=None),
         policy=rule,
-        planned=simulated_point(rule, model, problems, seed),
+        planned=expected_point(rule, model, problems, seed),
         asked_tradeoff=tradeoff,
-        notes=(f"planned figures are simulated, {problems} problems",),
+        notes=() if rule.is_exact else (_simulated(problems),),
     )
 
 
-def simulated_point(rule: Rule, model: RoutingModel, problems: int, seed: int) -> PlannedPoint:
-    """What a rule does, by simulation, as if it were known exactly.
+def _simulated(problems: int) -> str:
+    return f"planned figures are simulated, {problems} problems at a price"
+
+
+def expected_point(rule: Rule, model: RoutingModel, problems: int, seed: int) -> PlannedPoint:
+    """What a rule does in a model: exactly, where that can be known, else by simulation.
 
     Raises
     ------
     InputError
         If `problems` is below 2.
     """
+    if rule.is_exact:
+        return evaluate(rule, replace(model, tariff=None))
     found = simulate(rule, model, problems, seed).model_dump(exclude={"money"})
     return PlannedPoint.model_validate({name: found.get(name) for name in PlannedPoint.model_fields})

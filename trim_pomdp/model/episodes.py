@@ -81,8 +81,7 @@ class Episodes:
     @property
     def weak_tokens(self) -> float:
         """Mean tokens of a weak step, whatever its class; 0 where nobody knows."""
-        weak = self._model.weak_tokens
-        return 0.0 if weak is None else float(weak.mean())
+        return shown_tokens(self._model)
 
     def columns(self, regenerated: NDArray[np.bool_]) -> dict[str, FloatArray]:
         """What a router sees of the weak steps, by name, shape (a,) each.
@@ -156,3 +155,8 @@ class Episodes:
         a, b = (np.log(x[inner]) - np.log1p(-x[inner]) for x in (low, high))
         out[inner] = 1.0 / (1.0 + np.exp(-(a + v[inner] * (b - a))))
         return np.asarray(out)
+
+
+def shown_tokens(model: RoutingModel) -> float:
+    """Tokens of a weak step as they are shown, whatever its class: the mean of the class means; 0 where not known."""
+    return 0.0 if model.weak_tokens is None else float(model.weak_tokens.mean())

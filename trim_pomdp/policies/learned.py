@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class LearnedRule(Rule):
     """Regenerate where a network's log-odds of it are positive, or as often as they say.
 
-    It has no exact evaluation in a model, for it remembers more than a bin; `simulated` draws from the model.
+    What remembers more than a bin has no exact evaluation in a model; `simulated` draws from the model.
 
     Attributes
     ----------

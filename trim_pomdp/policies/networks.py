@@ -117,7 +117,12 @@ class RouterNetwork(Shown, Record):
         }
 
     def require(self, observations: ObservationModel) -> None:
-        """Raise `InputError` unless the observations bin the score that it looks at."""
+        """Raise `InputError` unless the observations bin the score that it looks at, by the step."""
+        if observations.emission != "step":
+            raise InputError(
+                f"observations {observations.name!r} draw (min, current) afresh at every step, which is no sequence of "
+                "scores; use observations with emission 'step'"
+            )
         if observations.evidence != self.evidence:
             mine, its = ("prm" if e is None else e.formula for e in (self.evidence, observations.evidence))
             raise InputError(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import model_validator
 
 from trim_pomdp.policies.learned import LearnedRule
 from trim_pomdp.policies.networks import StepFeature
+
+if TYPE_CHECKING:
+    from trim_pomdp.model.process import RoutingModel
+    from trim_pomdp.model.propagation import Course
 
 AGG_FEATURES: tuple[StepFeature, ...] = ("score", "minimum", "tokens", "step")
 """As published: current score, minimum of the prior scores, token count of the current step, step index."""
@@ -22,6 +26,20 @@ class TrimAggRule(LearnedRule):
     """
 
     form: Literal["trim-agg"] = "trim-agg"
+
+    @property
+    def is_exact(self) -> bool:
+        """See `Rule`: what it remembers is a bin, unless it sees what became of the step before."""
+        return "regenerated" not in self.network.features
+
+    def course(self, model: RoutingModel) -> Course:
+        """See `Rule` (`trim_pomdp.policies.agg_in_model`)."""
+        from trim_pomdp.policies.agg_in_model import agg_course
+
+        self.network.require(model.observations)
+        if not self.is_exact:
+            return super().course(model)
+        return agg_course(self, model)
 
     @model_validator(mode="after")
     def _has_no_memory(self) -> TrimAggRule:
