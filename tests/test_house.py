@@ -29,6 +29,7 @@ ROOMS = (
     "metrics",
     "loading",
     "runtime",
+    "learning",
     "inspection",
     "lab",
     "bench",

@@ -11,16 +11,19 @@ from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.observations import ObservationModel
 from trim_pomdp.planning.frontier_artifact import FrontierArtifact
 from trim_pomdp.policies import PolicyArtifact
+from trim_pomdp.policies.networks import TrainedRouter
 from trim_pomdp.presets.store import Preset
 
 KINDS: dict[str, type[Artifact]] = {
     model.model_fields["kind"].default: model
-    for model in (ObservationModel, StepDynamics, FrontierArtifact, PolicyArtifact, Preset, BenchResult)
+    for model in (
+        ObservationModel, StepDynamics, FrontierArtifact, PolicyArtifact, Preset, TrainedRouter, BenchResult,
+    )  # fmt: skip
 }
 
 
 def load(path: str | Path) -> Artifact:
-    """Read an artifact: observations, dynamics, frontier, policy, preset or the result of a bench.
+    """Read an artifact: observations, dynamics, frontier, policy, preset, trained router or the result of a bench.
 
     Raises
     ------

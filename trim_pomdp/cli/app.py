@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from trim_pomdp.cli import fitting, lab, labelling, merging, planning, rollouts, routing, scoring
+from trim_pomdp.cli import fitting, lab, labelling, learning, merging, planning, rollouts, routing, scoring
 from trim_pomdp.cli.benching import bench
 from trim_pomdp.cli.check import check
 from trim_pomdp.cli.demo import demo
@@ -39,6 +39,7 @@ for verb, short_help in (
     (fitting.assess_beliefs, "Judge beliefs on scored sequences"),
     (planning.frontier, "Plan every budget at once"),
     (planning.policy, "Plan for one budget or price"),
+    (learning.train_router, "Train a router by trial (PPO)"),
     (planning.simulate, "Route problems drawn from the model"),
     (routing.run, "Route live, and compare with the plan"),
     (bench, "Compare strategies on the same problems"),

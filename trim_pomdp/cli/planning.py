@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trim_pomdp.cli.budgets import BudgetOption
+from trim_pomdp.cli.learning import router_policy
 from trim_pomdp.cli.models import (
     ActionsOption,
     DynamicsOption,
@@ -197,6 +198,9 @@ def policy(
     cached: CachedOption = None,
     reading: ReadingOption = None,
     gap: Annotated[float | None, typer.Option(help=_GAP_HELP)] = None,
+    router: Annotated[
+        Path | None, typer.Option("--router", help="Not a plan, but a network of train-router, simulated in the model.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Policy file (JSON) to write.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -220,7 +224,9 @@ def policy(
         claim(out)
     model = priced(read_model(preset, observations, dynamics, actions, max_drafts), tariff)
     with progress("planning", compiles=True):
-        if budget is not None:
+        if router is not None:
+            artifact = router_policy(router, model, budget, tradeoff)
+        elif budget is not None:
             artifact = policy_for_budget(model, budget, gap=gap)
         elif max_cost is not None:
             artifact = policy_for_cost(model, max_cost, gap=gap)
@@ -306,6 +312,7 @@ def simulate(
     """Route problems drawn from the model: a cross-check of what was planned, with standard errors."""
     from trim_pomdp.planning.evaluation import evaluate
     from trim_pomdp.planning.simulation import simulate as run
+    from trim_pomdp.policies import rule_of
 
     given = read_rule(policy, threshold, strategy, belief, closeness)
     assert given is not None
@@ -317,14 +324,16 @@ def simulate(
     if as_json:
         emit_json(point.model_dump(mode="json"))
         return
-    exact = evaluate(rule, model)
+    exact = evaluate(rule, model) if rule_of(rule).is_exact else None
     rows: list[list[object]] = [
-        [name.replace("_", " "), getattr(point, name), getattr(point, f"{name}_se"), getattr(exact, name)]
+        [name.replace("_", " "), getattr(point, name), getattr(point, f"{name}_se"), getattr(exact, name, "")]
         for name in (*_COLUMNS, "steps")
         if getattr(point, name) is not None
     ]
     if point.money is not None:
-        rows.append(["money", amount(point.money), amount(point.money_se), amount(exact.money)])
+        rows.append(
+            ["money", amount(point.money), amount(point.money_se), "" if exact is None else amount(exact.money)]
+        )
     show_table(f"{problems} simulated problems", ["quantity", "simulated", "standard error", "exact"], rows)
 
 

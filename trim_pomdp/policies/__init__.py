@@ -11,6 +11,8 @@ from trim_pomdp.policies.schedule import ScheduleRule
 from trim_pomdp.policies.strategy import StrategyRule
 from trim_pomdp.policies.takeover import TakeoverRule
 from trim_pomdp.policies.threshold import ThresholdRule
+from trim_pomdp.policies.trim_agg import TrimAggRule
+from trim_pomdp.policies.trim_seq import TrimSeqRule
 
 __all__ = [
     "AlphaVectorRule",
@@ -29,6 +31,8 @@ __all__ = [
     "StrategyRule",
     "TakeoverRule",
     "ThresholdRule",
+    "TrimAggRule",
+    "TrimSeqRule",
     "WeighingRouter",
     "rule_of",
 ]

@@ -446,6 +446,11 @@ class Attempt:
         return tuple(self._texts)
 
     @property
+    def strong_tokens(self) -> int:
+        """Strong tokens so far."""
+        return self._strong_tokens
+
+    @property
     def answer(self) -> str | None:
         """The answer of a solution that has ended with one."""
         return self._answer if self._reason == "answer" else None
