@@ -17,8 +17,14 @@ from trim_pomdp.presets.store import Preset
 KINDS: dict[str, type[Artifact]] = {
     model.model_fields["kind"].default: model
     for model in (
-        ObservationModel, StepDynamics, FrontierArtifact, PolicyArtifact, Preset, TrainedRouter, BenchResult,
-    )  # fmt: skip
+        ObservationModel,
+        StepDynamics,
+        FrontierArtifact,
+        PolicyArtifact,
+        Preset,
+        TrainedRouter,
+        BenchResult,
+    )
 }
 
 

@@ -62,10 +62,11 @@ class Contest:
             raise LeftOutError(f"no model was fitted on the evidence {kind} (there are {', '.join(self.models)})")
         return self.models[kind]
 
-    def fitted_on(self, rule: Rule, *, scored: bool = False) -> list[SolutionRecord]:
-        """How the fitting problems ended under a rule."""
-        self.runner.make(rule, self.fitting, scored=scored)
-        return self.runner.records(rule, self.fitting, scored=scored)
+    def fitted_on(self, rule: Rule, *, trial: Trial | None = None, scored: bool = False) -> list[SolutionRecord]:
+        """How the fitting problems ended under a rule; `trial`: under another seed."""
+        trial = trial or self.fitting
+        self.runner.make(rule, trial, scored=scored)
+        return self.runner.records(rule, trial, scored=scored)
 
     def tuned(self, rules: Sequence[Rule]) -> Tuned:
         """A family of rules, measured on the fitting problems; weak-only and strong-only bound it.

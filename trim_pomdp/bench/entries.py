@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from trim_pomdp.artifacts import Artifact, Record
 from trim_pomdp.policies import PlannedPoint
-from trim_pomdp.policies.base import AnyRule
+from trim_pomdp.policies.base import AnyRule, Rule
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A rule for a budget: `Entry`, but for the name."""
+
+    asked_budget: float | None
+    rule: Rule
+    planned: PlannedPoint | None = None
 
 
 class Entry(Record):

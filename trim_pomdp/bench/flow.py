@@ -22,6 +22,7 @@ from trim_pomdp.artifacts import Record, write_text
 from trim_pomdp.bench.contest import STRONG, WEAK, Contest, LeftOutError
 from trim_pomdp.bench.entries import Entries, Entry, distinct
 from trim_pomdp.bench.outcomes import course
+from trim_pomdp.bench.queries import needed
 from trim_pomdp.bench.result import measure
 from trim_pomdp.bench.running import Runner, Trial
 from trim_pomdp.bench.strategies import Strategy
@@ -29,6 +30,7 @@ from trim_pomdp.bench.tables import markdown, points_csv
 from trim_pomdp.errors import InputError
 from trim_pomdp.metrics.standings import BenchResult
 from trim_pomdp.policies.base import Rule
+from trim_pomdp.policies.query import QueryRule
 from trim_pomdp.runtime.run import fingerprint
 
 ENTRIES_FILE, RESULT_FILE, TABLE_FILE, POINTS_FILE, PICTURE_FILE = (
@@ -140,19 +142,26 @@ class Bench:
             If a model is wanted that is not there, or the folder holds another bench.
         """
         ended = 0
-        for rule, trial in self.jobs():
+        for rule, trial, scored in self.jobs():
 
             def progress(title: str, done: int, _: int, before: int = ended) -> None:
                 tell(before + done, title)
 
-            replace(self.runner, tell=progress).make(rule, trial)
+            replace(self.runner, tell=progress).make(rule, trial, scored=scored)
             ended += self.size(trial)
             tell(ended, trial.name)
 
-    def jobs(self) -> list[tuple[Rule, Trial]]:
-        """Every rule on every trial, each once."""
+    def jobs(self) -> list[tuple[Rule, Trial, bool]]:
+        """Every run that is needed, each once: a rule, a trial, and whether its steps are scored and kept."""
         rules = distinct([WEAK, STRONG, *(entry.rule for entry in self.entries().entries)])
-        return [(rule, trial) for trial in self.trials for rule in rules]
+        found: dict[tuple[str, str, bool], tuple[Rule, Trial, bool]] = {}
+        for trial in self.trials:
+            for rule in rules:
+                runs: list[tuple[Rule, Trial, bool]] = [(rule, trial, False)]
+                if isinstance(rule, QueryRule):
+                    runs = [(WEAK, *run) for run in needed(rule, trial)]
+                found |= {(run[0].policy_hash, run[1].name, run[2]): run for run in runs}
+        return list(found.values())
 
     def size(self, trial: Trial) -> int:
         """How many problems of a trial are made here."""
@@ -172,6 +181,7 @@ class Bench:
             "weak": (Entry(strategy="weak", rule=WEAK),),
             "strong": (Entry(strategy="strong", rule=STRONG),),
             **settled.by_strategy(),
+            **{item.name: tuple(points) for item in self.strategies if (points := self._afterwards(item))},
         }
         found = measure(
             {name: course(entries, self.trials, self.runner) for name, entries in groups.items()},
@@ -185,6 +195,9 @@ class Bench:
         )
         self.write(found)
         return found
+
+    def _afterwards(self, strategy: Strategy) -> list[Entry]:
+        return strategy.afterwards(self.trials, self.runner, self.contest.budgets)
 
     def write(self, found: BenchResult) -> None:
         """Result, tables and picture."""

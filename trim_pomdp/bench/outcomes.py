@@ -9,9 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trim_pomdp.bench.entries import Entry
+from trim_pomdp.bench.queries import ends_of
 from trim_pomdp.bench.running import Runner, Trial
 from trim_pomdp.metrics import Outcomes
-from trim_pomdp.runtime.records import SolutionRecord, TerminalRecord
+from trim_pomdp.policies.base import Rule
+from trim_pomdp.policies.query import QueryRule
+from trim_pomdp.runtime.records import TerminalRecord
 
 FloatArray = NDArray[np.float64]
 
@@ -48,7 +51,7 @@ def course(entries: Sequence[Entry], trials: Sequence[Trial], runner: Runner) ->
     InputError
         If one of them has not ended.
     """
-    ends = [[_ends(runner.records(entry.rule, trial)) for trial in trials] for entry in entries]
+    ends = [[_ends(entry.rule, trial, runner) for trial in trials] for entry in entries]
     return course_of(entries, trials, ends)
 
 
@@ -78,8 +81,10 @@ _VALUES = {
 }
 
 
-def _ends(records: Sequence[SolutionRecord]) -> list[TerminalRecord]:
-    return [record.terminal for record in records]
+def _ends(rule: Rule, trial: Trial, runner: Runner) -> list[TerminalRecord]:
+    if isinstance(rule, QueryRule):
+        return ends_of(rule, trial, runner)
+    return [record.terminal for record in runner.records(rule, trial)]
 
 
 def _by_problem(trials: Sequence[Trial], values: Sequence[Sequence[float]]) -> list[float]:

@@ -11,15 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from trim_pomdp.bench import queries
 from trim_pomdp.bench.contest import STRONG, WEAK, Contest, LeftOutError
-from trim_pomdp.bench.entries import Entry
+from trim_pomdp.bench.entries import Entry, Settled
+from trim_pomdp.bench.learned import trained
+from trim_pomdp.bench.running import Runner, Trial
 from trim_pomdp.data.features import LogprobName
 from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.model.evidence import EvidenceKind
 from trim_pomdp.planning.frontier import policy_for_budget
 from trim_pomdp.policies import (
     LogprobRule,
-    PlannedPoint,
     PosteriorRule,
     RedraftRule,
     StrategyRule,
@@ -28,7 +30,8 @@ from trim_pomdp.policies import (
 )
 from trim_pomdp.policies.base import Rule
 
-Maker = Callable[[Contest], list["Settled"]]
+Maker = Callable[[Contest], list[Settled]]
+Hindsight = Callable[[Sequence[Trial], Runner, Sequence[float]], list[Settled]]
 Level = Literal["step", "query"]
 # Scores of right steps crowd near 1, those of wrong ones near 0: both ends want settings.
 THRESHOLDS = (0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98, 0.99, 0.997)
@@ -38,15 +41,6 @@ SHARES = (0.03, 0.1, 0.2, 0.3, 0.5, 0.7)
 DRAFTS = (2, 4)
 REDRAFT_BELOW = (0.3, 0.7, 0.95)
 REGENERATE_BELOW = (0.0, 0.03, 0.1, 0.3, 0.7, 0.95)
-
-
-@dataclass(frozen=True)
-class Settled:
-    """A rule for a budget: `Entry`, but for the name."""
-
-    asked_budget: float | None
-    rule: Rule
-    planned: PlannedPoint | None = None
 
 
 @dataclass(frozen=True)
@@ -62,12 +56,15 @@ class Strategy:
         Whether it decides on steps or on whole problems.
     make : callable
         Settles its rules.
+    hindsight : callable or None
+        Settles them after both models were run alone on the test problems, for what only an oracle could know.
     """
 
     name: str
     about: str
     make: Maker
     level: Level = "step"
+    hindsight: Hindsight | None = None
 
     def entries(self, contest: Contest) -> list[Entry]:
         """Its points.
@@ -77,11 +74,18 @@ class Strategy:
         LeftOutError
             If it cannot take part.
         """
+        return self._named(self.make(contest))
+
+    def afterwards(self, trials: Sequence[Trial], runner: Runner, budgets: Sequence[float]) -> list[Entry]:
+        """Its points in hindsight; none of strategies that need no such thing."""
+        return [] if self.hindsight is None else self._named(self.hindsight(trials, runner, budgets))
+
+    def _named(self, settled: Sequence[Settled]) -> list[Entry]:
         return [
             Entry.model_construct(
                 strategy=self.name, asked_budget=item.asked_budget, rule=item.rule, planned=item.planned
             )
-            for item in self.make(contest)
+            for item in settled
         ]
 
 
@@ -150,6 +154,10 @@ def _tuned(family: Callable[[Contest], Sequence[Rule]]) -> Maker:
     return make
 
 
+def _nothing(contest: Contest) -> list[Settled]:
+    return []
+
+
 def _thresholds(contest: Contest) -> Sequence[Rule]:
     return [ThresholdRule(threshold=k) for k in THRESHOLDS]
 
@@ -207,8 +215,19 @@ _ALL: tuple[Strategy, ...] = (
     Strategy("evidence-takeover", "the same on the evidence", _tuned(_evidence_takeovers)),
     Strategy("best-of-m", "the best of some drafts by evidence, or the strong model", _tuned(_best_of_m)),
     Strategy("paper-pomdp", "TRIM-POMDP's memoryless rule on (min, current)", _tuned(_closeness)),
+    Strategy("trim-agg", "TRIM-Agg: PPO on (score, least before, tokens, index)", trained("mlp")),
+    Strategy("trim-seq", "TRIM-Seq: PPO with a causal transformer on (score, tokens)", trained("transformer")),
+    Strategy("evidence-agg", "TRIM-Agg on the evidence that plans see", trained("mlp", None)),
     Strategy("pomdp", "ours, on the default evidence", _planned()),
     Strategy("pomdp-prm", "ours, on the PRM score alone", _planned("prm")),
     Strategy("pomdp-logprob", "ours, without a PRM", _planned("logprob")),
     Strategy("pomdp-redraft", "ours, which may draft again", _planned(actions=_REDRAFT)),
+    Strategy("query-random", "draws one of the models for each problem", queries.at_random, "query"),
+    Strategy("routellm-mf", "RouteLLM: matrix factorisation on the prompt", queries.mf, "query"),
+    Strategy("routellm-bert", "RouteLLM: a classifier on the prompt", queries.bert, "query"),
+    Strategy("routellm-sw", "RouteLLM: similarity-weighted ranking on the prompt", queries.sw, "query"),
+    Strategy("smoothie", "Smoothie: agreement on similar problems", queries.smoothie, "query"),
+    Strategy("automix", "AutoMix: does the weak model agree with itself? its one-step POMDP", queries.automix, "query"),
+    Strategy("automix-prm", "AutoMix-PRM: scores of the finished weak solution", queries.automix_prm, "query"),
+    Strategy("query-oracle", "knows which problems only strong solves", _nothing, "query", queries.oracle),
 )

@@ -165,7 +165,7 @@ def _work(made: Bench) -> BenchResult | None:
     with resumable():
         with progress(f"{made.name}, settling rules") as tell:
             made.entries(tell)
-        with progress_bar(f"{made.name}, testing", sum(made.size(trial) for _, trial in made.jobs())) as show:
+        with progress_bar(f"{made.name}, testing", sum(made.size(trial) for _, trial, _ in made.jobs())) as show:
             made.run(show)
     return made.result() if made.runner.shard is None else None
 
