@@ -18,7 +18,7 @@ from trim_pomdp.fitting.queries.budgets import at_budget, held_out_points, point
 from trim_pomdp.fitting.queries.features import fit_ngrams
 from trim_pomdp.fitting.queries.oracle import query_oracle
 from trim_pomdp.fitting.queries.preferences import preferences
-from trim_pomdp.fitting.queries.routellm import fit_bert, fit_mf, fit_sw, layers_of
+from trim_pomdp.fitting.queries.routellm import fit_bert, fit_mf, fit_sw, head_of
 from trim_pomdp.fitting.queries.smoothie import fit_smoothie
 from trim_pomdp.policies import MixedRule, PolicyArtifact, StrategyRule
 from trim_pomdp.policies.packed import PackedArray
@@ -58,7 +58,7 @@ OUTCOMES = lab_like(400)
 FEATURES = fit_ngrams([item.problem.prompt for item in OUTCOMES], analyzer="char", buckets=512, dimensions=24)
 FITS = {
     "mf": lambda part: fit_mf(part, FEATURES),
-    "bert": lambda part: fit_bert(part, FEATURES, hidden=16),
+    "bert": lambda part: fit_bert(part, FEATURES),
     "sw": lambda part: fit_sw(part, FEATURES),
     "smoothie": lambda part: fit_smoothie(part, FEATURES, neighbours=10),
 }
@@ -159,18 +159,15 @@ def test_ranking_is_the_weighted_bradley_terry_model() -> None:
 
 
 @pytest.mark.parametrize("labels", [2, 3])
-def test_the_network_is_scikit_learns(labels: int) -> None:
-    from sklearn.neural_network import MLPClassifier
+def test_the_head_is_scikit_learns(labels: int) -> None:
+    from sklearn.linear_model import LogisticRegression
 
     seen = FEATURES.transform([item.problem.prompt for item in OUTCOMES])
     label = np.maximum(preferences(OUTCOMES).argmax(axis=1), 3 - labels)
-    mean, scale = seen.mean(0), seen.std(0)
-    scaled = (seen - mean) / scale
-    network = MLPClassifier((16,), random_state=0)
-    for _ in range(20):
-        network.partial_fit(scaled, label, classes=range(3 - labels, 3))
-    rule = BertRule(features=FEATURES, layers=layers_of(network, mean, scale), strong_wins=labels - 1)
-    np.testing.assert_allclose(rule.points_of(seen), network.predict_proba(scaled)[:, -1], atol=1e-5)
+    found = LogisticRegression().fit(seen, label)
+    weights, bias = map(PackedArray.of, head_of(found))
+    rule = BertRule(features=FEATURES, weights=weights, bias=bias, strong_wins=labels - 1)
+    np.testing.assert_allclose(rule.points_of(seen), found.predict_proba(seen)[:, -1], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", list(FITS))
