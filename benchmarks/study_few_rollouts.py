@@ -12,7 +12,8 @@ budgets are evaluated in truth, exactly. *Elsewhere* takes p_s, p_r, p_d, e, d, 
 families' presets, and the rest from the rollouts.
 
 Every fit is a line of FOLDER/fits.jsonl, with what draws move its plans by; what is there is not made again, and
---report prints tables of it. Accuracy lost is that of the plan made in truth for as many strong tokens, less the plan's.
+--report prints tables of it. Accuracy lost is that of the plan made in truth for as many strong tokens, less the
+plan's.
 """
 
 from __future__ import annotations
@@ -111,9 +112,7 @@ def elsewhere(own: StepDynamics, others: Sequence[StepDynamics]) -> StepDynamics
     fields: dict[str, Any] = {}
     for name in ELSEWHERE:
         values = [getattr(item, name) for item in others]
-        fields[name] = (
-            tuple(np.mean(values, axis=0).tolist()) if isinstance(values[0], tuple) else float(fmean(values))
-        )
+        fields[name] = tuple(np.mean(values, axis=0).tolist()) if isinstance(values[0], tuple) else float(fmean(values))
     return own.replace(**fields)
 
 

@@ -35,6 +35,8 @@ from trim_pomdp.model.propagation import RoutingMoments, routing_moments
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[str], None]
+# Refits that intervals come from, by default, and the fewest that ends of 95 % intervals can be told from.
+DRAWS, FEWEST_DRAWS = 100, 39
 # How far from the estimates bootstrap refits begin.
 _JITTER = 0.3
 # How many times more solutions end at the last step seen than at the one before, if they were cut off there.
@@ -51,7 +53,7 @@ def fit_rollouts(
     class_hazards: bool = False,
     by_step: bool = False,
     intervals: bool = True,
-    draws: int = 100,
+    draws: int = DRAWS,
     max_steps: int = 30,
     seed: int = 0,
     provenance: tuple[Provenance, ...] = (),
@@ -77,7 +79,7 @@ def fit_rollouts(
     intervals : bool
         Whether to compute intervals: a bootstrap over problems.
     draws : int
-        Number of bootstrap samples.
+        Number of bootstrap samples; the refits to them are kept (`FitReport.draws`).
     max_steps : int
         Step cap of the rollouts: a solution of so many steps was cut off.
     seed : int

@@ -1,13 +1,14 @@
 """Draws of dynamics: what the parameters might be as well, jointly, as refits on resampled data have them.
 
-An interval of one parameter says nothing of errors that go together: a fit may know a sum, and neither part. What a plan
-promises hangs on all of them at once, so a fit keeps whole draws (`FitReport.draws`).
+An interval of one parameter says nothing of errors that go together: a fit may know a sum, and neither part. What a
+plan promises hangs on all of them at once, so a fit keeps whole draws (`FitReport.draws`).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -80,7 +81,7 @@ class Draws(Record):
     def fields(self) -> Iterator[dict[str, Any]]:
         """Of each draw the fields of dynamics that it tells."""
         for row in self.array.tolist():
-            told = {name: value for name, value in zip(self.columns, row, strict=True) if value == value}  # noqa: PLR0124
+            told = {name: value for name, value in zip(self.columns, row, strict=True) if not math.isnan(value)}
             yield {name: item for name, item in _grown(told).items() if item is not None}
 
 

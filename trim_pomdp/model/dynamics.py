@@ -404,6 +404,12 @@ class StepDynamics(Artifact):
             return ()
         return tuple(self.replace(**fields) for fields in self.fit.draws.fields())
 
+    @property
+    def without_draws(self) -> StepDynamics:
+        """The same, what they might be as well forgotten: plans are faster, and say nothing of how far off they are."""
+        fit = None if self.fit is None else self.fit.model_copy(update={"draws": None})
+        return self.model_copy(update={"fit": fit})
+
     def replace(self, **changes: Any) -> StepDynamics:
         """A copy with some fields changed, validated afresh, without the fit report, which would not be true of it."""
         fields = self.model_dump(exclude={"fit"} | set(changes))

@@ -119,6 +119,27 @@ class Frontier(Shown):
         """
         return hull_at([self.weak_only, *(item.point for item in self.points)], budgets)
 
+    @property
+    def with_spans(self) -> tuple[PlannedPoint, ...]:
+        """Weak-only and the points that have intervals (`trim_pomdp.planning.intervals.with_intervals`), or nothing."""
+        return tuple(point for point in (self.weak_only, *self.planned) if point.intervals is not None)
+
+    def accuracy_span(self, budget: float) -> tuple[float, float] | None:
+        """Interval of the accuracy at a budget, between points that have one; None where there are none.
+
+        What both ends are away from the accuracy is interpolated.
+        """
+        known = self.with_spans
+        if not known:
+            return None
+        x = [point.budget for point in known]
+        away = [
+            [end - point.accuracy for end in point.intervals.accuracy] for point in known if point.intervals is not None
+        ]
+        accuracy = float(self.accuracy_at([budget])[0])
+        low, high = (float(np.interp(budget, x, column)) for column in zip(*away, strict=True))
+        return max(accuracy + low, 0.0), min(accuracy + high, 1.0)
+
     def accuracy_at_money(self, money: Sequence[float] | FloatArray) -> FloatArray:
         """Accuracy at given money per problem, on the concave hull of both ends and all points; NaN below the cheapest.
 
@@ -562,9 +583,7 @@ def _without_strong_tokens(model: RoutingModel, gap: float) -> PolicyArtifact:
         rule = rule_from_solution(solution, alone, 0.0)
         note += ", which drafts steps again"
     planned = evaluate(rule, model)
-    return planned_artifact(
-        model, policy=rule, planned=planned, solutions=(solution,), asked_budget=0.0, notes=(note,)
-    )
+    return planned_artifact(model, policy=rule, planned=planned, solutions=(solution,), asked_budget=0.0, notes=(note,))
 
 
 def _neighbours(model: RoutingModel, free: EpochSolution, wanted: float, gap: float) -> tuple[PlannedRule, PlannedRule]:

@@ -4,10 +4,10 @@ A fit from rollouts keeps joint draws of its parameters (`trim_pomdp.model.draws
 plan's policy is followed, as it is, in the model of each draw, exactly. Of its accuracy, budget and regenerations there
 an interval of level 1 − α leaves out a share α/2 on either side, and is stretched to hold what was planned.
 
-The policy stays as it is, as it would in a run: its beliefs are then not quite right, which is part of what is measured.
-The unit of the budget, strong-only's tokens, stays what the fit fixed, since that is what runs divide by. What this does
-not see: the structure that the fit chose, the weights of right steps' bins, the labels that the observation model was
-fitted on, and everything that the model itself leaves out.
+The policy stays as it is, as it would in a run: its beliefs are then not quite right, which is part of what is
+measured. The unit of the budget, strong-only's tokens, stays what the fit fixed, since that is what runs divide by.
+What this does not see: the structure that the fit chose, the weights of right steps' bins, the labels that the
+observation model was fitted on, and everything that the model itself leaves out.
 
 A policy graph is followed far faster than the rule that comes from it, which keeps its belief on a grid. Where there is
 a graph, draws move the rule's numbers by what they move those of its graph.
@@ -131,18 +131,21 @@ def drawn_models(model: RoutingModel) -> Iterator[RoutingModel]:
         If the dynamics hold no draws.
     """
     if not model.dynamics.drawn:
-        raise InputError(
-            f"dynamics {model.dynamics.name!r} hold no draws, so how far a plan may be off is not known; fit them on "
-            "rollouts, with intervals (fit-dynamics --rollouts --intervals)"
-        )
+        raise no_draws(model)
     unit = model.strong_only_tokens
     for drawn in model.dynamics.drawn:
         yield replace(model, dynamics=drawn.model_copy(update={"strong_only_tokens": unit}), tariff=None)
 
 
-def intervals_of(
-    planned: PlannedPoint, moved: FloatArray, unit: float, *, level: float = LEVEL
-) -> PlannedIntervals:
+def no_draws(model: RoutingModel) -> InputError:
+    """What to say where the dynamics of a model hold no draws."""
+    return InputError(
+        f"dynamics {model.dynamics.name!r} hold no draws, so how far a plan may be off is not known; fit them on "
+        "rollouts, with intervals (fit-dynamics --rollouts)"
+    )
+
+
+def intervals_of(planned: PlannedPoint, moved: FloatArray, unit: float, *, level: float = LEVEL) -> PlannedIntervals:
     """Intervals from what draws move a point by.
 
     Parameters
@@ -198,7 +201,7 @@ def with_intervals(
     InputError
         As `planned_intervals`; or if fewer than 2 points are wanted.
     """
-    if points < 2:  # noqa: PLR2004
+    if points < 2:
         raise InputError(f"{points} points with intervals; expected at least 2, the first and the last")
     model = frontier.model
     chosen = [i for i in _evenly(frontier.points, points) if frontier.points[i].solution is not None]

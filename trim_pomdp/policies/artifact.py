@@ -14,7 +14,6 @@ from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.model.prices import Money, Tariff
 from trim_pomdp.policies.base import AnyRule, Rule
 
-
 Span = tuple[float, float]
 """Both ends of an interval."""
 
