@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from trim_pomdp.planning.evaluation import evaluate, evaluate_money
     from trim_pomdp.planning.export import routing_pomdp
     from trim_pomdp.planning.frontier import Frontier, policy_for_budget, policy_for_tradeoff, solve_frontier
+    from trim_pomdp.planning.intervals import planned_intervals, with_intervals
     from trim_pomdp.planning.money import policy_for_cost
     from trim_pomdp.planning.plots import (
         plot_beliefs,
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
         AlphaVectorRule,
         Decision,
         MixedRule,
+        PlannedIntervals,
         PlannedPoint,
         PolicyArtifact,
         PosteriorRule,
@@ -112,6 +114,7 @@ _MODULE_OF = {
     "ObservationModel": "model.observations",
     "Outcome": "runtime.live",
     "PerClass": "model.dynamics",
+    "PlannedIntervals": "policies",
     "PlannedPoint": "policies",
     "PolicyArtifact": "policies",
     "PosteriorRule": "policies",
@@ -165,6 +168,7 @@ _MODULE_OF = {
     "merge_runs": "runtime.merging",
     "misfits": "runtime.live",
     "model_source": "lab.source",
+    "planned_intervals": "planning.intervals",
     "plot_beliefs": "planning.plots",
     "plot_densities": "planning.plots",
     "plot_fit": "planning.plots",
@@ -203,6 +207,7 @@ _MODULE_OF = {
     "spending_by_class": "inspection.assessment",
     "split_steps": "text.steps",
     "threshold_curve": "planning.thresholds",
+    "with_intervals": "planning.intervals",
     "write_report": "inspection.report",
 }
 
@@ -226,6 +231,7 @@ __all__ = [
     "ObservationModel",
     "Outcome",
     "PerClass",
+    "PlannedIntervals",
     "PlannedPoint",
     "PolicyArtifact",
     "PosteriorRule",
@@ -279,6 +285,7 @@ __all__ = [
     "merge_runs",
     "misfits",
     "model_source",
+    "planned_intervals",
     "plot_beliefs",
     "plot_densities",
     "plot_fit",
@@ -317,6 +324,7 @@ __all__ = [
     "spending_by_class",
     "split_steps",
     "threshold_curve",
+    "with_intervals",
     "write_report",
 ]
 
