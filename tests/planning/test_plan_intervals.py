@@ -255,22 +255,3 @@ def test_draws_that_cannot_be_had() -> None:
         fitted(rollouts, draws=50, intervals=False)
     with pytest.raises(InputError, match="draws are of dynamics from rollouts"):
         fit_dynamics("small", Sources(), OBSERVATIONS, draws=50)
-
-
-@pytest.mark.slow
-def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
-    """Thirty fits of rollouts drawn from a model: what their plans do in it, against what they say."""
-    fits, held = 30, {"accuracy": 0, "budget": 0}
-    for seed in range(fits):
-        rollouts = draw_rollouts(MODEL, 60, 60, 60, np.random.default_rng([seed, 60]))
-        model = tp.RoutingModel(OBSERVATIONS, fitted(rollouts, draws=60, seed=seed))
-        policy = tp.policy_for_budget(model, 0.2, gap=1e-4)
-        assert policy.planned is not None
-        assert policy.planned.intervals is not None
-        there = tp.evaluate(policy, MODEL)
-        true = {"accuracy": there.accuracy, "budget": there.strong_tokens / model.strong_only_tokens}
-        for name, value in true.items():
-            low, high = getattr(policy.planned.intervals, name)
-            held[name] += low <= value <= high
-    # Of 30 at 95 %, fewer than 25 come about in 1 of 300 cases.
-    assert min(held.values()) >= 25, held
