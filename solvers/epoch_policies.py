@@ -112,8 +112,36 @@ class PolicyGraph:
         return out
 
     def evaluate(self, model: EpochModel) -> NDArray[np.float64]:
-        """Exact expected reward components from the model's start, shape (D,). See `values`."""
-        return np.asarray(model.start @ self.values(model)[0])
+        """Exact expected reward components from the model's start, shape (D,).
+
+        As `values` has them, but only plans are looked at that the start leads to in this model.
+
+        Raises
+        ------
+        ModelError
+            If the model has other nodes, signals, actions or observations, or leads to a node with no plan.
+        """
+        from solvers import _epoch_evaluation as _evaluation
+
+        self._check_shape(model)
+        out = np.zeros(model.n_components)
+        mass = np.zeros((self.action.shape[0], model.n_states))
+        mass[0] = model.start
+        node = _evaluation.follow_start(
+            kernel_model(model, np.ones(model.n_components)),
+            model.reward,
+            model.terminal,
+            self.offset,
+            self.action,
+            self.successor,
+            mass,
+            np.empty((model.n_signals, model.n_actions, model.n_states)),
+            out,
+        )
+        if node >= 0:
+            self._check(model)  # says in full what is wrong
+            raise ModelError(f"the model leads from node {node} to a node that the graph has no plan for")
+        return out
 
     def components_by_node(self, model: EpochModel) -> NDArray[np.float64]:
         """Expected reward components that fall at each node, from the model's start, shape (N, D).
@@ -150,11 +178,14 @@ class PolicyGraph:
                     mass[:, state] += np.bincount(below, flow[..., state][possible], minlength=len(mass))
         return out
 
-    def _check(self, model: EpochModel) -> None:
+    def _check_shape(self, model: EpochModel) -> None:
         here = (self.offset.size - 1, *self.successor.shape[1:])
         there = (model.n_nodes, model.n_signals, model.n_observations)
         if here != there:
             raise ModelError(f"graph and model differ in (nodes, signals, observations): {here} and {there}")
+
+    def _check(self, model: EpochModel) -> None:
+        self._check_shape(model)
         count = np.diff(self.offset)
         for node in np.flatnonzero((model.table_of >= 0) & (count > 0)):
             plans = slice(self.offset[node], self.offset[node + 1])

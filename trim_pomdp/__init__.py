@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from trim_pomdp.planning.evaluation import evaluate, evaluate_money
     from trim_pomdp.planning.export import routing_pomdp
     from trim_pomdp.planning.frontier import Frontier, policy_for_budget, policy_for_tradeoff, solve_frontier
+    from trim_pomdp.planning.intervals import planned_intervals, with_intervals
     from trim_pomdp.planning.money import policy_for_cost
     from trim_pomdp.planning.plots import (
         plot_beliefs,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
         Decision,
         LogprobRule,
         MixedRule,
+        PlannedIntervals,
         PlannedPoint,
         PolicyArtifact,
         PosteriorRule,
@@ -116,6 +118,7 @@ _MODULE_OF = {
     "ObservationModel": "model.observations",
     "Outcome": "runtime.live",
     "PerClass": "model.dynamics",
+    "PlannedIntervals": "policies",
     "PlannedPoint": "policies",
     "PolicyArtifact": "policies",
     "PosteriorRule": "policies",
@@ -171,6 +174,7 @@ _MODULE_OF = {
     "merge_runs": "runtime.merging",
     "misfits": "runtime.live",
     "model_source": "lab.source",
+    "planned_intervals": "planning.intervals",
     "plot_beliefs": "planning.plots",
     "plot_densities": "planning.plots",
     "plot_fit": "planning.plots",
@@ -211,6 +215,7 @@ _MODULE_OF = {
     "threshold_curve": "planning.thresholds",
     "tune": "planning.tuning",
     "tune_in_model": "planning.tuning",
+    "with_intervals": "planning.intervals",
     "write_report": "inspection.report",
 }
 
@@ -235,6 +240,7 @@ __all__ = [
     "ObservationModel",
     "Outcome",
     "PerClass",
+    "PlannedIntervals",
     "PlannedPoint",
     "PolicyArtifact",
     "PosteriorRule",
@@ -290,6 +296,7 @@ __all__ = [
     "merge_runs",
     "misfits",
     "model_source",
+    "planned_intervals",
     "plot_beliefs",
     "plot_densities",
     "plot_fit",
@@ -330,6 +337,7 @@ __all__ = [
     "threshold_curve",
     "tune",
     "tune_in_model",
+    "with_intervals",
     "write_report",
 ]
 

@@ -16,7 +16,7 @@ from trim_pomdp.bench.entries import Settled
 from trim_pomdp.bench.running import Runner, Trial
 from trim_pomdp.data.queries import QueryOutcome
 from trim_pomdp.fitting.queries.automix import fit_pomdp, with_bins
-from trim_pomdp.fitting.queries.budgets import at_budget, held_out_points
+from trim_pomdp.fitting.queries.budgets import at_budget, held_out_points, points_of
 from trim_pomdp.fitting.queries.features import fit_ngrams
 from trim_pomdp.fitting.queries.oracle import query_oracle
 from trim_pomdp.fitting.queries.routellm import fit_bert, fit_mf, fit_sw
@@ -122,11 +122,10 @@ def oracle(trials: Sequence[Trial], runner: Runner, budgets: Sequence[float]) ->
 
 
 def _verified(contest: Contest, outcomes: Sequence[QueryOutcome], rule: VerifiedRule) -> list[Settled]:
-    def fit(some: Sequence[QueryOutcome]) -> QueryRule:
-        return fit_pomdp(with_bins(rule, some, _BINS), some)
-
-    # Points of bins are few levels, which aligning folds would blur.
-    return _cut(contest, outcomes, fit, aligned=False)
+    fitted = fit_pomdp(with_bins(rule, outcomes, _BINS), outcomes)
+    # Every bin has points of its own, and a threshold between those of two folds would be that of neither.
+    points = points_of(fitted, outcomes)
+    return [Settled(budget, at_budget(fitted, points, outcomes, budget)) for budget in contest.budgets]
 
 
 def _on_prompts(
@@ -150,8 +149,8 @@ def _on_prompts(
     return _cut(contest, outcomes, lambda some: fit(some, best))
 
 
-def _cut(contest: Contest, outcomes: Sequence[QueryOutcome], fit: Fit, *, aligned: bool = True) -> list[Settled]:
+def _cut(contest: Contest, outcomes: Sequence[QueryOutcome], fit: Fit) -> list[Settled]:
     """A rule that was fitted on all outcomes, with thresholds from points of held-out ones."""
-    points = held_out_points(fit, outcomes, seed=contest.seed, aligned=aligned)
+    points = held_out_points(fit, outcomes, seed=contest.seed)
     rule = fit(outcomes)
     return [Settled(budget, at_budget(rule, points, outcomes, budget)) for budget in contest.budgets]

@@ -199,6 +199,10 @@ def fit_dynamics(
     intervals: Annotated[
         bool, typer.Option(help="Compute intervals (with a pilot that takes a minute or two).")
     ] = True,
+    draws: Annotated[
+        int | None,
+        typer.Option(help="Refits to rollouts, from which intervals come, of plans too (default: 100)."),
+    ] = None,
     max_steps: Annotated[
         int | None, typer.Option(min=1, help="Step cap (default: that of the rollouts, else 30).")
     ] = None,
@@ -248,6 +252,7 @@ def fit_dynamics(
             redraft_labels=redraft_labels,
             rivals=rivals,
             intervals=intervals,
+            draws=draws,
             max_steps=max_steps or (conditions and conditions.max_steps) or _MAX_STEPS,
             seed=seed,
             progress=tell,
@@ -258,7 +263,11 @@ def fit_dynamics(
     if as_json:
         from trim_pomdp.model.hazard import HAZARDS
 
-        emit_json({"out": str(out), **dynamics.model_dump(mode="json", exclude=set(HAZARDS))})
+        document = dynamics.model_dump(mode="json", exclude=set(HAZARDS))
+        kept = dynamics.fit.draws if dynamics.fit is not None else None
+        if kept is not None:
+            document["fit"]["draws"] = len(kept)
+        emit_json({"out": str(out), **document})
         return
     show_dynamics(dynamics)
     say(f"wrote {out}")
@@ -396,6 +405,8 @@ def _show_fit(report: FitReport) -> None:
         say(f"the prior decides more than these data: {', '.join(report.prior_decides)}")
     for note in report.noted:
         say(f"note: {note}")
+    if report.draws is not None:
+        say(f"{len(report.draws)} draws are kept: plans in these dynamics say how far they may be off")
 
 
 def _show_threshold_checks(checks: list[Check]) -> None:

@@ -92,6 +92,14 @@ def cell(value: object) -> str:
     return str(value)
 
 
+def with_span(value: float, span: tuple[float, float] | None) -> float | str:
+    """A value, and where its interval is known that behind it: ``0.7312 [0.703, 0.758]``."""
+    if span is None:
+        return value
+    decimals = 3 if abs(value) < 10 else 1
+    return f"{cell(value)} [{', '.join(number(end, decimals) for end in span)}]"
+
+
 def number(value: float, decimals: int) -> str:
     """A float to so many decimals, without negative zeros."""
     return f"{round(value, decimals) + 0.0:.{decimals}f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,7 @@ from trim_pomdp.cli.models import (
     SeedOption,
     read_model,
 )
-from trim_pomdp.cli.output import claim, emit_json, progress, say, show_table
+from trim_pomdp.cli.output import claim, emit_json, progress, say, show_table, with_span
 from trim_pomdp.cli.prices import (
     CachedOption,
     PricesOption,
@@ -56,6 +57,14 @@ _SMALLEST_GAP = 1e-9
 _GAP_HELP = "Certified gap at the start, as a share of the reward (default: 1e-5; with redrafts 1e-4)."
 
 
+IntervalsOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--intervals/--no-intervals", help="How far plans may be off (default: where the dynamics hold draws)."
+    ),
+]
+
+
 def frontier(
     preset: PresetOption = None,
     observations: ObservationsOption = None,
@@ -65,6 +74,7 @@ def frontier(
     tradeoffs: Annotated[int, typer.Option(min=1, help="How many tradeoffs, budgets evenly covered.")] = 200,
     gap: Annotated[float | None, typer.Option(help=_GAP_HELP)] = None,
     threads: Annotated[int, typer.Option(min=1, help="Solver threads.")] = 2,
+    intervals: IntervalsOption = None,
     over: Annotated[str, typer.Option(help="What is spent: tokens (of the strong model), or money.")] = "tokens",
     prices: PricesOption = None,
     prompt_tokens: PromptTokensOption = None,
@@ -78,6 +88,7 @@ def frontier(
     from trim_pomdp.cli.fitting import show_warnings
     from trim_pomdp.planning.frontier import solve_frontier
     from trim_pomdp.planning.frontier_artifact import FrontierArtifact
+    from trim_pomdp.planning.intervals import with_intervals
     from trim_pomdp.planning.thresholds import predicted_threshold_curve
 
     _check_gap(gap)
@@ -94,8 +105,11 @@ def frontier(
         if path is not None:
             claim(path)
     model = priced(read_model(preset, observations, dynamics, actions, max_drafts), tariff)
+    wants_intervals(intervals, model)
     with progress("planning", compiles=True):
         planned = solve_frontier(model, tradeoffs, gap=gap, threads=threads, over=_SPENDINGS[over])
+        if wants_intervals(intervals, model):
+            planned = with_intervals(planned, threads=threads)
         thresholds = predicted_threshold_curve(model)
         artifact = FrontierArtifact.of(planned, thresholds)
     if out is not None:
@@ -121,6 +135,21 @@ def frontier(
             say(f"wrote {path}")
 
 
+def wants_intervals(asked: bool | None, model: RoutingModel) -> bool:
+    """Whether plans are to say how far they may be off.
+
+    Raises
+    ------
+    InputError
+        If they are asked to, and the dynamics hold no draws.
+    """
+    if asked and not model.dynamics.drawn:
+        from trim_pomdp.planning.intervals import no_draws
+
+        raise no_draws(model)
+    return bool(model.dynamics.drawn) if asked is None else asked
+
+
 def show_budgets(planned: Frontier, thresholds: tuple[PlannedPoint, ...]) -> None:
     """Table of budgets: the plan's accuracy and regenerations, the threshold rule's beside it where there is one."""
     from trim_pomdp.planning.frontier import hull_at
@@ -131,7 +160,10 @@ def show_budgets(planned: Frontier, thresholds: tuple[PlannedPoint, ...]) -> Non
     accuracy = planned.accuracy_at(shown)
     regenerations = _interpolate(planned, shown)
     columns = ["budget", "planned accuracy", "regenerations"]
-    rows = [[budget, float(a), float(r)] for budget, a, r in zip(shown, accuracy, regenerations, strict=True)]
+    rows: list[list[object]] = [
+        [budget, with_span(float(a), planned.accuracy_span(budget)), float(r)]
+        for budget, a, r in zip(shown, accuracy, regenerations, strict=True)
+    ]
     if thresholds:
         columns += ["threshold rule", "gain"]
         rule = hull_at(thresholds, shown)
@@ -142,6 +174,7 @@ def show_budgets(planned: Frontier, thresholds: tuple[PlannedPoint, ...]) -> Non
         f"weak-only {planned.weak_only.accuracy:.4f}; strong-only {planned.strong_only.accuracy:.4f} at "
         f"{planned.strong_only.strong_tokens:.1f} strong tokens per problem (budget {planned.strong_only.budget:.3g})"
     )
+    say_intervals(planned.weak_only)
     if planned.spends_all_it_can and last < 1.0:
         say(f"beyond a budget of {last:.4f} more strong tokens do not help")
 
@@ -201,6 +234,7 @@ def policy(
     router: Annotated[
         Path | None, typer.Option("--router", help="Not a plan, but a network of train-router, simulated in the model.")
     ] = None,
+    intervals: IntervalsOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="Policy file (JSON) to write.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -223,6 +257,8 @@ def policy(
     if out is not None:
         claim(out)
     model = priced(read_model(preset, observations, dynamics, actions, max_drafts), tariff)
+    if not wants_intervals(intervals, model):
+        model = replace(model, dynamics=model.dynamics.without_draws)
     with progress("planning", compiles=True):
         if router is not None:
             artifact = router_policy(router, model, budget, tradeoff)
@@ -288,8 +324,23 @@ def show_points(title: str, points: Sequence[tuple[str, PlannedPoint | None]]) -
     show_table(
         title,
         ["", *(column.replace("_", " ") for column in columns), "money"],
-        [[name, *(getattr(point, column) for column in columns), amount(point.money)] for name, point in rows],
+        [[name, *(_cell_of(point, column) for column in columns), amount(point.money)] for name, point in rows],
     )
+    say_intervals(rows[0][1] if rows else None)
+
+
+def _cell_of(point: PlannedPoint, column: str) -> object:
+    value = getattr(point, column)
+    return value if point.intervals is None else with_span(value, getattr(point.intervals, column, None))
+
+
+def say_intervals(point: PlannedPoint | None) -> None:
+    """Say what the intervals of a point are, where it has any."""
+    if point is not None and (known := point.intervals) is not None:
+        say(
+            f"in brackets: {100 * known.level:g} % intervals, from {known.draws} draws of the dynamics; the rollouts "
+            "that those were fitted on are a sample"
+        )
 
 
 def simulate(

@@ -36,7 +36,7 @@ from trim_pomdp.cli.models import (
     SeedOption,
     read_model,
 )
-from trim_pomdp.cli.output import emit_json, number, progress, say, show_table, warn
+from trim_pomdp.cli.output import emit_json, number, progress, say, show_table, warn, with_span
 from trim_pomdp.cli.prices import MoneyOfRun, PricesOption, money_of_run, read_run_prices
 from trim_pomdp.cli.rules import (
     BeliefOption,
@@ -215,7 +215,11 @@ def show_result(summary: RunSummary, plan: LivePlan | None, money: MoneyOfRun | 
     planned, weak, strong = points or (None, None, None)
 
     def of(point: PlannedPoint | None, name: str) -> float | str | None:
-        return "" if point is None else getattr(point, name)  # a column without any content is left out
+        if point is None:
+            return ""  # a column without any content is left out
+        value: float | None = getattr(point, name)
+        span = getattr(point.intervals, name, None)
+        return value if value is None else with_span(value, span)
 
     rows = [
         [

@@ -35,7 +35,7 @@ from trim_pomdp.fitting.parameters import (
     Explanation,
 )
 from trim_pomdp.fitting.pilot import fit_pilot
-from trim_pomdp.fitting.rollout_fitting import fit_rollouts
+from trim_pomdp.fitting.rollout_fitting import DRAWS, FEWEST_DRAWS, fit_rollouts
 from trim_pomdp.fitting.sources import Progress, step_terms
 from trim_pomdp.fitting.sources import Sources as Sources
 from trim_pomdp.model.belief import FilterBelief, calibrate_minimum
@@ -71,6 +71,7 @@ def fit_dynamics(
     redraft_labels: bool = False,
     rivals: bool = True,
     intervals: bool = True,
+    draws: int | None = None,
     max_steps: int = MAX_STEPS,
     seed: int = 0,
     progress: Progress = lambda _: None,
@@ -106,6 +107,9 @@ def fit_dynamics(
         Whether to fit the other explanations too, for comparison; ``"best"`` needs them.
     intervals : bool
         Whether to compute intervals (a minute or two with a pilot, seconds with rollouts).
+    draws : int or None
+        Refits to rollouts that intervals come from, all of which are kept (`trim_pomdp.planning.intervals`); None: as
+        many as is usual.
     max_steps : int
         Step cap.
     seed : int
@@ -116,12 +120,15 @@ def fit_dynamics(
     Raises
     ------
     InputError
-        If the data are empty or inform too little, or an explanation or a threshold is unknown.
+        If the data are empty or inform too little, or an explanation or a threshold is unknown; or if draws are wanted
+        of anything but rollouts, too few of them, or without intervals.
     """
     if explanation in STUDIED:
         raise InputError(f"{explanation} is a rival only, which studies compare (benchmarks/pilot_rivals.py)")
     if explanation != "best" and explanation not in EXPLANATIONS:
         raise InputError(f"unknown explanation {explanation!r}; there are best, {', '.join(EXPLANATIONS)}")
+    if draws is not None:
+        _check_draws(draws, rollouts=sources.rollouts is not None, intervals=intervals)
     if sources.rollouts is not None:
         counts = (sources.weak_counts, sources.strong_counts)
         if any((*counts, sources.pilot, sources.sequences is not None, sources.labelled)):
@@ -136,6 +143,7 @@ def fit_dynamics(
                 class_hazards=class_hazards,
                 by_step=by_step,
                 intervals=intervals,
+                draws=DRAWS if draws is None else draws,
                 max_steps=max_steps,
                 seed=seed,
                 provenance=sources.provenance,
@@ -173,6 +181,15 @@ def fit_dynamics(
     if by_step:
         spans |= _exact_intervals("weak_success", dynamics.weak_success, _right_trials(sources, max_steps))
     return _with_intervals(dynamics, spans) if intervals else dynamics
+
+
+def _check_draws(draws: int, *, rollouts: bool, intervals: bool) -> None:
+    if not rollouts:
+        raise InputError("draws are of dynamics from rollouts, and none are given")
+    if not intervals:
+        raise InputError("draws are what intervals come from; ask for intervals, or for no draws")
+    if draws < FEWEST_DRAWS:
+        raise InputError(f"{draws} draws; expected at least {FEWEST_DRAWS}, of which an interval can be made")
 
 
 def _with_assumed_hazard(dynamics: StepDynamics) -> StepDynamics:

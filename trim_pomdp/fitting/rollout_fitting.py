@@ -7,9 +7,9 @@ the choice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from trim_pomdp.fitting.rollout_choice import choose_plan
 from trim_pomdp.fitting.rollout_data import RepairRows, RolloutRows
 from trim_pomdp.fitting.rollout_estimation import CLASSES, Fitted, Fitter, Plan
 from trim_pomdp.model.belief import calibrate_minimum, outcome_table
+from trim_pomdp.model.draws import Draws
 from trim_pomdp.model.dynamics import Check, FitReport, Interval, PerClass, Shares, StepDynamics
 from trim_pomdp.model.hazard import HAZARDS, HazardTrials
 from trim_pomdp.model.observations import ObservationModel
@@ -34,6 +35,8 @@ from trim_pomdp.model.propagation import RoutingMoments, routing_moments
 
 FloatArray = NDArray[np.float64]
 Progress = Callable[[str], None]
+# Refits that intervals come from, by default, and the fewest that ends of 95 % intervals can be told from.
+DRAWS, FEWEST_DRAWS = 100, 39
 # How far from the estimates bootstrap refits begin.
 _JITTER = 0.3
 # How many times more solutions end at the last step seen than at the one before, if they were cut off there.
@@ -50,7 +53,7 @@ def fit_rollouts(
     class_hazards: bool = False,
     by_step: bool = False,
     intervals: bool = True,
-    draws: int = 100,
+    draws: int = DRAWS,
     max_steps: int = 30,
     seed: int = 0,
     provenance: tuple[Provenance, ...] = (),
@@ -76,7 +79,7 @@ def fit_rollouts(
     intervals : bool
         Whether to compute intervals: a bootstrap over problems.
     draws : int
-        Number of bootstrap samples.
+        Number of bootstrap samples; the refits to them are kept (`FitReport.draws`).
     max_steps : int
         Step cap of the rollouts: a solution of so many steps was cut off.
     seed : int
@@ -108,14 +111,17 @@ def fit_rollouts(
     fitted = fitter.fit(rows, plan, start=fitted.estimate.free)
     redrafts = fitter.redrafts(rows, fitted.estimate.parameters, fitted.hazards)
     ranges: dict[str, Interval] = {}
-    stuck: list[str] = []
+    refits: list[_Refit] = []
     if intervals:
         progress("bootstrap over problems")
         # Without the prior: an interval is what the data alone say.
         alone = replace(fitter, prior=False)
-        ranges = bootstrap_intervals(
-            lambda rng: _refit(alone, rows, plan, fitted, rng, stuck), fitted.values, n=draws, seed=seed
-        )
+
+        def refit(rng: np.random.Generator) -> dict[str, float]:
+            refits.append(_refit(alone, rows, plan, fitted, rng))
+            return refits[-1].values
+
+        ranges = bootstrap_intervals(refit, fitted.values, n=draws, seed=seed)
         ranges = _with_few_trials(ranges, fitted, fitter.counts(rows.weak))
     checks = (*_checks(fitter, rows, fitted), *_redraft_checks(rows, fitted, redrafts))
     return _dynamics(name, fitted).replace(
@@ -130,8 +136,9 @@ def fit_rollouts(
             unidentified=_unidentified(rows, ranges),
             prior_decides=prior_decides(fitted.estimate),
             checks=checks,
-            warnings=_warnings(fitted, checks, stuck),
+            warnings=_warnings(fitted, checks, refits),
             notes=(*plan.notes, *_notes(rows, max_steps, ranges)),
+            draws=Draws.of([item.fields for item in refits]) if refits else None,
         ),
     )
 
@@ -164,22 +171,25 @@ def _check_cap(rows: RolloutRows, max_steps: int) -> None:
 # Intervals ---------------------------------------------------------------------------------------------------
 
 
-def _refit(
-    fitter: Fitter, rows: RolloutRows, plan: Plan, fitted: Fitted, rng: np.random.Generator, stuck: list[str]
-) -> dict[str, float]:
-    """Estimates on a bootstrap sample, begun at random: what the data leave open must not look settled.
+class _Refit(NamedTuple):
+    """What is kept of a refit: numbers by the names of intervals, fields of dynamics, and the optimiser's trouble."""
 
-    What an optimiser says that did not converge is put into `stuck`.
-    """
+    values: dict[str, float]
+    fields: dict[str, Any]
+    trouble: str | None
+
+
+def _refit(fitter: Fitter, rows: RolloutRows, plan: Plan, fitted: Fitted, rng: np.random.Generator) -> _Refit:
+    """Estimates on a bootstrap sample, begun at random: what the data leave open must not look settled."""
     start = {}
     for name, value in fitted.estimate.free.items():
         low, high, _ = PARAMETERS[name]
         spread = 0.0 if name.startswith("weak_success") else _JITTER
         start[name] = float(np.clip(value + rng.uniform(-spread, spread), low, high))
     again = fitter.fit(rows.resample(rng), plan, start=start, precision=ROUGH)
-    if again.estimate.trouble is not None:
-        stuck.append(again.estimate.trouble)
-    return again.all_values
+    # All hazards: which of them are alike is a matter of the sample.
+    hazards = dict(zip(HAZARDS, again.hazards.end.T.tolist(), strict=True))
+    return _Refit(again.all_values, {**_dynamics("refit", again).model_dump(), **hazards}, again.estimate.trouble)
 
 
 def _with_few_trials(ranges: Mapping[str, Interval], fitted: Fitted, counts: LengthCounts) -> dict[str, Interval]:
@@ -246,10 +256,11 @@ def _unidentified(rows: RolloutRows, ranges: Mapping[str, Interval]) -> tuple[st
     return (*unset, *wide)
 
 
-def _warnings(fitted: Fitted, checks: tuple[Check, ...], stuck: list[str]) -> tuple[str, ...]:
+def _warnings(fitted: Fitted, checks: tuple[Check, ...], again: Sequence[_Refit]) -> tuple[str, ...]:
     """Why not to trust the fit."""
     parameters = fitted.estimate.parameters
     success = weak_success_curve(parameters, len(fitted.hazards.right)).max()
+    stuck = [item.trouble for item in again if item.trouble is not None]
     refits = {f"{len(stuck)} refits of the bootstrap": stuck[0]} if stuck else {}
     return (
         *contradictions(checks, {}, "see whether all rollouts are of the same models, problems and step cap"),

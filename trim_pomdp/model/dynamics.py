@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from itertools import groupby
 from typing import Annotated, Any, Literal
 
@@ -22,6 +23,7 @@ from pydantic import (
 from trim_pomdp.artifacts import Artifact, Record
 from trim_pomdp.errors import UnsetParameterError
 from trim_pomdp.model.conditions import Conditions
+from trim_pomdp.model.draws import Draws
 from trim_pomdp.model.hazard import recovery_by_step
 from trim_pomdp.model.redrafts import DraftLaw, Slope, Tilts
 
@@ -138,6 +140,8 @@ class FitReport(Record):
         Why not to trust the fit, worst first, each with the remedy.
     notes : tuple of str
         What else to know.
+    draws : Draws or None
+        What the parameters might be as well, jointly: refits on resampled problems, by the data alone.
     """
 
     explanation: str
@@ -150,6 +154,15 @@ class FitReport(Record):
     rivals: tuple[RivalFit, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    draws: Draws | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_draws(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Fits that keep no draws are written as before there were any."""
+        document: dict[str, Any] = serialise(self)
+        if self.draws is None:
+            document.pop("draws", None)
+        return document
 
     @property
     def noted(self) -> tuple[str, ...]:
@@ -380,6 +393,22 @@ class StepDynamics(Artifact):
             "max_steps": self.max_steps,
             "strong-only tokens": self.strong_only_tokens,
         }
+
+    @cached_property
+    def drawn(self) -> tuple[StepDynamics, ...]:
+        """What they might be as well (`FitReport.draws`), without fit reports; empty where no draws were kept.
+
+        What a draw does not tell is as fitted, and so is `strong_only_tokens`, the unit of the budget.
+        """
+        if self.fit is None or self.fit.draws is None:
+            return ()
+        return tuple(self.replace(**fields) for fields in self.fit.draws.fields())
+
+    @property
+    def without_draws(self) -> StepDynamics:
+        """The same, what they might be as well forgotten: plans are faster, and say nothing of how far off they are."""
+        fit = None if self.fit is None else self.fit.model_copy(update={"draws": None})
+        return self.model_copy(update={"fit": fit})
 
     def replace(self, **changes: Any) -> StepDynamics:
         """A copy with some fields changed, validated afresh, without the fit report, which would not be true of it."""

@@ -126,7 +126,7 @@ def mix_evaluations(first: Evaluation, second: Evaluation, probability: float) -
 
 def mix(first: PlannedPoint, second: PlannedPoint, probability: float) -> PlannedPoint:
     """Expectation of drawing `second` with the given probability, else `first`, for each problem."""
-    a, b = first.model_dump(), second.model_dump()
+    a, b = (point.model_dump(exclude={"intervals"}) for point in (first, second))
     mixed = {
         name: None if a[name] is None or b[name] is None else (1 - probability) * a[name] + probability * b[name]
         for name in a

@@ -26,6 +26,7 @@ from trim_pomdp.model.prices import Money
 from trim_pomdp.model.process import RoutingModel, Spending
 from trim_pomdp.planning.evaluation import end_money, evaluate, evaluate_money, mix
 from trim_pomdp.planning.hull import concave_hull as concave_hull
+from trim_pomdp.planning.intervals import Plan, told_intervals
 from trim_pomdp.policies import (
     AlphaVectorRule,
     MixedRule,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FloatArray = NDArray[np.float64]
-PlannedRule = tuple[AlphaVectorRule, PlannedPoint]
+PlannedRule = tuple[AlphaVectorRule, PlannedPoint, EpochSolution]
 DEFAULT_GAP = 1e-5  # of the reward
 DRAFT_GAP = 1e-4  # with redrafts: what their belief's cells cost is no less
 THREADS = 2
@@ -118,6 +119,27 @@ class Frontier(Shown):
             If a budget lies outside [0, 1].
         """
         return hull_at([self.weak_only, *(item.point for item in self.points)], budgets)
+
+    @property
+    def with_spans(self) -> tuple[PlannedPoint, ...]:
+        """Weak-only and the points that have intervals (`trim_pomdp.planning.intervals.with_intervals`), or nothing."""
+        return tuple(point for point in (self.weak_only, *self.planned) if point.intervals is not None)
+
+    def accuracy_span(self, budget: float) -> tuple[float, float] | None:
+        """Interval of the accuracy at a budget, between points that have one; None where there are none.
+
+        What both ends are away from the accuracy is interpolated.
+        """
+        known = self.with_spans
+        if not known:
+            return None
+        x = [point.budget for point in known]
+        away = [
+            [end - point.accuracy for end in point.intervals.accuracy] for point in known if point.intervals is not None
+        ]
+        accuracy = float(self.accuracy_at([budget])[0])
+        low, high = (float(np.interp(budget, x, column)) for column in zip(*away, strict=True))
+        return max(accuracy + low, 0.0), min(accuracy + high, 1.0)
 
     def accuracy_at_money(self, money: Sequence[float] | FloatArray) -> FloatArray:
         """Accuracy at given money per problem, on the concave hull of both ends and all points; NaN below the cheapest.
@@ -492,6 +514,7 @@ def policy_for_tradeoff(model: RoutingModel, tradeoff: float, *, gap: float | No
         model,
         policy=rule,
         planned=planned,
+        solutions=(solution,),
         asked_tradeoff=tradeoff,
         value=_value(planned, model, tradeoff),
         value_lower=solution.lower,
@@ -528,13 +551,15 @@ def policy_for_budget(model: RoutingModel, budget: float, *, gap: float | None =
 def _without_strong_tokens(model: RoutingModel, gap: float) -> PolicyArtifact:
     """The weak model alone, which drafts again what is worth it where plans may."""
     rule: Rule = StrategyRule(strategy="weak")
+    solution: EpochSolution | None = None
     note = "budget 0: the weak model alone"
     if model.drafts > 1:
         alone = replace(model, actions=tuple(action.name for action in model.chosen if action.asks != "strong"))
         solution = solve_epochs(alone.epoch_model, alone.weights(0.0), gap=gap * model.reward)
         rule = rule_from_solution(solution, alone, 0.0)
         note += ", which drafts steps again"
-    return planned_artifact(model, policy=rule, planned=evaluate(rule, model), asked_budget=0.0, notes=(note,))
+    planned = evaluate(rule, model)
+    return planned_artifact(model, policy=rule, planned=planned, solutions=(solution,), asked_budget=0.0, notes=(note,))
 
 
 def _neighbours(model: RoutingModel, free: EpochSolution, wanted: float, gap: float) -> tuple[PlannedRule, PlannedRule]:
@@ -555,7 +580,7 @@ def _neighbours(model: RoutingModel, free: EpochSolution, wanted: float, gap: fl
     # A rule spends almost, not exactly, what the policy graph of its solution does: step back where that matters.
     def planned(item: tuple[float, EpochSolution]) -> PlannedRule:
         rule = rule_from_solution(item[1], model, item[0])
-        return rule, evaluate(rule, model)
+        return rule, evaluate(rule, model), item[1]
 
     first = planned(cheap.pop())
     while first[1].strong_tokens > wanted and cheap:
@@ -568,7 +593,7 @@ def _neighbours(model: RoutingModel, free: EpochSolution, wanted: float, gap: fl
 
 def _mixture(model: RoutingModel, below: PlannedRule, above: PlannedRule, budget: float) -> PolicyArtifact:
     """Draw between two rules so that the expected tokens are the budget's."""
-    (cheap, first), (dear, second) = below, above
+    (cheap, first, less), (dear, second, more) = below, above
     wanted = budget * model.strong_only_tokens
     distance = second.strong_tokens - first.strong_tokens
     share = 0.0 if distance <= 0 else float(np.clip((wanted - first.strong_tokens) / distance, 0.0, 1.0))
@@ -576,6 +601,7 @@ def _mixture(model: RoutingModel, below: PlannedRule, above: PlannedRule, budget
         model,
         policy=MixedRule(first=cheap, second=dear, probability=share),
         planned=mix(first, second, share),
+        solutions=(less, more),
         asked_budget=budget,
         added_variance=share * (1.0 - share) * distance**2,
         notes=(
@@ -596,6 +622,7 @@ def _largest_useful(model: RoutingModel, solution: EpochSolution, point: Planned
         model,
         policy=rule_from_solution(solution, model, 0.0),
         planned=point,
+        solutions=(solution,),
         asked_budget=budget,
         value=_value(point, model, 0.0),
         value_lower=solution.lower,
@@ -628,17 +655,33 @@ def _point_of(solution: EpochSolution, model: RoutingModel, price: float, over: 
 
 
 def planned_artifact(
-    model: RoutingModel, *, policy: Rule, notes: tuple[str, ...] = (), money: Money | None = None, **fields: Any
+    model: RoutingModel,
+    *,
+    policy: Rule,
+    planned: PlannedPoint,
+    solutions: Sequence[EpochSolution | None],
+    notes: tuple[str, ...] = (),
+    money: Money | None = None,
+    **fields: Any,
 ) -> PolicyArtifact:
-    """A policy file that says what it was planned in, what that costs, and first why not to trust that."""
+    """A policy file that says what it was planned in, what that costs, and first why not to trust that.
+
+    `solutions` are what the parts of the policy come from, None for a fixed strategy. Where the dynamics hold draws,
+    what is planned, and both ends, have intervals.
+    """
     if money is None and model.tariff is not None:
         money = evaluate_money(policy, model).money
     weak, strong = end_points(model)
+    if model.dynamics.drawn:
+        graphs = [None if solution is None else solution.graph for solution in solutions]
+        ends = [Plan(StrategyRule(strategy="weak"), weak), Plan(StrategyRule(strategy="strong"), strong)]
+        planned, weak, strong = told_intervals(model, (Plan(policy, planned, graphs), *ends))
     if model.tariff is not None:
         fields |= {f"{name}_money": value for name, value in end_money(model).items()}
     return PolicyArtifact(
         model=model.name,
         policy=policy,
+        planned=planned,
         money=money,
         tariff=model.tariff,
         weak_only=weak,

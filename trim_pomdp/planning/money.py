@@ -43,6 +43,7 @@ class _Choice:
     accuracy: float
     make: Callable[[], Rule]
     model: RoutingModel
+    solution: EpochSolution | None = None
 
     @cached_property
     def rule(self) -> Rule:
@@ -88,7 +89,7 @@ class _Search:
         self._last = solution
         values = dict(zip(model.components, solution.components.tolist(), strict=True))
         make = partial(rule_from_solution, solution, model, rate, "money")
-        planned = _Choice(rate, f"rate {rate:.6g}", values["money"], values["accuracy"], make, model)
+        planned = _Choice(rate, f"rate {rate:.6g}", values["money"], values["accuracy"], make, model, solution)
         options = (self.weak, self.strong, planned)
         worth = [model.reward * item.accuracy - rate * item.planned_money for item in options]
         self._proven.append((rate, max(solution.upper, *worth)))
@@ -155,6 +156,7 @@ def policy_for_cost(model: RoutingModel, max_cost: float, *, gap: float | None =
         model,
         policy=MixedRule(first=first.rule, second=second.rule, probability=share),
         planned=mixed.point,
+        solutions=(first.solution, second.solution),
         money=mixed.money,
         asked_max_cost=max_cost,
         added_variance=share
@@ -174,6 +176,7 @@ def _all_it_can(search: _Search, most: _Choice, max_cost: float) -> PolicyArtifa
         search.model,
         policy=most.rule,
         planned=most.exact.point,
+        solutions=(most.solution,),
         money=most.exact.money,
         asked_max_cost=max_cost,
         accuracy_bound=search.bound(most.exact.planned_money),

@@ -181,6 +181,7 @@ def plot_frontier(
         figure, (axis,) = _figure(width=9.4, height=6.2)
         planned = [frontier.weak_only, *(item.point for item in frontier.points)]
         axis.plot(*_budget_and_accuracy(planned), color=BLUE, label="planned", zorder=3)
+        _draw_band(axis, frontier.with_spans, [point.budget for point in frontier.with_spans])
         if inside:
             x, y = _budget_and_accuracy(inside)
             label = "threshold rule, same model"
@@ -217,6 +218,8 @@ def _plot_over_money(frontier: Frontier, thresholds: Sequence[PlannedPoint]) -> 
     with mpl.rc_context(STYLE):
         figure, (axis,) = _figure(width=9.4, height=6.2)
         axis.plot(*coordinates(frontier.planned), color=BLUE, label="planned", zorder=3)
+        spans = [point for point in frontier.planned if point.intervals is not None]
+        _draw_band(axis, spans, coordinates(spans)[0])
         most = 1.1 * max(point.money or 0.0 for point in (*frontier.planned, *ends))
         grid = np.linspace(min(point.money or 0.0 for point in (*frontier.planned, *ends)), most, 400)
         label = "best draw between two policies, ends among them"
@@ -248,6 +251,15 @@ def _plot_over_money(frontier: Frontier, thresholds: Sequence[PlannedPoint]) -> 
         axis.ticklabel_format(axis="x", style="sci", scilimits=(-2, 3))
         axis.legend(loc="lower right", fontsize=12)
         return figure
+
+
+def _draw_band(axis: Axes, points: Sequence[PlannedPoint], x: Sequence[float]) -> None:
+    """Where accuracy may be, at what a plan is to spend, of points that have intervals."""
+    spans = [point.intervals for point in points if point.intervals is not None]
+    if spans:
+        low, high = zip(*(item.accuracy for item in spans), strict=True)
+        label = f"{100 * spans[0].level:g} % interval of planned accuracy"
+        axis.fill_between(x, low, high, color=BLUE, alpha=0.15, linewidth=0.0, label=label, zorder=1)
 
 
 def _whose_unit(model: RoutingModel) -> str:

@@ -1,7 +1,7 @@
 """Routing policies: rules that answer for themselves, as data that the runtime executes."""
 
 from trim_pomdp.policies.alpha_vectors import AlphaVectorRule
-from trim_pomdp.policies.artifact import PlannedPoint, PolicyArtifact, rule_of
+from trim_pomdp.policies.artifact import PlannedIntervals, PlannedPoint, PolicyArtifact, rule_of
 from trim_pomdp.policies.base import AnyRule, Decision, Router, Rule, StepObservation, WeighingRouter
 from trim_pomdp.policies.logprob import LogprobRule
 from trim_pomdp.policies.mixture import MixedRule
@@ -20,6 +20,7 @@ __all__ = [
     "Decision",
     "LogprobRule",
     "MixedRule",
+    "PlannedIntervals",
     "PlannedPoint",
     "PolicyArtifact",
     "PosteriorRule",

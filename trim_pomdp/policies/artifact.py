@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveInt, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from trim_pomdp.artifacts import Artifact, Record
 from trim_pomdp.display import Shown
@@ -12,13 +14,45 @@ from trim_pomdp.model.conditions import Conditions
 from trim_pomdp.model.prices import Money, Tariff
 from trim_pomdp.policies.base import AnyRule, Rule
 
+Span = tuple[float, float]
+"""Both ends of an interval."""
+
+
+class PlannedIntervals(Record):
+    """Intervals of what a policy is expected to do, since dynamics are fitted on a sample.
+
+    Attributes
+    ----------
+    level : float
+        How often they are meant to hold the truth.
+    draws : int
+        Draws of the dynamics that they come from (`trim_pomdp.planning.intervals`).
+    accuracy, budget, regenerations : (low, high)
+        As in `PlannedPoint`.
+    """
+
+    level: Annotated[float, Field(gt=0.0, lt=1.0)]
+    draws: PositiveInt
+    accuracy: Span
+    budget: Span
+    regenerations: Span
+
+    @model_validator(mode="after")
+    def _ends_in_order(self) -> PlannedIntervals:
+        for name in ("accuracy", "budget", "regenerations"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} is an interval from {low} to {high}; expected the lower end first")
+        return self
+
 
 class PlannedPoint(Shown, Record):
     """What a policy is expected to do, per problem; None where the dynamics know too little, or prices are not known.
 
     `tradeoff` is the price of a strong token that it was planned at, `rate` the reward that a unit of money was worth
     to it, where it was planned over money. `regenerations` counts all steps that the strong model writes, `redrafts`
-    how often the weak model was asked again, None where it never could be.
+    how often the weak model was asked again, None where it never could be. `intervals` are known where the dynamics
+    hold draws.
     """
 
     tradeoff: float | None = None
@@ -32,10 +66,22 @@ class PlannedPoint(Shown, Record):
     steps: float | None = None
     money: float | None = None
     rate: float | None = None
+    intervals: PlannedIntervals | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_intervals(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Points without intervals are written as before there were any."""
+        document: dict[str, Any] = serialise(self)
+        if self.intervals is None:
+            document.pop("intervals", None)
+        return document
 
     def facts(self) -> Mapping[str, object]:
         """See `Shown`."""
-        return {name.replace("_", " "): getattr(self, name) for name in type(self).model_fields}
+        known = self.intervals
+        spans = {} if known is None else {"accuracy from, to": known.accuracy, "budget from, to": known.budget}
+        names = (name for name in type(self).model_fields if name != "intervals")
+        return {**{name.replace("_", " "): getattr(self, name) for name in names}, **spans}
 
 
 class PolicyArtifact(Artifact):

@@ -243,8 +243,11 @@ def result_document(summary: RunSummary, plan: LivePlan, money: Mapping[str, Any
     redrafts = has_redrafts(summary, plan)
     compared = ("accuracy", "strong_tokens", "regenerations", *(("redrafts",) if redrafts else ()))
 
-    def expected(point: PlannedPoint | None) -> dict[str, float | None] | None:
-        return None if point is None else {name: getattr(point, name) for name in compared}
+    def expected(point: PlannedPoint | None) -> dict[str, Any] | None:
+        if point is None:
+            return None
+        spans = {} if point.intervals is None else {"intervals": point.intervals.model_dump(mode="json")}
+        return {**{name: getattr(point, name) for name in compared}, **spans}
 
     return {
         "problems": summary.problems,

@@ -19,6 +19,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -160,6 +161,14 @@ def no_outcomes(law: StepLaw) -> FloatArray:
     return np.zeros((law.steps, 2, 3, N_EXITS, N_HIDDEN))
 
 
+@cache
+def _import_all() -> None:
+    """Import the modules of this package, once: to list them takes longer than all else of a routing model."""
+    package = importlib.import_module("trim_pomdp.model.actions")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+
+
 def catalogue() -> tuple[Action, ...]:
     """Every action there is, by code: one of each module of this package, and imported subclasses.
 
@@ -168,9 +177,7 @@ def catalogue() -> tuple[Action, ...]:
     InputError
         If codes are not 0, 1, 2, … without a gap, or a name stands twice.
     """
-    package = importlib.import_module("trim_pomdp.model.actions")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+    _import_all()
     found = sorted((kind() for kind in Action.__subclasses__()), key=lambda action: action.code)
     told = ", ".join(f"{action.name} {action.code}" for action in found)
     if [action.code for action in found] != list(range(len(found))) or len(set(names_of(found))) < len(found):
