@@ -42,9 +42,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "as shipped": {},
     "λ not seen": {"price_seen": False},
     "stakes of prices not divided out": {"stakes": False},
+    "inputs as they are": {"raw": True},
     "critic sees what the router sees": {"critic": "observation"},
     "… and shares its network": {"critic": "observation", "shares_trunk": True},
-    "… and reward 100, not divided out": {
+    "reward 100": {"reward": 100.0},
+    "reward 100, critic sees what the router sees": {"reward": 100.0, "critic": "observation"},
+    "… and shares its network, stakes not divided out": {
         "critic": "observation",
         "shares_trunk": True,
         "reward": 100.0,

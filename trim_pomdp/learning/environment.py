@@ -133,7 +133,7 @@ class TrimRoutingEnv(gymnasium.Env[Observation, np.int64]):
         self._last = f"{'regenerated' if action else 'kept'}, reward {reward:.4g}"
         return self._observation(), reward, self._moment.columns is None, False, self._info()
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """A line on what happened last, where the render mode is ``ansi``."""
         return self._last if self.render_mode == "ansi" else None
 
@@ -143,7 +143,7 @@ class TrimRoutingEnv(gymnasium.Env[Observation, np.int64]):
             out = np.zeros(len(self._features) + 1, dtype=np.float32)
             out[-1] = np.log(self._price)
             return out
-        return raw_rows(self._features, columns, np.array([self._price]))[0].astype(np.float32)
+        return np.asarray(raw_rows(self._features, columns, np.array([self._price]))[0], dtype=np.float32)
 
     def _info(self) -> dict[str, Any]:
         return {

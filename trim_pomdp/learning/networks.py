@@ -21,8 +21,9 @@ class Mlp(nn.Module):
     def __init__(self, inputs: int, outputs: int = 1, width: int = 64, depth: int = 2) -> None:
         super().__init__()
         sizes = [inputs, *[width] * depth, outputs]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        _initialise(self.layers[:-1], self.layers[-1])
+        layers = [nn.Linear(a, b) for a, b in pairwise(sizes)]
+        _initialise(layers[:-1], layers[-1])
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """See class."""
@@ -90,8 +91,8 @@ def arrays_of(module: nn.Module) -> dict[str, Row]:
     return {name: np.array(item) for name, item in out.items()}
 
 
-def _initialise(hidden: object, last: nn.Linear) -> None:
-    for layer in hidden:  # type: ignore[attr-defined]
+def _initialise(hidden: list[nn.Linear], last: nn.Linear) -> None:
+    for layer in hidden:
         nn.init.orthogonal_(layer.weight, math.sqrt(2.0))
         nn.init.zeros_(layer.bias)
     nn.init.orthogonal_(last.weight, 0.01)  # begins undecided: logits near 0

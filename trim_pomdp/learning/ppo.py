@@ -2,15 +2,18 @@ r"""Proximal policy optimisation of routers, on whole problems, for all prices a
 
 An episode is a problem at a price λ, drawn log-uniformly. Its return is 1 if the solution is right, less
 :math:`(\lambda/R)\,` strong tokens, R the reward of a right answer: rewards of order one, whatever R is. The clipped
-objective of Schulman et al. 2017 (arXiv:1707.06347) with generalised advantages, undiscounted. What it takes for the
-network not to end in "never" or "always" is in `Settings`, each of which can be switched off
-(``benchmarks/study_trim_agg.py``):
+objective of Schulman et al. 2017 (arXiv:1707.06347) with generalised advantages, undiscounted.
 
-* λ is in what the network sees, or else all prices have one policy;
+What makes it end in one policy for all prices, "never" the most common of them, is a reward of 100 as published, with
+nothing that scales the critic's targets: the critic's gradients are thousands of times the actor's, and a limit on the
+norm of both together leaves the actor nothing to learn by, whether they share a network or not. Here returns are of
+order one. Each choice below is a switch of `Settings` (``benchmarks/study_trim_agg.py``):
+
+* λ is in what the network sees, or else all prices have one policy by construction;
+* stakes of high prices, whose returns begin as large negative numbers, are divided out;
 * the critic is a network of its own, and in the simulator sees the true class (Pinto et al. 2017, arXiv:1710.06542): a
   single bit at the end of a problem says little about any one step;
-* inputs are centred and scaled, scores are log-odds;
-* advantages are normalised by batch *after* stakes of high prices were divided out.
+* inputs are centred and scaled, scores are log-odds.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from trim_pomdp.errors import InputError
 from trim_pomdp.learning.networks import Mlp, arrays_of, build
 from trim_pomdp.learning.rollouts import Backend, FloatArray, Rollout
 from trim_pomdp.model.evidence import EvidenceMap
-from trim_pomdp.policies.networks import Architecture, RouterNetwork, StepFeature, TrainedRouter
+from trim_pomdp.policies.networks import Architecture, RouterNetwork, Row, StepFeature, TrainedRouter
 from trim_pomdp.policies.trim_agg import AGG_FEATURES
 from trim_pomdp.policies.trim_seq import SEQ_FEATURES
 
@@ -67,7 +70,7 @@ class Settings:
     raw : bool
         Inputs as they are: scores, tokens and index neither centred nor scaled. As people write it first.
     reward : float
-        Of a right answer in what is learned from; 1 is what the advantages expect, 100 what is published.
+        Of a right answer in what is learned from; 100, as published, is what training collapses with.
     normalises : bool
         Advantages to mean 0 and deviation 1, by minibatch.
     """
@@ -291,7 +294,7 @@ def _where(network: nn.Module, x: Tensor, mask: Tensor) -> Tensor:
     """Outputs (n, T, outputs), 0 where no decision was; a network that looks at rows one by one is spared those."""
     if not isinstance(network, Mlp):
         return network(x)  # type: ignore[no-any-return]
-    found = network(x[mask])
+    found: Tensor = network(x[mask])
     return found.new_zeros(*mask.shape, found.shape[-1]).masked_scatter(mask[..., None], found)
 
 
@@ -313,7 +316,7 @@ def _prices(low: float, high: float, n: int, rng: np.random.Generator) -> FloatA
     return np.exp(rng.uniform(np.log(low), np.log(high), n))
 
 
-def _torch(array: FloatArray | np.ndarray) -> Tensor:  # type: ignore[type-arg]
+def _torch(array: FloatArray | Row) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -70,8 +70,15 @@ class Rollout:
     def trimmed(self) -> Rollout:
         """Without steps that no problem came to."""
         T = int(self.mask.any(axis=0).sum())
-        cut = (self.rows, self.logits, self.actions, self.strong_tokens, self.hidden, self.mask)
-        return Rollout(*(item[:, :T] for item in cut), self.right, self.prices)
+        return replace(
+            self,
+            rows=self.rows[:, :T],
+            logits=self.logits[:, :T],
+            actions=self.actions[:, :T],
+            strong_tokens=self.strong_tokens[:, :T],
+            hidden=self.hidden[:, :T],
+            mask=self.mask[:, :T],
+        )
 
 
 class Backend(Protocol):

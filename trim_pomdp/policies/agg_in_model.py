@@ -70,7 +70,7 @@ def bin_scores(model: RoutingModel) -> FloatArray:
     odds = np.log(edges[1:-1]) - np.log1p(-edges[1:-1], where=edges[1:-1] < 1.0, out=np.full(len(edges) - 2, -np.inf))
     middle = 0.5 * (odds[:-1] + odds[1:])
     out[inner] = 1.0 / (1.0 + np.exp(-middle[inner[1:-1]])) if inner.any() else out[inner]
-    return out
+    return np.asarray(out)
 
 
 def _regenerates(rule: TrimAggRule, model: RoutingModel, t: int, ended: int) -> FloatArray:
