@@ -137,8 +137,9 @@ def policy_for_budget(
     notes = [_simulated(frontier.problems)] if frontier.problems else []
     if point.budget < budget:
         notes.append(f"more than a budget of {point.budget:.4f} is of no use to this network")
-    without_money = replace(model, tariff=None)  # which has no exact evaluation of it
-    return planned_artifact(without_money, policy=rule, planned=point, asked_budget=budget, notes=tuple(notes))
+    return planned_artifact(
+        _plain(model), policy=rule, planned=point, solutions=(), asked_budget=budget, notes=tuple(notes)
+    )
 
 
 def policy_for_tradeoff(
@@ -156,12 +157,18 @@ def policy_for_tradeoff(
         raise InputError(f"tradeoff is {tradeoff:g}; the network was trained for prices from {low:g} to {high:g}")
     rule = rule_at(trained.network, tradeoff, trained.reward)
     return planned_artifact(
-        replace(model, tariff=None),
+        _plain(model),
         policy=rule,
         planned=expected_point(rule, model, problems, seed),
+        solutions=(),
         asked_tradeoff=tradeoff,
         notes=() if rule.is_exact else (_simulated(problems),),
     )
+
+
+def _plain(model: RoutingModel) -> RoutingModel:
+    """Without money and draws of the dynamics, in which networks that remember have no exact evaluation."""
+    return replace(model, tariff=None, dynamics=model.dynamics.without_draws)
 
 
 def _simulated(problems: int) -> str:
