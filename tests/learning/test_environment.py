@@ -163,4 +163,4 @@ def test_problems_that_fail_are_told(source, backends):
         LiveCourse([], source, backends)
     with pytest.raises(InputError, match="has no answer"):
         LiveProblems([Problem("p", "1", None)], source, backends)
-    assert ThresholdRule(threshold=0.5).is_exact
+    assert ThresholdRule(threshold=0.5).has_course

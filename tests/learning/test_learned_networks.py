@@ -218,8 +218,8 @@ def test_other_evidence_and_exact_evaluation_are_refused(agg, seq, model):
         rule.course(other)
     with pytest.raises(InputError, match="no exact evaluation"):
         TrimSeqRule(network=seq.network, tradeoff=0.5).course(model)
-    assert rule.is_exact
-    assert not TrimSeqRule(network=seq.network, tradeoff=0.5).is_exact
+    assert rule.has_course
+    assert not TrimSeqRule(network=seq.network, tradeoff=0.5).has_course
 
 
 @pytest.mark.parametrize("preset", ["lab-loop.prm", "lab-chain.prm+logprob"])

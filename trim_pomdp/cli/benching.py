@@ -121,20 +121,23 @@ def _lab(
         found = {}
         with resumable(), ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
             waiting = {
-                pool.submit(_lab_family, folders[family], family, setting, options): family for family in families
+                pool.submit(_lab_family, folders[family], family, setting, options, bars=False): family
+                for family in families
             }
-            for done in as_completed(waiting):
+            for number, done in enumerate(as_completed(waiting), start=1):
                 found[waiting[done]] = done.result()
-                warn(f"{waiting[done]}: done")
+                warn(f"{waiting[done]}: done, {number} of {len(families)}")
     return {family: found[family] for family in families if found[family] is not None}  # type: ignore[misc]
 
 
-def _lab_family(folder: Path, family: Family, setting: Setting, options: dict[str, Any]) -> BenchResult | None:
+def _lab_family(
+    folder: Path, family: Family, setting: Setting, options: dict[str, Any], *, bars: bool = True
+) -> BenchResult | None:
     from trim_pomdp.bench.setup import lab_bench
     from trim_pomdp.lab.models import use_cores
 
     use_cores()
-    return _work(lab_bench(folder, family, setting, **options))
+    return _work(lab_bench(folder, family, setting, **options), bars=bars)
 
 
 def _own(
@@ -160,8 +163,12 @@ def _own(
     return own_bench(out, model_source(models), model, setting, problems=test, fitting=fit, name=Path(problems).stem)
 
 
-def _work(made: Bench) -> BenchResult | None:
+def _work(made: Bench, *, bars: bool = True) -> BenchResult | None:
     """Settle, run, measure; None of a shard, which is a part."""
+    if not bars:  # those of several processes would be drawn over each other
+        made.entries()
+        made.run()
+        return made.result() if made.runner.shard is None else None
     with resumable():
         with progress(f"{made.name}, settling rules") as tell:
             made.entries(tell)

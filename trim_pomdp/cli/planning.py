@@ -375,7 +375,7 @@ def simulate(
     if as_json:
         emit_json(point.model_dump(mode="json"))
         return
-    exact = evaluate(rule, model) if rule_of(rule).is_exact else None
+    exact = evaluate(rule, model) if rule_of(rule).has_course else None
     rows: list[list[object]] = [
         [name.replace("_", " "), getattr(point, name), getattr(point, f"{name}_se"), getattr(exact, name, "")]
         for name in (*_COLUMNS, "steps")

@@ -76,7 +76,7 @@ class LearnedFrontier:
             *(rule_at(trained.network, float(price), trained.reward) for price in ladder),
         )
         points = tuple(expected_point(rule, model, problems, seed) for rule in rules)
-        return cls(rules, points, 0 if all(rule.is_exact for rule in rules) else problems)
+        return cls(rules, points, 0 if all(rule.has_course for rule in rules) else problems)
 
     def accuracy_at(self, budgets: list[float]) -> list[float]:
         """Accuracy on the concave hull, flat beyond the last point.
@@ -162,7 +162,7 @@ def policy_for_tradeoff(
         planned=expected_point(rule, model, problems, seed),
         solutions=(),
         asked_tradeoff=tradeoff,
-        notes=() if rule.is_exact else (_simulated(problems),),
+        notes=() if rule.has_course else (_simulated(problems),),
     )
 
 
@@ -183,7 +183,7 @@ def expected_point(rule: Rule, model: RoutingModel, problems: int, seed: int) ->
     InputError
         If `problems` is below 2.
     """
-    if rule.is_exact:
+    if rule.has_course:
         return evaluate(rule, replace(model, tariff=None))
     found = simulate(rule, model, problems, seed).model_dump(exclude={"money"})
     return PlannedPoint.model_validate({name: found.get(name) for name in PlannedPoint.model_fields})

@@ -227,11 +227,6 @@ class Rule(Shown, Record):
         """The step cap that it was planned for, if it was."""
         return None
 
-    @property
-    def is_exact(self) -> bool:
-        """Whether `course` knows exactly what it does in a model that has all it looks at; else it is `simulated`."""
-        return all(part.is_exact for part in self.parts if part is not self)
-
     def breakpoints(self, class_table: ClassTable | None = None) -> tuple[float, ...] | None:
         """Scores at which its decision on a step can change, ascending from 0; None where nobody knows.
 

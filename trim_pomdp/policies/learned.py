@@ -71,7 +71,7 @@ class LearnedRule(Rule):
         return self.tradeoff
 
     @property
-    def is_exact(self) -> bool:
+    def has_course(self) -> bool:
         """See `Rule`."""
         return False
 

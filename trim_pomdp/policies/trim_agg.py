@@ -28,7 +28,7 @@ class TrimAggRule(LearnedRule):
     form: Literal["trim-agg"] = "trim-agg"
 
     @property
-    def is_exact(self) -> bool:
+    def has_course(self) -> bool:
         """See `Rule`: what it remembers is a bin, unless it sees what became of the step before."""
         return "regenerated" not in self.network.features
 
@@ -37,7 +37,7 @@ class TrimAggRule(LearnedRule):
         from trim_pomdp.policies.agg_in_model import agg_course
 
         self.network.require(model.observations)
-        if not self.is_exact:
+        if not self.has_course:
             return super().course(model)
         return agg_course(self, model)
 
