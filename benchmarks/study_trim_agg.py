@@ -46,7 +46,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "critic sees what the router sees": {"critic": "observation"},
     "… and shares its network": {"critic": "observation", "shares_trunk": True},
     "reward 100": {"reward": 100.0},
-    "reward 100, critic sees what the router sees": {"reward": 100.0, "critic": "observation"},
+    "reward 100, critic sees what the router sees": {"reward": 100.0, "critic": "observation", "stakes": False},
+    "… and one limit on both gradients": {
+        "critic": "observation",
+        "reward": 100.0,
+        "stakes": False,
+        "clips_apart": False,
+    },
     "… and shares its network, stakes not divided out": {
         "critic": "observation",
         "shares_trunk": True,

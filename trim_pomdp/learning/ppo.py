@@ -5,9 +5,10 @@ An episode is a problem at a price λ, drawn log-uniformly. Its return is 1 if t
 objective of Schulman et al. 2017 (arXiv:1707.06347) with generalised advantages, undiscounted.
 
 What makes it end in one policy for all prices, "never" the most common of them, is a reward of 100 as published, with
-nothing that scales the critic's targets: the critic's gradients are thousands of times the actor's, and a limit on the
-norm of both together leaves the actor nothing to learn by, whether they share a network or not. Here returns are of
-order one. Each choice below is a switch of `Settings` (``benchmarks/study_trim_agg.py``):
+nothing that scales the critic's targets, whose gradients then dwarf the actor's. Where actor and critic share a network
+it serves the critic alone; where they do not, a limit on the norm of both gradients together leaves the actor nothing
+to learn by (with a limit for each, none collapsed). Here returns are of order one, and limits apart. Each choice
+below is a switch of `Settings` (``benchmarks/study_trim_agg.py``):
 
 * λ is in what the network sees, or else all prices have one policy by construction;
 * stakes of high prices, whose returns begin as large negative numbers, are divided out;
@@ -71,6 +72,8 @@ class Settings:
         Inputs as they are: scores, tokens and index neither centred nor scaled. As people write it first.
     reward : float
         Of a right answer in what is learned from; 100, as published, is what training collapses with.
+    clips_apart : bool
+        Limit the gradients of actor and critic each for itself, where they are two networks; or both together.
     normalises : bool
         Advantages to mean 0 and deviation 1, by minibatch.
     """
@@ -94,6 +97,7 @@ class Settings:
     stakes: bool = True
     raw: bool = False
     reward: float = 1.0
+    clips_apart: bool = True
     normalises: bool = True
 
     @property
@@ -191,8 +195,10 @@ class _Learner:
         elif not s.shares_trunk:
             self._critic = build(s.architecture, inputs, 1, width=s.width, heads=s.heads, steps=steps)
         parts = [self._actor, *([] if self._critic is None else [self._critic])]
-        self._parameters = [p for part in parts for p in part.parameters()]
-        self._optimiser = torch.optim.Adam(self._parameters, lr=s.learning_rate, eps=1e-5)
+        parameters = [list(part.parameters()) for part in parts]
+        every = [p for some in parameters for p in some]
+        self._clipped = parameters if s.clips_apart else [every]
+        self._optimiser = torch.optim.Adam(every, lr=s.learning_rate, eps=1e-5)
         self._entropy, self._dear = s.entropy, 0.0
         self.network = RouterNetwork(
             architecture=s.architecture,
@@ -278,7 +284,8 @@ class _Learner:
         loss = -gained.mean() + value_loss - self._entropy * entropy
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._parameters, s.gradient)
+        for parameters in self._clipped:
+            nn.utils.clip_grad_norm_(parameters, s.gradient)
         self._optimiser.step()
         return -gained.mean().item(), value_loss.item(), entropy.item()
 
