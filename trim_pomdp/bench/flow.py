@@ -95,6 +95,11 @@ class Bench:
             "fitted": {kind: _hash(model.observations, model.dynamics) for kind, model in contest.models.items()},
         }
 
+    @property
+    def config_hash(self) -> str:
+        """Of all that defines it."""
+        return _hash(self.config)
+
     def entries(self, tell: Callable[[str], None] = lambda _: None) -> Entries:
         """Every strategy's rules: as they were settled before, or now.
 
@@ -108,7 +113,7 @@ class Bench:
         InputError
             If the folder holds another bench.
         """
-        path, wanted = self.folder / ENTRIES_FILE, _hash(self.config)
+        path, wanted = self.folder / ENTRIES_FILE, self.config_hash
         if path.is_file():
             found = Entries.read(path)
             if found.config_hash != wanted:

@@ -1,0 +1,167 @@
+"""What a PRM that misbehaves does to routers that were made on one that does not, live on the lab.
+
+    python benchmarks/study_prm_noise.py --work FOLDER [--family loop] [--problems 500] [--noise tempered,shifted,…]
+
+Rules are settled on the PRM as it is, then run on test problems with its scores spoiled:
+
+* tempered: log-odds halved, so that scores crowd around .5;
+* sharpened: log-odds doubled;
+* shifted: log-odds lower by 1, as of a PRM that is harsher on this weak model;
+* permuted: scores of another solution of as many steps that was scored at the same time, as when replies get mixed up;
+* padded: every step has the score of the one before, the first its own, as when separators are miscounted.
+
+Accuracy and what was spent at each asked budget, by noise, as Markdown on stdout; runs are kept, and not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trim_pomdp.bench.flow import RESULT_FILE, Bench
+from trim_pomdp.bench.setup import Setting, lab_bench
+from trim_pomdp.bench.strategies import chosen
+from trim_pomdp.lab.problems import parse_family
+from trim_pomdp.lab.source import LabSource
+from trim_pomdp.metrics.standings import BenchResult
+from trim_pomdp.policies.base import Role
+from trim_pomdp.runtime.protocols import BatchScorer, ScoreRequest, SolutionScores
+from trim_pomdp.runtime.remembered import Memory, RememberingSource
+from trim_pomdp.runtime.sources import Backends
+
+STRATEGIES = "weak,strong,threshold,evidence-threshold,takeover,best-of-m,paper-pomdp,pomdp,pomdp-prm,pomdp-logprob"
+BUDGETS = (0.05, 0.1, 0.2, 0.3)
+SEED = 31
+Spoil = Callable[[Sequence[SolutionScores]], list[SolutionScores]]
+
+
+def _on_log_odds(change: Callable[[np.ndarray], np.ndarray]) -> Spoil:
+    def spoil(replies: Sequence[SolutionScores]) -> list[SolutionScores]:
+        out = []
+        for reply in replies:
+            p = np.clip(np.array(reply.scores), 1e-6, 1.0 - 1e-6)
+            spoiled = 1.0 / (1.0 + np.exp(-change(np.log(p) - np.log1p(-p))))
+            out.append(replace(reply, scores=tuple(spoiled.tolist())))
+        return out
+
+    return spoil
+
+
+def _permuted(replies: Sequence[SolutionScores]) -> list[SolutionScores]:
+    """Each reply has the scores of the next one of the same length."""
+    out = list(replies)
+    for length in {len(reply.scores) for reply in replies}:
+        places = [i for i, reply in enumerate(replies) if len(reply.scores) == length]
+        for here, there in zip(places, [*places[1:], places[0]], strict=True):
+            out[here] = replace(replies[here], scores=replies[there].scores)
+    return out
+
+
+def _padded(replies: Sequence[SolutionScores]) -> list[SolutionScores]:
+    return [replace(reply, scores=(reply.scores[0], *reply.scores[:-1])) for reply in replies]
+
+
+NOISES: dict[str, Spoil] = {
+    "none": list,
+    "tempered": _on_log_odds(lambda x: x / 2.0),
+    "sharpened": _on_log_odds(lambda x: 2.0 * x),
+    "shifted": _on_log_odds(lambda x: x - 1.0),
+    "permuted": _permuted,
+    "padded": _padded,
+}
+
+
+@dataclass(frozen=True)
+class NoisyScorer:
+    """A PRM whose replies are spoiled."""
+
+    model: BatchScorer
+    spoil: Spoil
+
+    def score_batch(self, requests: Sequence[ScoreRequest]) -> list[SolutionScores]:
+        """See `BatchScorer`."""
+        return self.spoil(self.model.score_batch(requests))
+
+
+@dataclass(frozen=True)
+class NoisyLab(LabSource):
+    """The lab with a spoiled PRM."""
+
+    noise: str = "none"
+
+    def config(self, roles: Collection[Role]) -> dict[str, Any]:
+        """See `ModelSource`; what the PRM replies is another thing under every noise."""
+        found = super().config(roles)
+        return {**found, "noise": self.noise} if "prm" in roles and self.noise != "none" else found
+
+    def load(self, roles: Collection[Role]) -> Backends:
+        """See `ModelSource`."""
+        loaded = super().load(roles)
+        return loaded if loaded.prm is None else replace(loaded, prm=NoisyScorer(loaded.prm, NOISES[self.noise]))
+
+
+def spoiled(clean: Bench, noise: str) -> Bench:
+    """The bench's own rules on a spoiled PRM."""
+    folder = clean.folder / noise
+    folder.mkdir(exist_ok=True)
+    # Replies of the generators are those of the clean bench; the PRM's have a key of their own.
+    source = RememberingSource(NoisyLab(noise=noise), Memory(clean.folder / "memory.sqlite"))
+    runner = replace(clean.runner, source=source, folder=folder / "runs")
+    bench = replace(clean, folder=folder, runner=runner, name=f"{clean.name}, scores {noise}")
+    settled = clean.entries().model_copy(update={"config_hash": bench.config_hash})
+    settled.save(folder / "entries.json")
+    return bench
+
+
+def rows(results: dict[str, BenchResult]) -> list[str]:
+    """A line a strategy and noise."""
+    clean = results["none"]
+    lines = [
+        "| strategy | noise | " + " | ".join(f"{b:g}" for b in BUDGETS) + " |",
+        "|---|---|" + "---|" * len(BUDGETS),
+    ]
+    for name, standing in clean.strategies.items():
+        if len(standing.points) < 2:
+            continue
+        for noise, found in results.items():
+            cells = []
+            for before, after in zip(standing.points, found.strategies[name].points, strict=True):
+                change = 100.0 * (after.accuracy - before.accuracy)
+                cells.append(
+                    f"{after.accuracy:.3f} ({after.budget:.3f})" + ("" if noise == "none" else f", {change:+.1f}")
+                )
+            lines.append(f"| {name if noise == 'none' else ''} | {noise} | {' | '.join(cells)} |")
+    return lines
+
+
+def main() -> int:
+    """Run, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--family", default="loop")
+    parser.add_argument("--problems", type=int, default=500)
+    parser.add_argument("--fitting", type=int, default=500)
+    parser.add_argument("--noise", default=",".join(NOISES))
+    parsed = parser.parse_args()
+    family = parse_family(parsed.family)
+    setting = Setting(tuple(chosen(STRATEGIES)), BUDGETS, (SEED,))
+    clean = lab_bench(parsed.work / family, family, setting, problems=parsed.problems, fitting=parsed.fitting)
+    results: dict[str, BenchResult] = {}
+    for noise in dict.fromkeys(["none", *parsed.noise.split(",")]):
+        bench = clean if noise == "none" else spoiled(clean, noise)
+        bench.run(lambda ended, what, noise=noise: print(f"{noise}: {ended} {what}", end="\r", file=sys.stderr))
+        results[noise] = bench.result()
+        print(f"{noise}: {json.dumps(str(bench.folder / RESULT_FILE))}", file=sys.stderr)
+    print("\n".join(rows(results)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
