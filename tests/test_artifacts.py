@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from trim_pomdp.artifacts import Artifact, Provenance, read_json, require_writab
 from trim_pomdp.errors import InputError, TrimError
 from trim_pomdp.lab.problems import FAMILIES
 from trim_pomdp.loading import KINDS, load
+from trim_pomdp.metrics.standings import BenchResult, Difference, Point, Standing
+from trim_pomdp.metrics.standings import Interval as Bounds
 from trim_pomdp.model.dynamics import Check, FitReport, Interval, MinimumCalibration, PerClass, RivalFit, StepDynamics
 from trim_pomdp.model.evidence import EVIDENCE_KINDS
 from trim_pomdp.model.observations import ClassTable, ObservationModel, StepEmission
@@ -28,6 +31,8 @@ from trim_pomdp.policies import (
     StrategyRule,
     ThresholdRule,
 )
+from trim_pomdp.policies.networks import RouterNetwork, TrainedRouter
+from trim_pomdp.policies.trim_agg import TrimAggRule
 from trim_pomdp.presets.store import Preset, load_preset, preset_names
 
 THIRD = 1 / 3  # not a short decimal
@@ -122,6 +127,42 @@ def frontier() -> FrontierArtifact:
     )  # fmt: skip
 
 
+def network() -> RouterNetwork:
+    rng = np.random.default_rng(0)
+    shapes = {"layers.0.weight": (3, 2), "layers.0.bias": (3,), "layers.1.weight": (1, 3), "layers.1.bias": (1,)}
+    arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    return RouterNetwork(
+        architecture="mlp", features=("score",), centres=(THIRD, -2.0), scales=(0.1, 1.0), prices=(0.001, THIRD),
+        weights=RouterNetwork.encoded(arrays),
+    )  # fmt: skip
+
+
+def trained_router() -> TrainedRouter:
+    return TrainedRouter(
+        network=network(), model="a × b", reward=100.0, seed=1, episodes=64, seconds=THIRD, cpu_seconds=0.2,
+        settings={"architecture": "mlp", "features": None, "updates": 3}, curve=({"return": THIRD},),
+    )  # fmt: skip
+
+
+def bench_result() -> BenchResult:
+    point = Point(
+        asked_budget=0.2, budget=THIRD, budget_se=0.01, accuracy=2 / 3, accuracy_se=0.02, strong_tokens=20.1,
+        weak_tokens=90.0, prm_tokens=300.0,
+    )  # fmt: skip
+    reached, not_reached = (Bounds(value=x, low=x, high=None, reached=0.5) for x in (THIRD, None))
+    standing = Standing(
+        about="a", points=(point,), cpt={"50": reached, "80": not_reached, "95": not_reached}, apgr=reached,
+        delta_ibc=reached,
+    )  # fmt: skip
+    difference = Difference(
+        strategy="a", against="b", budget=0.2, difference=-THIRD, low=-0.5, high=0.1, p_adjusted=THIRD
+    )
+    return BenchResult(
+        name="n", fitted_on="f", problems=30, seeds=(1, 2), weak=THIRD, strong=0.7, strong_only_tokens=60.3,
+        strategies={"a": standing}, differences=(difference,), left_out={"c": "why"}, draws=100,
+    )  # fmt: skip
+
+
 def every_artifact() -> list[Artifact]:
     rules = [
         ThresholdRule(threshold=THIRD),
@@ -130,11 +171,13 @@ def every_artifact() -> list[Artifact]:
         PosteriorRule(closeness=0.4),
         alpha_rule(),
         MixedRule(first=StrategyRule(strategy="weak"), second=alpha_rule(), probability=THIRD),
+        TrimAggRule(network=network(), tradeoff=0.2),
     ]
     small = Preset(
         name="p", description="d", observations=observations(), dynamics=dynamics(), command="make", reward=THIRD
     )
-    return [observations(), dynamics(), frontier(), small, *map(policy, rules), *map(load_preset, preset_names())]
+    made = [observations(), dynamics(), frontier(), small, trained_router(), bench_result()]
+    return [*made, *map(policy, rules), *map(load_preset, preset_names())]
 
 
 def name_of(artifact: Artifact) -> str:

@@ -44,7 +44,7 @@ pytest.importorskip("transformers")
 RUN_KEYS = {
     "problems", "accuracy", "accuracy_se", "strong_tokens", "strong_tokens_se", "regenerations", "budget", "budget_se",
     "asked_budget", "asked_max_cost", "planned", "weak_only", "strong_only", "tokens", "money", "wall_s",
-    "overhead_share", "failed", "alone",
+    "overhead_share", "failed", "alone", "scores",
 }  # fmt: skip
 KINDS = set(TokenCounts.model_fields)
 
@@ -170,6 +170,23 @@ def test_what_is_run_and_planned(
     records = list(read_traces(tmp_path / "run"))
     for kind in KINDS:
         assert out["tokens"][kind] == sum(getattr(record.terminal.tokens, kind) for record in records)
+    assert (out["scores"] is None) == (not saved.policy.needs_score)
+    assert out["scores"] is None or not out["scores"]["raised"]
+
+
+def test_scores_that_are_not_those_of_the_plan_raise_an_alarm(
+    dummy: DummySource, run_cli: Any, cli_json: Any, fitted: dict[str, Path], many: Path, tmp_path: Path
+) -> None:
+    """The plan takes a third of right steps to look wrong, and the PRM alarms for one in twenty."""
+    other = DYNAMICS.replace(false_alarms=0.33).save(tmp_path / "other.json")
+    run = (
+        "run", "--models", "dummy", "--problems", many, "--observations", fitted["observations"],
+        "--dynamics", other, "--budget", 0.2,
+    )  # fmt: skip
+    code, _, told = run_cli(*run, "--out", tmp_path / "a")
+    assert code == 0
+    assert "PRM: higher scores than the plan was made on" in told
+    assert cli_json(*run, "--out", tmp_path / "b", quiet=False)["scores"]["raised"]
 
 
 def test_a_rule_that_no_model_knows_is_run_beside_both_ends(

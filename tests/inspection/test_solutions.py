@@ -472,7 +472,7 @@ def test_an_error_is_believed_nothing_of() -> None:
 
 def test_a_threshold_without_scores_is_refused() -> None:
     record = routed(RULES["weak"], 1)[0]
-    with pytest.raises(InputError, match=r"steps\[0\]: has no 'score', which the policy looks at"):
+    with pytest.raises(InputError, match=r"steps\[0\]: the evidence needs 'score' of each step"):
         looked_into(record, ThresholdRule(threshold=0.5))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,6 +51,7 @@ from trim_pomdp.cli.rules import (
 from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
+    from trim_pomdp.inspection.alarms import ScoreAlarm
     from trim_pomdp.lab.problems import Family
     from trim_pomdp.model.process import RoutingModel
     from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule
@@ -137,8 +139,12 @@ def run(
         )
     require_success(summary, out)
     money = money_of_run(out, known_prices, plan.artifact, model)
+    alarm = None if model is None else _alarm(out, model)
+    for reason in () if alarm is None else alarm.reasons:
+        warn(f"PRM: {reason}")
     if as_json:
-        emit_json(result_document(summary, plan, None if money is None else money.document))
+        document = result_document(summary, plan, None if money is None else money.document)
+        emit_json({**document, "scores": None if alarm is None else {**asdict(alarm), "raised": alarm.raised}})
         return
     show_result(summary, plan, money)
     say_how_drawn(out)
@@ -168,6 +174,17 @@ def _model(
     kind = "prm" if looks_at_scores else evidence
     name = f"lab-{family}" if kind is None else f"lab-{family}.{kind}"
     return read_model(name, None, None, actions, max_drafts)
+
+
+def _alarm(folder: Path, model: RoutingModel) -> ScoreAlarm | None:
+    """How the run's scores compare with what the model expects; None where there are none to compare."""
+    from trim_pomdp.inspection.alarms import score_alarm
+    from trim_pomdp.runtime.traces import read_traces
+
+    try:
+        return score_alarm(read_traces(folder), model)
+    except InputError:
+        return None
 
 
 def _looks_at_bare_scores(given: Rule | PolicyArtifact) -> bool:

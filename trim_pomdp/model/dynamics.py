@@ -406,7 +406,7 @@ class StepDynamics(Artifact):
 
     @property
     def without_draws(self) -> StepDynamics:
-        """The same, what they might be as well forgotten: plans are faster, and say nothing of how far off they are."""
+        """The same without draws; plans are made faster then, and do not say how far off they may be."""
         fit = None if self.fit is None else self.fit.model_copy(update={"draws": None})
         return self.model_copy(update={"fit": fit})
 

@@ -29,7 +29,7 @@ class TrimAggRule(LearnedRule):
 
     @property
     def has_course(self) -> bool:
-        """See `Rule`: what it remembers is a bin, unless it sees what became of the step before."""
+        """See `Rule`; what it remembers is a bin, unless it sees what became of the step before."""
         return "regenerated" not in self.network.features
 
     def course(self, model: RoutingModel) -> Course:
