@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import AliasChoices, Field, field_validator
 
+from trim_pomdp.data.benchmarks import BENCHMARKS, benchmark_rows
 from trim_pomdp.data.layouts import PROBLEMS, Tell, final_answer, read_in_layout
 from trim_pomdp.data.records import Answer, Id, OpenRecord, iter_records
 from trim_pomdp.errors import InputError
@@ -62,7 +63,9 @@ def read_problems(path: str | Path, *, layout: str | None = None, tell: Tell | N
     Parameters
     ----------
     path : str or Path
-        JSON lines, a JSON array or parquet; plain or gzip.
+        JSON lines, a JSON array or parquet; plain or gzip. Or the name of a set on the hub
+        (`trim_pomdp.data.benchmarks`): ``math-500``, ``aime``, ``aime24``, ``aime25``, ``amc23``, ``gsm8k``,
+        ``minerva-math``, ``olympiadbench``.
     layout : str or None
         ``problems``, ``math-500`` or ``gsm8k``; None recognises it.
     tell : callable or None
@@ -74,6 +77,8 @@ def read_problems(path: str | Path, *, layout: str | None = None, tell: Tell | N
         Naming file, line (record in arrays and parquet), field and reason; also if two problems have one id, or there
         is none.
     """
+    if str(path) in BENCHMARKS and not Path(path).exists():
+        return [Problem(*row) for row in benchmark_rows(str(path))]
     place_of: dict[str, str] = {}
     problems = []
     raws, source = iter_records(path), str(path)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,8 +13,9 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from trim_pomdp.data.features import CLASSES, LOGPROBS, ClassFeatures, running_minimum
+from trim_pomdp.data.hub import hub_rows
 from trim_pomdp.data.layouts import SOLUTIONS, Tell, read_in_layout
-from trim_pomdp.data.records import Id, Label, OpenRecord, RawRecord, iter_records, read_records
+from trim_pomdp.data.records import Id, Label, OpenRecord, iter_records, read_records
 from trim_pomdp.data.sequences import LogprobFeatures, Score, check_features
 from trim_pomdp.equality import ByContent
 from trim_pomdp.errors import InputError
@@ -117,7 +115,7 @@ def read_solutions(
         Naming file, line (record in arrays and parquet), field and reason; if no layout fits; or, for a hub name,
         ``datasets`` is not installed or finds nothing.
     """
-    raws = _hub_rows(str(source), split) if _is_hub_name(source) else iter_records(source)
+    raws = hub_rows(str(source), split) if _is_hub_name(source) else iter_records(source)
     found = read_in_layout(raws, str(source), LabelledSolution, SOLUTIONS, layout=layout, tell=tell, noun="solution")
     return [solution for _, solution in found]
 
@@ -129,41 +127,6 @@ def _is_hub_name(source: str | Path) -> bool:
     if path.suffix in _SUFFIXES or not _HUB_NAME.fullmatch(str(source)):
         raise InputError(f"{source}: no such file, so it cannot be read")
     return True
-
-
-def _hub_rows(name: str, split: str) -> Iterator[RawRecord]:
-    try:
-        import datasets
-    except ImportError:
-        raise InputError(
-            f"{name}: no such file; reading it from the hub needs the datasets library: "
-            "pip install '.[hub]' in the checkout"
-        ) from None
-    try:
-        with _quiet():
-            table = datasets.load_dataset(name, split=split)
-    except Exception as error:  # datasets raises many kinds; each is about what the user named
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{name}: no such file, and cannot be loaded from the hub ({reason})") from None
-    for number, row in enumerate(table, start=1):
-        yield RawRecord(f"{name}, record {number}", f"record {number}", number, row)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No log of the datasets library, whose findings come as exceptions, and no progress bars in a pipe."""
-    import datasets
-
-    bars, level = datasets.is_progress_bar_enabled(), datasets.logging.get_verbosity()
-    datasets.logging.set_verbosity(logging.CRITICAL)
-    if bars and not sys.stderr.isatty():
-        datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        datasets.logging.set_verbosity(level)
-        if bars:
-            datasets.enable_progress_bars()
 
 
 def join_scores(
