@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -153,6 +153,8 @@ def _bench(
     prm = models.get("prm")
     table = None if prm is None else prm.observations.class_table
     whole = Runner(remembering, folder / f"{RUNS}{part}", table, setting.in_flight)
-    contest = Contest(whole, fitting, models, default, setting.budgets, seed=setting.seeds[0])
+    # What plans may be off by is no matter here, where they are measured.
+    plain = {kind: replace(model, dynamics=model.dynamics.without_draws) for kind, model in models.items()}
+    contest = Contest(whole, fitting, plain, default, setting.budgets, seed=setting.seeds[0])
     runner = Runner(remembering, folder / RUNS, table, setting.in_flight, shard)
     return Bench(folder, contest, runner, setting.strategies, trials, name, fitted_on)
