@@ -56,6 +56,9 @@ def test_people_see_tables(run_cli, common, tmp_path):
     assert code == 0
     assert "CPT" in told
     assert "accuracy less that of pomdp" in told
+    code, again, _ = run_cli("inspect", tmp_path / "out" / "result.json")
+    assert code == 0
+    assert told.startswith(again.split("\n", 1)[1][:2000])
     code, _, said = run_cli(
         *common, "--strategies", "threshold,pomdp,pomdp-logprob", "--out", tmp_path / "out", "--resume"
     )

@@ -210,7 +210,7 @@ class Bench:
         from trim_pomdp.planning.plots import save_figure
 
         found.save(self.folder / RESULT_FILE)
-        write_text(self.folder / TABLE_FILE, markdown(found, self.contest.budgets))
+        write_text(self.folder / TABLE_FILE, markdown(found))
         write_text(self.folder / POINTS_FILE, points_csv(found))
         save_figure(plot_bench([found]), self.folder / PICTURE_FILE)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 
 from trim_pomdp.metrics.standings import BenchResult, Interval, Point
 
@@ -27,14 +26,16 @@ def headline(result: BenchResult) -> tuple[Row, list[Row]]:
     return columns, rows
 
 
-def accuracies(result: BenchResult, budgets: Sequence[float]) -> tuple[Row, list[Row]]:
+def accuracies(result: BenchResult) -> tuple[Row, list[Row]]:
     """Columns and rows of accuracy ± standard error at asked budgets, and what was spent in their place."""
-    columns = ["strategy", *(f"{budget:g}" for budget in budgets)]
+    every = {point.asked_budget for item in result.strategies.values() for point in item.points}
+    budgets = sorted(budget for budget in every if budget is not None)
+    columns = ["strategy", *([f"{budget:g}" for budget in budgets] or ["accuracy"])]
     rows = []
     for name, item in result.strategies.items():
         asked = {point.asked_budget: point for point in item.points}
         if None in asked:
-            rows.append([name, _point(asked[None]), *[""] * (len(budgets) - 1)])
+            rows.append([name, _point(asked[None]), *[""] * max(len(budgets) - 1, 0)])
         else:
             rows.append([name, *(_point(asked[budget]) if budget in asked else "" for budget in budgets)])
     return columns, rows
@@ -53,7 +54,7 @@ def differences(result: BenchResult) -> tuple[Row, list[Row]]:
     ]
 
 
-def markdown(result: BenchResult, budgets: Sequence[float]) -> str:
+def markdown(result: BenchResult) -> str:
     """All tables as Markdown."""
     against = result.differences[0].against if result.differences else ""
     parts = [
@@ -64,7 +65,7 @@ def markdown(result: BenchResult, budgets: Sequence[float]) -> str:
         "### Share of strong-only's tokens that recovers so much of the gap",
         _table(*headline(result)),
         "### Accuracy at asked budgets (what was spent)",
-        _table(*accuracies(result, budgets)),
+        _table(*accuracies(result)),
     ]
     if result.differences:
         parts += [f"### Accuracy less that of {against} at the same budget, in points", _table(*differences(result))]

@@ -178,26 +178,28 @@ def _work(made: Bench, *, bars: bool = True) -> BenchResult | None:
 
 
 def _show(results: dict[str, BenchResult], out: Path, setting: Setting, as_json: bool) -> None:
-    from trim_pomdp.bench.tables import accuracies, differences, headline
-
     if as_json:
         documents = {name: found.document for name, found in results.items()}
         one = len(documents) == 1
         emit_json(next(iter(documents.values())) if one else {"families": documents})
         return
     for found in results.values():
-        title = (
-            f"{found.name}: {found.problems} problems, weak {found.weak:.3f}, strong {found.strong:.3f}; "
-            f"made on {found.fitted_on}"
-        )
-        show_table(title, *headline(found))
-        show_table("accuracy ± standard error (spent) at asked budgets", *accuracies(found, setting.budgets))
-        if found.differences:
-            against = found.differences[0].against
-            show_table(f"accuracy less that of {against}, points [95 %], * p < .05 (Holm)", *differences(found))
-        for name, why in found.left_out.items():
-            warn(f"{name}: left out, {why}")
+        show_standings(found)
     say(f"wrote {out}/" if results else f"shard {setting.shard} is done; without --shard the whole is measured")
+
+
+def show_standings(found: BenchResult) -> None:
+    """The tables of a bench."""
+    from trim_pomdp.bench.tables import accuracies, differences, headline
+
+    title = f"{found.name}: {found.problems} problems, weak {found.weak:.3f}, strong {found.strong:.3f}; made on "
+    show_table(f"{title}{found.fitted_on}", *headline(found))
+    show_table("accuracy ± standard error (spent) at asked budgets", *accuracies(found))
+    if found.differences:
+        against = found.differences[0].against
+        show_table(f"accuracy less that of {against}, points [95 %], * p < .05 (Holm)", *differences(found))
+    for name, why in found.left_out.items():
+        warn(f"{name}: left out, {why}")
 
 
 def _count(text: str | None, default: int, option: str) -> int:

@@ -418,10 +418,13 @@ def inspect(
 
 
 def _inspect_artifact(artifact: Artifact, as_json: bool) -> None:
+    from trim_pomdp.cli.benching import show_standings
     from trim_pomdp.cli.fitting import show_dynamics
+    from trim_pomdp.metrics.standings import BenchResult
     from trim_pomdp.model.dynamics import StepDynamics
     from trim_pomdp.model.observations import ObservationModel
     from trim_pomdp.policies import PolicyArtifact
+    from trim_pomdp.policies.networks import TrainedRouter
     from trim_pomdp.presets.store import Preset
 
     if as_json:
@@ -447,6 +450,11 @@ def _inspect_artifact(artifact: Artifact, as_json: bool) -> None:
             show_money("money", {"planned": artifact.money}, artifact.tariff.prices.currency)
         for note in artifact.notes:
             say(note)
+    elif isinstance(artifact, BenchResult):
+        show_standings(artifact)
+    elif isinstance(artifact, TrainedRouter):
+        told: dict[str, object] = {**artifact.facts(), **artifact.settings}
+        show_table("trained router", ["what", "value"], [[name, value] for name, value in told.items()])
     else:
         for note in getattr(artifact, "notes", ()):
             say(note)
