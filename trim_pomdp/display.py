@@ -1,10 +1,11 @@
-"""How things show themselves: one line for people, a plain table for notebooks."""
+"""How things show themselves: one line for people, a plain table for notebooks; and how libraries do not."""
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 _LONGEST = 60
 _SEPARATES = re.compile(r"[,()]")
@@ -78,3 +79,19 @@ def _known(facts: Mapping[str, object]) -> dict[str, object]:
 
 def _cell(tag: str, value: object) -> str:
     return f"<{tag}>{html.escape(text(value))}</{tag}>"
+
+
+@contextmanager
+def transformers_quiet() -> Iterator[None]:
+    """Keep transformers from drawing bars and writing tables; what they say is said in one line where it matters."""
+    from transformers.utils import logging
+
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

