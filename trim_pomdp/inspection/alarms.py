@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
+from trim_pomdp.inspection.course import seen_of
 from trim_pomdp.model.actions.base import KEEP, REGENERATE
 from trim_pomdp.model.belief import class_prior, next_q, update
 from trim_pomdp.model.evidence import evidence_score
@@ -170,7 +171,7 @@ def _places(solution: SolutionRecord, model: RoutingModel, seed: int) -> Iterato
         q = q if item.q is None else item.q
         step = min(item.step, last)
         prior = class_prior(q, model.law.weak_success[step])
-        found = _bin(first, item, model)
+        found = _bin(first, model)
         if found is None:
             return
         expected = prior @ model.emission
@@ -179,11 +180,9 @@ def _places(solution: SolutionRecord, model: RoutingModel, seed: int) -> Iterato
         q = _after(item, prior, model.emission[:, found], step, model)
 
 
-def _bin(draft: DecisionRecord | DraftRecord, item: DecisionRecord, model: RoutingModel) -> int | None:
+def _bin(draft: DecisionRecord | DraftRecord, model: RoutingModel) -> int | None:
     """Observation bin of a draft; None where it lacks what the evidence looks at."""
-    features = dict(draft.features)
-    if draft.scoring is not None:
-        features["score"] = draft.scoring.scores[-1]
+    features = seen_of(draft)
     evidence = model.observations.evidence
     if not all(name in features for name in (("score",) if evidence is None else evidence.features)):
         return None

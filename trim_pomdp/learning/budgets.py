@@ -10,9 +10,10 @@ import numpy as np
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.evaluation import evaluate, mix
-from trim_pomdp.planning.frontier import check_budget, concave_hull, hull_at, largest_tradeoff, planned_artifact
+from trim_pomdp.planning.frontier import check_budget, hull_at, largest_tradeoff, planned_artifact
 from trim_pomdp.planning.simulation import simulate
-from trim_pomdp.policies import MixedRule, PlannedPoint, PolicyArtifact, Rule, StrategyRule
+from trim_pomdp.planning.tuning import Tuned, tune
+from trim_pomdp.policies import PlannedPoint, PolicyArtifact, Rule, StrategyRule
 from trim_pomdp.policies.learned import LearnedRule
 from trim_pomdp.policies.networks import RouterNetwork, TrainedRouter
 from trim_pomdp.policies.trim_agg import TrimAggRule
@@ -86,29 +87,16 @@ class LearnedFrontier:
         return [float(a) for a in hull_at(self.points, budgets)]
 
     @cached_property
-    def _hull(self) -> list[int]:
-        x, y = (np.array([getattr(p, name) for p in self.points]) for name in ("budget", "accuracy"))
-        on = set(zip(*(axis.tolist() for axis in concave_hull(x, y)), strict=True))
-        found: dict[tuple[float, float], int] = {}
-        for i, at in enumerate(zip(x.tolist(), y.tolist(), strict=True)):
-            if at in on:
-                found.setdefault(at, i)
-        return [found[at] for at in sorted(found)]
+    def _tuned(self) -> Tuned:
+        return tune(self.rules, [p.budget for p in self.points], [p.accuracy for p in self.points])
 
     def rule_for_budget(self, budget: float) -> tuple[Rule, PlannedPoint]:
         """The rule, or mixture of two, on the hull that spends a budget; less where more is of no use."""
         check_budget(budget)
-        places = self._hull
-        spent = [self.points[i].budget for i in places]
-        if budget >= spent[-1]:
-            return self.rules[places[-1]], self.points[places[-1]]
-        above = int(np.searchsorted(spent, budget, side="right"))
-        i, j = places[above - 1], places[above]
-        share = (budget - spent[above - 1]) / (spent[above] - spent[above - 1])
-        if share == 0.0:
-            return self.rules[i], self.points[i]
-        mixed = MixedRule(first=self.rules[i], second=self.rules[j], probability=share)
-        return mixed, mix(self.points[i], self.points[j], share)
+        rule = self._tuned.rule_for(budget)
+        known = {item.policy_hash: point for item, point in zip(self.rules, self.points, strict=True)}
+        first, *second = (known[part.policy_hash] for part in rule.parts)
+        return rule, mix(first, second[0], rule.shares[1]) if second else first
 
 
 def policy_for_budget(

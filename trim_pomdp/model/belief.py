@@ -276,13 +276,13 @@ class RunningMinimumBelief:
         """See `Belief.probability_right`."""
         calibration = self._calibration
         minimum = batch.scores.min(axis=1)  # padding is 1.0 and never the minimum
-        logit = minimum_logit(minimum, calibration.clip)
+        logit = clipped_logit(minimum, calibration.clip)
         return np.asarray(1.0 / (1.0 + np.exp(-(calibration.intercept + calibration.slope * logit))))
 
 
-def minimum_logit(minimum: FloatArray, clip: float) -> FloatArray:
-    """Log-odds of a minimum, clipped away from 0 and 1."""
-    clipped = np.clip(minimum, clip, 1.0 - clip)
+def clipped_logit(scores: FloatArray, clip: float) -> FloatArray:
+    """Log-odds of scores, clipped away from 0 and 1."""
+    clipped = np.clip(scores, clip, 1.0 - clip)
     return np.asarray(np.log(clipped) - np.log1p(-clipped))
 
 
@@ -299,7 +299,7 @@ def calibrate_minimum(batch: SequenceBatch, *, fitted_on: str, clip: float = 1e-
     if batch.correct.all() or not batch.correct.any():
         outcome = "right" if batch.correct.all() else "wrong"
         raise InputError(f"all {len(batch)} sequences have {outcome} answers; a calibration needs some of each")
-    feature = minimum_logit(batch.scores.min(axis=1), clip)
+    feature = clipped_logit(batch.scores.min(axis=1), clip)
     model = LogisticRegression(C=1e3).fit(feature[:, None], batch.correct)
     return MinimumCalibration(
         intercept=float(model.intercept_[0]), slope=float(model.coef_[0, 0]), clip=clip, fitted_on=fitted_on

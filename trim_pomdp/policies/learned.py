@@ -70,11 +70,6 @@ class LearnedRule(Rule):
         """See `Rule`."""
         return self.tradeoff
 
-    @property
-    def has_course(self) -> bool:
-        """See `Rule`."""
-        return False
-
     def router(self, problem: Problem, *, seed: int = 0, class_table: ClassTable | None = None) -> LearnedRouter:
         """See `Rule`."""
         return LearnedRouter(self, seed, problem.id)

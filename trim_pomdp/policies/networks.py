@@ -24,6 +24,7 @@ from safetensors.numpy import load, save
 from trim_pomdp.artifacts import Artifact, Record
 from trim_pomdp.display import Shown
 from trim_pomdp.errors import InputError
+from trim_pomdp.model.belief import clipped_logit
 from trim_pomdp.model.evidence import SCORE_CLIP, EvidenceMap
 from trim_pomdp.model.observations import ObservationModel
 
@@ -212,16 +213,11 @@ def raw_rows(
     features: tuple[StepFeature, ...], columns: Mapping[str, NDArray[np.float64]], prices: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Features as `RouterNetwork.rows` takes them, scores as log-odds, then log λ, neither centred nor scaled."""
-    found = [_log_odds(columns[name]) if name in _SCORES else columns[name] for name in features]
+    found = [clipped_logit(columns[name], SCORE_CLIP) if name in _SCORES else columns[name] for name in features]
     return np.stack([*found, np.log(prices)], axis=1)
 
 
 _SCORES = ("score", "minimum")
-
-
-def _log_odds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    p = np.clip(scores, SCORE_CLIP, 1.0 - SCORE_CLIP)
-    return np.asarray(np.log(p) - np.log1p(-p))
 
 
 def _mlp(w: Mapping[str, Row], x: Row) -> Row:
