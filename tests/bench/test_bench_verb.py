@@ -2,6 +2,7 @@
 
 import csv
 import json
+from html.parser import HTMLParser
 
 import pytest
 
@@ -94,3 +95,53 @@ def test_what_is_refused(cli_refused, common, tmp_path):
     cli_refused(*common[:3], *out, words=("--problems FILE", "--fitting FILE"))
     (tmp_path / "there").mkdir()
     cli_refused(*common, "--out", tmp_path / "there", words=("exists", "--resume"))
+
+
+class Cells(HTMLParser):
+    """Texts of table cells and headings of a page, and what it would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.sources: list[str] = []
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        self.sources += [value for name, value in attributes if name == "src"]
+
+    def handle_data(self, data):
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data
+
+
+def test_report_reads_benches_one_or_several(run_cli, cli_json, cli_refused, common, tmp_path):
+    found = cli_json(*common, "--strategies", "weak,strong,threshold,pomdp", "--out", tmp_path / "both" / "one")
+    hostile = tp.load(tmp_path / "both" / "one" / "result.json").model_copy(update={"name": "<script>alert(1)</script>"})
+    (tmp_path / "both" / "two").mkdir()
+    hostile.save(tmp_path / "both" / "two" / "result.json")
+    page = tmp_path / "page.html"
+    told = cli_json("report", tmp_path / "both", "--out", page)
+    assert told["benches"]["test"] == found
+    text = page.read_text()
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    cells = Cells()
+    cells.feed(text)
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in cells.sources)
+    assert len(cells.sources) == 2
+    point = found["strategies"]["pomdp"]["points"][0]
+    shown = f"{point['accuracy']:.3f} ± {point['accuracy_se']:.3f} ({point['budget']:.3f})"
+    assert [row[1] for row in cells.rows if row and row[0] == "pomdp"].count(shown) == 2
+    for name in ("weak", "strong", "threshold", "pomdp"):
+        assert f"<dt>{name}</dt>" in text
+    # The same page from files, and from the folder of one.
+    again = tmp_path / "again.html"
+    code, _, _ = run_cli("report", tmp_path / "both" / "one" / "result.json", "--out", again, "--title", "Mine")
+    assert code == 0
+    assert "<title>Mine</title>" in again.read_text()
+    cli_refused("report", tmp_path / "both", tmp_path, "--out", tmp_path / "no.html", words=("do not go into one",))
+    cli_refused("report", tmp_path / "both", "--preset", PRESET, "--out", tmp_path / "no.html", words=("as they are",))
+    assert not (tmp_path / "no.html").exists()

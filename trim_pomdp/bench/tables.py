@@ -54,6 +54,21 @@ def differences(result: BenchResult) -> tuple[Row, list[Row]]:
     ]
 
 
+def tokens(result: BenchResult) -> tuple[Row, list[Row]]:
+    """Columns and rows of the mean tokens of a problem, by who writes or reads them, a row a point."""
+    columns = ["strategy", "asked budget", "budget", "strong tokens", "weak tokens", "tokens the PRM reads"]
+    return columns, [
+        [
+            name,
+            "" if point.asked_budget is None else f"{point.asked_budget:g}",
+            f"{point.budget:.3f}",
+            *(f"{count:.1f}" for count in (point.strong_tokens, point.weak_tokens, point.prm_tokens)),
+        ]
+        for name, item in result.strategies.items()
+        for point in item.points
+    ]
+
+
 def markdown(result: BenchResult) -> str:
     """All tables as Markdown."""
     against = result.differences[0].against if result.differences else ""

@@ -20,6 +20,7 @@ from trim_pomdp.cli.prices import PricesOption, require_prices
 from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
+    from trim_pomdp.metrics.standings import BenchResult
     from trim_pomdp.model.process import RoutingModel
     from trim_pomdp.policies import PolicyArtifact
 
@@ -27,7 +28,10 @@ _BUDGETS = "0.05,0.1,0.2,0.3,0.5"
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs; the others are compared with the first.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of runs; the others are compared with the first. Or results of benches."),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Page to write (HTML).")] = Path("report.html"),
     prices: PricesOption = None,
     policies: Annotated[
@@ -43,11 +47,19 @@ def report(
     title: Annotated[str | None, typer.Option("--title", help="What the page is called.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one page about runs: what was planned and measured, costs, belief, and every solution step by step."""
+    """Write one page about runs: what was planned and measured, costs, belief, and every solution step by step.
+
+    Of benches (their folders, or result.json): tables and pictures of what every strategy costs and wins.
+    """
     from trim_pomdp.inspection.figures import counted
     from trim_pomdp.inspection.report import write_report
     from trim_pomdp.inspection.runs import read_run
 
+    if benches := _benches(runs):
+        if any(item is not None for item in (prices, policies, preset, observations, dynamics, budgets)):
+            raise InputError("results of benches are shown as they are, with --out and --title alone")
+        _report_benches(benches, out, title, as_json)
+        return
     model, chosen = _model(preset, observations, dynamics, budgets)
     known = None if prices is None else require_prices(prices)
     further = [_policy(path) for path in policies or ()]
@@ -72,6 +84,36 @@ def report(
     for run in document["runs"]:
         ended = counted(run["ended"], "problem")
         say(f"{run['name']}: {ended}. {' '.join(run['verdicts'])}".rstrip())
+    say(f"wrote {out} ({size / 1e6:.1f} MB); open it in a browser, no network is needed")
+
+
+def _benches(paths: list[Path]) -> list[BenchResult]:
+    """Results of benches at the paths, in folders of their own or one for each family; none where these are runs."""
+    from trim_pomdp.bench.flow import RESULT_FILE
+    from trim_pomdp.metrics.standings import BenchResult
+
+    found: list[list[Path]] = []
+    for path in paths:
+        inside = [path / RESULT_FILE, *sorted(path.glob(f"*/{RESULT_FILE}"))] if path.is_dir() else [path]
+        found.append([file for file in inside if file.is_file()])
+    if not any(found):
+        return []
+    if not all(found):
+        raise InputError("runs and results of benches do not go into one report; give either")
+    return [BenchResult.read(file) for files in found for file in files]
+
+
+def _report_benches(results: list[BenchResult], out: Path, title: str | None, as_json: bool) -> None:
+    from trim_pomdp.bench.page import write_bench_page
+
+    claim(out)
+    command = ["trim-pomdp", "report", *(result.name for result in results), "--out", out.name]
+    with progress("report"):
+        write_bench_page(results, out, title=title, command=shlex.join(command))
+    size = out.stat().st_size
+    if as_json:
+        emit_json({"out": str(out), "bytes": size, "benches": {result.name: result.document for result in results}})
+        return
     say(f"wrote {out} ({size / 1e6:.1f} MB); open it in a browser, no network is needed")
 
 

@@ -34,19 +34,22 @@ def render_page(report: Mapping[str, Any], data: Mapping[str, Any], chunks: Sequ
 
     script = source(*_SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            report=report,
-            # Our own files, and JSON in which nothing can end a script; everything else is escaped by the templates.
-            style=Markup(style() + source("report.css")),
-            script=Markup(script),
-            script_hash=f"sha256-{digest}",
-            data=Markup(script_json(data)),
-            chunks=chunks,
-        )
+    return render(
+        "report.html.j2",
+        report=report,
+        # Our own files, and JSON in which nothing can end a script; everything else is escaped by the templates.
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+        data=Markup(script_json(data)),
+        chunks=chunks,
     )
+
+
+def render(template: str, **said: object) -> str:
+    """A page of the templates, in the style of reports; what is said is escaped unless it is `Markup`."""
+    from markupsafe import Markup
+
+    return _environment().get_template(template).render(style=Markup(style() + source("report.css")), **said)
 
 
 @cache

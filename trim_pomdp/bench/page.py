@@ -1,0 +1,71 @@
+"""The result of a bench as a page: tables and pictures of one or several results in one file, for any browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+from trim_pomdp.artifacts import package_version, require_writable, write_bytes
+from trim_pomdp.bench.pictures import plot_bench
+from trim_pomdp.bench.tables import accuracies, differences, headline, tokens
+from trim_pomdp.inspection.report_page import render
+from trim_pomdp.metrics.standings import BenchResult
+
+
+def write_bench_page(
+    results: Sequence[BenchResult], path: str | Path, *, title: str | None = None, command: str | None = None
+) -> None:
+    """Write one self-contained page about what benches measured.
+
+    Parameters
+    ----------
+    results : sequence of BenchResult
+        At least one.
+    path : path
+        The page, HTML.
+    title, command : str or None
+        What the page is called, and how it was made.
+
+    Raises
+    ------
+    InputError
+        If the page cannot be written.
+    """
+    path = Path(path)
+    require_writable(path)
+    names = ", ".join(result.name for result in results)
+    page = render(
+        "bench.html.j2",
+        title=title or f"Routers compared: {names}",
+        command=command,
+        package_version=package_version(),
+        results=[_shown(result) for result in results],
+        about={name: item.about for result in results for name, item in result.strategies.items()},
+    )
+    write_bytes(path, page.encode("utf-8", errors="replace"))
+
+
+def _shown(result: BenchResult) -> dict[str, Any]:
+    return {
+        "of": result,
+        "against": result.differences[0].against if result.differences else None,
+        "headline": headline(result),
+        "accuracies": accuracies(result),
+        "differences": differences(result),
+        "tokens": tokens(result),
+        "picture": _drawn(result),
+    }
+
+
+def _drawn(result: BenchResult) -> str:
+    """The picture as an address that holds it."""
+    buffer = io.BytesIO()
+    # Without a date and with names that do not change, the same result makes the same page.
+    with mpl.rc_context({"svg.hashsalt": result.name}):
+        plot_bench([result]).savefig(buffer, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
