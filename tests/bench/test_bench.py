@@ -15,12 +15,14 @@ from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.lab.source import model_source
 from trim_pomdp.metrics.standings import BenchResult
+from trim_pomdp.model.prices import Price, Prices, ReaderPrice
 from trim_pomdp.policies import MixedRule
 from trim_pomdp.runtime.shards import Shard
 
 PRESET = "qwen2.5-1.5b-7b-math"
 MODELS = "".join(f'[{role}]\nbackend = "dummy"\npreset = "{PRESET}"\n' for role in ("weak", "strong", "prm"))
-NAMES = "weak,strong,oracle,random,threshold,pomdp"
+NAMES = "weak,strong,oracle,random,split,threshold,pomdp"
+PRICES = Prices(weak=Price(input=0.0, output=1.0), strong=Price(input=0.0, output=20.0), prm=ReaderPrice(input=0.0))
 BUDGETS = (0.1, 0.3)
 
 
@@ -69,7 +71,40 @@ def test_every_strategy_stands_with_its_points(whole):
     planned = found.strategies["pomdp"].points
     assert [point.planned_budget for point in planned] == pytest.approx(BUDGETS)
     assert found.failed == 0
-    assert {item.strategy for item in found.differences} == {"random", "threshold"}
+    assert {item.strategy for item in found.differences} == {"random", "split", "threshold"}
+
+
+def test_nulls_of_delta_ibc_are_the_strategies_that_are_them(whole):
+    _, found = whole
+    for name, standing in found.strategies.items():
+        assert set(standing.delta_ibc_over) == {"step-random", "best-split"}, name
+    own = found.strategies["random"]
+    assert own.delta_ibc_over["step-random"].value == pytest.approx(0.0, abs=1e-12)
+    assert own.delta_ibc.value != 0.0
+    # The hull of the splits is no worse a null than their chords, which the strategy itself is.
+    value = found.strategies["split"].delta_ibc_over["best-split"].value
+    assert value is None or value <= 1e-12
+
+
+def test_money_is_counted_afterwards(whole):
+    bench, plain = whole
+    assert plain.prices is None
+    assert all(standing.in_money is None for standing in plain.strategies.values())
+    found = bench.result(PRICES)
+    for name, standing in found.strategies.items():
+        assert standing.cpt == plain.strategies[name].cpt
+        for point in standing.points:
+            expected = (point.weak_tokens + 20.0 * point.strong_tokens) / 1e6
+            assert point.money == pytest.approx(expected), name
+        assert standing.in_money is not None
+    assert found.strategies["strong"].in_money.cpt["95"].value == pytest.approx(
+        0.95 + 0.05 * found.strategies["weak"].points[0].money / found.strategies["strong"].points[0].money
+    )
+    cheap = bench.result(PRICES.model_copy(update={"strong": Price(input=0.0, output=0.0)}))
+    assert all(standing.in_money is None for standing in cheap.strategies.values())
+    with pytest.raises(InputError, match="no price of the weak model"):
+        bench.result(Prices(strong=PRICES.strong, prm=PRICES.prm))
+    bench.result()
 
 
 def test_points_are_means_of_the_runs(whole):
@@ -90,7 +125,7 @@ def test_tuned_rules_spend_what_was_asked_on_fitting_problems(whole):
     rules = [entry.rule for entry in bench.entries().by_strategy()["random"]]
     assert any(isinstance(rule, MixedRule) for rule in rules)
     folders = (bench.folder / "runs" / "fitting").iterdir()
-    assert {folder.name.split("-")[0] for folder in folders} == {"strategy", "threshold"}
+    assert {folder.name.split("-")[0] for folder in folders} == {"strategy", "schedule", "threshold"}
 
 
 def test_what_is_done_is_not_done_again(whole, monkeypatch):

@@ -119,7 +119,9 @@ class Cells(HTMLParser):
 
 def test_report_reads_benches_one_or_several(run_cli, cli_json, cli_refused, common, tmp_path):
     found = cli_json(*common, "--strategies", "weak,strong,threshold,pomdp", "--out", tmp_path / "both" / "one")
-    hostile = tp.load(tmp_path / "both" / "one" / "result.json").model_copy(update={"name": "<script>alert(1)</script>"})
+    hostile = tp.load(tmp_path / "both" / "one" / "result.json").model_copy(
+        update={"name": "<script>alert(1)</script>"}
+    )
     (tmp_path / "both" / "two").mkdir()
     hostile.save(tmp_path / "both" / "two" / "result.json")
     page = tmp_path / "page.html"

@@ -27,6 +27,7 @@ from trim_pomdp.bench.strategies import Strategy
 from trim_pomdp.bench.tables import markdown, points_csv
 from trim_pomdp.errors import InputError
 from trim_pomdp.metrics.standings import BenchResult
+from trim_pomdp.model.prices import Prices
 from trim_pomdp.policies.base import Rule, content_hash
 from trim_pomdp.policies.query import QueryRule
 from trim_pomdp.runtime.run import fingerprint
@@ -174,13 +175,18 @@ class Bench:
         shard = self.runner.shard
         return len(trial.problems) if shard is None else shard.size(len(trial.problems))
 
-    def result(self) -> BenchResult:
+    def result(self, prices: Prices | None = None) -> BenchResult:
         """What came of it; written beside the runs, too.
+
+        Parameters
+        ----------
+        prices : Prices or None
+            Of the models; with them money is measured as well.
 
         Raises
         ------
         InputError
-            If runs are missing, or strong-only is no better than weak-only.
+            If runs are missing, strong-only is no better than weak-only, or a model that was asked has no price.
         """
         settled = self.entries()
         groups: Mapping[str, Sequence[Entry]] = {
@@ -190,7 +196,7 @@ class Bench:
             **{item.name: tuple(points) for item in self.strategies if (points := self._afterwards(item))},
         }
         found = measure(
-            {name: course(entries, self.trials, self.runner) for name, entries in groups.items()},
+            {name: course(entries, self.trials, self.runner, prices=prices) for name, entries in groups.items()},
             {item.name: item.about for item in self.strategies},
             name=self.name,
             fitted_on=self.fitted_on,
@@ -198,6 +204,7 @@ class Bench:
             budgets=self.contest.budgets,
             against=AGAINST,
             left_out=settled.left_out,
+            prices=prices,
         )
         self.write(found)
         return found

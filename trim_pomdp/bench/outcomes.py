@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,10 @@ from trim_pomdp.bench.entries import Entry
 from trim_pomdp.bench.queries import ends_of
 from trim_pomdp.bench.running import Runner, Trial
 from trim_pomdp.metrics import Outcomes
+from trim_pomdp.model.prices import Prices
 from trim_pomdp.policies.base import Rule
 from trim_pomdp.policies.query import QueryRule
+from trim_pomdp.runtime.money import spent
 from trim_pomdp.runtime.records import TerminalRecord
 
 FloatArray = NDArray[np.float64]
@@ -32,6 +34,8 @@ class Course:
         once, with means over the seeds.
     weak_tokens, prm_tokens : ndarray of shape (points,)
         Mean per problem of what the weak model wrote, whether it stands or not, and of what the PRM read.
+    in_money : Outcomes or None
+        Right answers and money; None without prices.
     failed : ndarray of shape (points,)
         Share of solutions that ended by an error.
     """
@@ -41,44 +45,48 @@ class Course:
     weak_tokens: FloatArray
     prm_tokens: FloatArray
     failed: FloatArray
+    in_money: Outcomes | None = None
 
 
-def course(entries: Sequence[Entry], trials: Sequence[Trial], runner: Runner) -> Course:
+def course(
+    entries: Sequence[Entry], trials: Sequence[Trial], runner: Runner, *, prices: Prices | None = None
+) -> Course:
     """Put the runs of a strategy together.
 
     Raises
     ------
     InputError
-        If one of them has not ended.
+        If one of them has not ended, or a model that was asked has no price.
     """
     ends = [[_ends(entry.rule, trial, runner) for trial in trials] for entry in entries]
-    return course_of(entries, trials, ends)
+    return course_of(entries, trials, ends, prices=prices)
 
 
 def course_of(
-    entries: Sequence[Entry], trials: Sequence[Trial], ends: Sequence[Sequence[Sequence[TerminalRecord]]]
+    entries: Sequence[Entry],
+    trials: Sequence[Trial],
+    ends: Sequence[Sequence[Sequence[TerminalRecord]]],
+    *,
+    prices: Prices | None = None,
 ) -> Course:
     """The same of terminal records, by entry, trial and problem."""
 
-    def table(value: str) -> FloatArray:
-        return np.array([_by_problem(trials, [[_VALUES[value](end) for end in some] for some in row]) for row in ends])
+    def table(value: Callable[[TerminalRecord], float]) -> FloatArray:
+        return np.array([_by_problem(trials, [[value(end) for end in some] for some in row]) for row in ends])
 
+    right = table(_right)
     return Course(
         tuple(entries),
-        Outcomes(table("right"), table("strong")),
-        table("weak").mean(axis=1),
-        table("prm").mean(axis=1),
-        table("failed").mean(axis=1),
+        Outcomes(right, table(lambda end: float(end.tokens.strong))),
+        table(lambda end: float(end.tokens.weak_kept + end.tokens.weak_discarded)).mean(axis=1),
+        table(lambda end: float(end.tokens.scored)).mean(axis=1),
+        table(lambda end: float(end.error is not None)).mean(axis=1),
+        None if prices is None else Outcomes(right, table(lambda end: spent(end.tokens, prices).total)),
     )
 
 
-_VALUES = {
-    "right": lambda end: float(bool(end.correct) and end.error is None),
-    "strong": lambda end: float(end.tokens.strong),
-    "weak": lambda end: float(end.tokens.weak_kept + end.tokens.weak_discarded),
-    "prm": lambda end: float(end.tokens.scored),
-    "failed": lambda end: float(end.error is not None),
-}
+def _right(end: TerminalRecord) -> float:
+    return float(bool(end.correct) and end.error is None)
 
 
 def _ends(rule: Rule, trial: Trial, runner: Runner) -> list[TerminalRecord]:

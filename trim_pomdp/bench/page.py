@@ -12,7 +12,7 @@ import matplotlib as mpl
 
 from trim_pomdp.artifacts import package_version, require_writable, write_bytes
 from trim_pomdp.bench.pictures import plot_bench
-from trim_pomdp.bench.tables import accuracies, differences, headline, tokens
+from trim_pomdp.bench.tables import accuracies, differences, headline, in_money, tokens
 from trim_pomdp.inspection.report_page import render
 from trim_pomdp.metrics.standings import BenchResult
 
@@ -58,6 +58,7 @@ def _shown(result: BenchResult) -> dict[str, Any]:
         "accuracies": accuracies(result),
         "differences": differences(result),
         "tokens": tokens(result),
+        "in_money": in_money(result),
         "picture": _drawn(result),
     }
 

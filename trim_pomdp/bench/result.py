@@ -7,10 +7,14 @@ from dataclasses import asdict
 
 from trim_pomdp.bench.outcomes import Course
 from trim_pomdp.metrics import Comparison, Measured, bootstrap, compare
-from trim_pomdp.metrics.standings import BenchResult, Difference, Interval, Point, Standing
+from trim_pomdp.metrics.benefit import NullName
+from trim_pomdp.metrics.standings import BenchResult, Difference, Gains, Interval, Point, Standing
+from trim_pomdp.model.prices import Prices
 
 SHARES = {"50": 0.5, "80": 0.8, "95": 0.95}
 DRAWS = 2000
+# Nulls of ΔIBC beside query-random, and the strategies that are them.
+NULLS: dict[NullName, str] = {"step-random": "random", "best-split": "split"}
 
 
 def measure(
@@ -23,6 +27,7 @@ def measure(
     budgets: Sequence[float],
     against: str | None,
     left_out: Mapping[str, str] | None = None,
+    prices: Prices | None = None,
     draws: int = DRAWS,
 ) -> BenchResult:
     """Measure all strategies over the same problems.
@@ -33,7 +38,7 @@ def measure(
         What each strategy did, ``weak`` and ``strong`` among them.
     about : mapping of str to str
         What each is.
-    name, fitted_on, seeds, left_out
+    name, fitted_on, seeds, left_out, prices
         As in `BenchResult`.
     budgets : sequence of float
         At which strategies are compared.
@@ -50,6 +55,15 @@ def measure(
     weak, strong = courses["weak"].outcomes, courses["strong"].outcomes
     ends = {"weak": weak, "strong": strong, "seed": 0, "draws": draws}
     found = {key: bootstrap(item.outcomes, **ends) for key, item in courses.items()}  # type: ignore[arg-type]
+    over = {
+        null: {
+            key: bootstrap(item.outcomes, null=(null, courses[made_by].outcomes), **ends)  # type: ignore[arg-type]
+            for key, item in courses.items()
+        }
+        for null, made_by in NULLS.items()
+        if made_by in courses
+    }
+    in_money = _in_money(courses, draws)
     curves = {key: item.outcomes for key, item in courses.items() if len(item.entries) > 1}
     differences: tuple[Comparison, ...] = ()
     if against in curves and len(curves) > 1:
@@ -62,10 +76,36 @@ def measure(
         weak=float(weak.right.mean()),
         strong=float(strong.right.mean()),
         strong_only_tokens=float(strong.cost.mean()),
-        strategies={key: _standing(courses[key], item, about.get(key, "")) for key, item in found.items()},
+        prices=prices,
+        strategies={
+            key: _standing(courses[key], item, about.get(key, "")).model_copy(
+                update={
+                    "delta_ibc_over": {null: Interval.of(others[key].delta_ibc) for null, others in over.items()},
+                    "in_money": _gains(in_money[key]) if key in in_money else None,
+                }
+            )
+            for key, item in found.items()
+        },
         differences=tuple(Difference.of(item) for item in differences),
         left_out=dict(left_out or {}),
         draws=draws,
+    )
+
+
+def _in_money(courses: Mapping[str, Course], draws: int) -> dict[str, Measured]:
+    """All measures with money for a cost; none where nobody counted it, or strong-only is not the dearer."""
+    known = {key: item.in_money for key, item in courses.items() if item.in_money is not None}
+    if not known or known["strong"].cost.mean() <= known["weak"].cost.mean():
+        return {}
+    ends = {"weak": known["weak"], "strong": known["strong"], "seed": 0, "draws": draws}
+    return {key: bootstrap(item, **ends) for key, item in known.items()}  # type: ignore[arg-type]
+
+
+def _gains(measured: Measured) -> Gains:
+    return Gains(
+        cpt={name: Interval.of(measured.cpt[share]) for name, share in SHARES.items()},
+        apgr=Interval.of(measured.apgr),
+        delta_ibc=Interval.of(measured.delta_ibc),
     )
 
 
@@ -83,13 +123,9 @@ def _standing(course: Course, measured: Measured, about: str) -> Standing:
                 strong_tokens=float(course.outcomes.cost[i].mean()),
                 weak_tokens=float(course.weak_tokens[i]),
                 prm_tokens=float(course.prm_tokens[i]),
+                money=None if course.in_money is None else float(course.in_money.cost[i].mean()),
                 failed=float(course.failed[i]),
             )
         )
-    return Standing(
-        about=about,
-        points=tuple(points),
-        cpt={name: Interval.of(measured.cpt[share]) for name, share in SHARES.items()},
-        apgr=Interval.of(measured.apgr),
-        delta_ibc=Interval.of(measured.delta_ibc),
-    )
+    gains = _gains(measured)
+    return Standing(about=about, points=tuple(points), cpt=gains.cpt, apgr=gains.apgr, delta_ibc=gains.delta_ibc)

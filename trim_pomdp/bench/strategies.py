@@ -24,6 +24,7 @@ from trim_pomdp.policies import (
     LogprobRule,
     PosteriorRule,
     RedraftRule,
+    ScheduleRule,
     StrategyRule,
     TakeoverRule,
     ThresholdRule,
@@ -39,6 +40,7 @@ CLOSENESS = (0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
 LOGPROBS = (-6.0, -4.0, -3.0, -2.0, -1.5, -1.0, -0.7, -0.4, -0.2, -0.1, -0.03)
 SHARES = (0.03, 0.1, 0.2, 0.3, 0.5, 0.7)
 DRAFTS = (2, 4)
+SPLITS, MOST_STEPS = (1, 2, 3, 4, 5, 6, 8, 10, 14), 200
 REDRAFT_BELOW = (0.3, 0.7, 0.95)
 REGENERATE_BELOW = (0.0, 0.03, 0.1, 0.3, 0.7, 0.95)
 
@@ -198,6 +200,12 @@ def _closeness(contest: Contest) -> Sequence[Rule]:
     return [PosteriorRule(closeness=closeness) for closeness in CLOSENESS]
 
 
+def _splits(contest: Contest) -> Sequence[Rule]:
+    """The strong model writes the first steps, or all from one on."""
+    first = [ScheduleRule(strong_steps=frozenset(range(k))) for k in SPLITS]
+    return [*first, *(ScheduleRule(strong_steps=frozenset(range(k, MOST_STEPS))) for k in SPLITS)]
+
+
 def _at_random(contest: Contest) -> Sequence[Rule]:
     return [StrategyRule(strategy="random", probability=share) for share in SHARES]
 
@@ -208,6 +216,7 @@ _ALL: tuple[Strategy, ...] = (
     Strategy("strong", "the strong model alone", _alone(STRONG)),
     Strategy("oracle", "regenerates first errors alone, by the truth", _alone(StrategyRule(strategy="oracle"))),
     Strategy("random", "regenerates steps at random", _tuned(_at_random)),
+    Strategy("split", "a fixed split of the steps: the strong model first, or last", _tuned(_splits)),
     Strategy("logprob", "threshold on log-probabilities of the draft (STEER, GlimpRouter)", _tuned(_logprobs)),
     Strategy("threshold", "TRIM-Thr: threshold on the PRM score", _tuned(_thresholds)),
     Strategy("evidence-threshold", "threshold on the evidence that plans see", _tuned(_evidence_thresholds)),

@@ -5,25 +5,26 @@ from __future__ import annotations
 import csv
 import io
 
-from trim_pomdp.metrics.standings import BenchResult, Interval, Point
+from trim_pomdp.metrics.standings import BenchResult, Gains, Interval, Point, Standing
 
 Row = list[str]
+_GAINS = ("strategy", "CPT 50 %", "CPT 80 %", "CPT 95 %", "ΔIBC", "APGR")
 
 
 def headline(result: BenchResult) -> tuple[Row, list[Row]]:
     """Columns and rows of the papers' tables: CPT, ΔIBC, APGR, each with its interval."""
-    columns = ["strategy", "CPT 50 %", "CPT 80 %", "CPT 95 %", "ΔIBC", "APGR"]
+    curves = {name: item for name, item in result.strategies.items() if len(item.points) > 1}
+    nulls = list(dict.fromkeys(null for item in curves.values() for null in item.delta_ibc_over))
     rows = [
-        [
-            name,
-            *(_percent(item.cpt[share]) for share in ("50", "80", "95")),
-            _number(item.delta_ibc),
-            _number(item.apgr),
-        ]
-        for name, item in result.strategies.items()
-        if len(item.points) > 1
+        [name, *_gains(item), *(_number(item.delta_ibc_over[null]) for null in nulls)] for name, item in curves.items()
     ]
-    return columns, rows
+    return [*_GAINS, *(f"ΔIBC over {null}" for null in nulls)], rows
+
+
+def in_money(result: BenchResult) -> tuple[Row, list[Row]]:
+    """The same with money for a cost; no rows where it was not counted."""
+    known = {name: item.in_money for name, item in result.strategies.items() if len(item.points) > 1}
+    return list(_GAINS), [[name, *_gains(item)] for name, item in known.items() if item is not None]
 
 
 def accuracies(result: BenchResult) -> tuple[Row, list[Row]]:
@@ -57,12 +58,14 @@ def differences(result: BenchResult) -> tuple[Row, list[Row]]:
 def tokens(result: BenchResult) -> tuple[Row, list[Row]]:
     """Columns and rows of the mean tokens of a problem, by who writes or reads them, a row a point."""
     columns = ["strategy", "asked budget", "budget", "strong tokens", "weak tokens", "tokens the PRM reads"]
-    return columns, [
+    unit = [] if result.prices is None else [result.prices.currency or "money"]
+    return [*columns, *unit], [
         [
             name,
             "" if point.asked_budget is None else f"{point.asked_budget:g}",
             f"{point.budget:.3f}",
             *(f"{count:.1f}" for count in (point.strong_tokens, point.weak_tokens, point.prm_tokens)),
+            *(["–" if point.money is None else f"{point.money:.4g}"] if unit else []),
         ]
         for name, item in result.strategies.items()
         for point in item.points
@@ -82,6 +85,8 @@ def markdown(result: BenchResult) -> str:
         "### Accuracy at asked budgets (what was spent)",
         _table(*accuracies(result)),
     ]
+    if in_money(result)[1]:
+        parts += ["### Share of strong-only's money that recovers so much of the gap", _table(*in_money(result))]
     if result.differences:
         parts += [f"### Accuracy less that of {against} at the same budget, in points", _table(*differences(result))]
     if result.left_out:
@@ -98,6 +103,10 @@ def points_csv(result: BenchResult) -> str:
     for name, item in result.strategies.items():
         writer.writerows([name, *(getattr(point, field) for field in fields)] for point in item.points)
     return stream.getvalue()
+
+
+def _gains(item: Standing | Gains) -> Row:
+    return [*(_percent(item.cpt[share]) for share in ("50", "80", "95")), _number(item.delta_ibc), _number(item.apgr)]
 
 
 def _percent(found: Interval) -> str:

@@ -22,6 +22,7 @@ from trim_pomdp.cli.live import (
 )
 from trim_pomdp.cli.models import DynamicsOption, JsonOption, LayoutOption, ObservationsOption, PresetOption, read_model
 from trim_pomdp.cli.output import emit_json, parse_numbers, progress, progress_bar, say, show_table, warn
+from trim_pomdp.cli.prices import PricesOption, require_prices
 from trim_pomdp.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from trim_pomdp.bench.setup import Setting
     from trim_pomdp.lab.problems import Family
     from trim_pomdp.metrics.standings import BenchResult
+    from trim_pomdp.model.prices import Prices
 
 _LAB_TEST, _LAB_FITTING = 300, 300
 
@@ -61,6 +63,7 @@ def bench(
         str | None, typer.Option("--budgets", help="Shares of strong-only's tokens, with commas between them.")
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Of the trials, with commas between them.")] = "0",
+    prices: PricesOption = None,
     resume: ResumeOption = False,
     shard: ShardOption = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Families of the lab at once, a core each.")] = 1,
@@ -80,6 +83,7 @@ def bench(
     from trim_pomdp.runtime.traces import check_folder
 
     takes_part = chosen(strategies)
+    known = None if prices is None else require_prices(prices)
     if list_:
         show_table("strategies", ["name", "decides on", "what it is"], [[s.name, s.level, s.about] for s in takes_part])
         return
@@ -102,26 +106,27 @@ def bench(
             "fitting": _count(fitting, _LAB_FITTING, "--fitting"),
             "fit_family": None if fit_family is None else parse_family(fit_family),
         }
-        results = _lab(out, list(dict.fromkeys(wanted)), setting, options, jobs)
+        results = _lab(out, list(dict.fromkeys(wanted)), setting, options, jobs, known)
     else:
         use_threads(models, threads)
-        found = _work(_own(out, models, setting, problems, fitting, layout, (preset, observations, dynamics)))
+        made = _own(out, models, setting, problems, fitting, layout, (preset, observations, dynamics))
+        found = _work(made, known)
         results = {} if found is None else {found.name: found}
     _show(results, out, setting, as_json)
 
 
 def _lab(
-    out: Path, families: list[Family], setting: Setting, options: dict[str, Any], jobs: int
+    out: Path, families: list[Family], setting: Setting, options: dict[str, Any], jobs: int, prices: Prices | None
 ) -> dict[str, BenchResult]:
     """Benches of families, one after the other or so many at once."""
     folders = {family: out if len(families) == 1 else out / family for family in families}
     if jobs == 1 or len(families) == 1:
-        found = {family: _lab_family(folders[family], family, setting, options) for family in families}
+        found = {family: _lab_family(folders[family], family, setting, options, prices) for family in families}
     else:
         found = {}
         with resumable(), ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
             waiting = {
-                pool.submit(_lab_family, folders[family], family, setting, options, bars=False): family
+                pool.submit(_lab_family, folders[family], family, setting, options, prices, bars=False): family
                 for family in families
             }
             for number, done in enumerate(as_completed(waiting), start=1):
@@ -131,13 +136,19 @@ def _lab(
 
 
 def _lab_family(
-    folder: Path, family: Family, setting: Setting, options: dict[str, Any], *, bars: bool = True
+    folder: Path,
+    family: Family,
+    setting: Setting,
+    options: dict[str, Any],
+    prices: Prices | None,
+    *,
+    bars: bool = True,
 ) -> BenchResult | None:
     from trim_pomdp.bench.setup import lab_bench
     from trim_pomdp.lab.models import use_cores
 
     use_cores()
-    return _work(lab_bench(folder, family, setting, **options), bars=bars)
+    return _work(lab_bench(folder, family, setting, **options), prices, bars=bars)
 
 
 def _own(
@@ -163,18 +174,18 @@ def _own(
     return own_bench(out, model_source(models), model, setting, problems=test, fitting=fit, name=Path(problems).stem)
 
 
-def _work(made: Bench, *, bars: bool = True) -> BenchResult | None:
+def _work(made: Bench, prices: Prices | None, *, bars: bool = True) -> BenchResult | None:
     """Settle, run, measure; None of a shard, which is a part."""
     if not bars:  # those of several processes would be drawn over each other
         made.entries()
         made.run()
-        return made.result() if made.runner.shard is None else None
+        return made.result(prices) if made.runner.shard is None else None
     with resumable():
         with progress(f"{made.name}, settling rules") as tell:
             made.entries(tell)
         with progress_bar(f"{made.name}, testing", sum(made.size(trial) for _, trial, _ in made.jobs())) as show:
             made.run(show)
-    return made.result() if made.runner.shard is None else None
+    return made.result(prices) if made.runner.shard is None else None
 
 
 def _show(results: dict[str, BenchResult], out: Path, setting: Setting, as_json: bool) -> None:
@@ -190,11 +201,15 @@ def _show(results: dict[str, BenchResult], out: Path, setting: Setting, as_json:
 
 def show_standings(found: BenchResult) -> None:
     """The tables of a bench."""
-    from trim_pomdp.bench.tables import accuracies, differences, headline
+    from trim_pomdp.bench.tables import accuracies, differences, headline, in_money
 
     title = f"{found.name}: {found.problems} problems, weak {found.weak:.3f}, strong {found.strong:.3f}; made on "
     show_table(f"{title}{found.fitted_on}", *headline(found))
     show_table("accuracy ± standard error (spent) at asked budgets", *accuracies(found))
+    if in_money(found)[1]:
+        show_table("the same with money for a cost", *in_money(found))
+    elif found.prices is not None:
+        warn(f"{found.name}: strong-only costs no more money than weak-only, so there is nothing to measure by")
     if found.differences:
         against = found.differences[0].against
         show_table(f"accuracy less that of {against}, points [95 %], * p < .05 (Holm)", *differences(found))

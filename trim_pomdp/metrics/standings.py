@@ -8,6 +8,7 @@ from typing import Any, Literal
 from trim_pomdp.artifacts import Artifact, Record
 from trim_pomdp.metrics.comparisons import Comparison
 from trim_pomdp.metrics.resampling import Estimate
+from trim_pomdp.model.prices import Prices
 
 
 class Interval(Record):
@@ -38,6 +39,8 @@ class Point(Record):
         What a plan promised.
     strong_tokens, weak_tokens, prm_tokens : float
         Mean per problem: written by the models, whether it stands or not, and read by the PRM.
+    money : float or None
+        Mean per problem, at the prices of the result; None without.
     failed : float
         Share of solutions that ended by an error.
     """
@@ -52,7 +55,16 @@ class Point(Record):
     strong_tokens: float
     weak_tokens: float
     prm_tokens: float
+    money: float | None = None
     failed: float = 0.0
+
+
+class Gains(Record):
+    """What is gained for a cost other than strong tokens; as in `Standing`."""
+
+    cpt: dict[str, Interval]
+    apgr: Interval
+    delta_ibc: Interval
 
 
 class Standing(Record):
@@ -67,6 +79,11 @@ class Standing(Record):
         Share of strong-only's tokens at which 50, 80 and 95 % of the gap are recovered, by first crossing.
     apgr, delta_ibc : Interval
         Mean share of the gap that is recovered over all budgets; mean gain per cost over query-random's, less one.
+    delta_ibc_over : dict of str to Interval
+        ΔIBC over other nulls that took part: steps regenerated at random (``step-random``), and the best fixed split
+        of the steps between the models (``best-split``).
+    in_money : Gains or None
+        The same with money for a cost; None without prices, or where strong-only costs no more than weak-only.
     """
 
     about: str
@@ -74,6 +91,8 @@ class Standing(Record):
     cpt: dict[str, Interval]
     apgr: Interval
     delta_ibc: Interval
+    delta_ibc_over: dict[str, Interval] = {}
+    in_money: Gains | None = None
 
     @property
     def document(self) -> dict[str, Any]:
@@ -87,7 +106,9 @@ class Standing(Record):
                 "cpt": {share: found.model_dump() for share, found in self.cpt.items()},
                 "apgr": self.apgr.model_dump(),
                 "delta_ibc": self.delta_ibc.model_dump(),
+                "delta_ibc_over": {null: found.model_dump() for null, found in self.delta_ibc_over.items()},
             },
+            "in_money": None if self.in_money is None else self.in_money.model_dump(),
         }
 
 
@@ -133,6 +154,8 @@ class BenchResult(Artifact):
         Accuracy of either model alone.
     strong_only_tokens : float
         Per problem; the unit of budgets.
+    prices : Prices or None
+        What money is counted at.
     strategies : dict of str to Standing
     differences : tuple of Difference
         All strategies against one of them; p-values are corrected for how many there are (Holm).
@@ -152,6 +175,7 @@ class BenchResult(Artifact):
     weak: float
     strong: float
     strong_only_tokens: float
+    prices: Prices | None = None
     strategies: dict[str, Standing]
     differences: tuple[Difference, ...] = ()
     left_out: dict[str, str] = {}
