@@ -1,6 +1,7 @@
 """The bench on simulated models: settled once, resumed, sharded, measured; what it refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def made(folder: Path, models: Path, *, names: str = NAMES, n: int = 30, budgets
     setting = Setting(tuple(chosen(names)), budgets, in_flight=16, **options)
     model = tp.load_preset(PRESET).routing_model()
     sets = {"problems": problems("test", n), "fitting": problems("fit", 25)}
-    return own_bench(folder, model_source(str(models)), model, setting, name="made up", **sets)
+    return replace(own_bench(folder, model_source(str(models)), model, setting, name="made up", **sets), draws=100)
 
 
 def finished(bench: Bench) -> BenchResult:

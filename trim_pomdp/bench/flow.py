@@ -21,7 +21,7 @@ from trim_pomdp.bench.contest import STRONG, WEAK, Contest, LeftOutError
 from trim_pomdp.bench.entries import Entries, Entry, distinct
 from trim_pomdp.bench.outcomes import course
 from trim_pomdp.bench.queries import needed
-from trim_pomdp.bench.result import measure
+from trim_pomdp.bench.result import DRAWS, measure
 from trim_pomdp.bench.running import Runner, Trial
 from trim_pomdp.bench.strategies import Strategy
 from trim_pomdp.bench.tables import markdown, points_csv
@@ -60,6 +60,8 @@ class Bench:
         Of test problems.
     name, fitted_on : str
         What test problems are called, and what those that strategies are made on.
+    draws : int
+        Of the bootstrap that intervals come from.
     """
 
     folder: Path
@@ -69,6 +71,7 @@ class Bench:
     trials: Sequence[Trial]
     name: str
     fitted_on: str
+    draws: int = DRAWS
 
     def __post_init__(self) -> None:
         prompts = {problem.prompt for problem in self.contest.fitting.problems}
@@ -205,6 +208,7 @@ class Bench:
             against=AGAINST,
             left_out=settled.left_out,
             prices=prices,
+            draws=self.draws,
         )
         self.write(found)
         return found

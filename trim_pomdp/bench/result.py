@@ -54,14 +54,10 @@ def measure(
     """
     weak, strong = courses["weak"].outcomes, courses["strong"].outcomes
     ends = {"weak": weak, "strong": strong, "seed": 0, "draws": draws}
-    found = {key: bootstrap(item.outcomes, **ends) for key, item in courses.items()}  # type: ignore[arg-type]
-    over = {
-        null: {
-            key: bootstrap(item.outcomes, null=(null, courses[made_by].outcomes), **ends)  # type: ignore[arg-type]
-            for key, item in courses.items()
-        }
-        for null, made_by in NULLS.items()
-        if made_by in courses
+    nulls = {null: courses[made_by].outcomes for null, made_by in NULLS.items() if made_by in courses}
+    found = {
+        key: bootstrap(item.outcomes, other_nulls=nulls, **ends)  # type: ignore[arg-type]
+        for key, item in courses.items()
     }
     in_money = _in_money(courses, draws)
     curves = {key: item.outcomes for key, item in courses.items() if len(item.entries) > 1}
@@ -78,13 +74,7 @@ def measure(
         strong_only_tokens=float(strong.cost.mean()),
         prices=prices,
         strategies={
-            key: _standing(courses[key], item, about.get(key, "")).model_copy(
-                update={
-                    "delta_ibc_over": {null: Interval.of(others[key].delta_ibc) for null, others in over.items()},
-                    "in_money": _gains(in_money[key]) if key in in_money else None,
-                }
-            )
-            for key, item in found.items()
+            key: _standing(courses[key], item, in_money.get(key), about.get(key, "")) for key, item in found.items()
         },
         differences=tuple(Difference.of(item) for item in differences),
         left_out=dict(left_out or {}),
@@ -109,7 +99,7 @@ def _gains(measured: Measured) -> Gains:
     )
 
 
-def _standing(course: Course, measured: Measured, about: str) -> Standing:
+def _standing(course: Course, measured: Measured, in_money: Measured | None, about: str) -> Standing:
     points = []
     for i, (entry, point) in enumerate(zip(course.entries, measured.points, strict=True)):
         found = {name.replace("cost", "budget"): value for name, value in asdict(point).items()}
@@ -128,4 +118,12 @@ def _standing(course: Course, measured: Measured, about: str) -> Standing:
             )
         )
     gains = _gains(measured)
-    return Standing(about=about, points=tuple(points), cpt=gains.cpt, apgr=gains.apgr, delta_ibc=gains.delta_ibc)
+    return Standing(
+        about=about,
+        points=tuple(points),
+        cpt=gains.cpt,
+        apgr=gains.apgr,
+        delta_ibc=gains.delta_ibc,
+        delta_ibc_over={null: Interval.of(found) for null, found in measured.delta_ibc_over.items()},
+        in_money=None if in_money is None else _gains(in_money),
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal, TypedDict, get_args
 
 import numpy as np
@@ -71,6 +72,8 @@ class Measured:
     cpt : dict of float to Estimate
         By share of the gap.
     apgr, delta_ibc : Estimate
+    delta_ibc_over : dict of str to Estimate
+        ΔIBC against each of the other nulls.
     cpt_method, apgr_method, ibc_rule, null : str
         How they were computed.
     seed : int
@@ -84,6 +87,7 @@ class Measured:
     cpt: dict[float, Estimate]
     apgr: Estimate
     delta_ibc: Estimate
+    delta_ibc_over: dict[NullName, Estimate]
     cpt_method: CptMethod
     apgr_method: CurveMethod
     ibc_rule: IbcRule
@@ -124,6 +128,7 @@ def bootstrap(
     strong: Outcomes,
     seed: int,
     null: Literal["query-random"] | tuple[NullName, Outcomes] = "query-random",
+    other_nulls: Mapping[NullName, Outcomes] = MappingProxyType({}),
     shares: Sequence[float] = SHARES,
     cpt_method: CptMethod = "crossing",
     apgr_method: CurveMethod = "chords",
@@ -148,6 +153,8 @@ def bootstrap(
         Of the draws.
     null : "query-random" or pair of name and Outcomes
         What ΔIBC is against, see `delta_ibc`.
+    other_nulls : mapping of name to Outcomes
+        What it is against as well.
     shares : sequence of float
         Of the gap, for CPT.
     draws : int
@@ -160,8 +167,11 @@ def bootstrap(
     InputError
         If tables do not fit each other; if strong-only is no better, or no dearer, than weak-only; and as the measures.
     """
-    against = [] if isinstance(null, str) else [null[1]]
-    means = resampled([router, weak, strong, *against], draws, seed)
+    against: dict[NullName, Outcomes] = dict(other_nulls)
+    if not isinstance(null, str):
+        against[null[0]] = null[1]
+    means = resampled([router, weak, strong, *against.values()], draws, seed)
+    of_nulls = dict(zip(against, means[3:], strict=True))
     scales = scales_of(means[1], means[2])
     check_choice("cpt_method", cpt_method, get_args(CptMethod))
     check_choice("apgr_method", apgr_method, get_args(CurveMethod))
@@ -173,7 +183,9 @@ def bootstrap(
     levels = np.array(shares, dtype=np.float64)
     targets: list[FloatArray] = []
     areas: list[float | None] = []
-    benefits: list[float | None] = []
+    benefits: dict[NullName | Literal["query-random"], list[float | None]] = {
+        item: [] for item in dict.fromkeys([name, *other_nulls])
+    }
     for i, scale in enumerate(scales):
         if not scale.defined:
             continue
@@ -181,8 +193,11 @@ def bootstrap(
         curve = observed_curve(costs, accuracies, **ends)
         targets.append(costs_of_shares(curve, levels, cpt_method)[0])
         areas.append(mean_gain(curve, apgr_method))
-        drawn = null if isinstance(null, str) else _drawn_null(null[0], means[3], i, scale)
-        benefits.append(mean_benefit(curve, null_curve(drawn, **ends), name, ibc_rule, number, least).value)
+        for item, values in benefits.items():
+            drawn: Literal["query-random"] | Null = "query-random"
+            if item != "query-random":
+                drawn = _drawn_null(item, of_nulls[item], i, scale)
+            values.append(mean_benefit(curve, null_curve(drawn, **ends), item, ibc_rule, number, least).value)
     return Measured(
         problems=router.problems,
         points=_points(means[0], scales),
@@ -193,7 +208,8 @@ def bootstrap(
             for share, found in zip(shares, np.array(targets).T, strict=True)
         },
         apgr=estimate(areas, draws, level),
-        delta_ibc=estimate(benefits, draws, level),
+        delta_ibc=estimate(benefits[name], draws, level),
+        delta_ibc_over={item: estimate(benefits[item], draws, level) for item in other_nulls},
         cpt_method=cpt_method,
         apgr_method=apgr_method,
         ibc_rule=ibc_rule,
