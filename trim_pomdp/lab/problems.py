@@ -321,11 +321,11 @@ def sample(family: Family, rng: np.random.Generator) -> Arithmetic:
 def _any_list(rng: np.random.Generator) -> Arithmetic:
     """A list from short and easy to long and hard."""
     kind = rng.random()
-    if kind < 0.3:
+    if kind < 0.2:
         return sample_list(rng, int(rng.integers(4, 7)), multiply=0.0, divide=0.0)
-    if kind < 0.7:
-        return sample_list(rng, int(rng.integers(5, 9)), multiply=0.6, divide=0.05)
-    return sample_list(rng, int(rng.integers(8, 13)), multiply=0.7, divide=0.2)
+    if kind < 0.8:
+        return sample_list(rng, int(rng.integers(5, 9)), multiply=0.7, divide=0.0)
+    return sample_list(rng, int(rng.integers(8, 13)), multiply=0.7, divide=0.02)
 
 
 def sample_list(rng: np.random.Generator, length: int, *, multiply: float, divide: float) -> Arithmetic:
