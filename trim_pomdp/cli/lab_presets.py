@@ -136,7 +136,8 @@ def _fit(work: Path, family: Family, kind: EvidenceKind, labelled: Path) -> Pres
         description=f"the lab's tiny models on the family {family}, evidence {kind}; dynamics from outcomes alone, of "
         f"redrafts from labels of {' and '.join(_labelled_elsewhere(family))}",
         observations=ObservationModel.read(observations),
-        dynamics=fitted,
+        # Plans from presets are made often, and with draws each takes seconds.
+        dynamics=fitted.without_draws,
         command=COMMAND,
         provenance=fitted.provenance,
     )
