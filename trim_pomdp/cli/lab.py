@@ -33,7 +33,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in the folder.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="Cores to use; results differ in the last digits.")] = 2,
 ) -> None:
-    """Train the lab's models from nothing, an hour on two cores; an interrupted training goes on with --resume."""
+    """Train the lab's models from nothing, an hour and a quarter on two cores; an interrupted training goes on with --resume."""
     from trim_pomdp.lab.models import require_extra
 
     require_extra()
