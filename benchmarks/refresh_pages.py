@@ -77,6 +77,7 @@ def refresh(page: str) -> None:
         folder = Path(place) / "work"
         folder.mkdir()
         (Path(place) / "shared").symlink_to(pages.ROOT.parent / "shared")
+        os.chdir(folder)  # where a Python session looks for files
         session = Refreshing(folder)
         try:
             for block in pages.blocks(page):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -95,12 +96,21 @@ def _benches(paths: list[Path]) -> list[BenchResult]:
     found: list[list[Path]] = []
     for path in paths:
         inside = [path / RESULT_FILE, *sorted(path.glob(f"*/{RESULT_FILE}"))] if path.is_dir() else [path]
-        found.append([file for file in inside if file.is_file()])
+        found.append([file for file in inside if _is_bench(file)])
     if not any(found):
         return []
     if not all(found):
         raise InputError("runs and results of benches do not go into one report; give either")
     return [BenchResult.read(file) for files in found for file in files]
+
+
+def _is_bench(path: Path) -> bool:
+    """Whether a file says that it is the result of a bench; runs may be given by a file, too."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and document.get("kind") == "bench"
 
 
 def _report_benches(results: list[BenchResult], out: Path, title: str | None, as_json: bool) -> None:
