@@ -1,5 +1,7 @@
 """The bench on the lab: every strategy of the field takes part, on real models."""
 
+from dataclasses import replace
+
 import pytest
 
 from trim_pomdp.bench.strategies import strategies
@@ -20,8 +22,12 @@ def test_the_field_is_complete():
 
 
 @pytest.mark.slow
-def test_every_strategy_runs_on_the_lab(cli_json, tmp_path):
-    """The full table's command, in small."""
+def test_every_strategy_runs_on_the_lab(cli_json, tmp_path, monkeypatch):
+    """The full table's command, in small; networks are trained for a moment, which takes minutes otherwise."""
+    from trim_pomdp.learning import ppo
+
+    whole = ppo.settings_for
+    monkeypatch.setattr(ppo, "settings_for", lambda architecture: replace(whole(architecture), updates=15))
     found = cli_json(
         "bench", "--family", "chain", "--problems", 40, "--fitting", 60, "--budgets", "0.1,0.4", "--seeds", "5",
         "--out", tmp_path / "out",
