@@ -17,15 +17,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import pages
 
-RUN_BY_CI = ("demo command", "test command")
-
 
 class Refreshing(pages.Session):
     """A session that notes what a page should say in place of what it says."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, {}, {})
-        self.replaced_lines: list[tuple[str, str, str]] = []
+        self.replaced_lines: list[tuple[str, str]] = []
         self.to_read: list[str] = []
 
     def _compare(self, block: pages.Block) -> None:
@@ -34,15 +32,15 @@ class Refreshing(pages.Session):
             if line.strip() in ("", "…"):
                 continue
             near = [i for i, other in enumerate(printed) if pages._is_told(line, other, self.tolerance)]
-            alike = near or [i for i, other in enumerate(printed) if numbers_of(line, other) is not None]
+            alike = near or [i for i, other in enumerate(printed) if pages.numbers_of(line, other) is not None]
             if not alike:
                 self.to_read.append(f"{block.place}: {line}")
                 continue
-            found = numbers_of(line, printed[alike[0]])
+            found = pages.numbers_of(line, printed[alike[0]])
             printed = printed[alike[0] + 1 :]
             if not near and found is not None:
                 rest = iter(found)
-                self.replaced_lines.append((block.text, line, re.sub(pages._NUMBER, lambda _: next(rest), line)))
+                self.replaced_lines.append((line, re.sub(pages._NUMBER, lambda _: next(rest), line)))
 
     def _python(self, place: str, text: str) -> None:
         if ">>>" not in text:
@@ -53,21 +51,13 @@ class Refreshing(pages.Session):
 
         class Noting(doctest.DocTestRunner):
             def report_failure(self, out, test, example, got):
-                session.replaced_lines.append((text, example.want, got))
+                session.replaced_lines.append((example.want, got))
 
             def report_unexpected_exception(self, out, test, example, exc_info):
                 session.to_read.append(f"{place}: {example.source.strip()}: {exc_info[1]}")
 
         Noting(optionflags=pages._FLAGS).run(test, out=lambda _: None, clear_globs=False)
         self.names = test.globs
-
-
-def numbers_of(line: str, printed: str) -> list[str] | None:
-    """The numbers that a printed line has where a page's line has some; None if its words are others."""
-    line, printed = pages._narrowed(line), pages._narrowed(printed)
-    between = [".*".join(map(re.escape, part.split("…"))) for part in re.split(pages._NUMBER, line)]
-    found = re.fullmatch(f"({pages._NUMBER})".join(between), printed)
-    return list(found.groups()) if found else None
 
 
 def refresh(page: str) -> None:
@@ -81,14 +71,13 @@ def refresh(page: str) -> None:
         session = Refreshing(folder)
         try:
             for block in pages.blocks(page):
-                if block.key not in RUN_BY_CI:
+                if block.key not in pages.RUN_BY_CI:
                     session.run(block)
         except (AssertionError, KeyError) as error:
             session.to_read.append(f"stopped: {error}")
     text = path.read_text(encoding="utf-8")
-    for block_text, old, new in session.replaced_lines:
+    for old, new in session.replaced_lines:
         print(f"- {old}\n+ {new}")
-        assert block_text in text or old in text
         text = text.replace(old, new, 1)
     path.write_text(text, encoding="utf-8")
     for line in session.to_read:

@@ -26,6 +26,8 @@ PAGES = sorted(
     str(path.relative_to(ROOT))
     for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "howto").glob("*.md"))
 )
+# Blocks that .ci/run takes out of the README and runs.
+RUN_BY_CI = ("demo command", "test command")
 _FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```$", re.M | re.S)
 _COMMENT = re.compile(r"<!-- (?P<key>[a-z ]+?)(?:: (?P<value>[^>]*?))? -->\s*\Z")
 _FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -143,14 +145,18 @@ class Session:
 
 def _is_told(line: str, printed: str, tolerance: float = _TOLERANCE) -> bool:
     """Whether what is printed is a line of a page: the same words, and numbers that are near enough."""
+    found, line = numbers_of(line, printed), _narrowed(line)
+    if found is None or _MEASURED.search(line):
+        return found is not None
+    return all(_is_near(told, other, tolerance) for told, other in zip(re.findall(_NUMBER, line), found, strict=True))
+
+
+def numbers_of(line: str, printed: str) -> list[str] | None:
+    """The numbers that a printed line has where a page's line has some; None if its words are others."""
     line, printed = _narrowed(line), _narrowed(printed)
-    words = re.split(_NUMBER, line)
-    between = [".*".join(map(re.escape, part.split("…"))) for part in words]
+    between = [".*".join(map(re.escape, part.split("…"))) for part in re.split(_NUMBER, line)]
     found = re.fullmatch(f"({_NUMBER})".join(between), printed)
-    if not found or _MEASURED.search(line):
-        return bool(found)
-    pairs = zip(re.findall(_NUMBER, line), found.groups(), strict=True)
-    return all(_is_near(told, other, tolerance) for told, other in pairs)
+    return list(found.groups()) if found else None
 
 
 def _narrowed(line: str) -> str:

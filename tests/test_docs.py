@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from fake_vllm import FakeVllm
-from pages import PAGES, ROOT, Block, Session, blocks
+from pages import PAGES, ROOT, RUN_BY_CI, Block, Session, blocks
 
 from trim_pomdp.data.problems import Problem, problems_text
 from trim_pomdp.presets.store import load_preset
@@ -33,8 +33,6 @@ NOT_RUN = {
     "docs/servers.md": 1,
     "docs/tutorial.md": 1,
 }
-# Blocks that .ci/run takes out of the README and runs.
-RUN_BY_CI = ("demo command", "test command")
 
 
 class Served(FakeVllm):

@@ -34,10 +34,10 @@ class Course:
         once, with means over the seeds.
     weak_tokens, prm_tokens : ndarray of shape (points,)
         Mean per problem of what the weak model wrote, whether it stands or not, and of what the PRM read.
-    in_money : Outcomes or None
-        Right answers and money; None without prices.
     failed : ndarray of shape (points,)
         Share of solutions that ended by an error.
+    in_money : Outcomes or None
+        Right answers and money; None without prices.
     """
 
     entries: tuple[Entry, ...]

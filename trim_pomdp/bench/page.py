@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import matplotlib as mpl
 
 from trim_pomdp.artifacts import package_version, require_writable, write_bytes
 from trim_pomdp.bench.pictures import plot_bench
 from trim_pomdp.bench.tables import accuracies, differences, headline, in_money, tokens
 from trim_pomdp.inspection.report_page import render
 from trim_pomdp.metrics.standings import BenchResult
+from trim_pomdp.planning.plots import picture_bytes
 
 
 def write_bench_page(
@@ -65,8 +63,5 @@ def _shown(result: BenchResult) -> dict[str, Any]:
 
 def _drawn(result: BenchResult) -> str:
     """The picture as an address that holds it."""
-    buffer = io.BytesIO()
-    # Without a date and with names that do not change, the same result makes the same page.
-    with mpl.rc_context({"svg.hashsalt": result.name}):
-        plot_bench([result]).savefig(buffer, format="svg", metadata={"Date": None})
-    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    svg = picture_bytes(plot_bench([result]), "svg")
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from trim_pomdp.metrics.standings import BenchResult, Gains, Interval, Point, Standing
+from trim_pomdp.metrics.standings import BenchResult, Gains, Interval, Point
 
 Row = list[str]
 _GAINS = ("strategy", "CPT 50 %", "CPT 80 %", "CPT 95 %", "ΔIBC", "APGR")
@@ -85,8 +85,9 @@ def markdown(result: BenchResult) -> str:
         "### Accuracy at asked budgets (what was spent)",
         _table(*accuracies(result)),
     ]
-    if in_money(result)[1]:
-        parts += ["### Share of strong-only's money that recovers so much of the gap", _table(*in_money(result))]
+    columns, rows = in_money(result)
+    if rows:
+        parts += ["### Share of strong-only's money that recovers so much of the gap", _table(columns, rows)]
     if result.differences:
         parts += [f"### Accuracy less that of {against} at the same budget, in points", _table(*differences(result))]
     if result.left_out:
@@ -105,7 +106,7 @@ def points_csv(result: BenchResult) -> str:
     return stream.getvalue()
 
 
-def _gains(item: Standing | Gains) -> Row:
+def _gains(item: Gains) -> Row:
     return [*(_percent(item.cpt[share]) for share in ("50", "80", "95")), _number(item.delta_ibc), _number(item.apgr)]
 
 

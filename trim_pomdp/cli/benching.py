@@ -206,8 +206,9 @@ def show_standings(found: BenchResult) -> None:
     title = f"{found.name}: {found.problems} problems, weak {found.weak:.3f}, strong {found.strong:.3f}; made on "
     show_table(f"{title}{found.fitted_on}", *headline(found))
     show_table("accuracy ± standard error (spent) at asked budgets", *accuracies(found))
-    if in_money(found)[1]:
-        show_table("the same with money for a cost", *in_money(found))
+    columns, rows = in_money(found)
+    if rows:
+        show_table("the same with money for a cost", columns, rows)
     elif found.prices is not None:
         warn(f"{found.name}: strong-only costs no more money than weak-only, so there is nothing to measure by")
     if found.differences:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,10 +55,11 @@ def report(
     from trim_pomdp.inspection.report import write_report
     from trim_pomdp.inspection.runs import read_run
 
+    command = _command(runs, out, prices, policies or (), preset, observations, dynamics, budgets, title)
     if benches := _benches(runs):
         if any(item is not None for item in (prices, policies, preset, observations, dynamics, budgets)):
             raise InputError("results of benches are shown as they are, with --out and --title alone")
-        _report_benches(benches, out, title, as_json)
+        _report_benches(benches, out, title, command, as_json)
         return
     model, chosen = _model(preset, observations, dynamics, budgets)
     known = None if prices is None else require_prices(prices)
@@ -75,7 +75,7 @@ def report(
             model=model,
             budgets=chosen,
             title=title,
-            command=_command(runs, out, prices, policies or (), preset, observations, dynamics, budgets, title),
+            command=command,
             tell=tell,
         )
     size = out.stat().st_size if out.is_file() else 0
@@ -91,35 +91,36 @@ def report(
 def _benches(paths: list[Path]) -> list[BenchResult]:
     """Results of benches at the paths, in folders of their own or one for each family; none where these are runs."""
     from trim_pomdp.bench.flow import RESULT_FILE
-    from trim_pomdp.metrics.standings import BenchResult
 
-    found: list[list[Path]] = []
+    found: list[list[BenchResult]] = []
     for path in paths:
         inside = [path / RESULT_FILE, *sorted(path.glob(f"*/{RESULT_FILE}"))] if path.is_dir() else [path]
-        found.append([file for file in inside if _is_bench(file)])
-    if not any(found):
-        return []
-    if not all(found):
+        found.append([result for file in inside if (result := _bench_in(file)) is not None])
+    if any(found) and not all(found):
         raise InputError("runs and results of benches do not go into one report; give either")
-    return [BenchResult.read(file) for files in found for file in files]
+    return [result for results in found for result in results]
 
 
-def _is_bench(path: Path) -> bool:
-    """Whether a file says that it is the result of a bench; runs may be given by a file, too."""
+def _bench_in(path: Path) -> BenchResult | None:
+    """The result of a bench in a file; None if the file is something else, since runs may be given by a file, too."""
+    from trim_pomdp.artifacts import read_json
+    from trim_pomdp.metrics.standings import BenchResult
+
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(document, dict) and document.get("kind") == "bench"
+        document = read_json(path)
+    except InputError:
+        return None
+    if document.get("kind") != BenchResult.model_fields["kind"].default:
+        return None
+    return BenchResult.from_mapping(document, source=str(path))
 
 
-def _report_benches(results: list[BenchResult], out: Path, title: str | None, as_json: bool) -> None:
+def _report_benches(results: list[BenchResult], out: Path, title: str | None, command: str, as_json: bool) -> None:
     from trim_pomdp.bench.page import write_bench_page
 
     claim(out)
-    command = ["trim-pomdp", "report", *(result.name for result in results), "--out", out.name]
     with progress("report"):
-        write_bench_page(results, out, title=title, command=shlex.join(command))
+        write_bench_page(results, out, title=title, command=command)
     size = out.stat().st_size
     if as_json:
         emit_json({"out": str(out), "bytes": size, "benches": {result.name: result.document for result in results}})

@@ -60,25 +60,29 @@ class Point(Record):
 
 
 class Gains(Record):
-    """What is gained for a cost other than strong tokens; as in `Standing`."""
+    """What is gained for a cost.
+
+    Attributes
+    ----------
+    cpt : dict of str to Interval
+        Share of strong-only's cost at which 50, 80 and 95 % of the gap are recovered, by first crossing.
+    apgr, delta_ibc : Interval
+        Mean share of the gap that is recovered over all budgets; mean gain per cost over query-random's, less one.
+    """
 
     cpt: dict[str, Interval]
     apgr: Interval
     delta_ibc: Interval
 
 
-class Standing(Record):
-    """How a strategy stands.
+class Standing(Gains):
+    """How a strategy stands: what it gains for strong tokens, and more.
 
     Attributes
     ----------
     about : str
         What it is.
     points : tuple of Point
-    cpt : dict of str to Interval
-        Share of strong-only's tokens at which 50, 80 and 95 % of the gap are recovered, by first crossing.
-    apgr, delta_ibc : Interval
-        Mean share of the gap that is recovered over all budgets; mean gain per cost over query-random's, less one.
     delta_ibc_over : dict of str to Interval
         ΔIBC over other nulls that took part: steps regenerated at random (``step-random``), and the best fixed split
         of the steps between the models (``best-split``).
@@ -88,9 +92,6 @@ class Standing(Record):
 
     about: str
     points: tuple[Point, ...]
-    cpt: dict[str, Interval]
-    apgr: Interval
-    delta_ibc: Interval
     delta_ibc_over: dict[str, Interval] = {}
     in_money: Gains | None = None
 

@@ -75,13 +75,17 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = 130) -> Path:
     InputError
         If the name has another ending, or the file cannot be written.
     """
+    return write_bytes(path, picture_bytes(figure, picture_format(path), dpi=dpi))
+
+
+def picture_bytes(figure: Figure, kind: str, *, dpi: int = 130) -> bytes:
+    """A figure as ``png``, ``svg`` or ``pdf``: the same bytes for the same figure."""
     import io
 
-    kind = picture_format(path)
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "trim-pomdp"}):
         figure.savefig(buffer, format=kind, dpi=dpi, metadata=_PICTURES[kind])
-    return write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 class Picture(Figure):
