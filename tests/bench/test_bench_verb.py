@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 import trim_pomdp as tp
+from trim_pomdp.cli.app import main
 from trim_pomdp.metrics.standings import BenchResult
 
 PRESET = "qwen2.5-1.5b-7b-math"
@@ -19,20 +20,34 @@ def write_problems(path, kind, n):
     )
 
 
-@pytest.fixture
-def common(tmp_path):
-    (tmp_path / "models.toml").write_text(MODELS)
-    write_problems(tmp_path / "test.jsonl", "test", 20)
-    write_problems(tmp_path / "fit.jsonl", "fit", 20)
+@pytest.fixture(scope="module")
+def common(tmp_path_factory):
+    place = tmp_path_factory.mktemp("verb")
+    (place / "models.toml").write_text(MODELS)
+    write_problems(place / "test.jsonl", "test", 20)
+    write_problems(place / "fit.jsonl", "fit", 20)
     return (
-        "bench", "--models", tmp_path / "models.toml", "--problems", tmp_path / "test.jsonl", "--fitting",
-        tmp_path / "fit.jsonl", "--preset", PRESET, "--budgets", "0.1,0.3",
+        "bench", "--models", place / "models.toml", "--problems", place / "test.jsonl", "--fitting",
+        place / "fit.jsonl", "--preset", PRESET, "--budgets", "0.1,0.3",
     )  # fmt: skip
 
 
-def test_the_document_has_the_stable_form_and_the_files_agree(cli_json, common, tmp_path):
-    out = tmp_path / "out"
-    found = cli_json(*common, "--strategies", "weak,strong,threshold,pomdp", "--out", out)
+@pytest.fixture(scope="module")
+def done(common, tmp_path_factory):
+    """What makes a bench that has run, to be gone on with."""
+    whole = (
+        *common, "--strategies", "weak,strong,threshold,pomdp,pomdp-logprob", "--out",
+        tmp_path_factory.mktemp("done") / "out",
+    )  # fmt: skip
+    with pytest.raises(SystemExit) as stop:
+        main([*map(str, whole), "--json"])
+    assert stop.value.code == 0
+    return (*whole, "--resume")
+
+
+def test_the_document_has_the_stable_form_and_the_files_agree(cli_json, done):
+    out = done[-2]
+    found = cli_json(*done)
     assert set(found) >= {"strategies", "problems", "failed"}
     assert found["problems"] == 20
     assert found["failed"] == 0
@@ -52,19 +67,15 @@ def test_the_document_has_the_stable_form_and_the_files_agree(cli_json, common, 
     assert (out / "frontier.png").stat().st_size > 10_000
 
 
-def test_people_see_tables(run_cli, common, tmp_path):
-    code, told, _ = run_cli(*common, "--strategies", "threshold,pomdp,pomdp-logprob", "--out", tmp_path / "out")
+def test_people_see_tables(run_cli, done):
+    code, told, said = run_cli(*done)
     assert code == 0
     assert "CPT" in told
     assert "accuracy less that of pomdp" in told
-    code, again, _ = run_cli("inspect", tmp_path / "out" / "result.json")
+    assert "pomdp-logprob: left out" in said
+    code, again, _ = run_cli("inspect", done[-2] / "result.json")
     assert code == 0
     assert told.startswith(again.split("\n", 1)[1][:2000])
-    code, _, said = run_cli(
-        *common, "--strategies", "threshold,pomdp,pomdp-logprob", "--out", tmp_path / "out", "--resume"
-    )
-    assert code == 0
-    assert "pomdp-logprob: left out" in said
 
 
 def test_a_shard_measures_nothing(run_cli, common, tmp_path):
@@ -117,12 +128,13 @@ class Cells(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def test_report_reads_benches_one_or_several(run_cli, cli_json, cli_refused, common, tmp_path):
-    found = cli_json(*common, "--strategies", "weak,strong,threshold,pomdp", "--out", tmp_path / "both" / "one")
-    hostile = tp.load(tmp_path / "both" / "one" / "result.json").model_copy(
-        update={"name": "<script>alert(1)</script>"}
-    )
-    (tmp_path / "both" / "two").mkdir()
+def test_report_reads_benches_one_or_several(run_cli, cli_json, cli_refused, done, tmp_path):
+    result = tp.load(done[-2] / "result.json")
+    found = result.document
+    for name in ("one", "two"):
+        (tmp_path / "both" / name).mkdir(parents=True)
+    result.save(tmp_path / "both" / "one" / "result.json")
+    hostile = result.model_copy(update={"name": "<script>alert(1)</script>"})
     hostile.save(tmp_path / "both" / "two" / "result.json")
     page = tmp_path / "page.html"
     told = cli_json("report", tmp_path / "both", "--out", page)

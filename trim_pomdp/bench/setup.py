@@ -80,6 +80,8 @@ def lab_bench(
     from trim_pomdp.lab.source import LabSource
 
     made_of = fit_family or family
+    trials = [Trial(f"test-{seed}", draw(family, "test", seed, problems), seed) for seed in setting.seeds]
+    tested = {problem.prompt for trial in trials for problem in trial.problems}
     models = {kind: load_preset(f"lab-{made_of}.{kind}").routing_model() for kind in EVIDENCE_KINDS}
     default = load_preset(f"lab-{made_of}").observations.evidence
     return _bench(
@@ -88,11 +90,23 @@ def lab_bench(
         models,
         "prm" if default is None else default.kind,
         setting,
-        fitting=Trial(f"fitting-{made_of}", draw(made_of, "fit", FITTING_SEED, fitting), FITTING_SEED),
-        trials=[Trial(f"test-{seed}", draw(family, "test", seed, problems), seed) for seed in setting.seeds],
+        fitting=Trial(f"fitting-{made_of}", _others(made_of, fitting, tested), FITTING_SEED),
+        trials=trials,
         name=f"lab {family}",
         fitted_on=f"lab {made_of}",
     )
+
+
+def _others(family: Family, n: int, tested: set[str]) -> list[Problem]:
+    """Fitting problems, less those that chance drew for a test as well: short ones are few."""
+    from trim_pomdp.lab.problems import draw
+
+    found: list[Problem] = []
+    first = 0
+    while len(found) < n:
+        found += [item for item in draw(family, "fit", FITTING_SEED, n, first) if item.prompt not in tested]
+        first += n
+    return found[:n]
 
 
 def own_bench(

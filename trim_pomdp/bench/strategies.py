@@ -82,6 +82,10 @@ class Strategy:
         """Its points in hindsight; none of strategies that need no such thing."""
         return [] if self.hindsight is None else self._named(self.hindsight(trials, runner, budgets))
 
+    def __reduce__(self) -> tuple[Callable[[str], Strategy], tuple[str]]:
+        """Other processes are told its name, since its makers can be closures."""
+        return _by_name, (self.name,)
+
     def _named(self, settled: Sequence[Settled]) -> list[Entry]:
         return [
             Entry.model_construct(
@@ -114,6 +118,10 @@ def chosen(names: str) -> list[Strategy]:
     if not wanted:
         raise InputError(f"no strategy in {names!r}; there are all, {', '.join(known)}")
     return [known[name] for name in dict.fromkeys(wanted)]
+
+
+def _by_name(name: str) -> Strategy:
+    return strategies()[name]
 
 
 # Makers -----------------------------------------------------------------------------------------------------------

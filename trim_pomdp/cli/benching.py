@@ -130,6 +130,9 @@ def _lab(
                 for family in families
             }
             for number, done in enumerate(as_completed(waiting), start=1):
+                if done.exception() is not None:
+                    warn(f"{waiting[done]} failed; those that run are finished first")
+                    pool.shutdown(cancel_futures=True)
                 found[waiting[done]] = done.result()
                 warn(f"{waiting[done]}: done, {number} of {len(families)}")
     return {family: found[family] for family in families if found[family] is not None}  # type: ignore[misc]
