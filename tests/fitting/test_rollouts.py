@@ -15,7 +15,6 @@ from trim_pomdp.fitting.estimation import fit, profile_intervals
 from trim_pomdp.fitting.lengths import UNKNOWN, Ends, Hazards, LengthCounts, LengthFit, OutcomeChain, fit_lengths
 from trim_pomdp.fitting.likelihood import Pilot
 from trim_pomdp.fitting.parameters import TRANSFER, Explanation
-from trim_pomdp.fitting.rollout_choice import simplest
 from trim_pomdp.fitting.rollout_data import RepairRows, RolloutRows, WeakRows
 from trim_pomdp.fitting.rollout_estimation import Fitter
 from trim_pomdp.fitting.rollout_fitting import fit_rollouts
@@ -281,16 +280,6 @@ def test_expected_numbers_of_labelled_solutions() -> None:
     exact = by_first_error(level)
     counts = LengthCounts(exact.right, exact.wrong, n * exact.flawless, n * exact.labelled)
     assert fit_lengths(counts, ends="apart", recovery=SHORT.recovery).success[0] == pytest.approx(0.8, abs=1e-6)
-
-
-def test_the_simplest_that_is_not_clearly_worse() -> None:
-    best = np.array([-10.0, -11.0, -9.0, -10.0, -10.0])
-    near = np.array([-11.0, -10.1, -9.9, -9.2, -10.0])
-    worse = np.array([-10.9, -12.0, -10.1, -11.0, -11.0])
-    assert simplest([4, 2, 3], [best, near, worse]) == 1
-    assert simplest([4, 5, 3], [best, near, worse]) == 0, "the simpler one is clearly worse"
-    assert simplest([2, 2, 1], [near, best, worse]) == 1, "of two that are equally simple the better"
-    assert simplest([4, 3], [best, best - 1e-5]) == 1, "what an optimiser leaves is no difference, however steady"
 
 
 # Terms -------------------------------------------------------------------------------------------------------

@@ -1,9 +1,14 @@
-"""What the data want, on held-out problems: which of p_d, e and d to free, hazards by class or one, p_w by step."""
+"""What the data want, on held-out problems: which of p_d, e and d to free, hazards by class or one, p_w by step.
+
+A fit takes one structure, the simplest that is not clearly worse. That others might be as true is part of what is not
+known: `Choice.draw` draws structures with the weights that held-out data give them (pseudo-BMA+: Yao, Vehtari, Simpson
+and Gelman, Bayesian Analysis 13, 2018), for the draws that plans take their intervals from.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +32,34 @@ _ENDS: dict[Ends, str] = {
 }
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, and from what.
+
+    Attributes
+    ----------
+    plan : Plan
+        The one taken.
+    explanations : tuple of Explanation
+        Candidates, each alone.
+    structures : tuple of (bool, Ends)
+        Whether p_w is by step, and what first errors end like.
+    shares : tuple of two ndarrays
+        Weights of explanations and of structures, each summing to 1.
+    """
+
+    plan: Plan
+    explanations: tuple[Explanation, ...]
+    structures: tuple[tuple[bool, Ends], ...]
+    shares: tuple[FloatArray, FloatArray]
+
+    def draw(self, rng: np.random.Generator) -> Plan:
+        """A plan, explanation and structure drawn apart, as they were judged."""
+        explanation = self.explanations[rng.choice(len(self.explanations), p=self.shares[0])]
+        by_step, ends = self.structures[rng.choice(len(self.structures), p=self.shares[1])]
+        return Plan(_steep(explanation) if by_step else explanation, ends, ())
+
+
 def choose_plan(
     fitter: Fitter,
     rows: RolloutRows,
@@ -35,7 +68,7 @@ def choose_plan(
     by_step: bool,
     seed: int,
     progress: Callable[[str], None],
-) -> Plan:
+) -> Choice:
     """Decide what first errors end like, which of p_d, e, d and recovery to free, on hazards by class, p_w by step.
 
     In this order, the first with everything free. Each time it is the simplest that is not clearly (one standard error)
@@ -79,12 +112,12 @@ def choose_plan(
     best = max(tried, key=lambda ends: float(tried[ends].sum()), default=by_class[0])
     scores = {candidate.description: held_out(candidate, best) for candidate in candidates}
     chosen = candidates[simplest([len(candidate.free) for candidate in candidates], list(scores.values()))]
-    steep = _with(chosen, "p_w by step", "weak_success_slope")
-    structures = [
-        (explanation, ends)
+    kinds: list[tuple[bool, Ends]] = [
+        (is_steep, ends)
         for ends in ((best,) if class_hazards else ("alike", best))
-        for explanation in ((steep,) if by_step else (chosen, steep))
+        for is_steep in ((True,) if by_step else (False, True))
     ]
+    structures = [(_steep(chosen) if is_steep else chosen, ends) for is_steep, ends in kinds]
     judged = [held_out(*structure) for structure in structures]
     # Hazards by class and p_w by step count alike.
     sizes = [(ends != "alike") + ("weak_success_slope" in explanation.free) for explanation, ends in structures]
@@ -100,7 +133,12 @@ def choose_plan(
         notes.append("false_alarms and misses are 0 by choice; other intervals grant that")
     if ends != "alike":
         notes.append(f"each step of a hazard leans on the one before with {PRIOR_TRIALS:g} trials")
-    return Plan(_of_both(explanation, rows), ends, tuple(notes))
+    return Choice(
+        Plan(_of_both(explanation, rows), ends, tuple(notes)),
+        tuple(_of_both(candidate, rows) for candidate in candidates),
+        tuple(kinds),
+        (averaging_weights(list(scores.values()), seed), averaging_weights(judged, seed)),
+    )
 
 
 def _of_both(explanation: Explanation, rows: RolloutRows) -> Explanation:
@@ -120,6 +158,10 @@ def _choice(scores: Mapping[str, FloatArray], taken: str, rollouts: int) -> Iter
 def _structure(explanation: Explanation, ends: Ends) -> str:
     by_step = "p_w by step (log-odds linear in it)" if "weak_success_slope" in explanation.free else "one p_w"
     return f"{_ENDS[ends]}, {by_step}"
+
+
+def _steep(explanation: Explanation) -> Explanation:
+    return _with(explanation, "p_w by step", "weak_success_slope")
 
 
 def _with(explanation: Explanation, description: str, *names: str) -> Explanation:
@@ -152,6 +194,29 @@ def simplest(sizes: Sequence[int], scores: Sequence[FloatArray]) -> int:
     best = _best(scores)
     near = [index for index, score in enumerate(scores) if not _clearly_better(best, score)]
     return min(near, key=lambda index: (sizes[index], -float(scores[index].sum())))
+
+
+def averaging_weights(scores: Sequence[FloatArray], seed: int, draws: int = 1000) -> FloatArray:
+    """Weights of options by what they say of held-out data, uncertainty of that included (pseudo-BMA+).
+
+    Parameters
+    ----------
+    scores : sequence of ndarray of shape (folds,)
+        Held-out log-likelihoods.
+    seed : int
+        Of the Bayesian bootstrap over folds.
+    draws : int
+
+    Returns
+    -------
+    ndarray of shape (options,)
+    """
+    table = np.array(scores)
+    folds = table.shape[1]
+    sums = folds * np.random.default_rng(seed).dirichlet(np.ones(folds), draws) @ table.T
+    likelihood = np.exp(sums - sums.max(axis=1, keepdims=True))
+    weights: FloatArray = (likelihood / likelihood.sum(axis=1, keepdims=True)).mean(axis=0)
+    return weights
 
 
 def _best(scores: Iterable[FloatArray]) -> FloatArray:

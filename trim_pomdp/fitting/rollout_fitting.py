@@ -1,8 +1,9 @@
 """From live rollouts to `StepDynamics`, from outcomes alone or with labels.
 
 What to fit is chosen on held-out problems (`trim_pomdp.fitting.rollout_choice`) and then fitted on all of them
-(`trim_pomdp.fitting.rollout_estimation`). Intervals come from a bootstrap over problems that repeats the fit but not
-the choice.
+(`trim_pomdp.fitting.rollout_estimation`). Intervals of parameters come from a bootstrap over problems that repeats the
+fit but not the choice; draws, which intervals of plans come from, have other structures too, as often as held-out data
+allow them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from trim_pomdp.fitting.lengths import UNKNOWN, LengthCounts, OutcomeChain, reac
 from trim_pomdp.fitting.likelihood import step_dynamics, weak_success_curve
 from trim_pomdp.fitting.parameters import PARAMETERS
 from trim_pomdp.fitting.redrafts import DraftFit, Redrafts
-from trim_pomdp.fitting.rollout_choice import choose_plan
+from trim_pomdp.fitting.rollout_choice import Choice, choose_plan
 from trim_pomdp.fitting.rollout_data import RepairRows, RolloutRows
 from trim_pomdp.fitting.rollout_estimation import CLASSES, Fitted, Fitter, Plan
 from trim_pomdp.model.belief import calibrate_minimum, outcome_table
@@ -79,7 +80,7 @@ def fit_rollouts(
     intervals : bool
         Whether to compute intervals: a bootstrap over problems.
     draws : int
-        Number of bootstrap samples; the refits to them are kept (`FitReport.draws`).
+        Number of bootstrap samples, and of draws that are kept (`FitReport.draws`).
     max_steps : int
         Step cap of the rollouts: a solution of so many steps was cut off.
     seed : int
@@ -104,7 +105,8 @@ def fit_rollouts(
         shown = "right" if outcomes.all() else "wrong"
         raise InputError(f"all {len(outcomes)} weak rollouts have {shown} answers; dynamics need some of each")
     fitter = Fitter.of(observations, max_steps, rows)
-    plan = choose_plan(fitter, rows, class_hazards=class_hazards, by_step=by_step, seed=seed, progress=progress)
+    choice = choose_plan(fitter, rows, class_hazards=class_hazards, by_step=by_step, seed=seed, progress=progress)
+    plan = choice.plan
     progress("fitting")
     fitted = fitter.fit(rows, plan, n_starts=3, seed=seed)
     fitter = fitter.weighted(rows, fitted.estimate.parameters, fitted.hazards)
@@ -112,6 +114,7 @@ def fit_rollouts(
     redrafts = fitter.redrafts(rows, fitted.estimate.parameters, fitted.hazards)
     ranges: dict[str, Interval] = {}
     refits: list[_Refit] = []
+    drawn: list[_Refit] = []
     if intervals:
         progress("bootstrap over problems")
         # Without the prior: an interval is what the data alone say.
@@ -123,6 +126,8 @@ def fit_rollouts(
 
         ranges = bootstrap_intervals(refit, fitted.values, n=draws, seed=seed)
         ranges = _with_few_trials(ranges, fitted, fitter.counts(rows.weak))
+        progress("bootstrap over structures")
+        drawn = list(_of_all_structures(alone, rows, choice, fitted, refits, np.random.default_rng([seed, 1])))
     checks = (*_checks(fitter, rows, fitted), *_redraft_checks(rows, fitted, redrafts))
     return _dynamics(name, fitted).replace(
         right_weights=tuple(fitter.weights.tolist()),
@@ -138,7 +143,7 @@ def fit_rollouts(
             checks=checks,
             warnings=_warnings(fitted, checks, refits),
             notes=(*plan.notes, *_notes(rows, max_steps, ranges)),
-            draws=Draws.of([item.fields for item in refits]) if refits else None,
+            draws=Draws.of([item.fields for item in drawn]) if drawn else None,
         ),
     )
 
@@ -190,6 +195,28 @@ def _refit(fitter: Fitter, rows: RolloutRows, plan: Plan, fitted: Fitted, rng: n
     # All hazards: which of them are alike is a matter of the sample.
     hazards = dict(zip(HAZARDS, again.hazards.end.T.tolist(), strict=True))
     return _Refit(again.all_values, {**_dynamics("refit", again).model_dump(), **hazards}, again.estimate.trouble)
+
+
+def _of_all_structures(
+    fitter: Fitter,
+    rows: RolloutRows,
+    choice: Choice,
+    fitted: Fitted,
+    refits: Sequence[_Refit],
+    rng: np.random.Generator,
+) -> Iterator[_Refit]:
+    """The refits, but where another structure is drawn one of that."""
+    fits: dict[tuple[tuple[str, ...], str], Fitted] = {}
+    chosen = (choice.plan.explanation.free, choice.plan.ends)
+    for refit in refits:
+        plan = choice.draw(rng)
+        key = (plan.explanation.free, plan.ends)
+        if set(key[0]) == set(chosen[0]) and key[1] == chosen[1]:
+            yield refit
+            continue
+        if key not in fits:
+            fits[key] = fitter.fit(rows, plan, start=fitted.estimate.free, precision=ROUGH)
+        yield _refit(fitter, rows, plan, fits[key], rng)
 
 
 def _with_few_trials(ranges: Mapping[str, Interval], fitted: Fitted, counts: LengthCounts) -> dict[str, Interval]:

@@ -1,13 +1,14 @@
 r"""How far a plan may be off, since the dynamics that it was made in were fitted on few rollouts.
 
-A fit from rollouts keeps joint draws of its parameters (`trim_pomdp.model.draws`): refits on resampled problems. A
-plan's policy is followed, as it is, in the model of each draw, exactly. Of its accuracy, budget and regenerations there
-an interval of level 1 − α leaves out a share α/2 on either side, and is stretched to hold what was planned.
+A fit from rollouts keeps joint draws of its parameters (`trim_pomdp.model.draws`): refits on resampled problems, of
+structures that held-out data allow. A plan's policy is followed, as it is, in the model of each draw, exactly. Of its
+accuracy, budget and regenerations there an interval of level 1 − α leaves out a share α/2 on either side, and is
+stretched to hold what was planned.
 
 The policy stays as it is, as it would in a run: its beliefs are then not quite right, which is part of what is
 measured. The unit of the budget, strong-only's tokens, stays what the fit fixed, since that is what runs divide by.
-What this does not see: the structure that the fit chose, the weights of right steps' bins, the labels that the
-observation model was fitted on, and everything that the model itself leaves out.
+What this does not see: the weights of right steps' bins, the labels that the observation model was fitted on, and
+everything that the model itself leaves out.
 
 A policy graph is followed far faster than the rule that comes from it, which keeps its belief on a grid. Where there is
 a graph, draws move the rule's numbers by what they move those of its graph.
