@@ -41,41 +41,41 @@ CHOSEN = (
     (
         "missed error",
         "mixed",
-        191,
-        "The second step is wrong and looks right, by its score and by its log-probabilities. Nothing is spent, and "
+        242,
+        "The third step is wrong and looks right, by its score and by its log-probabilities. Nothing is spent, and "
         "the solution is believed right to the end.",
     ),
     (
         "repaired",
         "mixed",
-        54,
+        88,
         "The weak model multiplies where it should divide; the strong one writes the step anew, and the answer is "
         "right.",
     ),
     (
         "long and right",
         "loop",
-        41,
+        1,
         "Ten steps, three of them written anew: two that were right already, and one that was not.",
     ),
     (
         "lost cause",
         "loop",
-        86,
-        "The strong model fails at the first step too. Two more steps of a solution that is lost are bought before it "
+        11,
+        "The strong model fails at the second step too. One more step of a solution that is lost is bought before it "
         "is given up; from there on nothing is spent.",
     ),
     (
         "made worse",
         "loop",
-        165,
-        "A step that was right is written anew, wrong. The solution runs to the step cap; not ending gives it away one "
-        "step later.",
+        73,
+        "A step that was right is written anew, wrong. The solution runs to the step cap; not ending where it should "
+        "gives it away five steps later.",
     ),
     (
         "found back",
         "loop",
-        155,
+        10,
         "Derailed at the second step, and right after all: it ends where a right one does. The belief had given it up, "
         "until it ended.",
     ),

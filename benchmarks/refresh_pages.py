@@ -1,7 +1,8 @@
-"""Bring numbers in pages up to date: ``python benchmarks/refresh_pages.py docs/tutorial.md``.
+"""Bring numbers in pages up to date: ``python benchmarks/refresh_pages.py [--all] docs/tutorial.md``.
 
 Runs the blocks of pages as `tests/test_docs.py` does, and where an output differs in its numbers alone writes those
-that came. What differs in words, and numbers in the text around, are left to whoever reads the page: they are listed.
+that came; with `--all` those too that are within the test's tolerance. What differs in words, and numbers in the text
+around, are left to whoever reads the page: they are listed.
 """
 
 import doctest
@@ -21,8 +22,9 @@ import pages
 class Refreshing(pages.Session):
     """A session that notes what a page should say in place of what it says."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, every: bool) -> None:
         super().__init__(folder, {}, {})
+        self.every = every
         self.replaced_lines: list[tuple[str, str]] = []
         self.to_read: list[str] = []
 
@@ -38,7 +40,7 @@ class Refreshing(pages.Session):
                 continue
             found = pages.numbers_of(line, printed[alike[0]])
             printed = printed[alike[0] + 1 :]
-            if not near and found is not None:
+            if found is not None and (not near or (self.every and not pages._MEASURED.search(line))):
                 rest = iter(found)
                 self.replaced_lines.append((line, re.sub(pages._NUMBER, lambda _: next(rest), line)))
 
@@ -60,7 +62,7 @@ class Refreshing(pages.Session):
         self.names = test.globs
 
 
-def refresh(page: str) -> None:
+def refresh(page: str, *, every: bool) -> None:
     """Bring one page up to date."""
     path = pages.ROOT / page
     with tempfile.TemporaryDirectory() as place:
@@ -68,7 +70,7 @@ def refresh(page: str) -> None:
         folder.mkdir()
         (Path(place) / "shared").symlink_to(pages.ROOT.parent / "shared")
         os.chdir(folder)  # where a Python session looks for files
-        session = Refreshing(folder)
+        session = Refreshing(folder, every=every)
         try:
             for block in pages.blocks(page):
                 if block.key not in pages.RUN_BY_CI:
@@ -76,9 +78,13 @@ def refresh(page: str) -> None:
         except (AssertionError, KeyError) as error:
             session.to_read.append(f"stopped: {error}")
     text = path.read_text(encoding="utf-8")
-    for old, new in session.replaced_lines:
-        print(f"- {old}\n+ {new}")
-        text = text.replace(old, new, 1)
+    done = 0
+    for old, new in session.replaced_lines:  # in the order of the page
+        at = text.index(old, done)
+        text = text[:at] + new + text[at + len(old) :]
+        done = at + len(new)
+        if new != old:
+            print(f"- {old}\n+ {new}")
     path.write_text(text, encoding="utf-8")
     for line in session.to_read:
         print(f"to read: {line}")
@@ -86,8 +92,8 @@ def refresh(page: str) -> None:
 
 if __name__ == "__main__":
     matplotlib.use("agg")
-    for name in sys.argv[1:]:
+    for name in (item for item in sys.argv[1:] if item != "--all"):
         print(f"== {name}")
         here = Path.cwd()
-        refresh(name)
+        refresh(name, every="--all" in sys.argv)
         os.chdir(here)

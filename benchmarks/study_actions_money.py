@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--work", type=Path, required=True, help="folder of plans and runs, which go on where they were"
     )
-    parser.add_argument("--family", action="append", help="chain, loop or mixed; all by default")
+    parser.add_argument("--family", action="append", help="chain, loop, mixed or wordy; all by default")
     parser.add_argument("--levels", default="0.3,0.5", help="money, of the strong model asked once")
     parser.add_argument("--kinds", default=";".join(KINDS), help="sets of actions, by semicolon; 'two' first")
     parser.add_argument("--cached", action="store_true")

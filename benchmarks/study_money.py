@@ -152,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prices", type=Path, default=Path(__file__).with_name("prices.toml"))
-    parser.add_argument("--family", action="append", help="chain, loop or mixed; all by default")
+    parser.add_argument("--family", action="append", help="chain, loop, mixed or wordy; all by default")
     parser.add_argument("--live", help="family to route live")
     parser.add_argument("--work", type=Path, help="folder of live runs, which go on where they were")
     parser.add_argument("--problems", type=int, default=300)

@@ -71,14 +71,22 @@ def test_the_maze() -> None:
 def test_the_missed_error() -> None:
     example = example_records()["missed error"]
     seen = inspect_solution(example.record, example.policy)
-    second = seen.steps[1]
-    assert (second.true_class, second.action) == (2, "keep")
-    assert round(second.score or 0.0, 2) == 0.99
-    assert round(second.flip_score or 0.0, 2) == 0.89
-    assert round(seen.q_end or 0.0, 2) == 0.98
-    changed = edit(seen, 1, score=0.85)
-    assert changed.steps[1].action == "regenerate"
-    assert [step.hypothetical for step in changed.steps] == [False, False, *[True] * 6]
+    third = seen.steps[2]
+    assert (third.true_class, third.action) == (2, "keep")
+    assert (round(third.score or 0.0, 3), round(third.evidence or 0.0, 2)) == (0.995, 0.83)
+    assert round(third.flip_score or 0.0, 2) == 0.57
+    assert round(seen.q_end or 0.0, 2) == 0.96
+    changed = edit(seen, 2, score=0.5)
+    assert changed.steps[2].action == "regenerate"
+    assert [step.hypothetical for step in changed.steps] == [False, False, False, *[True] * 5]
+
+
+def test_the_solution_that_was_made_worse() -> None:
+    example = example_records()["made worse"]
+    seen = inspect_solution(example.record, example.policy)
+    assert [step.action for step in seen.steps].index("regenerate") == 5
+    assert [step.true_class for step in seen.steps] == [0] * 6 + [1] * 10
+    assert [round(seen.steps[index].q, 2) for index in (6, 9, 10, 11)] == [0.87, 0.71, 0.01, 0.0]
 
 
 def test_the_filter_that_forgets() -> None:
@@ -119,7 +127,7 @@ def test_the_real_rollout(shared: Path) -> None:
 def test_the_table_of_scores() -> None:
     features = class_features(tp.read_step_scores(SCORES), "my-prm")
     mine = tp.fit_observations("my PRM", features)
-    assert [mine.diagnostics[f"n_{name}"] for name in ("S0", "S2", "S1")] == [678, 137, 538]
+    assert [mine.diagnostics[f"n_{name}"] for name in ("S0", "S2", "S1")] == [807, 122, 432]
     assert mine.evidence is None  # the score alone, unless more is asked for
     held_out = compare_all(features)
     density, prm, logprob, both = (
@@ -128,16 +136,16 @@ def test_the_table_of_scores() -> None:
     )
     losses = [density[name].log_loss.value for name in ("likelihood-ratio", "histogram", "reflected-kde")]
     assert losses == sorted(losses)
-    assert (round(prm.auc.value, 2), round(prm.auc.standard_error, 3)) == (0.93, 0.015)
-    assert abs(prm.log_loss.value - logprob.log_loss.value) < 0.01
-    assert both.log_loss.value < min(prm.log_loss.value, logprob.log_loss.value) - 0.05
+    assert (round(prm.auc.value, 2), round(prm.auc.standard_error, 3)) == (0.93, 0.010)
+    rows = (prm, logprob, both)
+    assert [round(row.log_loss.value, 2) for row in rows] == [0.21, 0.18, 0.17]
 
 
 def test_what_log_probabilities_are_worth_in_the_plan() -> None:
     names = ("lab-mixed.prm", "lab-mixed.prm+logprob")
     planned = [tp.policy_for_budget(tp.load_preset(name).routing_model(), 0.2).planned for name in names]
     accuracies = [point.accuracy for point in planned if point is not None]
-    assert [round(value, 3) for value in accuracies] == [0.664, 0.726]
+    assert [round(value, 3) for value in accuracies] == [0.633, 0.654]
 
 
 def test_the_false_alarms_of_the_preset() -> None:

@@ -348,7 +348,7 @@ def test_the_lab_draws_its_own_problems(cli_refused: Any, problems: Path, tmp_pa
     cli_refused(*lab, "--problems", problems, words=("the lab draws its own",))
     cli_refused(*lab, "--problems", 0, words=("at least 1",))
     cli_refused(*lab, "--problems", "²", words=("give how many",))
-    cli_refused(*lab, "--family", "ring", words=("no family 'ring'", "chain, loop, mixed"))
+    cli_refused(*lab, "--family", "ring", words=("no family 'ring'", "chain, loop, mixed, wordy"))
 
 
 def test_real_models_of_ones_own(cli_json: Any, tiny: Path, problems: Path, tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_the_flip_of_mixed_evidence_is_found_in_both_scores() -> None:
     model = tp.load_preset("lab-loop").routing_model()
     from trim_pomdp.planning.frontier import policy_for_tradeoff
 
-    rule = policy_for_tradeoff(model, 0.1).policy
+    rule = policy_for_tradeoff(model, 0.3).policy
     features = {"score": 0.99, "logprob_min": -0.4, "logprob_mean": -0.1}
     seen = inspect_solution([features, features], rule)
     step = seen.steps[0]

@@ -7,16 +7,24 @@ from hypothesis import strategies as st
 
 from trim_pomdp.errors import InputError
 from trim_pomdp.lab.problems import (
+    CLOSING,
     FAMILIES,
     LABELS,
     MAX_STEPS,
+    OPENING,
     Arithmetic,
     Operation,
+    StepParts,
     check,
     draw,
+    in_words,
+    opening_words,
+    plain,
     sample,
     sample_list,
     sample_loop,
+    step_parts,
+    step_result,
 )
 
 families = st.sampled_from(FAMILIES)
@@ -35,6 +43,51 @@ def test_a_loop_by_hand():
         "a) 90*21=90", "b) 90*29=10", "c) 10-89=21", "d) 21*21=41", "e) 41*29=89", "f) 89-89=00 \\boxed{06}",
     ]  # fmt: skip
     assert problem.answer == "06"
+
+
+IN_WORDS = ("Start 75; a) -87; b) *19; in words", ["a) so 75-87=88 indeed still", "b) now 88*19=72 too \\boxed{72}"])
+
+
+def test_a_list_in_words_by_hand():
+    prompt, steps = IN_WORDS
+    problem = Arithmetic.parse(prompt)
+    assert problem.in_words
+    assert problem.prompt == prompt
+    assert problem.steps() == [plain(step) for step in steps] == ["a) 75-87=88", "b) 88*19=72 \\boxed{72}"]
+    assert check(problem, steps).right == (True, True)
+    assert step_parts(steps[1]) == StepParts(88, Operation("*", 19), 72, boxed=True)
+    assert step_result(steps[0]) == 88
+    assert [opening_words(step) for step in (*steps, "c) 12+01=13", "c) so now 12+01=13")] == [1, 1, 0, 2]
+
+
+def test_words_do_not_hide_an_error():
+    problem = Arithmetic.parse(IN_WORDS[0])
+    assert check(problem, ["a) so 75-87=78 indeed still"]).right == (False,)
+    assert check(problem, ["a) 75-87=88"]).right == (True,), "words are asked for, and not judged"
+    assert check(problem, ["a) so 75-87 indeed=88"]).right == (False,)
+    assert check(problem, ["a) so 75-87=88 indeedy"]).right == (False,)
+
+
+def test_words_where_none_are_asked_for_are_wrong():
+    assert check(Arithmetic.parse("Start 75; a) -87; b) *19"), IN_WORDS[1]).right == (False, False)
+
+
+@given(families, seeds)
+def test_words_come_off_again(family, seed):
+    rng = np.random.default_rng(seed)
+    for step in sample(family, rng).steps():
+        worded = in_words(step, rng)
+        assert plain(worded) == step
+        found = [word for word in worded.split() if word in (*OPENING, *CLOSING)]
+        assert [word in OPENING for word in found] == [True, False, False]
+
+
+def test_words_are_drawn_the_frequent_first():
+    rng = np.random.default_rng(0)
+    words = [in_words("a) 75-87=88", rng).split()[1] for _ in range(4000)]
+    shares = [words.count(word) / len(words) for word in OPENING]
+    harmonic = sum(1 / i for i in range(1, 8))
+    assert shares == pytest.approx([1 / i / harmonic for i in range(1, 8)], abs=0.03)
 
 
 def test_division_undoes_multiplication():
@@ -100,7 +153,18 @@ def test_steps_after_rubbish_are_not_right_on_their_own_terms():
     assert checked.right == (False, False)
 
 
-@pytest.mark.parametrize("prompt", ["", "Start 5; a) +01", "Start 05", "Start 05; b) +01", "Start 05; a) %01"])
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "",
+        "Start 5; a) +01",
+        "Start 05; in words",
+        "Start 05; a) +01 in words",
+        "Start 05",
+        "Start 05; b) +01",
+        "Start 05; a) %01",
+    ],
+)
 def test_other_text_is_no_problem_of_the_lab(prompt):
     with pytest.raises(InputError, match="not a problem of the lab"):
         Arithmetic.parse(prompt)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file  # noqa: E402
 from trim_pomdp.errors import InputError  # noqa: E402
 from trim_pomdp.lab import training  # noqa: E402
 from trim_pomdp.lab.models import load_models, shipped_folder  # noqa: E402
-from trim_pomdp.lab.problems import Arithmetic, check, draw  # noqa: E402
+from trim_pomdp.lab.problems import Arithmetic, check, draw, in_words  # noqa: E402
 from trim_pomdp.lab.tokenizer import SCORE, SEPARATOR, VOCABULARY, build_tokenizer  # noqa: E402
 from trim_pomdp.lab.training import IGNORED, Phase, Pruning, Recipe, labelled, pruned, solutions, with_errors  # noqa: E402
 
@@ -33,17 +33,20 @@ class KilledError(Exception):
 
 
 def test_texts_decode_exactly():
-    tokenizer = build_tokenizer()
+    tokenizer, rng = build_tokenizer(), np.random.default_rng(0)
     for problem in (*draw("chain", "train", 5, 20), *draw("loop", "train", 5, 20)):
-        text = problem.prompt + SEPARATOR + SEPARATOR.join(Arithmetic.parse(problem.prompt).steps())
-        ids = tokenizer(text)["input_ids"]
-        assert tokenizer.decode(ids) == text
-        assert VOCABULARY.index("<unk>") not in ids
+        steps = Arithmetic.parse(problem.prompt).steps()
+        for written in (steps, [in_words(step, rng) for step in steps]):
+            text = f"{problem.prompt}; in words" + SEPARATOR + SEPARATOR.join(written)
+            ids = tokenizer(text)["input_ids"]
+            assert tokenizer.decode(ids) == text
+            assert VOCABULARY.index("<unk>") not in ids
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_batches_are_right_solutions_of_equal_length(seed):
-    texts, prompt = solutions(np.random.default_rng(seed), 400, Phase(1, 1, 12, loops=0.5, mixes=training.QUOTIENTS))
+    phase = Phase(1, 1, 12, loops=0.5, mixes=training.QUOTIENTS, words=0.5)
+    texts, prompt = solutions(np.random.default_rng(seed), 400, phase)
     ids = build_tokenizer()(texts)["input_ids"]
     assert len({len(item) for item in ids}) == 1
     for text, tokens in zip(texts, ids, strict=True):
@@ -61,6 +64,24 @@ def test_verdicts_of_the_prm():
     first = [("-", 1), ("7", 0), ("8", 1), (SCORE, 0)]
     second = [("*", 1), ("8", 1), ("3", 0), (SCORE, 0)]
     assert seen == first + second
+
+
+def test_verdicts_of_the_prm_stand_where_they_stand_without_words():
+    plain_steps = ["a) 75-87=78", "b) 78*19=83 \\boxed{83}"]
+    rng = np.random.default_rng(0)
+    worded = labelled("Start 75; a) -87; b) *19; in words", [in_words(step, rng) for step in plain_steps])
+    bare = labelled("Start 75; a) -87; b) *19", plain_steps)
+
+    def verdicts(example):
+        return [
+            (VOCABULARY[i], label) for i, label in zip(example.ids, example.labels, strict=True) if label != IGNORED
+        ]
+
+    assert verdicts(worded) == verdicts(bare)
+
+
+def test_the_prm_has_room_for_every_token_beside_its_body():
+    assert len(VOCABULARY) <= training.HEAD * (training.PRM_HEADS - training.HEADS)
 
 
 def test_made_up_errors_are_wrong_at_their_rate():

@@ -33,7 +33,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in the folder.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="Cores to use; results differ in the last digits.")] = 2,
 ) -> None:
-    """Train the lab's models from nothing, half an hour on one core; an interrupted training goes on with --resume."""
+    """Train the lab's models from nothing: 75 minutes on two cores; what was interrupted goes on with --resume."""
     from trim_pomdp.lab.models import require_extra
 
     require_extra()
@@ -56,7 +56,9 @@ def train(
 @app.command(short_help="Measure the lab's properties")
 def check(
     models: Annotated[Path | None, typer.Option("--models", help="Folder with weak, strong and prm.")] = None,
-    family: Annotated[list[str] | None, typer.Option("--family", help="chain, loop or mixed; all by default.")] = None,
+    family: Annotated[
+        list[str] | None, typer.Option("--family", help="chain, loop, mixed or wordy; all by default.")
+    ] = None,
     problems: Annotated[int, typer.Option("--problems", min=50, help="Fresh problems a family.")] = 1000,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Draws other problems.")] = None,
     as_json: JsonOption = False,
@@ -94,7 +96,7 @@ def check(
 @app.command(short_help="Write problems of the lab to a file")
 def problems(
     out: Annotated[Path, typer.Option("--out", help="File to write (JSONL), for --problems of other verbs.")],
-    family: Annotated[str, typer.Option("--family", help="chain, loop or mixed.")] = DEFAULT_FAMILY,
+    family: Annotated[str, typer.Option("--family", help="chain, loop, mixed or wordy.")] = DEFAULT_FAMILY,
     count: Annotated[int, typer.Option("--problems", min=1, help="How many.")] = LAB_PROBLEMS,
     split: Annotated[str, typer.Option("--split", help="fit (of rollout) or test (of run).")] = "test",
     seed: SeedOption = 0,
@@ -131,7 +133,10 @@ def _show(measured: dict[Family, Properties]) -> None:
             "p_r",
             "p_d",
             "prm_auc",
+            "logprob_auc",
             "evidence_auc",
+            "fate_prm",
+            "fate_logprob",
             "steps_right",
             "steps_derailed",
         )

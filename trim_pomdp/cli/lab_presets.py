@@ -1,9 +1,10 @@
 """Fit the lab's presets from fitting problems: ``python -m trim_pomdp.cli.lab_presets --work FOLDER``.
 
 It runs the very commands that fit one's own models (and prints them): rollouts of the weak and the strong model,
-repairs and redrafts for every family; observations fitted on labelled solutions *of the other two families*, as one's
+repairs and redrafts for every family; observations fitted on labelled solutions *of the other families*, as one's
 own PRM would be judged on somebody else's labels, and so are redrafts; all else of the dynamics, transfer included,
-from outcomes alone. What is there already is not made again.
+from outcomes alone. Steps in words look like no others, so `wordy` has labels of its own. A family's default evidence
+is the kind whose filter foretells the outcomes of held-out solutions best. What is there already is not made again.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ from pathlib import Path
 
 from trim_pomdp.cli.app import main as run_command
 from trim_pomdp.data.rollouts import RedraftRollout, beside_repairs, read_redraft_rollouts, read_repair_rollouts
+from trim_pomdp.data.sequences import read_sequences
 from trim_pomdp.errors import TrimError
-from trim_pomdp.lab.problems import FAMILIES, MAX_STEPS, Family
+from trim_pomdp.fitting.assessment import score_belief
+from trim_pomdp.lab.problems import FAMILIES, MAX_STEPS, PLAIN, Family
+from trim_pomdp.model.belief import FilterBelief
 from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.evidence import EVIDENCE_KINDS, EvidenceKind
 from trim_pomdp.model.observations import ObservationModel
+from trim_pomdp.model.sequences import SequenceBatch
 from trim_pomdp.presets.store import Preset
 
-DEFAULT_EVIDENCE: EvidenceKind = "prm+logprob"
 COMMAND = "python -m trim_pomdp.cli.lab_presets --work FOLDER"
-WEAK, STRONG, REPAIRS = 4000, 4000, 4000
+WEAK, STRONG, REPAIRS, HELD_OUT = 4000, 4000, 4000, 1000
 _REDRAFTS = "labelled-redrafts.jsonl"
 
 
@@ -38,13 +42,13 @@ def main(arguments: list[str] | None = None) -> int:
         for family in FAMILIES:
             _roll_out(parsed.work, family)
         for family in FAMILIES:
-            labelled = _from_elsewhere(parsed.work, family, "weak/scores.jsonl", "labelled.jsonl")
-            _redrafts_from_elsewhere(parsed.work, family)
-            for kind in EVIDENCE_KINDS:
-                preset = _fit(parsed.work, family, kind, labelled)
+            labelled = _labelled(parsed.work, family)
+            _labelled_redrafts(parsed.work, family)
+            fitted = {kind: _fit(parsed.work, family, kind, labelled) for kind in EVIDENCE_KINDS}
+            for preset in fitted.values():
                 preset.save(parsed.out / f"{preset.name}.json")
-                if kind == DEFAULT_EVIDENCE:
-                    preset.model_copy(update={"name": f"lab-{family}"}).save(parsed.out / f"lab-{family}.json")
+            chosen = _best_on_held_out(parsed.work, family, fitted)
+            chosen.model_copy(update={"name": f"lab-{family}"}).save(parsed.out / f"lab-{family}.json")
     except TrimError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -54,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _roll_out(work: Path, family: Family) -> None:
     base = work / family
     base.mkdir(parents=True, exist_ok=True)
-    common = ["--models", "lab", "--seed", "0", "--resume", "--in-flight", "128"]
+    common = ["--models", "lab", "--resume", "--in-flight", "128"]
     drawn = ["--family", family, "--problems"]
     for name, options in (
         # Labels are for the other families' observations and for studies; dynamics are fitted without them.
@@ -64,25 +68,48 @@ def _roll_out(work: Path, family: Family) -> None:
         ("redraft", ["--from", str(base / "weak"), "--repairs", str(REPAIRS), "--labels"]),
     ):
         if not (base / name / f"{name}.jsonl").is_file():
-            _run("rollout", "--mode", name, *options, *common, "--out", str(base / name))
+            _run("rollout", "--mode", name, *options, *common, "--seed", "0", "--out", str(base / name))
+    if not _held_out(work, family).is_file():
+        folder = str(_held_out(work, family).parent)
+        _run("rollout", "--mode", "weak", *drawn, str(HELD_OUT), *common, "--seed", "1", "--out", folder)
 
 
-def _from_elsewhere(work: Path, family: Family, source: str, name: str) -> Path:
-    """A file of every other family, in one."""
-    path = work / family / name
-    others = [work / other / source for other in FAMILIES if other != family]
-    path.write_text("".join(other.read_text() for other in others))
+def _held_out(work: Path, family: Family) -> Path:
+    return work / family / "held-out" / "weak.jsonl"
+
+
+def _labelled_elsewhere(family: Family) -> list[Family]:
+    """The families whose labels a family's fits have."""
+    return [other for other in PLAIN if other != family] if family in PLAIN else [family]
+
+
+def _best_on_held_out(work: Path, family: Family, fitted: dict[EvidenceKind, Preset]) -> Preset:
+    """The preset whose filter has the least log loss on outcomes of solutions that no fit has seen."""
+    sequences = read_sequences(_held_out(work, family))
+    loss: dict[EvidenceKind, float] = {}
+    for kind, preset in fitted.items():
+        batch = SequenceBatch.of(sequences, preset.observations.evidence)
+        loss[kind] = score_belief(FilterBelief(preset.observations, preset.dynamics), batch).log_loss
+    told = ", ".join(f"{kind} {value:.4f}" for kind, value in loss.items())
+    print(f"{family}: log loss on {len(sequences)} held-out solutions: {told}", file=sys.stderr)  # noqa: T201
+    return fitted[min(loss, key=lambda kind: loss[kind])]
+
+
+def _labelled(work: Path, family: Family) -> Path:
+    """Labelled solutions for a family's observations, in one file."""
+    path = work / family / "labelled.jsonl"
+    path.write_text(
+        "".join((work / other / "weak" / "scores.jsonl").read_text() for other in _labelled_elsewhere(family))
+    )
     return path
 
 
-def _redrafts_from_elsewhere(work: Path, family: Family) -> None:
-    """Labelled redrafts of every other family, beside what the strong model made of the same steps."""
+def _labelled_redrafts(work: Path, family: Family) -> None:
+    """Labelled redrafts for a family's dynamics, beside what the strong model made of the same steps."""
     found: list[RedraftRollout] = []
-    for other in FAMILIES:
-        if other != family:
-            folder = work / other
-            redrafts = read_redraft_rollouts(folder / "redraft" / "redraft.jsonl")
-            found += beside_repairs(redrafts, read_repair_rollouts(folder / "repair" / "repair.jsonl"))
+    for other in _labelled_elsewhere(family):
+        redrafts = read_redraft_rollouts(work / other / "redraft" / "redraft.jsonl")
+        found += beside_repairs(redrafts, read_repair_rollouts(work / other / "repair" / "repair.jsonl"))
     lines = (item.model_dump_json(exclude_none=True, by_alias=True) for item in found)
     (work / family / _REDRAFTS).write_text("".join(f"{line}\n" for line in lines))
 
@@ -91,7 +118,7 @@ def _fit(work: Path, family: Family, kind: EvidenceKind, labelled: Path) -> Pres
     base = work / family
     observations, dynamics = base / f"observations.{kind}.json", base / f"dynamics.{kind}.json"
     if not observations.is_file():
-        name = f"lab PRM, labelled solutions of {' and '.join(item for item in FAMILIES if item != family)}"
+        name = f"lab PRM, labelled solutions of {' and '.join(_labelled_elsewhere(family))}"
         _run(
             "fit-observations", "--scores", str(labelled), "--evidence", kind, "--name", name,
             "--out", str(observations),
@@ -107,9 +134,10 @@ def _fit(work: Path, family: Family, kind: EvidenceKind, labelled: Path) -> Pres
     return Preset(
         name=f"lab-{family}.{kind}",
         description=f"the lab's tiny models on the family {family}, evidence {kind}; dynamics from outcomes alone, of "
-        "redrafts from labels of the other families",
+        f"redrafts from labels of {' and '.join(_labelled_elsewhere(family))}",
         observations=ObservationModel.read(observations),
-        dynamics=fitted,
+        # Plans from presets are made often, and with draws each takes seconds.
+        dynamics=fitted.without_draws,
         command=COMMAND,
         provenance=fitted.provenance,
     )

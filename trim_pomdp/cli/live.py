@@ -49,7 +49,7 @@ MODELS_HELP = (
 
 ModelsOption = Annotated[str, typer.Option("--models", help="The lab's models ('lab'), or a models file (TOML).")]
 FamilyOption = Annotated[
-    str | None, typer.Option("--family", help="Lab problems: chain, loop or mixed (default: loop).")
+    str | None, typer.Option("--family", help="Lab problems: chain, loop, mixed or wordy (default: loop).")
 ]
 ProblemsOption = Annotated[
     str | None,

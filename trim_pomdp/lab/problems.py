@@ -1,4 +1,4 @@
-r"""Problems of the lab: multi-step arithmetic modulo 100, in three families, and an exact checker of every step.
+r"""Problems of the lab: multi-step arithmetic modulo 100, in four families, and an exact checker of every step.
 
 A problem gives a start and labelled operations, a solution writes one operation a step on the running value and
 puts the answer in a box:
@@ -13,6 +13,11 @@ what follows a first error is derailed, and only a second error can lead back by
 * ``loop``: three operations in turn until 00 is met; the answer is the number of steps. The solution itself
   decides when it is done, so a derailed one misses the target and runs on.
 * ``mixed``: lists like ``chain``, some problems easy, some hard.
+* ``wordy``: lists whose steps are written with words that say nothing, one before the sum and two behind it. No model
+  can foretell which, as no model can foretell the wording of a proof, so the log-probabilities of a step say as little
+  of its being right as those of large models do.
+
+    Start 75; a) -87; b) *19; in words    a) so 75-87=88 indeed still    b) now 88*19=72 too again \boxed{72}
 
 Sums, differences and products with one digit are easy for the models, products of two digits harder, and quotients,
 which take an inverse, hardest.
@@ -22,7 +27,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -30,9 +35,11 @@ import numpy as np
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 
-Family = Literal["chain", "loop", "mixed"]
+Family = Literal["chain", "loop", "mixed", "wordy"]
 Split = Literal["train", "fit", "test"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
+PLAIN: tuple[Family, ...] = ("chain", "loop", "mixed")
+"""The families whose steps are sums and no words."""
 _SPLITS: tuple[Split, ...] = get_args(Split)
 MODULUS = 100
 LABELS = "abcdefghijklmnopqrstuvwx"
@@ -40,9 +47,14 @@ MAX_STEPS = 16
 LOOP = 3
 DIGITS = (3, 7, 9)
 FACTORS = tuple(n for n in range(11, MODULUS) if n % 2 and n % 5)
+OPENING = ("so", "then", "thus", "next", "now", "hence", "clearly")
+CLOSING = ("indeed", "surely", "plainly", "again", "too", "still", "rightly")
+_OPENED, _CLOSED = 1, 2
 _INVERSE = {"+": "-", "-": "+", "*": "/", "/": "*"}
 _STEP = re.compile(r"([a-x])\) (\d\d)([-+*/])(\d\d)=(\d\d)(?: \\boxed\{(\d\d)\})?")
-_PROMPT = re.compile(r"Start (\d\d)((?:; [a-x]\) [-+*/]\d\d)+)(?:; until (\d\d))?")
+_PROMPT = re.compile(r"Start (\d\d)((?:; [a-x]\) [-+*/]\d\d)+)(?:; until (\d\d))?(; in words)?")
+_OPENING_WORDS = re.compile(rf"(?<=^[a-x]\) )(?:(?:{'|'.join(OPENING)}) )+")
+_CLOSING_WORDS = re.compile(rf" (?:{'|'.join(CLOSING)})(?= |$)")
 
 
 def parse_family(name: str) -> Family:
@@ -93,18 +105,21 @@ class Arithmetic:
         Carried out once each in a list; in turn, again and again, in a loop.
     target : int or None
         Value that ends a loop; None in a list.
+    in_words : bool
+        Whether its steps are asked for with words around them. All texts that are made here are without.
     """
 
     start: int
     operations: tuple[Operation, ...]
     target: int | None = None
+    in_words: bool = False
 
     @property
     def prompt(self) -> str:
         """Text of the problem."""
         listed = "".join(f"; {label}) {op}" for label, op in zip(LABELS, self.operations, strict=False))
         end = "" if self.target is None else f"; until {self.target:02d}"
-        return f"Start {self.start:02d}{listed}{end}"
+        return f"Start {self.start:02d}{listed}{end}{'; in words' if self.in_words else ''}"
 
     @classmethod
     def parse(cls, prompt: str) -> Arithmetic:
@@ -120,7 +135,8 @@ class Arithmetic:
         if match is None or [label for label, _, _ in listed] != list(LABELS[: len(listed)]):
             raise InputError(f"not a problem of the lab: {prompt!r}; expected such as 'Start 75; a) -87; b) *19'")
         operations = tuple(Operation(kind, int(operand)) for _, kind, operand in listed)
-        return cls(int(match[1]), operations, None if match[3] is None else int(match[3]))
+        target = None if match[3] is None else int(match[3])
+        return cls(int(match[1]), operations, target, in_words=match[4] is not None)
 
     def operation(self, index: int) -> Operation | None:
         """Operation of step `index` (from 0), or None beyond the end of a list."""
@@ -213,7 +229,32 @@ def check(problem: Arithmetic, steps: Sequence[str]) -> Checked:
 def _is_right(problem: Arithmetic, index: int, before: int | None, text: str) -> bool:
     if before is None or index >= len(LABELS) or problem.operation(index) is None:
         return False
-    return text == problem.step(index, before)
+    return (plain(text) if problem.in_words else text) == problem.step(index, before)
+
+
+def plain(text: str) -> str:
+    """A step without the words around its sum."""
+    return _CLOSING_WORDS.sub("", _OPENING_WORDS.sub("", text))
+
+
+def opening_words(text: str) -> int:
+    """How many words a step has before its sum."""
+    match = _OPENING_WORDS.search(text)
+    return len(match[0].split()) if match else 0
+
+
+def in_words(text: str, rng: np.random.Generator) -> str:
+    """A plain step with words around its sum, drawn independently; the frequent ones come first in their lists."""
+    label, space, rest = text.partition(" ")
+    opening = "".join(f"{word} " for word in _words(OPENING, _OPENED, rng))
+    closing = "".join(f" {word}" for word in _words(CLOSING, _CLOSED, rng))
+    written, box, number = rest.partition(" \\boxed{")
+    return f"{label}{space}{opening}{written}{closing}{box}{number}"
+
+
+def _words(words: tuple[str, ...], count: int, rng: np.random.Generator) -> list[str]:
+    weights = 1.0 / np.arange(1, len(words) + 1)
+    return [str(word) for word in rng.choice(words, count, p=weights / weights.sum())]
 
 
 @dataclass(frozen=True)
@@ -234,8 +275,8 @@ class StepParts:
 
 
 def step_parts(text: str) -> StepParts | None:
-    """Take a step apart; None if it is not a step at all."""
-    match = _STEP.fullmatch(text)
+    """Take a step apart, whatever words are around its sum; None if it is not a step at all."""
+    match = _STEP.fullmatch(plain(text))
     if match is None:
         return None
     return StepParts(int(match[2]), Operation(match[3], int(match[4])), int(match[5]), match[6] is not None)
@@ -243,7 +284,7 @@ def step_parts(text: str) -> StepParts | None:
 
 def step_result(text: str) -> int | None:
     """Value that a step writes; None if it is not a step at all."""
-    match = _STEP.match(text)
+    match = _STEP.match(plain(text))
     return int(match[5]) if match else None
 
 
@@ -270,9 +311,21 @@ def sample(family: Family, rng: np.random.Generator) -> Arithmetic:
         return sample_loop(rng, int(rng.integers(6, 11)), divide=0.175)
     if family == "chain":
         return sample_list(rng, int(rng.integers(5, 10)), multiply=0.5, divide=0.075)
+    if family == "wordy":
+        return replace(_any_list(rng), in_words=True)
     if rng.random() < 0.85:
         return sample_list(rng, int(rng.integers(5, 9)), multiply=0.75, divide=0.115)
     return sample_list(rng, int(rng.integers(6, 13)), multiply=0.1, divide=0.0)
+
+
+def _any_list(rng: np.random.Generator) -> Arithmetic:
+    """A list from short and easy to long and hard."""
+    kind = rng.random()
+    if kind < 0.2:
+        return sample_list(rng, int(rng.integers(4, 7)), multiply=0.0, divide=0.0)
+    if kind < 0.8:
+        return sample_list(rng, int(rng.integers(5, 9)), multiply=0.7, divide=0.0)
+    return sample_list(rng, int(rng.integers(8, 13)), multiply=0.7, divide=0.02)
 
 
 def sample_list(rng: np.random.Generator, length: int, *, multiply: float, divide: float) -> Arithmetic:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trim_pomdp.lab.problems import LABELS
+from trim_pomdp.lab.problems import CLOSING, LABELS, OPENING
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 PAD, END, SCORE, SEPARATOR, BOX_END = "<pad>", "<eos>", "<extra_0>", "\n\n", "}"
 VOCABULARY = (
     PAD, END, SCORE, SEPARATOR, "Start ", "; ", "until ", " \\boxed{", BOX_END, "=", "+", "-", "*", "/", *"0123456789",
-    *(f"{label}) " for label in LABELS), "<unk>",
+    *(f"{label}) " for label in LABELS), "<unk>", "in words",
+    *(f"{word} " for word in OPENING), *(f" {word}" for word in CLOSING),
 )  # fmt: skip
 # A message is its own text, and a blank line parts problem and solution; there is no system prompt.
 CHAT_TEMPLATE = (
@@ -27,7 +28,8 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(VOCABULARY)}, unk_token="<unk>"))
-    pieces = r"\n\n|Start |; |until | \\boxed\{|[a-x]\) |."
+    words = rf"(?:{'|'.join(OPENING)}) | (?:{'|'.join(CLOSING)})(?![a-z])"
+    pieces = rf"\n\n|Start |; |until |in words| \\boxed\{{|[a-x]\) |{words}|."
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pieces), "isolated")
     tokenizer.decoder = decoders.Fuse()
     built = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]

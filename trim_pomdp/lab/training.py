@@ -1,14 +1,15 @@
 """Training of the lab's models, from nothing to files, on one core: ``trim-pomdp lab train``.
 
 1. *base*: a Qwen2 of three layers learns to write right solutions, short lists first (of sums, then products too), then
-   long ones, then quotients.
+   long ones, then quotients, and steps in words.
 2. *strong*: the base with most neurons of its MLPs cut away, trained on until it writes fluently again; *weak*: the
    same once more, from the strong model. So what is hard for the strong model is hard for the weak one too. How much
    a cut takes away differs from base to base, so both are cut until they solve few enough training problems.
 3. *prm*: the weak model, frozen, with two new layers on top and a head of two logits, trained on solutions of both
    models and on made-up errors, labelled by the exact checker. Its labels are "right on its own terms". It learns to
    judge every token of a step, which is what a step's verdict follows from. It knows no more arithmetic than the weak
-   model, so it is wrong at times; on the base it would hardly ever be.
+   model, so it is wrong at times; on the base it would hardly ever be. It never sees steps in words, as a PRM has
+   not seen the style of every model that it is to judge.
 
 Every batch is drawn from (seed, stage, step), so an interrupted training goes on from its last checkpoint to the very
 weights that an uninterrupted one reaches. Problems come from the training space only.
@@ -38,14 +39,16 @@ from trim_pomdp.lab.models import LabModels, load_generator, load_generators
 from trim_pomdp.lab.problems import (
     DIGITS,
     FACTORS,
-    FAMILIES,
     LOOP,
     MAX_STEPS,
     MODULUS,
+    PLAIN,
     Arithmetic,
     Operation,
     check,
     draw,
+    in_words,
+    opening_words,
     sample_list,
     sample_loop,
     step_parts,
@@ -86,7 +89,8 @@ class Phase:
     """At most so many steps on solutions of `shortest` to `longest` steps, a share of them loops.
 
     `mixes` are shares of multiplications and divisions in lists; each list follows one of them. The phase is over once
-    its loss is below `goal`: when arithmetic is learned differs from seed to seed.
+    its loss is below `goal`: when arithmetic is learned differs from seed to seed. `words` is the share of batches of
+    lists whose steps are in words.
     """
 
     steps: int
@@ -95,6 +99,7 @@ class Phase:
     loops: float
     mixes: tuple[tuple[float, float], ...]
     goal: float = 0.0
+    words: float = 0.0
 
     @property
     def divide(self) -> float:
@@ -151,15 +156,15 @@ class Recipe:
         Phase(10000, 1, 5, loops=0.0, mixes=SUMS, goal=0.015),
         Phase(10000, 1, 5, loops=0.1, mixes=PRODUCTS, goal=0.012),
         Phase(8000, 3, 12, loops=0.3, mixes=PRODUCTS, goal=0.012),
-        Phase(4500, 3, 16, loops=0.3, mixes=QUOTIENTS),
+        Phase(6000, 3, 16, loops=0.3, mixes=QUOTIENTS, words=0.35),
     )
     rate: float = 7e-4
     tokens: int = 1500
     strong: Pruning = Pruning(
-        tuple(range(128, 79, -4)), 600, loops=0.5, mixes=((0.0, 0.0), (0.5, 0.015), (0.87, 0.03)), most=0.785
+        tuple(range(192, 79, -8)), 600, loops=0.5, mixes=((0.0, 0.0), (0.5, 0.015), (0.87, 0.03)), most=0.785
     )
     weak: Pruning = Pruning(
-        tuple(range(82, 41, -4)), 400, loops=0.5, mixes=((0.0, 0.0), (0.5, 0.005), (0.89, 0.01)), most=0.48
+        tuple(range(122, 41, -8)), 400, loops=0.5, mixes=((0.0, 0.0), (0.5, 0.005), (0.89, 0.01)), most=0.48
     )
     prm_solutions: int = 1200
     prm_rate: float = 1.5e-3
@@ -414,9 +419,9 @@ def _cut_down(
 
 
 def _share_solved(folder: Path, role: Author, seed: int) -> float:
-    """Share of training problems that a model solves alone, over all families."""
+    """Share of training problems that a model solves alone, over the families without words."""
     generator = load_generator(folder, role)
-    problems = [problem for family in FAMILIES for problem in draw(family, "train", 10**6 + seed, _MEASURED)]
+    problems = [problem for family in PLAIN for problem in draw(family, "train", 10**6 + seed, _MEASURED)]
     records = solve(problems, LabModels(generator, generator), strong=role == "strong", seed=seed)
     return float(np.mean([bool(record.terminal.correct) for record in records]))
 
@@ -460,9 +465,9 @@ def _language_loss(model: Qwen2ForCausalLM, rng: np.random.Generator, tokens: in
     """Cross-entropy of the solution's tokens, of a batch of solutions that are equally long."""
     texts_, prompt = solutions(rng, tokens, phase)
     ids = torch.tensor(build_tokenizer_once()(texts_)["input_ids"])
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = model(ids[:, :-1]).logits[:, prompt - 1 :]  # (B, solution tokens, vocabulary)
-    return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids[:, prompt:].flatten())
+    # In single precision: half of it is many times as slow on cores that have no arithmetic for it.
+    logits = model(ids[:, :-1]).logits[:, prompt - 1 :]  # (B, solution tokens, vocabulary)
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, prompt:].flatten())
 
 
 @functools.cache
@@ -486,9 +491,11 @@ def solutions(rng: np.random.Generator, tokens: int, phase: Phase) -> tuple[list
         length = max(phase.longest - int(rng.integers(3)), 1)
     else:
         length = int(rng.integers(min(phase.shortest, longest_list), longest_list + 1))
-    # Prompt: 3 tokens, 5 an operation, 4 for the target, 1 blank line. Step: 10 tokens, box and end: 4.
-    prompt = 8 + 5 * LOOP if loop else 4 + 5 * length
-    count = max(8, tokens // (prompt + 10 * length + 4))
+    worded = not loop and rng.random() < phase.words
+    # Prompt: 3 tokens, 5 an operation, 4 for the target, 2 for words, 1 blank line. Step: 10 tokens, 3 words; box and
+    # end: 4.
+    prompt = 8 + 5 * LOOP if loop else 4 + 5 * length + 2 * worded
+    count = max(8, tokens // (prompt + (13 if worded else 10) * length + 4))
     out: list[str] = []
     while len(out) < count:
         multiply, divide = phase.mixes[int(rng.integers(len(phase.mixes)))]
@@ -497,6 +504,8 @@ def solutions(rng: np.random.Generator, tokens: int, phase: Phase) -> tuple[list
         else:
             problem = sample_list(rng, length, multiply=multiply, divide=divide)
         steps = problem.steps(limit=length)
+        if worded:
+            problem, steps = replace(problem, in_words=True), [in_words(step, rng) for step in steps]
         if len(steps) == length and steps[-1].endswith(BOX_END) == ends:
             out.append(f"{problem.prompt}{SEPARATOR}{SEPARATOR.join(steps)}{END if ends else SEPARATOR}")
     return out, prompt
@@ -633,9 +642,8 @@ def _verdict_loss(model: Qwen2ForProcessRewardModel, examples: Sequence[Example]
     for row, example in enumerate(examples):
         ids[row, : len(example.ids)] = torch.tensor(example.ids)
         labels[row, : len(example.labels)] = torch.tensor(example.labels)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = model(ids, (ids != ID[PAD]).long())  # (B, T, 2)
-    return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+    logits = model(ids, (ids != ID[PAD]).long())  # (B, T, 2)
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
 
 
 def _examples(cache_file: Path, trained: Path, recipe: Recipe, seed: int) -> list[Example]:
@@ -644,7 +652,7 @@ def _examples(cache_file: Path, trained: Path, recipe: Recipe, seed: int) -> lis
         models = load_generators(trained)
         rng = np.random.default_rng([seed, 4])
         lines = []
-        for family in FAMILIES:
+        for family in PLAIN:
             for source, count in (("weak", recipe.prm_solutions), ("strong", recipe.prm_solutions // 4)):
                 problems = draw(family, "train", 2 * seed + (source == "weak"), count)
                 records = solve(problems, models, strong=source == "strong", seed=seed)
@@ -726,8 +734,9 @@ def _token_verdicts(problem: Arithmetic, index: int, value: int | None, text: st
     parts, operation = step_parts(text), problem.operation(index)
     if parts is None or operation is None or value is None:
         return verdicts
-    verdicts[_OPERATION] = int(parts.operation.kind == operation.kind)
+    words = opening_words(text)
+    verdicts[words + _OPERATION] = int(parts.operation.kind == operation.kind)
     if parts.computed is not None:
-        verdicts[_RESULT] = int(parts.computed // 10 == parts.result // 10)
-        verdicts[_RESULT + 1] = int(parts.computed % 10 == parts.result % 10)
+        verdicts[words + _RESULT] = int(parts.computed // 10 == parts.result // 10)
+        verdicts[words + _RESULT + 1] = int(parts.computed % 10 == parts.result % 10)
     return verdicts

@@ -51,7 +51,7 @@ class FrontierExplorer(Explorer):
     >>> frontier = tp.solve_frontier(tp.load_preset("lab-loop").routing_model(), 20)
     >>> explorer = FrontierExplorer(frontier, measured={"last week": (0.3, 0.78, 0.02)}, budget=0.2)
     >>> explorer
-    FrontierExplorer(budget 0.2, accuracy 0.7726, policies 2, measured 3)
+    FrontierExplorer(budget 0.2, accuracy 0.7386, policies 2, measured 3)
     >>> explorer.rule.form
     'mixed'
     """

@@ -38,7 +38,7 @@ class ObservationExplorer(Explorer):
     --------
     >>> import trim_pomdp as tp
     >>> ObservationExplorer(tp.load_preset("lab-loop.prm"))
-    ObservationExplorer(e 0.02948, d 0, p_d 0.8412, AUC 0.9214)
+    ObservationExplorer(e 0.0553, d 0.1548, p_d 0.8559, AUC 0.8248)
     """
 
     _esm = script("explorers.js", "observations.js", "observations_widget.js")
