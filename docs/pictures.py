@@ -14,7 +14,7 @@ from trim_pomdp.inspection.examples import example_records
 from trim_pomdp.inspection.static import source, style
 from trim_pomdp.inspection.widgets import BeliefInspector
 
-EXAMPLE, STEP = "lost cause", 6
+EXAMPLE, STEP = "lost cause", 7
 PAGE = """<!doctype html><meta charset="utf-8">
 <style>{style}
 body {{ margin: 0; padding: 8px; background: #fff; }}</style>

@@ -91,7 +91,7 @@ def test_money_is_counted_afterwards(whole):
     bench, plain = whole
     assert plain.prices is None
     assert all(standing.in_money is None for standing in plain.strategies.values())
-    found = bench.result(PRICES)
+    found = replace(bench, prices=PRICES).result()
     for name, standing in found.strategies.items():
         assert standing.cpt == plain.strategies[name].cpt
         for point in standing.points:
@@ -101,10 +101,10 @@ def test_money_is_counted_afterwards(whole):
     assert found.strategies["strong"].in_money.cpt["95"].value == pytest.approx(
         0.95 + 0.05 * found.strategies["weak"].points[0].money / found.strategies["strong"].points[0].money
     )
-    cheap = bench.result(PRICES.model_copy(update={"strong": Price(input=0.0, output=0.0)}))
+    cheap = replace(bench, prices=PRICES.model_copy(update={"strong": Price(input=0.0, output=0.0)})).result()
     assert all(standing.in_money is None for standing in cheap.strategies.values())
     with pytest.raises(InputError, match="no price of the weak model"):
-        bench.result(Prices(strong=PRICES.strong, prm=PRICES.prm))
+        replace(bench, prices=Prices(strong=PRICES.strong, prm=PRICES.prm)).result()
     bench.result()
 
 

@@ -44,6 +44,10 @@ def test_families_are_benched_side_by_side(cli_json, tmp_path):
         "--budgets", "0.3", "--jobs", 2, "--out", tmp_path / "out", quiet=False,
     )  # fmt: skip
     assert list(found["families"]) == ["chain", "loop"]
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "| strategy | lab chain: CPT 50 % |" in table
+    assert table.index("## All") < table.index("## lab chain") < table.index("## lab loop")
+    assert (tmp_path / "out" / "frontier.png").stat().st_size > 10_000
     assert all(standing["problems"] == 10 for standing in found["families"].values())
 
 

@@ -24,7 +24,7 @@ from trim_pomdp.bench.queries import needed
 from trim_pomdp.bench.result import DRAWS, measure
 from trim_pomdp.bench.running import Runner, Trial
 from trim_pomdp.bench.strategies import Strategy
-from trim_pomdp.bench.tables import markdown, points_csv
+from trim_pomdp.bench.tables import markdown, markdown_of_several, points_csv
 from trim_pomdp.errors import InputError
 from trim_pomdp.metrics.standings import BenchResult
 from trim_pomdp.model.prices import Prices
@@ -60,6 +60,8 @@ class Bench:
         Of test problems.
     name, fitted_on : str
         What test problems are called, and what those that strategies are made on.
+    prices : Prices or None
+        Of the models; with them money is measured as well.
     draws : int
         Of the bootstrap that intervals come from.
     """
@@ -71,6 +73,7 @@ class Bench:
     trials: Sequence[Trial]
     name: str
     fitted_on: str
+    prices: Prices | None = None
     draws: int = DRAWS
 
     def __post_init__(self) -> None:
@@ -178,13 +181,8 @@ class Bench:
         shard = self.runner.shard
         return len(trial.problems) if shard is None else shard.size(len(trial.problems))
 
-    def result(self, prices: Prices | None = None) -> BenchResult:
+    def result(self) -> BenchResult:
         """What came of it; written beside the runs, too.
-
-        Parameters
-        ----------
-        prices : Prices or None
-            Of the models; with them money is measured as well.
 
         Raises
         ------
@@ -199,7 +197,7 @@ class Bench:
             **{item.name: tuple(points) for item in self.strategies if (points := self._afterwards(item))},
         }
         found = measure(
-            {name: course(entries, self.trials, self.runner, prices=prices) for name, entries in groups.items()},
+            {name: course(entries, self.trials, self.runner, prices=self.prices) for name, entries in groups.items()},
             {item.name: item.about for item in self.strategies},
             name=self.name,
             fitted_on=self.fitted_on,
@@ -207,7 +205,7 @@ class Bench:
             budgets=self.contest.budgets,
             against=AGAINST,
             left_out=settled.left_out,
-            prices=prices,
+            prices=self.prices,
             draws=self.draws,
         )
         self.write(found)
@@ -225,3 +223,12 @@ class Bench:
         write_text(self.folder / TABLE_FILE, markdown(found))
         write_text(self.folder / POINTS_FILE, points_csv(found))
         save_figure(plot_bench([found]), self.folder / PICTURE_FILE)
+
+
+def write_together(folder: Path, results: Sequence[BenchResult]) -> None:
+    """Tables and a picture of several benches, beside the folders that hold each of them."""
+    from trim_pomdp.bench.pictures import plot_bench
+    from trim_pomdp.planning.plots import save_figure
+
+    write_text(folder / TABLE_FILE, markdown_of_several(results))
+    save_figure(plot_bench(results), folder / PICTURE_FILE)

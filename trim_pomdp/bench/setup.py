@@ -14,6 +14,7 @@ from trim_pomdp.bench.strategies import Strategy
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.evidence import EVIDENCE_KINDS, EvidenceKind
+from trim_pomdp.model.prices import Prices
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.presets.store import load_preset
 from trim_pomdp.runtime.remembered import Memory, RememberingSource
@@ -43,6 +44,8 @@ class Setting:
         Problems under way at once.
     shard : Shard or None
         The part that is made here.
+    prices : Prices or None
+        Of the models; they change nothing that is run.
     """
 
     strategies: tuple[Strategy, ...]
@@ -50,6 +53,7 @@ class Setting:
     seeds: tuple[int, ...] = (0,)
     in_flight: int = 128
     shard: Shard | None = None
+    prices: Prices | None = None
 
     def __post_init__(self) -> None:
         if not self.budgets or not all(0.0 < budget < 1.0 for budget in self.budgets):
@@ -171,4 +175,4 @@ def _bench(
     plain = {kind: replace(model, dynamics=model.dynamics.without_draws) for kind, model in models.items()}
     contest = Contest(whole, fitting, plain, default, setting.budgets, seed=setting.seeds[0])
     runner = Runner(remembering, folder / RUNS, table, setting.in_flight, shard)
-    return Bench(folder, contest, runner, setting.strategies, trials, name, fitted_on)
+    return Bench(folder, contest, runner, setting.strategies, trials, name, fitted_on, setting.prices)

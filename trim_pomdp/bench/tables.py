@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 
 from trim_pomdp.metrics.standings import BenchResult, Gains, Interval, Point
 
@@ -19,6 +20,23 @@ def headline(result: BenchResult) -> tuple[Row, list[Row]]:
         [name, *_gains(item), *(_number(item.delta_ibc_over[null]) for null in nulls)] for name, item in curves.items()
     ]
     return [*_GAINS, *(f"ΔIBC over {null}" for null in nulls)], rows
+
+
+def side_by_side(results: Sequence[BenchResult]) -> tuple[Row, list[Row]]:
+    """Columns and rows of the papers' layout, several results beside each other, without intervals."""
+    columns = [f"{result.name}: {gain}" for result in results for gain in _GAINS[1:5]]
+    names = dict.fromkeys(n for result in results for n, item in result.strategies.items() if len(item.points) > 1)
+    return ["strategy", *columns], [
+        [name, *(cell for result in results for cell in _short(result.strategies.get(name)))] for name in names
+    ]
+
+
+def _short(item: Gains | None) -> Row:
+    if item is None:
+        return [""] * 4
+    shares = [item.cpt[share].value for share in ("50", "80", "95")]
+    gain = item.delta_ibc.value
+    return [*("–" if v is None else f"{100 * v:.1f}" for v in shares), "–" if gain is None else f"{gain:.2f}"]
 
 
 def in_money(result: BenchResult) -> tuple[Row, list[Row]]:
@@ -93,6 +111,12 @@ def markdown(result: BenchResult) -> str:
     if result.left_out:
         parts.append("\n".join(f"* {name}: left out, {why}" for name, why in result.left_out.items()))
     return "\n\n".join(parts) + "\n"
+
+
+def markdown_of_several(results: Sequence[BenchResult]) -> str:
+    """All tables of several results, first the one that has all of them."""
+    intro = "Shares of strong-only's tokens in percent that recover so much of the gap; – where it is not reached."
+    return "\n\n".join(["## All", intro, _table(*side_by_side(results)), *map(markdown, results)])
 
 
 def points_csv(result: BenchResult) -> str:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from trim_pomdp.bench.setup import Setting
     from trim_pomdp.lab.problems import Family
     from trim_pomdp.metrics.standings import BenchResult
-    from trim_pomdp.model.prices import Prices
 
 _LAB_TEST, _LAB_FITTING = 300, 300
 
@@ -95,6 +94,7 @@ def bench(
         tuple(_whole(item, "--seeds") for item in seeds.split(",")),
         in_flight,
         read_shard(shard),
+        known,
     )
     check_folder(out, resume=resume)
     if models == LAB:
@@ -106,27 +106,29 @@ def bench(
             "fitting": _count(fitting, _LAB_FITTING, "--fitting"),
             "fit_family": None if fit_family is None else parse_family(fit_family),
         }
-        results = _lab(out, list(dict.fromkeys(wanted)), setting, options, jobs, known)
+        results = _lab(out, list(dict.fromkeys(wanted)), setting, options, jobs)
     else:
         use_threads(models, threads)
         made = _own(out, models, setting, problems, fitting, layout, (preset, observations, dynamics))
-        found = _work(made, known)
+        found = _work(made)
         results = {} if found is None else {found.name: found}
     _show(results, out, setting, as_json)
 
 
 def _lab(
-    out: Path, families: list[Family], setting: Setting, options: dict[str, Any], jobs: int, prices: Prices | None
+    out: Path, families: list[Family], setting: Setting, options: dict[str, Any], jobs: int
 ) -> dict[str, BenchResult]:
     """Benches of families, one after the other or so many at once."""
+    from trim_pomdp.bench.flow import write_together
+
     folders = {family: out if len(families) == 1 else out / family for family in families}
     if jobs == 1 or len(families) == 1:
-        found = {family: _lab_family(folders[family], family, setting, options, prices) for family in families}
+        found = {family: _lab_family(folders[family], family, setting, options) for family in families}
     else:
         found = {}
         with resumable(), ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
             waiting = {
-                pool.submit(_lab_family, folders[family], family, setting, options, prices, bars=False): family
+                pool.submit(_lab_family, folders[family], family, setting, options, bars=False): family
                 for family in families
             }
             for number, done in enumerate(as_completed(waiting), start=1):
@@ -135,7 +137,10 @@ def _lab(
                     pool.shutdown(cancel_futures=True)
                 found[waiting[done]] = done.result()
                 warn(f"{waiting[done]}: done, {number} of {len(families)}")
-    return {family: found[family] for family in families if found[family] is not None}  # type: ignore[misc]
+    whole: dict[str, BenchResult] = {family: result for family in families if (result := found[family]) is not None}
+    if len(whole) > 1:
+        write_together(out, list(whole.values()))
+    return whole
 
 
 def _lab_family(
@@ -143,7 +148,6 @@ def _lab_family(
     family: Family,
     setting: Setting,
     options: dict[str, Any],
-    prices: Prices | None,
     *,
     bars: bool = True,
 ) -> BenchResult | None:
@@ -151,7 +155,7 @@ def _lab_family(
     from trim_pomdp.lab.models import use_cores
 
     use_cores()
-    return _work(lab_bench(folder, family, setting, **options), prices, bars=bars)
+    return _work(lab_bench(folder, family, setting, **options), bars=bars)
 
 
 def _own(
@@ -177,18 +181,18 @@ def _own(
     return own_bench(out, model_source(models), model, setting, problems=test, fitting=fit, name=Path(problems).stem)
 
 
-def _work(made: Bench, prices: Prices | None, *, bars: bool = True) -> BenchResult | None:
+def _work(made: Bench, *, bars: bool = True) -> BenchResult | None:
     """Settle, run, measure; None of a shard, which is a part."""
     if not bars:  # those of several processes would be drawn over each other
         made.entries()
         made.run()
-        return made.result(prices) if made.runner.shard is None else None
+        return made.result() if made.runner.shard is None else None
     with resumable():
         with progress(f"{made.name}, settling rules") as tell:
             made.entries(tell)
         with progress_bar(f"{made.name}, testing", sum(made.size(trial) for _, trial, _ in made.jobs())) as show:
             made.run(show)
-    return made.result(prices) if made.runner.shard is None else None
+    return made.result() if made.runner.shard is None else None
 
 
 def _show(results: dict[str, BenchResult], out: Path, setting: Setting, as_json: bool) -> None:
