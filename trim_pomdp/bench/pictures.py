@@ -24,7 +24,7 @@ def plot_bench(results: Sequence[BenchResult], *, strategies: Sequence[str] | No
     """Accuracy against budget of every strategy with a frontier, one panel for each result.
 
     Bars are standard errors of accuracy, the grey line draws one of the models for each problem, and a cross is the
-    oracle on the true class.
+    oracle on the true class. Our plans are drawn thicker.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def plot_bench(results: Sequence[BenchResult], *, strategies: Sequence[str] | No
     columns = min(len(results), 2)
     rows = -(-len(results) // columns)
     with mpl.rc_context(STYLE):
-        figure = Picture(figsize=(7.6 * columns + 2.6, 5.6 * rows), layout="constrained")
+        figure = Picture(figsize=(7.6 * columns + 2.6, 6.4 * rows), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         shown = list(strategies or _curves(results))
         for axis, result in zip(axes, results, strict=False):
@@ -43,7 +43,7 @@ def plot_bench(results: Sequence[BenchResult], *, strategies: Sequence[str] | No
         for axis in axes[len(results) :]:
             axis.set_visible(False)
         handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right upper")
+        figure.legend(handles, labels, loc="outside right upper", fontsize="small", labelspacing=0.35)
     return figure
 
 
@@ -78,6 +78,6 @@ def _curve(axis: Axes, name: str, item: Standing, index: int) -> None:
         marker="o",
         markersize=4,
         elinewidth=0.8,
-        linewidth=1.8,
+        linewidth=2.8 if name.startswith("pomdp") else 1.4,
         label=name,
     )
