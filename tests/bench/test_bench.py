@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import trim_pomdp as tp
+from trim_pomdp.bench import flow
 from trim_pomdp.bench.flow import Bench
 from trim_pomdp.bench.outcomes import course
 from trim_pomdp.bench.setup import Setting, own_bench
 from trim_pomdp.bench.strategies import chosen, strategies
+from trim_pomdp.bench.tables import markdown
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
 from trim_pomdp.lab.source import model_source
@@ -85,6 +87,22 @@ def test_nulls_of_delta_ibc_are_the_strategies_that_are_them(whole):
     # The hull of the splits is no worse a null than their chords, which the strategy itself is.
     value = found.strategies["split"].delta_ibc_over["best-split"].value
     assert value is None or value <= 1e-12
+
+
+def test_strategies_are_compared_with_the_plan_that_sees_as_much(whole, monkeypatch):
+    bench, plain = whole
+    monkeypatch.setattr(flow, "AGAINST", {"pomdp": None, "threshold": ("random", "absent"), "absent": None})
+    found = bench.result()
+    own, equal = ([item for item in found.differences if item.against == name] for name in ("pomdp", "threshold"))
+    assert tuple(own) == plain.differences
+    assert len(own) + len(equal) == len(found.differences)
+    assert {item.strategy for item in equal} == {"random"}
+    both = {(item.strategy, item.budget): item.difference for item in own}
+    for item in equal:  # differences add up
+        expected = both["random", item.budget] - both["threshold", item.budget]
+        assert item.difference == pytest.approx(expected, abs=1e-9)
+    assert "### Accuracy less that of threshold" in markdown(found)
+    bench.write(plain)
 
 
 def test_money_is_counted_afterwards(whole):

@@ -37,7 +37,12 @@ ENTRIES_FILE, RESULT_FILE, TABLE_FILE, POINTS_FILE, PICTURE_FILE = (
     "entries.json", "result.json", "table.md", "points.csv", "frontier.png",
 )  # fmt: skip
 RUNS, MEMORY_FILE = "runs", "memory.sqlite"
-AGAINST = "pomdp"
+# All are compared with our plan, and those that see a part of its evidence with the plan that sees the same.
+AGAINST = {
+    "pomdp": None,
+    "pomdp-prm": ("threshold", "takeover", "paper-pomdp", "trim-agg", "trim-seq"),
+    "pomdp-logprob": ("logprob",),
+}
 Tell = Callable[[int, str], None]
 """Told how many solutions have ended, and of which run."""
 

@@ -51,7 +51,6 @@ def write_bench_page(
 def _shown(result: BenchResult) -> dict[str, Any]:
     return {
         "of": result,
-        "against": result.differences[0].against if result.differences else None,
         "headline": headline(result),
         "accuracies": accuracies(result),
         "differences": differences(result),

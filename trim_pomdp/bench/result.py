@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 
 from trim_pomdp.bench.outcomes import Course
@@ -25,7 +25,7 @@ def measure(
     fitted_on: str,
     seeds: Sequence[int],
     budgets: Sequence[float],
-    against: str | None,
+    against: Mapping[str, Collection[str] | None],
     left_out: Mapping[str, str] | None = None,
     prices: Prices | None = None,
     draws: int = DRAWS,
@@ -42,8 +42,9 @@ def measure(
         As in `BenchResult`.
     budgets : sequence of float
         At which strategies are compared.
-    against : str or None
-        The strategy that all others are compared with; None compares none.
+    against : mapping of str to collection of str or None
+        Strategies that others are compared with, and which; None compares all others. Each is a family of its own for
+        the correction of p-values. What did not take part is left out.
     draws : int
         Of the bootstrap; its seed is 0.
 
@@ -61,9 +62,11 @@ def measure(
     }
     in_money = _in_money(courses, draws)
     curves = {key: item.outcomes for key, item in courses.items() if len(item.entries) > 1}
-    differences: tuple[Comparison, ...] = ()
-    if against in curves and len(curves) > 1:
-        differences = compare(curves, against=str(against), costs=budgets, **ends)  # type: ignore[arg-type]
+    differences: list[Comparison] = []
+    for plan, others in against.items():
+        beside = {key: item for key, item in curves.items() if key == plan or others is None or key in others}
+        if plan in beside and len(beside) > 1:
+            differences += compare(beside, against=plan, costs=budgets, **ends)  # type: ignore[arg-type]
     return BenchResult(
         name=name,
         fitted_on=fitted_on,

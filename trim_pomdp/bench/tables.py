@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from trim_pomdp.metrics.standings import BenchResult, Gains, Interval, Point
+from trim_pomdp.metrics.standings import BenchResult, Difference, Gains, Interval, Point
 
 Row = list[str]
 _GAINS = ("strategy", "CPT 50 %", "CPT 80 %", "CPT 95 %", "ΔIBC", "APGR")
@@ -60,11 +60,19 @@ def accuracies(result: BenchResult) -> tuple[Row, list[Row]]:
     return columns, rows
 
 
-def differences(result: BenchResult) -> tuple[Row, list[Row]]:
-    """Columns and rows of differences in points, with intervals; ``*`` where the corrected p is below .05."""
-    budgets = sorted({item.budget for item in result.differences})
+def differences(result: BenchResult) -> dict[str, tuple[Row, list[Row]]]:
+    """By what strategies are compared with, columns and rows of differences in points.
+
+    With intervals; ``*`` where the corrected p is below .05.
+    """
+    plans = dict.fromkeys(item.against for item in result.differences)
+    return {plan: _less([item for item in result.differences if item.against == plan]) for plan in plans}
+
+
+def _less(items: Sequence[Difference]) -> tuple[Row, list[Row]]:
+    budgets = sorted({item.budget for item in items})
     found: dict[str, dict[float, str]] = {}
-    for item in result.differences:
+    for item in items:
         star = "*" if item.p_adjusted < 0.05 else ""
         text = f"{100 * item.difference:+.1f} [{100 * item.low:+.1f}, {100 * item.high:+.1f}]{star}"
         found.setdefault(item.strategy, {})[item.budget] = text
@@ -92,7 +100,6 @@ def tokens(result: BenchResult) -> tuple[Row, list[Row]]:
 
 def markdown(result: BenchResult) -> str:
     """All tables as Markdown."""
-    against = result.differences[0].against if result.differences else ""
     parts = [
         f"## {result.name}",
         f"{result.problems} problems, seeds {', '.join(map(str, result.seeds))}; rules made on {result.fitted_on}. "
@@ -106,8 +113,8 @@ def markdown(result: BenchResult) -> str:
     columns, rows = in_money(result)
     if rows:
         parts += ["### Share of strong-only's money that recovers so much of the gap", _table(columns, rows)]
-    if result.differences:
-        parts += [f"### Accuracy less that of {against} at the same budget, in points", _table(*differences(result))]
+    for plan, cells in differences(result).items():
+        parts += [f"### Accuracy less that of {plan} at the same budget, in points", _table(*cells)]
     if result.left_out:
         parts.append("\n".join(f"* {name}: left out, {why}" for name, why in result.left_out.items()))
     return "\n\n".join(parts) + "\n"

@@ -218,9 +218,8 @@ def show_standings(found: BenchResult) -> None:
         show_table("the same with money for a cost", columns, rows)
     elif found.prices is not None:
         warn(f"{found.name}: strong-only costs no more money than weak-only, so there is nothing to measure by")
-    if found.differences:
-        against = found.differences[0].against
-        show_table(f"accuracy less that of {against}, points [95 %], * p < .05 (Holm)", *differences(found))
+    for plan, cells in differences(found).items():
+        show_table(f"accuracy less that of {plan}, points [95 %], * p < .05 (Holm)", *cells)
     for name, why in found.left_out.items():
         warn(f"{name}: left out, {why}")
 
