@@ -187,7 +187,7 @@ def _(BeliefInspector, mo, rule, solution):
 @app.cell
 def _(inspector, mo):
     inspector.value
-    mo.md(f"regenerated: **{{sum(step.action == 'regenerate' for step in inspector.inspection.steps)}}**")
+    mo.md(f"right in the end: **{{inspector.inspection.q_end:.6f}}**")
     return
 
 
@@ -200,8 +200,8 @@ if __name__ == "__main__":
     follow(page, expected)
     report_round_trip(page, "marimo", capsys)
     moved = tp.edit(expected, 1, score=drag(page))
-    before, after = (sum(step.action == "regenerate" for step in item.steps) for item in (expected, moved))
+    before, after = (f"{item.q_end:.6f}" for item in (expected, moved))
     assert before != after
-    page.get_by_text(f"regenerated: {after}").wait_for()
+    page.get_by_text(f"right in the end: {after}").wait_for()
     assert page.locator(".tp-inspector img").count() == 0
     assert browsing.errors == []
