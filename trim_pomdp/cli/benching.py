@@ -219,7 +219,7 @@ def show_standings(found: BenchResult) -> None:
     elif found.prices is not None:
         warn(f"{found.name}: strong-only costs no more money than weak-only, so there is nothing to measure by")
     for plan, cells in differences(found).items():
-        show_table(f"accuracy less that of {plan}, points [95 %], * p < .05 (Holm)", *cells)
+        show_table(f"accuracy less that of {plan}, points [95 %], * p < .05 (max-t)", *cells)
     for name, why in found.left_out.items():
         warn(f"{name}: left out, {why}")
 

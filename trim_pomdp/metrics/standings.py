@@ -159,7 +159,7 @@ class BenchResult(Artifact):
         What money is counted at.
     strategies : dict of str to Standing
     differences : tuple of Difference
-        All strategies against one of them; p-values are corrected for how many there are (Holm).
+        Strategies against one of them; intervals are of each alone, p-values corrected for how many there are (max-t).
     left_out : dict of str to str
         Strategies that could not take part, and why.
     level : float
