@@ -87,12 +87,15 @@ def promises(found: Sequence[BenchResult]) -> None:
     for plan in PLANS:
         off: list[tuple[float, float]] = []
         spent: list[tuple[float, float]] = []
-        for result in found:
+        for result in (item for item in found if plan in item.strategies):
             points = [p for p in result.strategies[plan].points if p.asked_budget in BUDGETS]
             rows.append([plan, result.name, *map(_promise, points)])
             off += [(p.accuracy - (p.planned_accuracy or 0.0), p.accuracy_se) for p in points]
             spent += [(p.budget - (p.planned_budget or 0.0), p.budget_se) for p in points]
-        rows.append([plan, "beyond sampling", f"accuracy {_beyond(off):.3f}", f"budget {_beyond(spent):.3f}", "", ""])
+        if off:
+            rows.append(
+                [plan, "beyond sampling", f"accuracy {_beyond(off):.3f}", f"budget {_beyond(spent):.3f}", "", ""]
+            )
     table(["accuracy: planned → measured (spent)", "", *map(str, BUDGETS)], rows)
 
 
