@@ -1,7 +1,7 @@
 """Does evidence mean the same at every step, and inside of one solution? It should: plans have one density a class.
 
-    trim-pomdp rollout --mode all --models lab --family wordy --problems 500 --repairs 500 --labels --seed 7 --out FOLDER
-    python benchmarks/study_evidence_within.py --preset lab-wordy FOLDER
+    trim-pomdp rollout --mode all --models lab --family wordy --problems 500 --repairs 500 --labels --seed 7 --out ROLL
+    python benchmarks/study_evidence_within.py --preset lab-wordy ROLL
 
 Prints how well the preset's evidence tells right steps from first errors, over all steps, as the model has it, and by
 pairs of one solution; what it is by step; and what becomes of steps that the strong model writes again, by how right
