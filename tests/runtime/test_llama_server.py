@@ -141,7 +141,7 @@ def test_runs_are_those_of_the_models_in_process(addresses: dict[str, str], cli_
     results, traces = {}, {}
     for name, models in files.items():
         (tmp_path / f"{name}.toml").write_text(models + here["prm"] + limits)
-        options = ("--problems", tmp_path / "problems.jsonl", "--threshold", 0.5, "--threads", 1)
+        options = ("--problems", tmp_path / "problems.jsonl", "--threshold", 0.9, "--threads", 1)
         results[name] = cli_json("run", "--models", tmp_path / f"{name}.toml", *options, "--out", tmp_path / name)
         traces[name] = {item.terminal.problem: item.decisions for item in read_traces(tmp_path / name)}
     local = results["local"]
