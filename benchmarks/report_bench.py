@@ -14,8 +14,9 @@ import numpy as np
 from report import heading, table
 
 import trim_pomdp as tp
-from trim_pomdp.bench.flow import RESULT_FILE
-from trim_pomdp.metrics.standings import BenchResult, Interval, Point
+from trim_pomdp.bench.flow import AGAINST, RESULT_FILE
+from trim_pomdp.bench.tables import headline
+from trim_pomdp.metrics.standings import BenchResult, Point
 
 PAPERS = {
     "routellm-bert": "BERT",
@@ -33,10 +34,9 @@ PAPERS = {
     "pomdp-redraft": "**ours**, with redrafts",
 }
 EQUAL_EVIDENCE = (
-    ("pomdp", "evidence-threshold"), ("pomdp", "evidence-takeover"), ("pomdp", "evidence-agg"),
-    ("pomdp-prm", "threshold"), ("pomdp-prm", "takeover"), ("pomdp-prm", "paper-pomdp"), ("pomdp-prm", "trim-agg"),
-    ("pomdp-prm", "trim-seq"), ("pomdp-logprob", "logprob"),
-)  # fmt: skip
+    *(("pomdp", other) for other in ("evidence-threshold", "evidence-takeover", "evidence-agg")),
+    *((plan, other) for plan, others in AGAINST.items() for other in others or ()),
+)
 EQUAL_PLANNING = (("pomdp", "pomdp-prm"), ("pomdp", "pomdp-logprob"))
 PLANS = ("pomdp", "pomdp-prm", "pomdp-logprob", "pomdp-redraft")
 BUDGETS = (0.05, 0.1, 0.2, 0.3)
@@ -54,12 +54,9 @@ def results(folders: Sequence[str]) -> Iterator[BenchResult]:
 def papers(result: BenchResult) -> None:
     """CPT and ΔIBC in the papers' rows."""
     heading(f"{result.name}, made on {result.fitted_on} (weak {result.weak:.3f}, strong {result.strong:.3f})")
-    rows = []
-    for name, shown in PAPERS.items():
-        if (item := result.strategies.get(name)) is not None:
-            cells = (*(_share(item.cpt[share]) for share in ("50", "80", "95")), _span(item.delta_ibc, 2))
-            rows.append([shown, *cells])
-    table(["", "CPT 50 %", "CPT 80 %", "CPT 95 %", "ΔIBC"], rows)
+    columns, rows = headline(result)
+    cells = {row[0]: row[1:5] for row in rows}
+    table(["", *columns[1:5]], [[shown, *cells[name]] for name, shown in PAPERS.items() if name in cells])
 
 
 def worth(found: Sequence[BenchResult], title: str, pairs: Sequence[tuple[str, str]]) -> None:
@@ -107,17 +104,6 @@ def _beyond(pairs: Sequence[tuple[float, float]]) -> float:
     """Root mean square of differences, less what sampling explains."""
     off, errors = np.array(pairs).T
     return float(np.sqrt(max(np.mean(off**2 - errors**2), 0.0)))
-
-
-def _share(found: Interval) -> str:
-    return "not reached" if found.value is None else _span(found, 1, 100.0)
-
-
-def _span(found: Interval, digits: int, factor: float = 1.0) -> str:
-    value, low, high = (
-        "–" if item is None else f"{factor * item:.{digits}f}" for item in (found.value, found.low, found.high)
-    )
-    return f"{value} [{low}, {high}]"
 
 
 def main() -> None:

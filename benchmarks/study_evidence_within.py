@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from report import heading, table
 from scipy.special import logit
-from sklearn.metrics import roc_auc_score
 
+from observation_models.metrics import auc
 from trim_pomdp.fitting.rollout_data import RepairRows, RolloutRows, WeakRows
+from trim_pomdp.fitting.rollout_terms import step_classes
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.presets.store import load_preset
 from trim_pomdp.runtime.recorded import read_rollouts
@@ -31,26 +32,24 @@ SHOWN_STEPS = 8
 
 def classes(weak: WeakRows) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which steps are right so far, and which are first errors."""
-    step = np.arange(weak.batch.scores.shape[1])[None, :]
-    label = weak.labels[:, None]
-    return weak.batch.mask & ((label < 0) | (step < label)), weak.batch.mask & (step == label)
+    found = step_classes(weak.labels, weak.batch.scores.shape[1])
+    return weak.batch.mask & (found == 0), weak.batch.mask & (found == 2)
 
 
-def auc(right: FloatArray, wrong: FloatArray) -> float:
+def auc_of(right: FloatArray, wrong: FloatArray) -> float:
     """Of right steps against first errors."""
-    truth = np.repeat([1, 0], [len(right), len(wrong)])
-    return float(roc_auc_score(truth, np.concatenate([right, wrong])))
+    return float(auc(np.concatenate([right, wrong]), np.repeat([1, 0], [len(right), len(wrong)])))
 
 
 def telling(model: RoutingModel, weak: WeakRows) -> None:
     """AUC over all steps, in the model, and within solutions."""
     right, wrong = classes(weak)
     scores = weak.batch.scores
-    within = [auc(scores[i, : weak.labels[i]], scores[i, [weak.labels[i]]]) for i in np.flatnonzero(weak.labels > 0)]
+    within = [auc_of(scores[i, : weak.labels[i]], scores[i, [weak.labels[i]]]) for i in np.flatnonzero(weak.labels > 0)]
     s0, s2 = model.emission[0], model.emission[2]
     implied = float(s0 @ (np.cumsum(s2) - 0.5 * s2))
     error = np.std(within, ddof=1) / np.sqrt(len(within))
-    cells = [f"{auc(scores[right], scores[wrong]):.3f}", f"{implied:.3f}", f"{np.mean(within):.3f} ± {error:.3f}"]
+    cells = [f"{auc_of(scores[right], scores[wrong]):.3f}", f"{implied:.3f}", f"{np.mean(within):.3f} ± {error:.3f}"]
     table(["AUC over all steps", "in the model", f"within {len(within)} solutions"], [cells])
 
 

@@ -51,6 +51,20 @@ def test_accuracies_are_read_off_the_curves() -> None:
     assert hull.accuracy >= middle.accuracy
 
 
+def test_intervals_may_be_of_each_alone_while_p_values_hold_at_once() -> None:
+    rng = np.random.default_rng(2)
+    ends = pair(rng)
+    routers = {name: Outcomes.of(rng.random(N) < 0.5, np.full(N, 5.0)) for name in "abcd"}
+    by_how = [
+        compare(routers, against="a", costs=[0.4], seed=0, draws=50, correction=correction, at_once=at_once, **ends)
+        for correction, at_once in (("none", True), ("max-t", True), ("max-t", False))
+    ]
+    for alone, at_once, mixed in zip(*by_how, strict=True):
+        assert (mixed.low, mixed.high, mixed.p) == (alone.low, alone.high, alone.p)
+        assert mixed.p_adjusted == at_once.p_adjusted > alone.p
+        assert mixed.high - mixed.low < at_once.high - at_once.low
+
+
 def test_pairing_takes_out_what_both_share() -> None:
     """The same problems solved but for 16 of 400: an error of about a hundredth, not the three of unpaired ones."""
     rng = np.random.default_rng(4)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from trim_pomdp.bench.outcomes import Course
-from trim_pomdp.metrics import Measured, Outcomes, bootstrap, compare
+from trim_pomdp.metrics import Comparison, Measured, bootstrap, compare
 from trim_pomdp.metrics.benefit import NullName
-from trim_pomdp.metrics.comparisons import Correction
 from trim_pomdp.metrics.standings import BenchResult, Difference, Gains, Interval, Point, Standing
 from trim_pomdp.model.prices import Prices
 
@@ -64,11 +62,13 @@ def measure(
     }
     in_money = _in_money(courses, draws)
     curves = {key: item.outcomes for key, item in courses.items() if len(item.entries) > 1}
-    differences: list[Difference] = []
+    differences: list[Comparison] = []
     for plan, others in against.items():
         beside = {key: item for key, item in curves.items() if key == plan or others is None or key in others}
         if plan in beside and len(beside) > 1:
-            differences += _compared(beside, plan, budgets, ends)
+            # By max-t: Holm's among so many comparisons would need far more draws to reach any level.
+            how = {"correction": "max-t", "at_once": False, **ends}
+            differences += compare(beside, against=plan, costs=budgets, **how)  # type: ignore[arg-type]
     return BenchResult(
         name=name,
         fitted_on=fitted_on,
@@ -81,25 +81,10 @@ def measure(
         strategies={
             key: _standing(courses[key], item, in_money.get(key), about.get(key, "")) for key, item in found.items()
         },
-        differences=tuple(differences),
+        differences=tuple(Difference.of(item) for item in differences),
         left_out=dict(left_out or {}),
         draws=draws,
     )
-
-
-def _compared(
-    curves: Mapping[str, Outcomes], against: str, budgets: Sequence[float], ends: dict[str, Any]
-) -> Iterator[Difference]:
-    """Each difference with an interval of its own, and a p-value that holds for all of them at once.
-
-    By max-t: Holm's among so many comparisons would need far more draws to reach any level.
-    """
-    corrections: tuple[Correction, ...] = ("none", "max-t")
-    alone, at_once = (
-        compare(curves, against=against, costs=budgets, correction=correction, **ends) for correction in corrections
-    )
-    for item, corrected in zip(alone, at_once, strict=True):
-        yield Difference.of(item).model_copy(update={"p_adjusted": corrected.p_adjusted})
 
 
 def _in_money(courses: Mapping[str, Course], draws: int) -> dict[str, Measured]:

@@ -77,6 +77,7 @@ def compare(
     seed: int,
     method: CurveMethod = "chords",
     correction: Correction = "holm",
+    at_once: bool = True,
     draws: int = 1000,
     level: float = 0.95,
 ) -> tuple[Comparison, ...]:
@@ -89,7 +90,7 @@ def compare(
     p-values are shares of draws (and one more) whose difference lies at least as far from the observed one as that lies
     from zero. ``holm`` steps down over them (Holm, 1979), and holds however comparisons depend on each other; ``max-t``
     takes the largest studentised deviation of each draw as reference for all (Westfall and Young, 1993, single step),
-    which costs less where they depend, and gives intervals that hold at once.
+    which costs less where they depend, needs no more draws for more comparisons, and gives intervals that hold at once.
 
     Parameters
     ----------
@@ -99,6 +100,8 @@ def compare(
         Name of the one that all others are compared with.
     costs : sequence of float
         In units of strong-only's, from weak-only's to 1.
+    at_once : bool
+        Whether intervals by ``max-t`` hold at once; otherwise each is one alone, as with the other corrections.
     weak, strong, seed, draws, level
         As in `bootstrap`.
 
@@ -134,7 +137,7 @@ def compare(
     }
     differences = np.concatenate([curves[name] - curves[against] for name in others], axis=1)
     differences[np.abs(differences) < _ROUNDING] = 0.0
-    found = _corrected(differences, correction, level)
+    found = _corrected(differences, correction, level, at_once=at_once)
     family = [(name, j) for name in others for j in range(len(wanted))]
     return tuple(
         Comparison(
@@ -180,18 +183,20 @@ def _accuracies(means: Means, draw: int, scale: Scale, costs: FloatArray, method
     return scale.weak + curve.at(costs) * (scale.strong - scale.weak)
 
 
-def _corrected(differences: FloatArray, correction: Correction, level: float) -> FloatArray:
+def _corrected(differences: FloatArray, correction: Correction, level: float, *, at_once: bool) -> FloatArray:
     """Lower and upper bounds, p-values and adjusted ones of differences, observed ones in row 0; shape (4, J)."""
     observed, drawn = differences[0], differences[1:]
     away = np.abs(drawn - observed)
     p = (1.0 + (away >= np.abs(observed)).sum(axis=0)) / (1.0 + len(drawn))
+    low, high = np.quantile(drawn, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
     if correction != "max-t":
-        low, high = np.quantile(drawn, [(1.0 - level) / 2.0, (1.0 + level) / 2.0], axis=0)
         return np.stack([low, high, p, holm(p) if correction == "holm" else p])
     errors = drawn.std(axis=0, ddof=1)
     # Curves may agree in all draws (at strong-only's cost they do): then there is no error, and no deviation.
     largest = np.divide(away, errors, out=np.zeros_like(away), where=errors > 0.0).max(axis=1)
     size = np.divide(np.abs(observed), errors, out=np.where(observed == 0.0, 0.0, np.inf), where=errors > 0.0)
     adjusted = (1.0 + (largest[:, None] >= size).sum(axis=0)) / (1.0 + len(drawn))
-    reach = np.quantile(largest, level) * errors
-    return np.stack([observed - reach, observed + reach, p, adjusted])
+    if at_once:
+        reach = np.quantile(largest, level) * errors
+        low, high = observed - reach, observed + reach
+    return np.stack([low, high, p, adjusted])
