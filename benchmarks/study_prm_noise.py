@@ -10,7 +10,8 @@ Rules are settled on the PRM as it is, then run on test problems with its scores
 * permuted: scores of another solution of as many steps that was scored at the same time, as when replies get mixed up;
 * padded: every step has the score of the one before, the first its own, as when separators are miscounted.
 
-Accuracy and what was spent at each asked budget, by noise, as Markdown on stdout; runs are kept, and not done again.
+Accuracy and what was spent at each asked budget, by noise, as Markdown on stdout; and what the alarm on live scores
+says of the plans' runs at a budget of .1, and after how many problems. Runs are kept, and not done again.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ import numpy as np
 from trim_pomdp.bench.flow import RESULT_FILE, Bench
 from trim_pomdp.bench.setup import Setting, lab_bench
 from trim_pomdp.bench.strategies import chosen
+from trim_pomdp.inspection.alarms import score_alarm
 from trim_pomdp.lab.problems import parse_family
 from trim_pomdp.lab.source import LabSource
 from trim_pomdp.metrics.standings import BenchResult
+from trim_pomdp.model.evidence import EvidenceKind
 from trim_pomdp.policies.base import Role
 from trim_pomdp.runtime.protocols import BatchScorer, ScoreRequest, SolutionScores
 from trim_pomdp.runtime.remembered import Memory, RememberingSource
@@ -38,6 +41,9 @@ from trim_pomdp.runtime.sources import Backends
 STRATEGIES = "weak,strong,threshold,evidence-threshold,takeover,best-of-m,paper-pomdp,pomdp,pomdp-prm,pomdp-logprob"
 BUDGETS = (0.05, 0.1, 0.2, 0.3)
 SEED = 31
+# The plans that look at the PRM, and what they look at.
+PLANS: dict[str, EvidenceKind | None] = {"pomdp": None, "pomdp-prm": "prm"}
+ALARM_AT, ALARM_AFTER = 0.1, (10, 25, 50, 100, 200, 500)
 Spoil = Callable[[Sequence[SolutionScores]], list[SolutionScores]]
 
 
@@ -119,6 +125,23 @@ def spoiled(clean: Bench, noise: str) -> Bench:
     return bench
 
 
+def alarms(bench: Bench, noise: str) -> list[str]:
+    """What the alarm says of the plans' runs: a line a plan, of the fewest problems that raise it, and of all."""
+    lines = []
+    for name, kind in PLANS.items():
+        rule = next(e.rule for e in bench.entries().by_strategy()[name] if e.asked_budget == ALARM_AT)
+        model, trial = bench.contest.model(kind), bench.trials[0]
+        bench.runner.make(rule, trial, scored=True)
+        records = bench.runner.records(rule, trial, scored=True)
+        sizes = [size for size in ALARM_AFTER if size <= len(records)]
+        raised = [size for size in sizes if score_alarm(records[:size], model).raised]
+        found = score_alarm(records, model)
+        first = str(raised[0]) if raised else "–"
+        numbers = f"{found.distance:.3f} | {found.p:.1g} | {found.changed:.1%} | {found.doubled:.1%}"
+        lines.append(f"| {name} | {noise} | {first} | {numbers} | {'; '.join(found.reasons) or '–'} |")
+    return lines
+
+
 def rows(results: dict[str, BenchResult]) -> list[str]:
     """A line a strategy and noise."""
     clean = results["none"]
@@ -153,12 +176,16 @@ def main() -> int:
     setting = Setting(tuple(chosen(STRATEGIES)), BUDGETS, (SEED,))
     clean = lab_bench(parsed.work / family, family, setting, problems=parsed.problems, fitting=parsed.fitting)
     results: dict[str, BenchResult] = {}
+    raised: list[str] = []
     for noise in dict.fromkeys(["none", *parsed.noise.split(",")]):
         bench = clean if noise == "none" else spoiled(clean, noise)
         bench.run(lambda ended, what, noise=noise: print(f"{noise}: {ended} {what}", end="\r", file=sys.stderr))
         results[noise] = bench.result()
+        raised += alarms(bench, noise)
         print(f"{noise}: {bench.folder / RESULT_FILE}", file=sys.stderr)
     print("\n".join(rows(results)))
+    print("\n| plan | noise | raised after | distance | p | changed | doubled | what it says |")
+    print("\n".join(["|---|---|---|---|---|---|---|---|", *raised]))
     return 0
 
 
