@@ -32,13 +32,14 @@ PAPERS = {
     "pomdp-prm": "**ours**, PRM alone",
     "pomdp": "**ours**",
     "pomdp-redraft": "**ours**, with redrafts",
+    "pomdp-recall": "**ours**, of up to four drafts",
 }
 EQUAL_EVIDENCE = (
     *(("pomdp", other) for other in ("evidence-threshold", "evidence-takeover", "evidence-agg")),
     *((plan, other) for plan, others in AGAINST.items() for other in others or ()),
 )
 EQUAL_PLANNING = (("pomdp", "pomdp-prm"), ("pomdp", "pomdp-logprob"))
-PLANS = ("pomdp", "pomdp-prm", "pomdp-logprob", "pomdp-redraft")
+PLANS = ("pomdp", "pomdp-prm", "pomdp-logprob", "pomdp-redraft", "pomdp-recall")
 BUDGETS = (0.05, 0.1, 0.2, 0.3)
 
 

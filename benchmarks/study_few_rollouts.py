@@ -66,13 +66,10 @@ def part_of(live: Path, size: int, replicate: int) -> Rollouts | None:
     """Rollouts of so many problems, none of them in another replicate; None where they are used up."""
     found = read_rollouts(live).sources.rollouts
     assert found is not None
-    problems = sorted({item.group for item in found.weak})
+    problems = sorted(found.problems)
     np.random.default_rng(size).shuffle(problems)
-    mine = set(problems[replicate * size : (replicate + 1) * size])
-    if len(mine) < size:
-        return None
-    kinds = (found.weak, found.strong, found.repairs)
-    return Rollouts(*([item for item in kind if item.group in mine] for kind in kinds))
+    mine = problems[replicate * size : (replicate + 1) * size]
+    return None if len(mine) < size else found.of(set(mine))
 
 
 def fits(parsed: argparse.Namespace, done: set[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:

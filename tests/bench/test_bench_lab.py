@@ -53,11 +53,13 @@ def test_families_are_benched_side_by_side(cli_json, tmp_path):
 
 @pytest.mark.slow
 def test_every_strategy_runs_on_the_lab(cli_json, tmp_path, monkeypatch):
-    """The full table's command, in small; networks are trained for a moment, which takes minutes otherwise."""
+    """The full table's command, in small: networks trained for a moment, plans of two drafts, which take minutes."""
+    from trim_pomdp.bench import strategies as makers
     from trim_pomdp.learning import ppo
 
     whole = ppo.settings_for
     monkeypatch.setattr(ppo, "settings_for", lambda architecture: replace(whole(architecture), updates=5))
+    monkeypatch.setattr(makers, "MOST_DRAFTS", 2)
     found = cli_json(
         "bench", "--family", "chain", "--problems", 30, "--fitting", 30, "--budgets", "0.3", "--seeds", "5",
         "--out", tmp_path / "out",

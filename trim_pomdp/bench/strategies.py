@@ -19,6 +19,7 @@ from trim_pomdp.bench.running import Runner, Trial
 from trim_pomdp.data.features import LogprobName
 from trim_pomdp.errors import InputError, UnsetParameterError
 from trim_pomdp.model.evidence import EvidenceKind
+from trim_pomdp.model.process import DEFAULT_ACTIONS, RoutingModel
 from trim_pomdp.planning.frontier import policy_for_budget
 from trim_pomdp.policies import (
     LogprobRule,
@@ -40,6 +41,7 @@ CLOSENESS = (0.05, 0.2, 0.4, 0.6, 0.8, 0.95)
 LOGPROBS = (-6.0, -4.0, -3.0, -2.0, -1.5, -1.0, -0.7, -0.4, -0.2, -0.1, -0.03)
 SHARES = (0.03, 0.1, 0.2, 0.3, 0.5, 0.7)
 DRAFTS = (2, 4)
+MOST_DRAFTS = max(DRAFTS)
 SPLITS, MOST_STEPS = (1, 2, 3, 4, 5, 6, 8, 10, 14), 200
 REDRAFT_BELOW = (0.3, 0.7, 0.95)
 REGENERATE_BELOW = (0.0, 0.03, 0.1, 0.3, 0.7, 0.95)
@@ -138,20 +140,34 @@ def _alone(rule: Rule) -> Maker:
     return make
 
 
-def _planned(kind: EvidenceKind | None = None, *, actions: tuple[str, ...] | None = None) -> Maker:
+def _planned(kind: EvidenceKind | None = None) -> Maker:
     """Plans in the fitted model, for every budget."""
 
     def make(contest: Contest) -> list[Settled]:
-        model = contest.model(kind)
-        if actions is not None:
-            try:
-                model = replace(model, actions=actions)
-            except UnsetParameterError as error:
-                raise LeftOutError(str(error)) from None
-        plans = [policy_for_budget(model, budget) for budget in contest.budgets]
-        return [Settled(b, plan.policy, plan.planned) for b, plan in zip(contest.budgets, plans, strict=True)]
+        return _plans(contest, contest.model(kind))
 
     return make
+
+
+def _redrafts(contest: Contest) -> list[Settled]:
+    return _plans(contest, _with_actions(contest.model(), "redraft"))
+
+
+def _recalls(contest: Contest) -> list[Settled]:
+    """As many drafts as best-of-m may have; a gap of 1e-3, since plans take a minute at that."""
+    return _plans(contest, replace(_with_actions(contest.model(), "redraft", "recall"), max_drafts=MOST_DRAFTS), 1e-3)
+
+
+def _with_actions(model: RoutingModel, *more: str) -> RoutingModel:
+    try:
+        return replace(model, actions=(*DEFAULT_ACTIONS, *more))
+    except UnsetParameterError as error:
+        raise LeftOutError(str(error)) from None
+
+
+def _plans(contest: Contest, model: RoutingModel, gap: float | None = None) -> list[Settled]:
+    plans = [policy_for_budget(model, budget, gap=gap) for budget in contest.budgets]
+    return [Settled(b, plan.policy, plan.planned) for b, plan in zip(contest.budgets, plans, strict=True)]
 
 
 def _tuned(family: Callable[[Contest], Sequence[Rule]]) -> Maker:
@@ -218,7 +234,6 @@ def _at_random(contest: Contest) -> Sequence[Rule]:
     return [StrategyRule(strategy="random", probability=share) for share in SHARES]
 
 
-_REDRAFT = ("keep", "regenerate", "redraft")
 _ALL: tuple[Strategy, ...] = (
     Strategy("weak", "the weak model alone", _alone(WEAK)),
     Strategy("strong", "the strong model alone", _alone(STRONG)),
@@ -238,7 +253,8 @@ _ALL: tuple[Strategy, ...] = (
     Strategy("pomdp", "ours, on the default evidence", _planned()),
     Strategy("pomdp-prm", "ours, on the PRM score alone", _planned("prm")),
     Strategy("pomdp-logprob", "ours, without a PRM", _planned("logprob")),
-    Strategy("pomdp-redraft", "ours, which may draft again", _planned(actions=_REDRAFT)),
+    Strategy("pomdp-redraft", "ours, which may draft a step again", _redrafts),
+    Strategy("pomdp-recall", "ours, of up to four drafts of a step, any of which may stand", _recalls),
     Strategy("query-random", "draws one of the models for each problem", queries.at_random, "query"),
     Strategy("routellm-mf", "RouteLLM: matrix factorisation on the prompt", queries.mf, "query"),
     Strategy("routellm-bert", "RouteLLM: a classifier on the prompt", queries.bert, "query"),

@@ -13,7 +13,7 @@ Four kinds, one JSON object a line:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -183,6 +183,25 @@ class Rollouts:
     strong: Sequence[StrongRollout] = ()
     repairs: Sequence[RepairRollout] = ()
     redrafts: Sequence[RedraftRollout] = ()
+
+    @property
+    def problems(self) -> list[str]:
+        """Problems of the weak rollouts, each once, in order."""
+        return list(dict.fromkeys(item.group for item in self.weak))
+
+    def of(self, problems: Collection[str]) -> Rollouts:
+        """Those of some problems alone.
+
+        Parameters
+        ----------
+        problems : collection of str
+        """
+        return Rollouts(
+            [item for item in self.weak if item.group in problems],
+            [item for item in self.strong if item.group in problems],
+            [item for item in self.repairs if item.group in problems],
+            [item for item in self.redrafts if item.group in problems],
+        )
 
 
 def read_weak_rollouts(

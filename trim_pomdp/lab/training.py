@@ -399,7 +399,7 @@ def _cut_down(
     def trained(neurons: int) -> Qwen2ForCausalLM:
         model: Qwen2ForCausalLM = _stage(
             tried(neurons),
-            lambda folder: _train_pruned(folder, larger, neurons, role, recipe, seed, progress),
+            lambda folder: train_pruned(folder, larger, neurons, role, recipe, seed, progress),
             Qwen2ForCausalLM,
         )
         return model
@@ -426,7 +426,7 @@ def _share_solved(folder: Path, role: Author, seed: int) -> float:
     return float(np.mean([bool(record.terminal.correct) for record in records]))
 
 
-def _train_pruned(
+def train_pruned(
     folder: Path,
     larger: Qwen2ForCausalLM,
     neurons: int,
@@ -435,6 +435,7 @@ def _train_pruned(
     seed: int,
     progress: Progress,
 ) -> Qwen2ForCausalLM:
+    """A model cut down to so many neurons, then trained on as the recipe has it for its role."""
     pruning: Pruning = getattr(recipe, role)
     model = pruned(larger, neurons)
     stage = {"strong": 1, "weak": 2}[role]
