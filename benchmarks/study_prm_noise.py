@@ -10,8 +10,9 @@ Rules are settled on the PRM as it is, then run on test problems with its scores
 * permuted: scores of another solution of as many steps that was scored at the same time, as when replies get mixed up;
 * padded: every step has the score of the one before, the first its own, as when separators are miscounted.
 
-Accuracy and what was spent at each asked budget, by noise, as Markdown on stdout; and what the alarm on live scores
-says of the plans' runs at a budget of .1, and after how many problems. Runs are kept, and not done again.
+As Markdown on stdout: points of accuracy that each noise costs a rule at equal strong tokens, and how many times as
+many it spends; and what the alarm on live scores says of the plans' runs at a budget of .1, and after how many
+problems. Runs are kept, and not done again.
 """
 
 from __future__ import annotations
@@ -143,24 +144,36 @@ def alarms(bench: Bench, noise: str) -> list[str]:
 
 
 def rows(results: dict[str, BenchResult]) -> list[str]:
-    """A line a strategy and noise."""
+    """A line a strategy: by noise, points of accuracy lost at equal cost, and what was spent for what was asked.
+
+    Both are means over budgets. At equal cost: against the strategy's own line without noise, from weak-only over its
+    points to strong-only.
+    """
     clean = results["none"]
+    noises = [noise for noise in results if noise != "none"]
     lines = [
-        "| strategy | noise | " + " | ".join(f"{b:g}" for b in BUDGETS) + " |",
-        "|---|---|" + "---|" * len(BUDGETS),
+        "| strategy | accuracy without noise, by budget | " + " | ".join(noises) + " |",
+        "|---|---|" + "---|" * len(noises),
     ]
     for name, standing in clean.strategies.items():
         if len(standing.points) < 2:
             continue
-        for noise, found in results.items():
-            cells = []
-            for before, after in zip(standing.points, found.strategies[name].points, strict=True):
-                change = 100.0 * (after.accuracy - before.accuracy)
-                cells.append(
-                    f"{after.accuracy:.3f} ({after.budget:.3f})" + ("" if noise == "none" else f", {change:+.1f}")
-                )
-            lines.append(f"| {name if noise == 'none' else ''} | {noise} | {' | '.join(cells)} |")
+        cells = []
+        for noise in noises:
+            points = results[noise].strategies[name].points
+            spent = np.array([point.budget for point in points])
+            line = np.interp(spent, *_line(clean, name))
+            change = 100.0 * np.mean([point.accuracy for point in points] - line)
+            cells.append(f"{change:+.1f}, × {spent.sum() / sum(point.budget for point in standing.points):.2f}")
+        found = ", ".join(f"{point.accuracy:.3f}" for point in standing.points)
+        lines.append(f"| {name} | {found} | {' | '.join(cells)} |")
     return lines
+
+
+def _line(clean: BenchResult, name: str) -> tuple[list[float], list[float]]:
+    ends = clean.strategies["weak"].points[0], clean.strategies["strong"].points[0]
+    points = sorted((point.budget, point.accuracy) for point in (*ends, *clean.strategies[name].points))
+    return [budget for budget, _ in points], [accuracy for _, accuracy in points]
 
 
 def main() -> int:
