@@ -132,8 +132,8 @@ def alarms(bench: Bench, noise: str) -> list[str]:
     for name, kind in PLANS.items():
         rule = next(e.rule for e in bench.entries().by_strategy()[name] if e.asked_budget == ALARM_AT)
         model, trial = bench.contest.model(kind), bench.trials[0]
-        bench.runner.make(rule, trial, scored=True)
-        records = bench.runner.records(rule, trial, scored=True)
+        bench.runner.make(rule, trial, kept="scores")
+        records = bench.runner.records(rule, trial, kept="scores")
         sizes = [size for size in ALARM_AFTER if size <= len(records)]
         raised = [size for size in sizes if score_alarm(records[:size], model).raised]
         found = score_alarm(records, model)

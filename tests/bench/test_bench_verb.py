@@ -92,6 +92,9 @@ def test_strategies_are_listed(run_cli):
     code, told, _ = run_cli("bench", "--list")
     assert code == 0
     assert "evidence-threshold" in told
+    code, told, _ = run_cli("bench", "--list", "--json", "--strategies", "pomdp,weak")
+    assert code == 0
+    assert [item["name"] for item in json.loads(told)["strategies"]] == ["pomdp", "weak"]
 
 
 def test_what_is_refused(cli_refused, common, tmp_path):
@@ -100,6 +103,8 @@ def test_what_is_refused(cli_refused, common, tmp_path):
     cli_refused(*common, *out, "--strategies", "trim", words=("no strategy 'trim'", "threshold"))
     cli_refused(*common, *out, "--seeds", "x", words=("--seeds is 'x'",))
     cli_refused(*common, *out, "--budgets", "0.1,1", words=("lie between 0 and 1",))
+    for option in (("--family", "loop"), ("--fit-family", "loop"), ("--jobs", "2")):
+        cli_refused(*common, *out, *option, words=("are of the lab",))
     cli_refused("bench", "--preset", PRESET, *out, words=("the lab has presets",))
     cli_refused("bench", "--family", "ring", *out, words=("no family 'ring'",))
     cli_refused("bench", "--problems", "1", *out, words=("--problems is '1'", "at least 2"))

@@ -45,6 +45,7 @@ def test_from_a_preset_to_a_policy_that_is_simulated(tmp_path, capsys):
     [
         (["--network", "gru"], "expected agg or seq"),
         (["--features", "score,colour"], "names 'colour'"),
+        (["--features", "score,score"], "names 'score' twice"),
         (["--prices", "1"], "lowest and the highest"),
         (["--evidence", "smell"], "unknown evidence"),
         (["--family", "loop"], "go with --models"),

@@ -121,3 +121,7 @@ def test_few_steps_raise_nothing():
         steps=8, shares=(1.0, *[0.0] * 9), distance=0.9, p=0.01, read_again=0, changed=0.0, doubled=1.0, solutions=3
     )
     assert not alarm.raised
+    few = {"steps": 60, "shares": (0.1,) * 10, "distance": 0.0, "p": 1.0, "doubled": 0.0, "solutions": 20}
+    for read_again, changed in ((1, 1), (9, 9), (40, 1)):
+        assert not ScoreAlarm(read_again=read_again, changed=changed / read_again, **few).raised
+    assert ScoreAlarm(read_again=40, changed=2 / 40, **few).raised

@@ -84,7 +84,8 @@ def test_policies_spend_their_budget(agg, model, budget):
     assert artifact.planned is not None
     assert artifact.asked_budget == budget
     most = max(point.budget for point in LearnedFrontier.of(agg, model, problems=4000, seed=1).points)
-    assert artifact.planned.budget == pytest.approx(min(budget, most), abs=1e-9) or "of no use" in artifact.notes[-1]
+    assert artifact.planned.budget <= min(budget, most) + 1e-9
+    assert ("of no use" in " ".join(artifact.notes)) == (artifact.planned.budget < budget - 1e-9)
     again = simulate(artifact, model, 8000, 2)
     assert abs(again.budget - artifact.planned.budget) < 5 * (again.budget_se + 1e-9) + 0.01
 
@@ -104,6 +105,8 @@ def test_wrong_settings(model):
         train_router(backend, (1.0, 1.0))
     with pytest.raises(InputError, match="cannot share"):
         train_router(backend, (0.1, 1.0), Settings(shares_trunk=True))
+    with pytest.raises(InputError, match="3 problems an update in 4 parts"):
+        train_router(backend, (0.1, 1.0), Settings(episodes=3))
 
 
 @pytest.mark.parametrize(

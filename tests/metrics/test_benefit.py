@@ -71,6 +71,17 @@ def test_nulls_by_hand() -> None:
     assert performance.value == pytest.approx(np.mean([0.2 / 0.2 - 1, 1.0 / 0.4 - 1]))
 
 
+def test_a_null_of_two_vertices_is_no_line() -> None:
+    """A best split whose hull has two points goes through them, and not straight to strong-only."""
+    null = Null("best-split", (0.0, 0.9), (0.4, 0.82))
+    found = delta_ibc([0.5], [0.7], weak=0.4, strong=0.8, rule="points", null=null)
+    # At .5 it has .6333, which is .5833 of the gap, where the router has .75.
+    assert found.value == pytest.approx(0.75 / 0.58333333 - 1)
+    free = Null("best-split", (0.0,), (0.5,))  # a split for nothing: .25 of the gap at 0, so .625 at .5
+    found = delta_ibc([0.5], [0.7], weak=0.4, strong=0.8, rule="points", null=free)
+    assert found.value == pytest.approx(0.75 / 0.625 - 1)
+
+
 def test_places_without_a_benefit_are_counted() -> None:
     free = delta_ibc([0.0, 0.5], [0.6, 0.8], **ENDS)
     assert (free.places, free.left_out) == (50, 50)

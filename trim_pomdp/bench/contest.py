@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
-from trim_pomdp.bench.running import Runner, Trial
+from trim_pomdp.bench.running import Kept, Runner, Trial
 from trim_pomdp.errors import InputError
 from trim_pomdp.model.evidence import EvidenceKind
 from trim_pomdp.model.process import RoutingModel
@@ -21,6 +22,15 @@ WEAK, STRONG = StrategyRule(strategy="weak"), StrategyRule(strategy="strong")
 
 class LeftOutError(InputError):
     """A strategy cannot take part."""
+
+
+@contextmanager
+def leaves_out() -> Iterator[None]:
+    """Take what is wrong with the input of a fit for a reason to leave out what is fitted."""
+    try:
+        yield
+    except InputError as error:
+        raise LeftOutError(str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -62,19 +72,40 @@ class Contest:
             raise LeftOutError(f"no model was fitted on the evidence {kind} (there are {', '.join(self.models)})")
         return self.models[kind]
 
-    def fitted_on(self, rule: Rule, *, trial: Trial | None = None, scored: bool = False) -> list[SolutionRecord]:
+    def fitted_on(self, rule: Rule, *, trial: Trial | None = None, kept: Kept = "ends") -> list[SolutionRecord]:
         """How the fitting problems ended under a rule; `trial`: under another seed."""
         trial = trial or self.fitting
-        self.runner.make(rule, trial, scored=scored)
-        return self.runner.records(rule, trial, scored=scored)
+        self.runner.make(rule, trial, kept=kept)
+        return self.runner.records(rule, trial, kept=kept)
 
     def tuned(self, rules: Sequence[Rule]) -> Tuned:
         """A family of rules, measured on the fitting problems; weak-only and strong-only bound it.
 
-        Costs are shares of strong-only's tokens on the same problems.
+        Costs are shares of strong-only's tokens on the same problems. A rule that fails on every problem is none.
+
+        Raises
+        ------
+        LeftOutError
+            If all rules fail on every problem.
+        InputError
+            If one of the models does, or the strong one writes nothing.
         """
-        family = [WEAK, *rules, STRONG]
-        outcomes = [self.fitted_on(rule) for rule in family]
+        found = {rule.policy_hash: self.fitted_on(rule) for rule in (WEAK, *rules, STRONG)}
+        for rule in (WEAK, STRONG):
+            if (error := _failure(found[rule.policy_hash])) is not None:
+                raise InputError(f"all fitting problems fail with {rule.strategy}-only: {error}")
+        family = [WEAK, *(rule for rule in rules if _failure(found[rule.policy_hash]) is None), STRONG]
+        if len(family) == 2:
+            raise LeftOutError(f"all fitting problems fail: {_failure(found[rules[0].policy_hash])}")
+        outcomes = [found[rule.policy_hash] for rule in family]
         right = [np.mean([bool(item.terminal.correct) for item in records]) for records in outcomes]
         tokens = np.array([np.mean([item.terminal.tokens.strong for item in records]) for records in outcomes])
+        if not tokens[-1] > 0.0:
+            raise InputError("strong-only has written no token of the fitting problems, so budgets have no unit")
         return tune(family, tokens / tokens[-1], right)
+
+
+def _failure(records: Sequence[SolutionRecord]) -> str | None:
+    """The first error, if every solution ended by one."""
+    errors = [item.terminal.error for item in records]
+    return None if None in errors else errors[0]

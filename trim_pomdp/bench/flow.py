@@ -5,8 +5,8 @@
     FOLDER/memory.sqlite      what models replied (`trim_pomdp.runtime.remembered`)
     FOLDER/result.json        what came of it, with table.md, points.csv and frontier.png beside it
 
-Shards make their parts of the runs into the same folder, or into copies that are put together later; without a shard,
-what is missing is made, and all of it measured.
+Shards make their parts of the runs into the same folder, or into copies that are put together later. Without a shard,
+runs that shards have not made whole are made, all problems of each, and all of it is measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trim_pomdp.bench.entries import Entries, Entry, distinct
 from trim_pomdp.bench.outcomes import course
 from trim_pomdp.bench.queries import needed
 from trim_pomdp.bench.result import DRAWS, measure
-from trim_pomdp.bench.running import Runner, Trial
+from trim_pomdp.bench.running import Kept, Runner, Trial
 from trim_pomdp.bench.strategies import Strategy
 from trim_pomdp.bench.tables import markdown, markdown_of_several, points_csv
 from trim_pomdp.errors import InputError
@@ -160,22 +160,22 @@ class Bench:
             If a model is wanted that is not there, or the folder holds another bench.
         """
         ended = 0
-        for rule, trial, scored in self.jobs():
+        for rule, trial, kept in self.jobs():
 
             def progress(title: str, done: int, _: int, before: int = ended) -> None:
                 tell(before + done, title)
 
-            replace(self.runner, tell=progress).make(rule, trial, scored=scored)
+            replace(self.runner, tell=progress).make(rule, trial, kept=kept)
             ended += self.size(trial)
             tell(ended, trial.name)
 
-    def jobs(self) -> list[tuple[Rule, Trial, bool]]:
-        """Every run that is needed, each once: a rule, a trial, and whether its steps are scored and kept."""
+    def jobs(self) -> list[tuple[Rule, Trial, Kept]]:
+        """Every run that is needed, each once: a rule, a trial, and what is kept of it."""
         rules = distinct([WEAK, STRONG, *(entry.rule for entry in self.entries().entries)])
-        found: dict[tuple[str, str, bool], tuple[Rule, Trial, bool]] = {}
+        found: dict[tuple[str, str, Kept], tuple[Rule, Trial, Kept]] = {}
         for trial in self.trials:
             for rule in rules:
-                runs: list[tuple[Rule, Trial, bool]] = [(rule, trial, False)]
+                runs: list[tuple[Rule, Trial, Kept]] = [(rule, trial, "ends")]
                 if isinstance(rule, QueryRule):
                     runs = [(WEAK, *run) for run in needed(rule, trial)]
                 found |= {(run[0].policy_hash, run[1].name, run[2]): run for run in runs}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.util import find_spec
 
-from trim_pomdp.bench.contest import Contest, LeftOutError
+from trim_pomdp.bench.contest import Contest, LeftOutError, leaves_out
 from trim_pomdp.bench.entries import Settled
 from trim_pomdp.model.evidence import EvidenceKind
 from trim_pomdp.policies.networks import Architecture
@@ -25,14 +25,15 @@ def trained(architecture: Architecture, kind: EvidenceKind | None = "prm") -> Ca
         from trim_pomdp.learning.rollouts import SimulatedProblems
 
         model = contest.model(kind)
-        network = train_router(
-            SimulatedProblems(model),
-            price_range(model),
-            settings_for(architecture),
-            seed=contest.seed,
-            evidence=model.observations.evidence,
-        )
-        frontier = LearnedFrontier.of(network, model)
+        with leaves_out():
+            network = train_router(
+                SimulatedProblems(model),
+                price_range(model),
+                settings_for(architecture),
+                seed=contest.seed,
+                evidence=model.observations.evidence,
+            )
+            frontier = LearnedFrontier.of(network, model)
         found = [frontier.rule_for_budget(budget) for budget in contest.budgets]
         return [Settled(b, rule, planned) for b, (rule, planned) in zip(contest.budgets, found, strict=True)]
 

@@ -29,6 +29,8 @@ class Course:
     ----------
     entries : tuple of Entry
         Its points.
+    solutions : int
+        Of a point: every problem under all its seeds.
     outcomes : Outcomes
         Right answers and strong tokens, shape (points, problems). Problems that were tried under several seeds count
         once, with means over the seeds.
@@ -41,11 +43,17 @@ class Course:
     """
 
     entries: tuple[Entry, ...]
+    solutions: int
     outcomes: Outcomes
     weak_tokens: FloatArray
     prm_tokens: FloatArray
     failed: FloatArray
     in_money: Outcomes | None = None
+
+    @property
+    def has_curve(self) -> bool:
+        """Whether budgets can be asked of it."""
+        return any(entry.asked_budget is not None for entry in self.entries)
 
 
 def course(
@@ -77,6 +85,7 @@ def course_of(
     right = table(_right)
     return Course(
         tuple(entries),
+        sum(len(trial.problems) for trial in trials),
         Outcomes(right, table(lambda end: float(end.tokens.strong))),
         table(lambda end: float(end.tokens.weak_kept + end.tokens.weak_discarded)).mean(axis=1),
         table(lambda end: float(end.tokens.scored)).mean(axis=1),

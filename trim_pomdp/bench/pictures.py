@@ -42,13 +42,14 @@ def plot_bench(results: Sequence[BenchResult], *, strategies: Sequence[str] | No
             _panel(axis, result, shown)
         for axis in axes[len(results) :]:
             axis.set_visible(False)
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right upper", fontsize="small", labelspacing=0.35)
+        found = [axis.get_legend_handles_labels() for axis in axes]
+        handles = {label: handle for some in found for handle, label in zip(*some, strict=True)}
+        figure.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize="small", labelspacing=0.35)
     return figure
 
 
 def _curves(results: Sequence[BenchResult]) -> list[str]:
-    return list(dict.fromkeys(n for result in results for n, item in result.strategies.items() if len(item.points) > 1))
+    return list(dict.fromkeys(n for result in results for n, item in result.strategies.items() if item.has_curve))
 
 
 def _panel(axis: Axes, result: BenchResult, shown: Sequence[str]) -> None:

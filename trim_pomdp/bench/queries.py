@@ -11,9 +11,9 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from trim_pomdp.bench.contest import STRONG, WEAK, Contest
+from trim_pomdp.bench.contest import STRONG, WEAK, Contest, leaves_out
 from trim_pomdp.bench.entries import Settled
-from trim_pomdp.bench.running import Runner, Trial
+from trim_pomdp.bench.running import Kept, Runner, Trial
 from trim_pomdp.data.queries import QueryOutcome
 from trim_pomdp.fitting.queries.automix import fit_pomdp, with_bins
 from trim_pomdp.fitting.queries.budgets import at_budget, held_out_points, points_of
@@ -42,9 +42,14 @@ def again(trial: Trial, sample: int) -> Trial:
     return Trial(f"{trial.name}-again-{sample}", trial.problems, trial.seed + _NEXT * sample)
 
 
-def needed(rule: QueryRule, trial: Trial) -> list[tuple[Trial, bool]]:
-    """Weak-only runs that a rule looks at on a trial, and whether their steps are scored."""
-    return [(trial, True)] * rule.needs_solution + [(again(trial, i + 1), False) for i in range(rule.further_samples)]
+def looked_at(rule: QueryRule) -> Kept:
+    """What a rule looks at of the weak model's solution."""
+    return "scores" if rule.needs_score else "steps" if rule.needs_solution else "ends"
+
+
+def needed(rule: QueryRule, trial: Trial) -> list[tuple[Trial, Kept]]:
+    """Weak-only runs that a rule looks at on a trial, and what must be kept of each."""
+    return [(trial, looked_at(rule)), *((again(trial, i + 1), "ends") for i in range(rule.further_samples))]
 
 
 def ends_of(rule: QueryRule, trial: Trial, runner: Runner) -> list[TerminalRecord]:
@@ -52,17 +57,17 @@ def ends_of(rule: QueryRule, trial: Trial, runner: Runner) -> list[TerminalRecor
     return cascade(
         rule,
         trial.problems,
-        runner.records(WEAK, trial, scored=rule.needs_solution),
+        runner.records(WEAK, trial, kept=looked_at(rule)),
         runner.records(STRONG, trial),
         [runner.records(WEAK, again(trial, i + 1)) for i in range(rule.further_samples)],
         seed=trial.seed,
     )
 
 
-def outcomes_on(contest: Contest, samples: int = 0) -> list[QueryOutcome]:
+def outcomes_on(contest: Contest, samples: int = 0, *, kept: Kept = "ends") -> list[QueryOutcome]:
     """How both models fared on the fitting problems, with so many further weak samples."""
     further = [contest.fitted_on(WEAK, trial=again(contest.fitting, i + 1)) for i in range(samples)]
-    weak = [contest.fitted_on(WEAK, scored=True), *further]
+    weak = [contest.fitted_on(WEAK, kept=kept), *further]
     return query_outcomes(contest.fitting.problems, weak, [contest.fitted_on(STRONG)])
 
 
@@ -72,7 +77,8 @@ def outcomes_on(contest: Contest, samples: int = 0) -> list[QueryOutcome]:
 def at_random(contest: Contest) -> list[Settled]:
     """Query-random."""
     outcomes, rule = outcomes_on(contest), QueryRandomRule()
-    return _cut(contest, outcomes, rule, held_out_points(lambda _: rule, outcomes, seed=contest.seed))
+    with leaves_out():
+        return _cut(contest, outcomes, rule, held_out_points(lambda _: rule, outcomes, seed=contest.seed))
 
 
 def mf(contest: Contest) -> list[Settled]:
@@ -97,12 +103,12 @@ def smoothie(contest: Contest) -> list[Settled]:
 
 def automix(contest: Contest) -> list[Settled]:
     """AutoMix: agreement of further weak samples as verification, its one-step POMDP as meta-verifier."""
-    return _verified(contest, outcomes_on(contest, SAMPLES), AutoMixRule(samples=SAMPLES))
+    return _verified(contest, AutoMixRule(samples=SAMPLES))
 
 
 def automix_prm(contest: Contest) -> list[Settled]:
     """AutoMix-PRM: the PRM's scores of the finished weak solution as verification."""
-    return _verified(contest, outcomes_on(contest), AutoMixPrmRule())
+    return _verified(contest, AutoMixPrmRule())
 
 
 def oracle(trials: Sequence[Trial], runner: Runner, budgets: Sequence[float]) -> list[Settled]:
@@ -117,12 +123,17 @@ def oracle(trials: Sequence[Trial], runner: Runner, budgets: Sequence[float]) ->
             for outcome in query_outcomes(trial.problems, [ours], [theirs])
         ]
     rule = query_oracle(outcomes)
+    # Nothing is known to be gained where a run ended by an error.
+    unknown = {problem.id: 0.0 for trial in trials for problem in trial.problems}
+    rule = rule.model_copy(update={"worth": {**unknown, **rule.worth}})
     points = rule.points([item.problem for item in outcomes])
     return [Settled(budget, at_budget(rule, points, outcomes, budget)) for budget in budgets]
 
 
-def _verified(contest: Contest, outcomes: Sequence[QueryOutcome], rule: VerifiedRule) -> list[Settled]:
-    fitted = fit_pomdp(with_bins(rule, outcomes, _BINS), outcomes)
+def _verified(contest: Contest, rule: VerifiedRule) -> list[Settled]:
+    outcomes = outcomes_on(contest, rule.further_samples, kept=looked_at(rule))
+    with leaves_out():
+        fitted = fit_pomdp(with_bins(rule, outcomes, _BINS), outcomes)
     # Every bin has points of its own, and a threshold between those of two folds would be that of neither.
     return _cut(contest, outcomes, fitted, points_of(fitted, outcomes))
 
@@ -142,9 +153,10 @@ def _on_prompts(contest: Contest, outcomes: Sequence[QueryOutcome], fit: FitOn) 
     def told(points: FloatArray) -> float:
         return float(np.corrcoef(points, gains)[0, 1]) if points.std() and gains.std() else 0.0
 
-    found = [(features, held_out(features)) for features in candidates]
-    best, points = max(found, key=lambda item: told(item[1]))
-    return _cut(contest, outcomes, fit(outcomes, best), points)
+    with leaves_out():
+        found = [(features, held_out(features)) for features in candidates]
+        best, points = max(found, key=lambda item: told(item[1]))
+        return _cut(contest, outcomes, fit(outcomes, best), points)
 
 
 def _cut(contest: Contest, outcomes: Sequence[QueryOutcome], rule: QueryRule, points: FloatArray) -> list[Settled]:

@@ -61,7 +61,7 @@ def measure(
         for key, item in courses.items()
     }
     in_money = _in_money(courses, draws)
-    curves = {key: item.outcomes for key, item in courses.items() if len(item.entries) > 1}
+    curves = {key: item.outcomes for key, item in courses.items() if item.has_curve}
     differences: list[Comparison] = []
     for plan, others in against.items():
         beside = {key: item for key, item in curves.items() if key == plan or others is None or key in others}
@@ -73,6 +73,7 @@ def measure(
         name=name,
         fitted_on=fitted_on,
         problems=weak.problems,
+        solutions=courses["weak"].solutions,
         seeds=tuple(seeds),
         weak=float(weak.right.mean()),
         strong=float(strong.right.mean()),

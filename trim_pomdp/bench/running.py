@@ -1,7 +1,7 @@
 """Runs of a bench: a rule on a set of problems is a folder named after both, made once, whoever asks for it.
 
-A run of a bench keeps how every problem ended, and no more, unless somebody wants to look at its steps. All runs of a
-trial have its seed, so that strategies meet the same drafts wherever they do the same.
+A run of a bench keeps how every problem ended, and no more, unless somebody wants to look at its steps, or at scores of
+all of them. All runs of a trial have its seed, so that strategies meet the same drafts wherever they do the same.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from trim_pomdp.data.problems import Problem
 from trim_pomdp.errors import InputError
@@ -21,6 +22,8 @@ from trim_pomdp.runtime.sources import ModelSource, roles_asked
 from trim_pomdp.runtime.traces import RUN_FILE, read_traces
 
 POLICY_FILE = "rule.json"
+Kept = Literal["ends", "steps", "scores"]
+"""What a run keeps: how problems ended; all steps as well; all steps, each of them scored."""
 Tell = Callable[[str, int, int], None]
 """Told what is being run, how many of its problems have ended, and of how many."""
 
@@ -69,26 +72,26 @@ class Runner:
     shard: Shard | None = None
     tell: Tell = lambda *_: None
 
-    def make(self, rule: Rule, trial: Trial, *, scored: bool = False) -> None:
+    def make(self, rule: Rule, trial: Trial, *, kept: Kept = "ends") -> None:
         """Run a rule on the problems of a trial, those of the shard; nothing where other shards made them all.
 
         Parameters
         ----------
         rule : Rule
         trial : Trial
-        scored : bool
-            Have every step scored, and keep the steps.
+        kept : {"ends", "steps", "scores"}
+            What is kept of it.
 
         Raises
         ------
         InputError
             If the source lacks a model that the rule asks, or a folder holds another run.
         """
-        routing = self._routing(rule, trial, scored)
-        roles = roles_asked(rule, self.source.caps, record_scores=scored)
+        routing = self._routing(rule, trial, kept)
+        roles = roles_asked(rule, self.source.caps, record_scores=kept == "scores")
         self.source.require(roles)
         mine = trial.problems if self.shard is None else self.shard.of(trial.problems)
-        name = self._name(rule, scored)
+        name = self._name(rule, kept)
         folder = self._folder(trial, name)
         if not folder.exists() and {problem.id for problem in mine} <= self._found(trial, name).keys():
             return
@@ -102,10 +105,10 @@ class Runner:
             in_flight=self.in_flight,
             progress=lambda done, total, _: self.tell(f"{trial.name}: {rule.form}", done, total),
             files={POLICY_FILE: rule.model_dump_json(indent=1) + "\n"},
-            keep_steps=scored,
+            keep_steps=kept != "ends",
         )
 
-    def records(self, rule: Rule, trial: Trial, *, scored: bool = False) -> list[SolutionRecord]:
+    def records(self, rule: Rule, trial: Trial, *, kept: Kept = "ends") -> list[SolutionRecord]:
         """How all problems of a trial ended under a rule, in their order, by whichever shard.
 
         Raises
@@ -113,7 +116,7 @@ class Runner:
         InputError
             If some problem has not ended yet.
         """
-        found = self._found(trial, self._name(rule, scored))
+        found = self._found(trial, self._name(rule, kept))
         missing = [problem.id for problem in trial.problems if problem.id not in found]
         if missing:
             raise InputError(
@@ -122,7 +125,7 @@ class Runner:
             )
         return [found[problem.id] for problem in trial.problems]
 
-    def _routing(self, rule: Rule, trial: Trial, scored: bool) -> Routing:
+    def _routing(self, rule: Rule, trial: Trial, kept: Kept) -> Routing:
         source = self.source
         return Routing(
             rule,
@@ -130,13 +133,13 @@ class Runner:
             caps=source.caps,
             class_table=self.class_table,
             oracle=source.oracle if rule.needs_truth else None,
-            record_scores=scored,
+            record_scores=kept == "scores",
             format=source.format,
             checker=source.checker,
         )
 
-    def _name(self, rule: Rule, scored: bool) -> str:
-        return f"{rule.form}-{rule.policy_hash}{'-scored' if scored else ''}"
+    def _name(self, rule: Rule, kept: Kept) -> str:
+        return f"{rule.form}-{rule.policy_hash}{'' if kept == 'ends' else f'-{kept}'}"
 
     def _folder(self, trial: Trial, name: str) -> Path:
         part = "" if self.shard is None else f".{self.shard.index}-of-{self.shard.count}"

@@ -65,7 +65,14 @@ class Setting:
 
 
 def lab_bench(
-    folder: Path, family: Family, setting: Setting, *, problems: int, fitting: int, fit_family: Family | None = None
+    folder: Path,
+    family: Family,
+    setting: Setting,
+    *,
+    problems: int,
+    fitting: int,
+    fit_family: Family | None = None,
+    cores: int = 1,
 ) -> Bench:
     """A bench of the lab's models.
 
@@ -79,6 +86,8 @@ def lab_bench(
         How many test problems a seed, and how many to fit on.
     fit_family : str or None
         Whose presets and fitting problems strategies are made of; None: the same.
+    cores : int
+        Of torch (`LabSource`).
     """
     from trim_pomdp.lab.problems import draw
     from trim_pomdp.lab.source import LabSource
@@ -90,7 +99,7 @@ def lab_bench(
     default = load_preset(f"lab-{made_of}").observations.evidence
     return _bench(
         folder,
-        LabSource(),
+        LabSource(cores=cores),
         models,
         "prm" if default is None else default.kind,
         setting,

@@ -14,7 +14,7 @@ _GAINS = ("strategy", "CPT 50 %", "CPT 80 %", "CPT 95 %", "ΔIBC", "APGR")
 
 def headline(result: BenchResult) -> tuple[Row, list[Row]]:
     """Columns and rows of the papers' tables: CPT, ΔIBC, APGR, each with its interval."""
-    curves = {name: item for name, item in result.strategies.items() if len(item.points) > 1}
+    curves = {name: item for name, item in result.strategies.items() if item.has_curve}
     nulls = list(dict.fromkeys(null for item in curves.values() for null in item.delta_ibc_over))
     rows = [
         [name, *_gains(item), *(_number(item.delta_ibc_over[null]) for null in nulls)] for name, item in curves.items()
@@ -25,7 +25,7 @@ def headline(result: BenchResult) -> tuple[Row, list[Row]]:
 def side_by_side(results: Sequence[BenchResult]) -> tuple[Row, list[Row]]:
     """Columns and rows of the papers' layout, several results beside each other, without intervals."""
     columns = [f"{result.name}: {gain}" for result in results for gain in _GAINS[1:5]]
-    names = dict.fromkeys(n for result in results for n, item in result.strategies.items() if len(item.points) > 1)
+    names = dict.fromkeys(n for result in results for n, item in result.strategies.items() if item.has_curve)
     return ["strategy", *columns], [
         [name, *(cell for result in results for cell in _short(result.strategies.get(name)))] for name in names
     ]
@@ -41,7 +41,7 @@ def _short(item: Gains | None) -> Row:
 
 def in_money(result: BenchResult) -> tuple[Row, list[Row]]:
     """The same with money for a cost; no rows where it was not counted."""
-    known = {name: item.in_money for name, item in result.strategies.items() if len(item.points) > 1}
+    known = {name: item.in_money for name, item in result.strategies.items() if item.has_curve}
     return list(_GAINS), [[name, *_gains(item)] for name, item in known.items() if item is not None]
 
 
@@ -115,9 +115,17 @@ def markdown(result: BenchResult) -> str:
         parts += ["### Share of strong-only's money that recovers so much of the gap", _table(columns, rows)]
     for plan, cells in differences(result).items():
         parts += [f"### Accuracy less that of {plan} at the same budget, in points", _table(*cells)]
-    if result.left_out:
-        parts.append("\n".join(f"* {name}: left out, {why}" for name, why in result.left_out.items()))
+    if told := remarks(result):
+        parts.append("\n".join(f"* {item}" for item in told))
     return "\n\n".join(parts) + "\n"
+
+
+def remarks(result: BenchResult) -> Row:
+    """What must not go unnoticed: strategies that are left out, and solutions that failed, each counted as wrong."""
+    told = [f"{name}: left out, {why}" for name, why in result.left_out.items()]
+    failed = {name: max(point.failed for point in item.points) for name, item in result.strategies.items()}
+    worst = ", ".join(f"{name} {share:.1%}" for name, share in failed.items() if share > 0.0)
+    return [*told, *([f"{result.failed} solutions failed, and count as wrong: {worst} at most"] if worst else [])]
 
 
 def markdown_of_several(results: Sequence[BenchResult]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trim_pomdp.cli.live import (
+    DEFAULT_FAMILY,
     LAB,
     InFlightOption,
     ModelsOption,
     ResumeOption,
-    ShardOption,
     ThreadsOption,
     read_shard,
     resumable,
@@ -28,6 +29,7 @@ from trim_pomdp.errors import InputError
 if TYPE_CHECKING:
     from trim_pomdp.bench.flow import Bench
     from trim_pomdp.bench.setup import Setting
+    from trim_pomdp.bench.strategies import Strategy
     from trim_pomdp.lab.problems import Family
     from trim_pomdp.metrics.standings import BenchResult
 
@@ -38,8 +40,9 @@ def bench(
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write to.")] = None,
     models: ModelsOption = LAB,
     family: Annotated[
-        str, typer.Option("--family", help="Lab: families to test on, with commas between them, or all.")
-    ] = "loop",
+        str | None,
+        typer.Option("--family", help=f"Lab: families to test on, with commas, or all (default: {DEFAULT_FAMILY})."),
+    ] = None,
     fit_family: Annotated[
         str | None, typer.Option("--fit-family", help="Lab: make strategies on this family instead (transfer).")
     ] = None,
@@ -64,8 +67,13 @@ def bench(
     seeds: Annotated[str, typer.Option("--seeds", help="Of the trials, with commas between them.")] = "0",
     prices: PricesOption = None,
     resume: ResumeOption = False,
-    shard: ShardOption = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Families of the lab at once, a core each.")] = 1,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", help="i/n: every n-th test problem, from the i-th on; after all, without --shard."),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="Families of the lab at once, a core each (default: 1).")
+    ] = None,
     in_flight: InFlightOption = 128,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
@@ -84,7 +92,7 @@ def bench(
     takes_part = chosen(strategies)
     known = None if prices is None else require_prices(prices)
     if list_:
-        show_table("strategies", ["name", "decides on", "what it is"], [[s.name, s.level, s.about] for s in takes_part])
+        _list(takes_part, as_json)
         return
     if out is None:
         raise InputError("--out FOLDER is needed: where should runs and tables go?")
@@ -100,19 +108,31 @@ def bench(
     if models == LAB:
         if preset is not None or observations is not None or dynamics is not None or layout is not None:
             raise InputError("the lab has presets and problems of its own; these options go with other --models")
-        wanted = FAMILIES if family == "all" else [parse_family(name.strip()) for name in family.split(",")]
+        named = family or DEFAULT_FAMILY
+        wanted = FAMILIES if named == "all" else [parse_family(name.strip()) for name in named.split(",")]
         options = {
             "problems": _count(problems, _LAB_TEST, "--problems"),
             "fitting": _count(fitting, _LAB_FITTING, "--fitting"),
             "fit_family": None if fit_family is None else parse_family(fit_family),
+            "cores": threads or 1,
         }
-        results = _lab(out, list(dict.fromkeys(wanted)), setting, options, jobs)
+        results = _lab(out, list(dict.fromkeys(wanted)), setting, options, jobs or 1)
     else:
+        if family is not None or fit_family is not None or jobs is not None:
+            raise InputError("--family, --fit-family and --jobs are of the lab; they go with --models lab")
         use_threads(models, threads)
         made = _own(out, models, setting, problems, fitting, layout, (preset, observations, dynamics))
         found = _work(made)
         results = {} if found is None else {found.name: found}
     _show(results, out, setting, as_json)
+
+
+def _list(takes_part: Sequence[Strategy], as_json: bool) -> None:
+    rows = [{"name": item.name, "decides on": item.level, "what it is": item.about} for item in takes_part]
+    if as_json:
+        emit_json({"strategies": rows})
+        return
+    show_table("strategies", list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _lab(
@@ -152,9 +172,7 @@ def _lab_family(
     bars: bool = True,
 ) -> BenchResult | None:
     from trim_pomdp.bench.setup import lab_bench
-    from trim_pomdp.lab.models import use_cores
 
-    use_cores()
     return _work(lab_bench(folder, family, setting, **options), bars=bars)
 
 
@@ -208,7 +226,7 @@ def _show(results: dict[str, BenchResult], out: Path, setting: Setting, as_json:
 
 def show_standings(found: BenchResult) -> None:
     """The tables of a bench."""
-    from trim_pomdp.bench.tables import accuracies, differences, headline, in_money
+    from trim_pomdp.bench.tables import accuracies, differences, headline, in_money, remarks
 
     title = f"{found.name}: {found.problems} problems, weak {found.weak:.3f}, strong {found.strong:.3f}; made on "
     show_table(f"{title}{found.fitted_on}", *headline(found))
@@ -220,8 +238,8 @@ def show_standings(found: BenchResult) -> None:
         warn(f"{found.name}: strong-only costs no more money than weak-only, so there is nothing to measure by")
     for plan, cells in differences(found).items():
         show_table(f"accuracy less that of {plan}, points [95 %], * p < .05 (max-t)", *cells)
-    for name, why in found.left_out.items():
-        warn(f"{name}: left out, {why}")
+    for remark in remarks(found):
+        warn(remark)
 
 
 def _count(text: str | None, default: int, option: str) -> int:

@@ -150,6 +150,8 @@ def _settings(network: str, features: str | None, updates: int | None, episodes:
             known = next((feature for feature in STEP_FEATURES if feature == name), None)
             if known is None:
                 raise InputError(f"--features names {name!r}; there are {', '.join(STEP_FEATURES)}")
+            if known in seen:
+                raise InputError(f"--features names {name!r} twice")
             seen.append(known)
         settings = replace(settings, features=tuple(seen))
     return replace(settings, updates=updates or settings.updates, episodes=episodes or settings.episodes)

@@ -95,14 +95,20 @@ def choose_plan(
     weak = rows.weak
     folds = list(_folds(weak.groups, seed))
 
+    known: dict[tuple[str, Ends], FloatArray] = {}
+
     def held_out(explanation: Explanation, ends: Ends) -> FloatArray:
-        """Held-out log-likelihood of each fold."""
-        progress(f"cross-validating: {explanation.description}, {_ENDS[ends]}")
-        out = []
+        """Held-out log-likelihood of each fold; the costliest part of a fit, so nothing is done twice."""
+        key = (explanation.description, ends)
+        if key not in known:
+            progress(f"cross-validating: {explanation.description}, {_ENDS[ends]}")
+            known[key] = np.array(list(cross_validated(explanation, ends)))
+        return known[key]
+
+    def cross_validated(explanation: Explanation, ends: Ends) -> Iterator[float]:
         for train, test in map(rows.split, folds):
             estimate, hazards = fitter.fit_roughly(train, _of_both(explanation, rows), ends=ends)
-            out.append(sum(term.log_likelihood(estimate.parameters) for term in fitter.terms(test, hazards)))
-        return np.array(out)
+            yield sum(term.log_likelihood(estimate.parameters) for term in fitter.terms(test, hazards))
 
     recovering = tuple(_with(candidate, "recovery", "recovery") for candidate in SEQUENCE_CANDIDATES)
     plain = () if (weak.correct & (weak.labels >= 0)).any() else SEQUENCE_CANDIDATES

@@ -87,7 +87,7 @@ class ScoreAlarm(Shown):
                 f"{kind} scores than the plan was made on: {self.distance:.0%} of {self.steps} steps would have to be "
                 "elsewhere; check the PRM's prompt, or fit the dynamics anew on rollouts of these models"
             )
-        if self.changed > _LEAST_CHANGED:
+        if self.changed > _LEAST_CHANGED and self.read_again >= _FEWEST and self.changed * self.read_again > 1.5:
             out.append(
                 f"{self.changed:.0%} of {self.read_again} scores changed when the PRM read the same steps again; its "
                 "replies may be mixed up between solutions"

@@ -21,6 +21,7 @@ from trim_pomdp.policies.trim_seq import TrimSeqRule
 
 PRICES, PROBLEMS = 25, 40_000
 _SPREAD = 300.0
+_ROUNDING = 1e-9
 
 
 def price_range(model: RoutingModel) -> tuple[float, float]:
@@ -123,7 +124,7 @@ def policy_for_budget(
     frontier = LearnedFrontier.of(trained, model, problems=problems, seed=seed)
     rule, point = frontier.rule_for_budget(budget)
     notes = [_simulated(frontier.problems)] if frontier.problems else []
-    if point.budget < budget:
+    if point.budget < budget - _ROUNDING:
         notes.append(f"more than a budget of {point.budget:.4f} is of no use to this network")
     return planned_artifact(
         _plain(model), policy=rule, planned=point, solutions=(), asked_budget=budget, notes=tuple(notes)

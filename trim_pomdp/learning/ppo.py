@@ -146,12 +146,17 @@ def train_router(
     Raises
     ------
     InputError
-        If prices do not rise from above 0, or a critic that sees the state shares the router's trunk.
+        If prices do not rise from above 0, problems are too few for the minibatches, or a critic that sees the state
+        shares the router's trunk.
     """
     settings = settings or Settings()
     low, high = (price / backend.reward for price in prices)
     if not 0.0 < low < high:
         raise InputError(f"prices are {prices[0]:g} and {prices[1]:g}; expected 0 < lowest < highest")
+    if settings.episodes < 2 * settings.minibatches:
+        raise InputError(
+            f"{settings.episodes} problems an update in {settings.minibatches} parts; expected two or more in each"
+        )
     if settings.shares_trunk and settings.critic == "state":
         raise InputError("a critic that sees the state cannot share the router's network; use critic 'observation'")
     began, cpu, rng = time.perf_counter(), time.process_time(), np.random.default_rng(seed)

@@ -34,7 +34,8 @@ class Comparison:
     difference : float
         The first less the second.
     low, high : float
-        Its interval: with ``max-t`` all intervals of the family hold at once, otherwise each by itself (percentiles).
+        Its interval: all of the family hold at once (``max-t``, unless that was not wanted), or each by itself
+        (percentiles).
     p, p_adjusted : float
         Two-sided p-values of no difference, by itself and corrected for the family.
     level : float

@@ -96,6 +96,11 @@ class Standing(Gains):
     in_money: Gains | None = None
 
     @property
+    def has_curve(self) -> bool:
+        """Whether budgets can be asked of it."""
+        return any(point.asked_budget is not None for point in self.points)
+
+    @property
     def document(self) -> dict[str, Any]:
         """In the form that programs may rely on."""
         return {
@@ -149,6 +154,8 @@ class BenchResult(Artifact):
         Of the problems and models that strategies were made on.
     problems : int
         Test problems, each counted once.
+    solutions : int or None
+        Of a point: every problem under all its seeds. None (in files of before): as many as problems.
     seeds : tuple of int
         Of the trials.
     weak, strong : float
@@ -172,6 +179,7 @@ class BenchResult(Artifact):
     name: str
     fitted_on: str
     problems: int
+    solutions: int | None = None
     seeds: tuple[int, ...]
     weak: float
     strong: float
@@ -187,7 +195,7 @@ class BenchResult(Artifact):
     def failed(self) -> int:
         """Solutions that ended by an error, over all points."""
         every = (point for standing in self.strategies.values() for point in standing.points)
-        return round(sum(point.failed * self.problems for point in every))
+        return sum(round(point.failed * (self.solutions or self.problems)) for point in every)
 
     @property
     def document(self) -> dict[str, Any]:

@@ -564,7 +564,7 @@ def _without_strong_tokens(model: RoutingModel, gap: float) -> PolicyArtifact:
 
 def _neighbours(model: RoutingModel, free: EpochSolution, wanted: float, gap: float) -> tuple[PlannedRule, PlannedRule]:
     """Rules at two close tradeoffs that spend at most, and at least, the wanted strong tokens; by bisection."""
-    top = largest_tradeoff(model)
+    top = largest_tradeoff(model, gap=max(gap, 1e-4))
     none = solve_epochs(model.epoch_model, model.weights(top), gap=gap * model.reward, warm_start=free)
     cheap, dear = [(top, none)], [(0.0, free)]
     for _ in range(_MAX_BISECTIONS):
