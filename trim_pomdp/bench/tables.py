@@ -123,7 +123,9 @@ def markdown(result: BenchResult) -> str:
 def remarks(result: BenchResult) -> Row:
     """What must not go unnoticed: strategies that are left out, and solutions that failed, each counted as wrong."""
     told = [f"{name}: left out, {why}" for name, why in result.left_out.items()]
-    failed = {name: max(point.failed for point in item.points) for name, item in result.strategies.items()}
+    failed = {
+        name: max((point.failed for point in item.points), default=0.0) for name, item in result.strategies.items()
+    }
     worst = ", ".join(f"{name} {share:.1%}" for name, share in failed.items() if share > 0.0)
     return [*told, *([f"{result.failed} solutions failed, and count as wrong: {worst} at most"] if worst else [])]
 
