@@ -160,6 +160,7 @@ def test_what_is_done_is_not_done_again(whole, monkeypatch):
     assert bench.runner.source.memory.asked == asked
 
 
+@pytest.mark.slow
 def test_an_interrupted_bench_goes_on(whole, models, tmp_path):
     _, found = whole
     bench = made(tmp_path / "out", models)
@@ -175,6 +176,7 @@ def test_an_interrupted_bench_goes_on(whole, models, tmp_path):
     assert finished(made(tmp_path / "out", models)) == found
 
 
+@pytest.mark.slow
 def test_shards_make_the_whole(whole, models, tmp_path):
     _, found = whole
     for index in (1, 2, 3):

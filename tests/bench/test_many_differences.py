@@ -15,8 +15,9 @@ def course(rng, rights, costs) -> Course:
     """A strategy with such points; rules do not matter here."""
     right = rng.random((len(rights), N)) < np.array(rights)[:, None]
     cost = np.repeat(np.array(costs)[:, None], N, axis=1)
-    entries = (Entry(strategy="made up", rule=StrategyRule(strategy="weak")),) * len(rights)
-    return Course(entries, Outcomes(right.astype(float), cost), *np.zeros((3, len(rights))))
+    rule, asked = StrategyRule(strategy="weak"), [None] if len(rights) == 1 else [cost / 10.0 for cost in costs]
+    entries = tuple(Entry(strategy="made up", rule=rule, asked_budget=budget) for budget in asked)
+    return Course(entries, N, Outcomes(right.astype(float), cost), *np.zeros((3, len(rights))))
 
 
 def test_large_differences_among_many_can_be_told():

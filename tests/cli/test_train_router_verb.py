@@ -20,6 +20,7 @@ def call(capsys, *arguments):
     return stop.value.code, out.out, out.err
 
 
+@pytest.mark.slow
 def test_from_a_preset_to_a_policy_that_is_simulated(tmp_path, capsys):
     router, policy = str(tmp_path / "router.json"), str(tmp_path / "policy.json")
     code, out, _ = call(capsys, "train-router", *SMALL, "--out", router, "--seed", "3", "--json")

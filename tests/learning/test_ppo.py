@@ -57,6 +57,7 @@ def test_the_same_seed_gives_the_same_network(model, architecture, train):
     assert torch.equal(state, torch.get_rng_state())  # nobody else's chance is touched
 
 
+@pytest.mark.slow
 def test_a_short_training_beats_drawing_problems_and_spans_budgets(model):
     """And with λ out of sight all prices do the same: the collapse."""
     settings = Settings(updates=25, episodes=512, width=32)

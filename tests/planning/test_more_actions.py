@@ -392,6 +392,7 @@ def test_money_of_a_takeover_is_that_of_its_requests(model: RoutingModel, rule: 
     assert (model.tables.further_requests[REGENERATE] == 0.0).all()
 
 
+@pytest.mark.slow
 def test_money_of_drafts_by_hand() -> None:
     """One step, two drafts at most: what is read and written is counted request by request."""
     model = replace(

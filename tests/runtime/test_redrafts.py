@@ -317,6 +317,7 @@ def test_rules_that_never_regenerate_ask_no_strong_model() -> None:
         RedraftRule(redraft_below=0.1, regenerate_below=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("further", ["redraft", "recall"])
 def test_a_plan_with_redrafts_comes_true_among_dummies(tmp_path: Path, further: str) -> None:
     """The engine tells the router of repeats, and what comes of it is what evaluation says."""

@@ -51,7 +51,7 @@ def fitted() -> AlphaVectorRule:
     return rule
 
 
-@pytest.mark.parametrize("which", ["fitted", "hazards by class", "stretched"])
+@pytest.mark.parametrize("which", [pytest.param("fitted", marks=pytest.mark.slow), "hazards by class", "stretched"])
 def test_alpha_vector_decisions_are_those_that_are_evaluated(which: str, fitted: AlphaVectorRule) -> None:
     """Decision by decision against `decide`, and q by q against the kernels, beyond the rule's cap too."""
     rule = {

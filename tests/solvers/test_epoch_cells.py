@@ -75,6 +75,7 @@ def test_two_states_hidden_in_three_are_solved_alike() -> None:
     assert here.gap <= 1e-4
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), n_states=st.integers(3, 7))
 def test_bounds_enclose_brute_force(make_model: Make, optimal_value: Optimal, seed: int, n_states: int) -> None:

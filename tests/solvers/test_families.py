@@ -30,7 +30,7 @@ def parts_of(pomdp, costs):
     return np.stack([pomdp.reward, cost])
 
 
-@pytest.mark.parametrize("pomdp", [tiger(), rocksample(3, [(1, 0), (2, 2)])])
+@pytest.mark.parametrize("pomdp", [pytest.param(tiger(), marks=pytest.mark.slow), rocksample(3, [(1, 0), (2, 2)])])
 def test_a_family_is_what_its_members_are(pomdp):
     parts = parts_of(pomdp, 4)
     weights = np.array([[1.0, 0.0], [1.0, 0.3], [1.0, 1.0], [0.0, 1.0], [1.0, 0.3]])
