@@ -286,7 +286,9 @@ def test_bad_input(small):
         frontier_state(small, 1.2)
 
 
-@pytest.mark.parametrize("preset", ["lab-loop", "lab-loop.logprob", "qwen2.5-1.5b-7b-math-paper"])
+@pytest.mark.parametrize(
+    "preset", ["lab-loop", "lab-loop.logprob", pytest.param("qwen2.5-1.5b-7b-math-paper", marks=pytest.mark.slow)]
+)
 def test_every_kind_of_preset_is_plain_json(preset):
     frontier = tp.solve_frontier(tp.load_preset(preset).routing_model(), 8)
     state = json.loads(json.dumps(frontier_state(frontier), allow_nan=False))

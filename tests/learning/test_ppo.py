@@ -79,7 +79,9 @@ def test_a_short_training_beats_drawing_problems_and_spans_budgets(model):
     assert (np.array(by[True].accuracy_at(at)) < optimum + 0.03).all()
 
 
-@pytest.mark.parametrize("budget", [0.0, 0.07, 0.15, 0.9])
+@pytest.mark.parametrize(
+    "budget", [0.0, pytest.param(0.07, marks=pytest.mark.slow), 0.15, pytest.param(0.9, marks=pytest.mark.slow)]
+)
 def test_policies_spend_their_budget(agg, model, budget):
     artifact = policy_for_budget(agg, model, budget, problems=4000, seed=1)
     assert artifact.planned is not None

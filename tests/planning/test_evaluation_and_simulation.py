@@ -75,7 +75,7 @@ def test_simulation_agrees_with_exact_evaluation(rule, where, request) -> None: 
     close(simulate(rule, model, 60_000, 1), evaluate(rule, model))
 
 
-@pytest.mark.parametrize("where", ["fitted", "late", "recovering", "paper"])
+@pytest.mark.parametrize("where", ["fitted", "late", "recovering", pytest.param("paper", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("price", [0.0, 0.05, 0.14])
 def test_alpha_vector_rules(where: str, price: float, request) -> None:  # type: ignore[no-untyped-def]
     model = request.getfixturevalue(where)

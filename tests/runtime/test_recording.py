@@ -62,6 +62,7 @@ def test_rollouts_are_those_of_the_verb(dummy: Path, recorded: Path, tmp_path: P
         assert sorted(mine.splitlines()) == sorted(verbs.splitlines())
 
 
+@pytest.mark.slow
 def test_dynamics_are_fitted_from_the_folder(recorded: Path) -> None:
     rollouts = tp.read_rollouts(recorded)
     found = rollouts.sources.rollouts
@@ -201,6 +202,7 @@ def test_a_check_is_a_table_with_the_bad_ones_first(tmp_path: Path, servers: Ser
     assert html.count("<tr>") == 1 + len(found)
 
 
+@pytest.mark.slow  # it is asked for ten seconds
 def test_a_server_that_is_not_there_is_one_verdict(tmp_path: Path) -> None:
     weak, strong, prm = FakeVllm(WORLD, "weak"), FakeVllm(WORLD, "strong"), FakeVllm(WORLD, None)
     with weak.running(), strong.running():

@@ -163,6 +163,7 @@ def test_beliefs_are_the_same_sparse_or_dense(
     assert (again.values != dense.values).any()
 
 
+@pytest.mark.slow
 def test_what_was_promised_for_so_many_steps_comes_true(listened: Exact) -> None:
     for h in (3, 10):
         found = exact(tiger(), h)

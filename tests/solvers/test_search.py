@@ -225,6 +225,7 @@ def test_upper_bound_is_the_hull_of_its_points():
         assert up <= min(max(hull + 0.1 * (min(fib, float(z.corner @ b)) - low), hull + 1e-4), fib) + 1e-7
 
 
+@pytest.mark.slow
 def test_warm_starts():
     p = random_pomdp(5, S=4, A=3, O=3, discount=0.9)
     other, less = random_pomdp(6, S=4, A=3, O=3, discount=0.9), p.reward - 0.3
