@@ -117,3 +117,9 @@ def test_one_budget_is_enough_for_tables_and_pictures(tmp_path):
     few = found.model_copy(update={"strategies": {"random": found.strategies["random"]}})
     legend = plot_bench([few, found]).legends[0]
     assert {"random", "pomdp", "oracle"} <= {text.get_text() for text in legend.get_texts()}
+
+
+def test_what_is_unset_is_named_once(tmp_path):
+    found = made(tmp_path, "weak,pomdp-recall,pomdp-redraft").entries()
+    assert set(found.left_out) == {"pomdp-recall", "pomdp-redraft"}
+    assert found.left_out["pomdp-recall"].count("redraft_repair") == 1
