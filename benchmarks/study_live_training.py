@@ -14,19 +14,21 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from lab_trials import LabTrial
 
 from trim_pomdp.bench.contest import STRONG, WEAK
-from trim_pomdp.bench.running import Runner, Trial
 from trim_pomdp.lab.problems import Family, draw, parse_family
 from trim_pomdp.lab.source import LabSource
 from trim_pomdp.learning.budgets import LearnedFrontier, price_range
 from trim_pomdp.learning.live import LiveProblems
 from trim_pomdp.learning.ppo import LIVE, Settings, train_router
 from trim_pomdp.learning.rollouts import SimulatedProblems
+from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.frontier import policy_for_budget
 from trim_pomdp.policies.base import Rule
 from trim_pomdp.policies.networks import TrainedRouter
@@ -57,21 +59,20 @@ class Study:
         if path.is_file():
             return TrainedRouter.read(path)
         live, settings = WAYS[way]
-        model = load_preset(f"lab-{self.family}.prm").routing_model()
-        backend: SimulatedProblems | LiveProblems = SimulatedProblems(model)
+        backend: SimulatedProblems | LiveProblems = SimulatedProblems(self.model)
         if live:
             source = LabSource()
-            rule = policy_for_budget(model, 0.1).policy
+            rule = policy_for_budget(self.model, 0.1).policy
             backend = LiveProblems(
                 draw(self.family, "fit", FIT_SEED, self.fitting),
                 source,
                 source.load(roles_asked(rule, source.caps)),
                 f"lab {self.family}",
-                model.reward,
+                self.model.reward,
             )
         found = train_router(
             backend,
-            price_range(model),
+            price_range(self.model),
             settings,
             seed=seed,
             progress=lambda done, total, _: print(f"{way}, seed {seed}: {done} of {total}", end="\r", file=sys.stderr),
@@ -79,19 +80,20 @@ class Study:
         found.save(path)
         return found
 
-    def measured(self, rule: Rule) -> tuple[float, float]:
-        """Accuracy and strong tokens a problem of a rule, live."""
-        trial = Trial(f"test-{self.family}", draw(self.family, "test", TEST_SEED, self.problems), TEST_SEED)
-        runner = Runner(LabSource(), self.work / "runs")
-        runner.make(rule, trial)
-        ended = [item.terminal for item in runner.records(rule, trial)]
-        return float(np.mean([bool(i.correct) for i in ended])), float(np.mean([i.tokens.strong for i in ended]))
+    @cached_property
+    def trial(self) -> LabTrial:
+        """Test problems."""
+        return LabTrial(LabSource(), self.work / "runs", self.family, self.problems, TEST_SEED)
+
+    @cached_property
+    def model(self) -> RoutingModel:
+        """The preset's, on PRM scores."""
+        return load_preset(f"lab-{self.family}.prm").routing_model()
 
     def rows(self, seeds: int) -> list[str]:
         """A line a way to train, with both models alone and our plan on the same scores."""
-        model = load_preset(f"lab-{self.family}.prm").routing_model()
-        weak, _ = self.measured(WEAK)
-        strong, unit = self.measured(STRONG)
+        weak, _ = self.trial.measured(WEAK)
+        strong, unit = self.trial.measured(STRONG)
         lines = [
             f"\n{self.family}: weak alone {weak:.3f}, strong alone {strong:.3f}\n",
             "| trained | " + " | ".join(f"{b:g}" for b in BUDGETS) + " | problems seen | processor time |",
@@ -99,20 +101,20 @@ class Study:
         ]
         for way in WAYS:
             networks = [self.trained(way, seed) for seed in range(seeds)]
-            points = np.array([[self.measured(r) for r in self._rules(net)] for net in networks])
+            points = np.array([[self.trial.measured(r) for r in self._rules(net)] for net in networks])
             cells = [
                 f"{a.mean():.3f} ({a.min():.3f} to {a.max():.3f}) at {tokens.mean() / unit:.3f}"
                 for a, tokens in zip(points[..., 0].T, points[..., 1].T, strict=True)
             ]
             seconds = np.mean([net.cpu_seconds for net in networks])
             lines.append(f"| {way} | {' | '.join(cells)} | {networks[0].episodes:,} | {seconds:.0f} s |")
-        plans = [self.measured(policy_for_budget(model, budget).policy) for budget in BUDGETS]
+        plans = [self.trial.measured(policy_for_budget(self.model, budget).policy) for budget in BUDGETS]
         cells = [f"{accuracy:.3f} at {tokens / unit:.3f}" for accuracy, tokens in plans]
         lines.append(f"| our plan on the same scores | {' | '.join(cells)} | – | – |")
         return lines
 
     def _rules(self, network: TrainedRouter) -> list[Rule]:
-        frontier = LearnedFrontier.of(network, load_preset(f"lab-{self.family}.prm").routing_model())
+        frontier = LearnedFrontier.of(network, self.model)
         return [frontier.rule_for_budget(budget)[0] for budget in BUDGETS]
 
 

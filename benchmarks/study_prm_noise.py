@@ -156,7 +156,7 @@ def rows(results: dict[str, BenchResult]) -> list[str]:
         "|---|---|" + "---|" * len(noises),
     ]
     for name, standing in clean.strategies.items():
-        if len(standing.points) < 2:
+        if not standing.has_curve:
             continue
         cells = []
         for noise in noises:

@@ -23,19 +23,20 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lab_trials import LabTrial
 from transformers import Qwen2ForCausalLM
 
 from trim_pomdp.bench.contest import STRONG, WEAK
-from trim_pomdp.bench.running import Runner, Trial
 from trim_pomdp.data.rollouts import Rollouts
 from trim_pomdp.fitting.rollout_fitting import fit_rollouts
-from trim_pomdp.lab.models import load_generators, shipped_folder
+from trim_pomdp.lab.models import shipped_folder
 from trim_pomdp.lab.problems import Family, draw, parse_family
-from trim_pomdp.lab.solving import solve
 from trim_pomdp.lab.source import LabSource
 from trim_pomdp.lab.tokenizer import build_tokenizer
 from trim_pomdp.lab.training import Recipe, train_pruned
@@ -43,7 +44,6 @@ from trim_pomdp.model.dynamics import StepDynamics
 from trim_pomdp.model.process import RoutingModel
 from trim_pomdp.planning.frontier import policy_for_budget
 from trim_pomdp.policies import PlannedPoint
-from trim_pomdp.policies.base import Rule
 from trim_pomdp.presets.store import load_preset
 from trim_pomdp.runtime.backends.torch_models import load_model, save_model
 from trim_pomdp.runtime.recorded import read_rollouts
@@ -111,7 +111,7 @@ class Study:
         """The lab, its weak model another one."""
         return LabSource(third(self.work))
 
-    @property
+    @cached_property
     def preset(self) -> RoutingModel:
         """Of the shipped pair."""
         return load_preset(f"lab-{self.family}").routing_model()
@@ -126,27 +126,24 @@ class Study:
         assert found is not None
         return found
 
-    def measured(self, rule: Rule) -> tuple[float, float]:
-        """Accuracy and strong tokens a problem, live."""
-        trial = Trial(f"test-{self.family}", draw(self.family, "test", TEST_SEED, self.problems), TEST_SEED)
-        runner = Runner(self.source, self.work / "runs")
-        runner.make(rule, trial)
-        ended = [item.terminal for item in runner.records(rule, trial)]
-        return float(np.mean([bool(i.correct) for i in ended])), float(np.mean([i.tokens.strong for i in ended]))
+    @cached_property
+    def trial(self) -> LabTrial:
+        """Test problems."""
+        return LabTrial(self.source, self.work / "runs", self.family, self.problems, TEST_SEED)
 
     def plans(self, dynamics: StepDynamics, unit: float) -> Iterator[Plan]:
         """A plan a budget, run."""
         model = replace(self.preset, dynamics=dynamics)
         for budget in BUDGETS:
             plan = policy_for_budget(model, budget, gap=1e-4)
-            accuracy, tokens = self.measured(plan.policy)
+            accuracy, tokens = self.trial.measured(plan.policy)
             assert plan.planned is not None
             yield Plan(budget, plan.planned, accuracy, tokens / unit)
 
     def rows(self, sizes: list[int], replicates: int) -> Iterator[list[str]]:
         """A row a way to plan."""
-        weak, _ = self.measured(WEAK)
-        strong, unit = self.measured(STRONG)
+        weak, _ = self.trial.measured(WEAK)
+        strong, unit = self.trial.measured(STRONG)
         print(f"\n{self.family}: third model alone {weak:.3f}, strong alone {strong:.3f}\n")
         known = self.preset.dynamics
         yield self.row("as it was", [list(self.plans(known, unit))])
@@ -203,16 +200,13 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     sizes = [int(item) for item in options.sizes.split(",")]
-    models = load_generators(third(options.work))
-    problems = draw("chain", "fit", FIT_SEED, 10)
-    solve(problems, models, strong=False, seed=0)  # that it writes at all is seen before hours go by
     for name in options.family or ["chain", "mixed"]:
         study = Study(options.work, parse_family(name), options.problems)
         rows = study.rows(sizes, options.replicates)
         first = next(rows)
         what = [f"{b:g}: {x}" for b in BUDGETS for x in ("planned", "measured", "RMSE, points", "held")]
         print("| from | plans | " + " | ".join(what) + " |\n|---|---|" + "---|" * len(what))
-        for row in (first, *rows):
+        for row in chain([first], rows):
             print("| " + " | ".join(row) + " |", flush=True)
 
 

@@ -27,7 +27,6 @@ IbcRule = Literal["performance", "points", "costs"]
 NullName = Literal["step-random", "best-split"]
 LEAST_COST: dict[IbcRule, float] = {"performance": 0.0, "points": 0.01, "costs": 0.0}
 REGIONS: dict[IbcRule, int] = {"performance": 100, "points": 0, "costs": 5}
-_LINE = "query-random"  # a straight line from weak-only to strong-only, and on
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def delta_ibc(
 
 def mean_benefit(curve: Curve, against: Curve, null: str, rule: IbcRule, number: int, least: float) -> DeltaIbc:
     """Mean ΔIBC of a curve without its ends against that of a null with them."""
-    places, spent, ratio, reached = _RULES[rule](curve, against, number, null == _LINE)
+    places, spent, ratio, reached = _RULES[rule](curve, against, number)
     known = (spent > least + TOLERANCE) & np.isfinite(ratio)
     bracket = (float(places[known].min()), float(places[known].max())) if known.any() else None
     return DeltaIbc(
@@ -161,11 +160,19 @@ def mean_benefit(curve: Curve, against: Curve, null: str, rule: IbcRule, number:
     )
 
 
+class _Line(Curve):
+    """From weak-only straight to strong-only, and on."""
+
+    def at(self, costs: FloatArray) -> FloatArray:
+        """See `Curve`; it goes on beyond both ends."""
+        return (costs - self.weak_cost) / (1.0 - self.weak_cost)
+
+
 def null_curve(null: Literal["query-random"] | Null, weak: float, strong: float, weak_cost: float) -> Curve:
     """Curve of a null from weak-only to strong-only."""
     if isinstance(null, str):
-        check_choice("null", null, (_LINE,))
-        return Curve(np.array([weak_cost, 1.0]), np.array([0.0, 1.0]), weak_cost)
+        check_choice("null", null, ("query-random",))
+        return _Line(np.array([weak_cost, 1.0]), np.array([0.0, 1.0]), weak_cost)
     check_choice("name of the null", null.name, get_args(NullName))
     points = observed_curve(null.costs, null.accuracies, weak, strong, weak_cost, what=f"null {null.name}")
     return points.joined(strong=True).drawn("hull" if null.name == "best-split" else "chords")
@@ -175,7 +182,7 @@ def null_curve(null: Literal["query-random"] | Null, weak: float, strong: float,
 _Places = tuple[FloatArray, FloatArray, FloatArray, np.ndarray[tuple[int], np.dtype[np.bool_]]]
 
 
-def _by_performance(curve: Curve, null: Curve, number: int, line: bool) -> _Places:
+def _by_performance(curve: Curve, null: Curve, number: int) -> _Places:
     levels = np.arange(1, number + 1) / number
     places, _ = curve.joined(strong=True).reach(levels)
     spent, nulls = places - curve.weak_cost, null.reach(levels)[0] - curve.weak_cost
@@ -183,26 +190,26 @@ def _by_performance(curve: Curve, null: Curve, number: int, line: bool) -> _Plac
     return places, spent, ratio, levels <= curve.gains.max() + TOLERANCE
 
 
-def _by_points(curve: Curve, null: Curve, number: int, line: bool) -> _Places:
-    ratio = _gain_ratio(curve.costs, curve.gains, null, line)
+def _by_points(curve: Curve, null: Curve, number: int) -> _Places:
+    ratio = _gain_ratio(curve.costs, curve.gains, null)
     return curve.costs, curve.costs - curve.weak_cost, ratio, np.ones(len(ratio), dtype=np.bool_)
 
 
-def _by_costs(curve: Curve, null: Curve, number: int, line: bool) -> _Places:
+def _by_costs(curve: Curve, null: Curve, number: int) -> _Places:
     spent = (1.0 - curve.weak_cost) * (np.arange(number) + 0.5) / number
     places = curve.weak_cost + spent
-    ratio = _gain_ratio(places, curve.joined(strong=True).at(places), null, line)
+    ratio = _gain_ratio(places, curve.joined(strong=True).at(places), null)
     return places, spent, ratio, places <= curve.costs[-1] + TOLERANCE
 
 
-def _gain_ratio(costs: FloatArray, gains: FloatArray, null: Curve, line: bool) -> FloatArray:
-    """Gains over the null's at the same costs, NaN where it has none; one that is a line goes on beyond strong-only."""
-    nulls = (costs - null.weak_cost) / (1.0 - null.weak_cost) if line else null.at(costs)
+def _gain_ratio(costs: FloatArray, gains: FloatArray, null: Curve) -> FloatArray:
+    """Gains over the null's at the same costs, NaN where it has none."""
+    nulls = null.at(costs)
     ratio: FloatArray = np.divide(gains, nulls, out=np.full(len(gains), np.nan), where=nulls > TOLERANCE)
     return ratio
 
 
-_RULES: dict[IbcRule, Callable[[Curve, Curve, int, bool], _Places]] = {
+_RULES: dict[IbcRule, Callable[[Curve, Curve, int], _Places]] = {
     "performance": _by_performance,
     "points": _by_points,
     "costs": _by_costs,

@@ -343,7 +343,7 @@ class StepDynamics(Artifact):
 
     def require(self, *names: str) -> None:
         """Raise `UnsetParameterError` if one of the named parameters is not known."""
-        missing = [name for name in names if getattr(self, name) is None]
+        missing = [name for name in dict.fromkeys(names) if getattr(self, name) is None]
         if missing:
             how = "a pilot sweep (fit-dynamics --pilot) or on repair experiments"
             if all(name.startswith("redraft") for name in missing):

@@ -97,7 +97,7 @@ class RoutingModel(Shown):
     def __post_init__(self) -> None:
         chosen = actions_of(self.actions)
         object.__setattr__(self, "actions", names_of(chosen))
-        needs = dict.fromkeys(name for action in chosen for name in action.needs)
+        needs = [name for action in chosen for name in action.needs]
         self.dynamics.require("strong_success", "repair", "strong_tokens")
         self.dynamics.require(*needs)
         if self.max_drafts < 2 and any(action.is_judged_again for action in chosen):

@@ -44,6 +44,7 @@ FloatArray = NDArray[np.float64]
 PlannedRule = tuple[AlphaVectorRule, PlannedPoint, EpochSolution]
 DEFAULT_GAP = 1e-5  # of the reward
 DRAFT_GAP = 1e-4  # with redrafts: what their belief's cells cost is no less
+_TRADEOFF_GAP = 1e-4  # where a price from which on nothing pays is looked for
 THREADS = 2
 _SCOUTS = 25
 _SCOUT_ROUNDS = 6
@@ -361,7 +362,7 @@ def hull_at(points: Sequence[PlannedPoint], budgets: Sequence[float] | FloatArra
 # Tradeoffs --------------------------------------------------------------------------------------------------
 
 
-def largest_tradeoff(model: RoutingModel, *, gap: float = 1e-4, over: Spending = "strong_tokens") -> float:
+def largest_tradeoff(model: RoutingModel, *, gap: float = _TRADEOFF_GAP, over: Spending = "strong_tokens") -> float:
     """A price at which intervening never pays, not much above the smallest such price.
 
     Over money it is one at which intervening pays at most by what it saves, and drafting again does not.
@@ -564,7 +565,7 @@ def _without_strong_tokens(model: RoutingModel, gap: float) -> PolicyArtifact:
 
 def _neighbours(model: RoutingModel, free: EpochSolution, wanted: float, gap: float) -> tuple[PlannedRule, PlannedRule]:
     """Rules at two close tradeoffs that spend at most, and at least, the wanted strong tokens; by bisection."""
-    top = largest_tradeoff(model, gap=max(gap, 1e-4))
+    top = largest_tradeoff(model, gap=max(gap, _TRADEOFF_GAP))
     none = solve_epochs(model.epoch_model, model.weights(top), gap=gap * model.reward, warm_start=free)
     cheap, dear = [(top, none)], [(0.0, free)]
     for _ in range(_MAX_BISECTIONS):
