@@ -196,7 +196,7 @@ def test_crossing_is_where_a_fine_walk_first_sees_the_share(drawn, share: float)
         gain = (accuracy - WEAK) / (STRONG - WEAK)
         best[cost] = max(best.get(cost, -9.0), gain)
     x = np.array(sorted(best))
-    walk = np.linspace(0.0, x[-1], 20001)
+    walk = np.union1d(np.linspace(0.0, x[-1], 20001), x)  # peaks too, which steps may miss
     seen = walk[np.interp(walk, x, [best[cost] for cost in x.tolist()]) >= share - 1e-9]
     found = cpt(*parts(drawn), share=share, **ENDS)
     if seen.size:
